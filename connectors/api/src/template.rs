@@ -1,0 +1,170 @@
+//! Destination templates: `objects.{bucket}` and their safe rendering.
+//!
+//! Values are the clients' bytes. Each place has one encoder, so that a key can never leave the place it is put into.
+
+use std::fmt::Write as _;
+
+/// Where a rendered template is used; each place has its own legal characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A Kafka topic: `[a-zA-Z0-9._-]`, at most 249 bytes, not `.` or `..`.
+    KafkaTopic,
+}
+
+/// A destination with placeholders: `{bucket}` or `{kind}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    source: String,
+    place: Place,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Bucket,
+    Kind,
+}
+
+/// Why a template was refused, or could not be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A placeholder that does not exist.
+    #[error("unknown placeholder `{{{0}}}`: use {{bucket}} or {{kind}}")]
+    UnknownPlaceholder(String),
+    /// A brace without its partner.
+    #[error("unbalanced brace: write placeholders as {{bucket}}")]
+    Unbalanced,
+    /// The fixed text holds a character that the place does not allow.
+    #[error("`{0}` is not allowed in a {1}")]
+    IllegalCharacter(char, &'static str),
+    /// The result (or the fixed text alone) is empty or too long.
+    #[error("the {0} would be {1} bytes long; allowed are 1 to {2}")]
+    Length(&'static str, usize, usize),
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Place::KafkaTopic => "Kafka topic",
+        }
+    }
+
+    fn max_len(self) -> usize {
+        match self {
+            Place::KafkaTopic => 249,
+        }
+    }
+
+    fn allows(self, c: char) -> bool {
+        match self {
+            Place::KafkaTopic => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+        }
+    }
+
+    /// Appends `value`, each character that the place does not allow written as `_` and its bytes in hex.
+    fn encode(self, value: &str, out: &mut String) {
+        for c in value.chars() {
+            if self.allows(c) {
+                out.push(c);
+            } else {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    let _ = write!(out, "_{byte:02x}");
+                }
+            }
+        }
+    }
+}
+
+impl Template {
+    /// Parses a template and checks everything that can be known before an event exists.
+    pub fn parse(source: &str, place: Place) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut rest = source;
+        while let Some(open) = rest.find(['{', '}']) {
+            let (text, after) = rest.split_at(open);
+            push_text(&mut parts, text, place)?;
+            let inner = after.strip_prefix('{').ok_or(TemplateError::Unbalanced)?;
+            let (name, tail) = inner.split_once('}').ok_or(TemplateError::Unbalanced)?;
+            parts.push(match name {
+                "bucket" => Part::Bucket,
+                "kind" => Part::Kind,
+                other => return Err(TemplateError::UnknownPlaceholder(other.to_owned())),
+            });
+            rest = tail;
+        }
+        push_text(&mut parts, rest, place)?;
+        let template = Self { source: source.to_owned(), place, parts };
+        if template.is_fixed() {
+            template.render("", "")?;
+        }
+        Ok(template)
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// True if it names one destination whatever the event is.
+    pub fn is_fixed(&self) -> bool {
+        self.parts.iter().all(|p| matches!(p, Part::Text(_)))
+    }
+
+    /// Renders for one event. `kind` is the event's name without a family prefix (`ObjectCreated:Put`).
+    pub fn render(&self, bucket: &str, kind: &str) -> Result<String, TemplateError> {
+        let mut out = String::with_capacity(self.source.len() + bucket.len());
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Bucket => self.place.encode(bucket, &mut out),
+                Part::Kind => self.place.encode(kind, &mut out),
+            }
+        }
+        let (name, max) = (self.place.name(), self.place.max_len());
+        if out.is_empty() || out.len() > max {
+            return Err(TemplateError::Length(name, out.len(), max));
+        }
+        if out.chars().all(|c| c == '.') {
+            return Err(TemplateError::IllegalCharacter('.', name));
+        }
+        Ok(out)
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &str, place: Place) -> Result<(), TemplateError> {
+    if let Some(bad) = text.chars().find(|c| !place.allows(*c)) {
+        return Err(TemplateError::IllegalCharacter(bad, place.name()));
+    }
+    if !text.is_empty() {
+        parts.push(Part::Text(text.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renders_and_encodes() {
+        let t = Template::parse("objects.{bucket}.{kind}", Place::KafkaTopic).expect("valid");
+        assert_eq!(
+            t.render("my-bucket", "ObjectCreated:Put").as_deref(),
+            Ok("objects.my-bucket.ObjectCreated_3aPut")
+        );
+        assert!(!t.is_fixed());
+    }
+
+    #[test]
+    fn refuses_what_can_be_known_early() {
+        let parse = |s| Template::parse(s, Place::KafkaTopic);
+        assert_eq!(parse("a{nope}"), Err(TemplateError::UnknownPlaceholder("nope".into())));
+        assert_eq!(parse("a{bucket"), Err(TemplateError::Unbalanced));
+        assert_eq!(parse("a}b"), Err(TemplateError::Unbalanced));
+        assert_eq!(parse("a b"), Err(TemplateError::IllegalCharacter(' ', "Kafka topic")));
+        assert_eq!(parse(""), Err(TemplateError::Length("Kafka topic", 0, 249)));
+        assert_eq!(parse(".."), Err(TemplateError::IllegalCharacter('.', "Kafka topic")));
+    }
+}

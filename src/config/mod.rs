@@ -1,0 +1,148 @@
+//! The checked configuration: what the rest of tidings may rely on.
+//!
+//! Must never hold an unresolved secret, an unchecked name or a default that `config/tidings.toml` does not show.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_connector::ConnectorConfig;
+
+use crate::event::EventSet;
+
+/// Everything that was configured, checked.
+#[derive(Clone)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[account]`
+    pub account: Account,
+    /// `[queue]`
+    pub queue: Queue,
+    /// `[store]`
+    pub store: Store,
+    /// `[target.NAME]`, in name order.
+    pub targets: Vec<Target>,
+}
+
+/// `[server]`: the S3 and COS listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Where to listen. Port 0 asks for a free one.
+    pub listen: SocketAddr,
+    /// The region that requests sign for and events carry.
+    pub region: String,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The domain under which `BUCKET.domain` names a bucket; none: path style only.
+    pub domain: Option<String>,
+    /// Requests served at once; more wait in the listener's backlog.
+    pub max_connections: usize,
+    /// How long a request's headers may take.
+    pub header_timeout: Duration,
+    /// How long a body may stand still.
+    pub idle_timeout: Duration,
+    /// How long a change waits for space before it is answered 503.
+    pub reserve_timeout: Duration,
+    /// How long `serve` may take to stop after SIGTERM.
+    pub shutdown_timeout: Duration,
+}
+
+/// `[admin]`: health, metrics and `/v1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Where to listen. Port 0 asks for a free one.
+    pub listen: SocketAddr,
+}
+
+/// `[account]`: the owner of every bucket, as COS sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The numeric appid.
+    pub appid: String,
+}
+
+/// `[queue]`: the journal's bounds, in bytes unless said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// The log may take this much disk; beyond it every change is answered 503.
+    pub max_bytes: u64,
+    /// Settled entries are kept for replay up to this much …
+    pub retain_bytes: u64,
+    /// … and up to this age.
+    pub retain_age: Duration,
+    /// One segment file.
+    pub segment_bytes: u64,
+    /// Changes that are durable and not yet applied to the index may hold this much memory.
+    pub overlay_bytes: u64,
+    /// The newest entries stay decoded in memory up to this much, for lanes that keep up.
+    pub tail_bytes: u64,
+}
+
+/// `[store]`: the index and the bodies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Bodies up to this size travel in their record; larger ones get a file of their own. At most 64 KiB.
+    pub inline_bytes: u64,
+    /// The largest object that one PUT may carry.
+    pub max_object_bytes: u64,
+    /// The index's page cache.
+    pub index_cache_bytes: u64,
+    /// How often the index is made durable, so that the log may be trimmed.
+    pub checkpoint_interval: Duration,
+}
+
+/// `[target.NAME]`: one configured destination.
+#[derive(Clone)]
+pub struct Target {
+    /// Its name: 1 to 64 of `a-z 0-9 - _`.
+    pub name: Arc<str>,
+    /// How events are written for it.
+    pub encoding: Encoding,
+    /// Which events it gets.
+    pub rules: Vec<Rule>,
+    /// How the lane behaves.
+    pub limits: TargetLimits,
+    /// How to reach it.
+    pub connector: Arc<dyn ConnectorConfig>,
+}
+
+/// How a target's lane behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetLimits {
+    /// One attempt may take this long; then it is a Retry and the connector is rebuilt.
+    pub attempt_timeout: Duration,
+    /// The first delay after a failed attempt; delays are drawn with full jitter.
+    pub backoff_min: Duration,
+    /// The longest delay between attempts.
+    pub backoff_max: Duration,
+    /// Entries in flight or waiting in memory, at most 65,536.
+    pub max_in_flight: usize,
+    /// Events per second, if limited.
+    pub rate_limit: Option<u32>,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// The S3 event record.
+    S3,
+}
+
+/// `[[target.NAME.rule]]`: which events a target gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name: as configured, or `NAME-1`, `NAME-2` … by its place.
+    pub name: Arc<str>,
+    /// A bucket's name, or a pattern in which `*` stands for any characters.
+    pub bucket: String,
+    /// Which kinds.
+    pub events: EventSet,
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Only keys that end so.
+    pub suffix: String,
+}

@@ -1,0 +1,200 @@
+//! The event: one immutable fact about one object, and its names in both families.
+//!
+//! Must never know rules, targets or encodings: it is what everything else agrees on.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// One immutable fact: what happened to which object, when, and by which request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// A random v7 UUID made at commit and stored: the same at every attempt, target and replay.
+    pub id: Uuid,
+    /// What happened.
+    pub kind: EventKind,
+    /// When it was committed, in microseconds since the Unix epoch. Never used for order.
+    pub time_us: i64,
+    /// The bucket's name.
+    pub bucket: Arc<str>,
+    /// The object's key, 1 to 1,024 bytes.
+    pub key: Arc<str>,
+    /// The version made or removed; none in a bucket that never had versioning.
+    pub version: Option<Arc<str>>,
+    /// The object's size in bytes; 0 for removals.
+    pub size: u64,
+    /// The ETag without quotes; empty for removals.
+    pub etag: Arc<str>,
+    /// Who asked, and how to find the request again.
+    pub request: RequestInfo,
+}
+
+/// Who asked for a change, and how to find the request again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// The `x-amz-request-id` of the answer.
+    pub id: Arc<str>,
+    /// The socket peer.
+    pub source_ip: Option<IpAddr>,
+    /// The access key that signed the request; never a secret.
+    pub principal: Arc<str>,
+}
+
+macro_rules! event_kinds {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $cos:literal, $s3:literal;)+) => {
+        /// What happened to an object.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum EventKind { $($(#[$doc])* $variant = $code),+ }
+
+        impl EventKind {
+            /// Every kind, in code order.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$variant),+];
+
+            /// The name in COS's family, e.g. `cos:ObjectCreated:Put`.
+            pub fn cos_name(self) -> &'static str {
+                match self { $(EventKind::$variant => concat!("cos:", $cos)),+ }
+            }
+
+            /// The name in S3's family, e.g. `s3:ObjectRemoved:Delete`.
+            pub fn s3_name(self) -> &'static str {
+                match self { $(EventKind::$variant => concat!("s3:", $s3)),+ }
+            }
+
+            /// The kind with this stored code.
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(EventKind::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// PUT Object made the object.
+    CreatedPut = 1, "ObjectCreated:Put", "ObjectCreated:Put";
+    /// POST Object (browser form) made it.
+    CreatedPost = 2, "ObjectCreated:Post", "ObjectCreated:Post";
+    /// PUT Object - Copy made it.
+    CreatedCopy = 3, "ObjectCreated:Copy", "ObjectCreated:Copy";
+    /// Complete Multipart Upload made it.
+    CreatedMultipart = 4, "ObjectCreated:CompleteMultipartUpload", "ObjectCreated:CompleteMultipartUpload";
+    /// A mirror origin-pull stored it.
+    CreatedOrigin = 5, "ObjectCreated:Origin", "ObjectCreated:Origin";
+    /// Replication from another region's bucket made it.
+    CreatedReplication = 6, "ObjectCreated:Replication", "ObjectCreated:Replication";
+    /// DELETE in a bucket that never had versioning, or of one named version.
+    RemovedDelete = 7, "ObjectRemove:Delete", "ObjectRemoved:Delete";
+    /// DELETE without a version in a bucket whose versioning is enabled or suspended.
+    RemovedMarker = 8, "ObjectRemove:DeleteMarkerCreated", "ObjectRemoved:DeleteMarkerCreated";
+    /// A restore job for an archived object was created.
+    RestorePost = 9, "ObjectRestore:Post", "ObjectRestore:Post";
+    /// That job finished.
+    RestoreCompleted = 10, "ObjectRestore:Completed", "ObjectRestore:Completed";
+}
+
+impl EventKind {
+    /// The stored code.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The S3 name without its family, as S3 records carry it: `ObjectCreated:Put`.
+    pub fn s3_short(self) -> &'static str {
+        &self.s3_name()["s3:".len()..]
+    }
+
+    /// True for the kinds after which the object is gone or hidden.
+    pub fn is_removal(self) -> bool {
+        matches!(self, EventKind::RemovedDelete | EventKind::RemovedMarker)
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cos_name())
+    }
+}
+
+/// A set of event kinds, as a rule names them: single kinds and the wildcards of both families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventSet(u16);
+
+impl EventSet {
+    /// The set that a rule's list of names means. Names may be of either family; wildcards are
+    /// `…ObjectCreated:*`, `…ObjectRemove:*` / `s3:ObjectRemoved:*` and `…ObjectRestore:*`.
+    pub fn parse(name: &str) -> Option<Self> {
+        let one = |s: &'static str| s == name;
+        let mut set = 0;
+        for kind in EventKind::ALL {
+            let (cos, s3) = (kind.cos_name(), kind.s3_name());
+            let wildcard = |full: &str| {
+                full.rsplit_once(':').is_some_and(|(family, _)| name.strip_suffix(":*") == Some(family))
+            };
+            if one(cos) || one(s3) || wildcard(cos) || wildcard(s3) {
+                set |= 1 << kind.code();
+            }
+        }
+        (set != 0).then_some(Self(set))
+    }
+
+    /// Both sets together.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if `kind` is in the set.
+    pub fn contains(self, kind: EventKind) -> bool {
+        self.0 & (1 << kind.code()) != 0
+    }
+}
+
+/// Where an entry stands: the epoch of the segment it was first written in, and its offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Raised whenever offsets might repeat: after a recovery that dropped bytes, after a restore from backup.
+    pub epoch: u32,
+    /// Strictly increasing within a partition.
+    pub offset: u64,
+}
+
+impl Position {
+    /// The event's sequencer: epoch and offset in fixed-width upper-case hex, so that it compares bytewise.
+    pub fn sequencer(self) -> String {
+        format!("{:08X}{:016X}", self.epoch, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_of_both_families_mean_the_same() {
+        let set = |n| EventSet::parse(n).expect("known name");
+        assert_eq!(set("cos:ObjectRemove:*"), set("s3:ObjectRemoved:*"));
+        assert_eq!(set("cos:ObjectCreated:*"), set("s3:ObjectCreated:*"));
+        assert!(set("cos:ObjectCreated:*").contains(EventKind::CreatedReplication));
+        assert!(!set("cos:ObjectCreated:*").contains(EventKind::RemovedDelete));
+        assert!(set("s3:ObjectRemoved:DeleteMarkerCreated").contains(EventKind::RemovedMarker));
+        assert_eq!(EventSet::parse("cos:ObjectGone:*"), None);
+        assert_eq!(EventSet::parse("*"), None);
+        assert_eq!(EventSet::parse("s3:ObjectRemove:Delete"), None);
+    }
+
+    #[test]
+    fn sequencers_compare_bytewise_in_order() {
+        let p = |epoch, offset| Position { epoch, offset }.sequencer();
+        assert!(p(1, 9) < p(1, 10) && p(1, u64::MAX) < p(2, 0));
+        assert_eq!(p(1, 10), "00000001000000000000000A");
+    }
+
+    #[test]
+    fn codes_round_trip() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::from_code(kind.code()), Some(*kind));
+        }
+        assert_eq!(EventKind::from_code(0), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! The entry: what the queue stores. One durable change, the event it makes, and the targets the event is for.
+//!
+//! Must never hold an object's inline body (it travels beside the entry) nor anything that only one process knows.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Event, Position};
+
+/// The number of a target in the registry: never reused, so that a re-added name is told from a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetNo(pub u32);
+
+/// One durable change of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What changes in the store.
+    pub change: Change,
+    /// The event it makes; always present for changes of objects, absent for settings.
+    pub event: Option<Event>,
+    /// Who gets the event: one delivery per target, decided at commit under the rules of that moment.
+    pub deliveries: Vec<DeliveryTo>,
+}
+
+/// One target that gets an event, and the rule that said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryTo {
+    /// The target.
+    pub target: TargetNo,
+    /// The name of the first rule that matched: `configurationId` in S3 records.
+    pub rule: Arc<str>,
+}
+
+/// What an entry does to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The event's bucket and key now hold this object.
+    PutObject(ObjectMeta),
+    /// The event's bucket and key hold nothing any more.
+    DeleteObject,
+    /// A bucket exists from now on.
+    CreateBucket {
+        /// Its name.
+        bucket: Arc<str>,
+        /// When, in microseconds since the Unix epoch.
+        time_us: i64,
+        /// The access key that made it.
+        owner: Arc<str>,
+    },
+    /// A bucket, which was empty, does not exist any more.
+    DeleteBucket {
+        /// Its name.
+        bucket: Arc<str>,
+    },
+    /// A target's name has this number from now on, and its lane starts at this entry's offset.
+    RegisterTarget {
+        /// The number, one above the highest ever given.
+        target: TargetNo,
+        /// The name in the configuration.
+        name: Arc<str>,
+        /// The connector's kind: `kafka`, `nats`, `amqp`, `http`.
+        kind: Arc<str>,
+    },
+    /// An operator paused or resumed a target.
+    PauseTarget {
+        /// The target.
+        target: TargetNo,
+        /// True from now on: nothing is delivered, everything is kept.
+        paused: bool,
+    },
+}
+
+/// What the store keeps of an object beside what its event says (size, ETag, time).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObjectMeta {
+    /// Where the bytes are.
+    pub body: BodyRef,
+    /// CRC-64/XZ of the whole body (COS's `x-cos-hash-crc64ecma`).
+    pub crc64: u64,
+    /// Metadata headers to give back as they came: lower-case names (`content-type`, `cache-control`,
+    /// `x-amz-meta-…`), in sorted order.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Where an object's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BodyRef {
+    /// Zero bytes long.
+    #[default]
+    Empty,
+    /// Beside the entry in its record (or, once applied to the index, in a pack file).
+    Inline {
+        /// CRC-32C of the bytes.
+        crc32c: u32,
+    },
+    /// In a blob file of its own.
+    Blob {
+        /// The file's random name, 32 hex digits.
+        name: Arc<str>,
+        /// CRC-32C of the bytes.
+        crc32c: u32,
+    },
+}
+
+/// An entry as it stands in the queue, shared by overlay, index and dispatcher without decoding again.
+#[derive(Debug)]
+pub struct Stored {
+    /// Where it stands.
+    pub position: Position,
+    /// The entry.
+    pub entry: Entry,
+    /// The inline body: empty unless the change is a `PutObject` with [`BodyRef::Inline`], and always empty where the
+    /// reader asked for entries without bodies.
+    pub body: Bytes,
+    /// Bytes of the overlay's budget to give back once the index has applied this entry; 0 for entries read from disk.
+    pub charge: u32,
+}
+
+impl Stored {
+    /// The rule under which `target` gets this event, if it does.
+    pub fn rule_for(&self, target: TargetNo) -> Option<&Arc<str>> {
+        self.entry.deliveries.iter().find(|d| d.target == target).map(|d| &d.rule)
+    }
+}

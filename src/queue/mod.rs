@@ -1,0 +1,153 @@
+//! The queue: an ordered, durable sequence of entries with one reader per target.
+//!
+//! ```text
+//!   offsets   1   2   3   4   5   6   7   8   9
+//!             ─────────────────────────────────
+//!   kept      ·   ■   ■   ■   ■   ■   ■   ■   □     ■ durable   □ being written   · trimmed
+//!                     ▲               ▲       ▲
+//!                     │               │       durable end (9): one above the last durable offset
+//!                     │               position of a reader (7): everything below is taken
+//!                     a hole (4): taken, matched, not settled
+//! ```
+//!
+//! An empty queue has durable end 1 and no entries. Everything below a reader's position that matched it is settled or
+//! one of its holes. Must never know connectors, encodings or the S3 frontend.
+
+mod entry;
+pub mod progress;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo};
+pub use progress::{Books, Column};
+
+use crate::event::Position;
+
+/// An ordered, durable sequence of entries with one cursor per reader.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// How many ordered sequences there are. An entry's partition is a stable hash of bucket and key.
+    fn partitions(&self) -> u32;
+
+    /// Takes space for one change (record and overlay) before anything happens: before a body is read, before an upstream
+    /// is called. The only place that answers [`Full`], after a named deadline.
+    async fn reserve(&self, bytes: usize) -> Result<Permit, Full>;
+
+    /// Appends one entry with its inline body. Durable and readable when it returns `Ok`.
+    async fn append(&self, permit: Permit, entry: Entry, body: bytes::Bytes)
+    -> Result<Position, AppendError>;
+
+    /// Opens the reader of one target in one partition, with its progress inside. At most one is open at a time.
+    async fn open(&self, target: TargetNo, partition: u32) -> Result<Box<dyn Reader>, OpenError>;
+}
+
+/// One target's view of one partition.
+///
+/// Trimming, compaction and persistence of progress are the queue's own business.
+#[async_trait]
+pub trait Reader: Send {
+    /// Takes the next entries for this target, in offset order, waiting until there is at least one.
+    ///
+    /// At open it gives every hole first, in offset order, then what follows the position. Taken entries are holes until
+    /// they are settled. Cancel safe: an entry is taken only when it is returned.
+    async fn next(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError>;
+
+    /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.
+    /// Durable within about a second, or when [`Reader::flush`] returned.
+    fn settle(&mut self, settled: &[(u64, Column)]);
+
+    /// Counts late or repeated deliveries, which leave no hole.
+    fn repeated(&mut self, count: u64);
+
+    /// The handle through which others see this reader's books at any time.
+    fn progress(&self) -> Arc<progress::Progress>;
+
+    /// Makes everything settled so far durable.
+    async fn flush(&mut self) -> Result<(), ReadError>;
+}
+
+/// What the queue tells a store about each durable batch, in offset order, before it advances the durable end.
+///
+/// Called on the writer thread: must be short, and must never call back into the queue.
+pub trait Publish: Send + Sync + 'static {
+    /// The batch is durable, and from the return of this call on also readable in the store.
+    fn publish(&self, batch: &[Arc<Stored>]);
+}
+
+/// The store's own reader: everything, with inline bodies, in offset order. Blocking: it is used by one thread.
+pub trait Feed: Send {
+    /// The next entries, at most `max`; waits up to `wait` for the first one. Empty: nothing came.
+    fn next(&mut self, max: usize, wait: std::time::Duration) -> Result<Vec<Arc<Stored>>, ReadError>;
+
+    /// One above the last durable offset now.
+    fn durable_end(&self) -> u64;
+
+    /// Gives back overlay budget: the sum of [`Stored::charge`] of entries that the index has applied.
+    fn applied(&self, charge: u64);
+
+    /// Everything below `next` is in the store's synced checkpoint: the queue may trim it.
+    fn checkpointed(&self, next: u64);
+}
+
+/// Space for one change. Dropped unused, it gives its space back.
+#[derive(Debug)]
+pub struct Permit {
+    /// Bytes reserved.
+    pub bytes: u32,
+    /// Gives the space back when dropped.
+    pub(crate) held: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// No space for a change now: the client's 503 SlowDown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Full {
+    /// Which budget is full, for people.
+    pub why: String,
+}
+
+/// Why an append did not answer with a position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The record was not written, and never will be.
+    #[error("not written: {0}")]
+    Refused(String),
+    /// The record may or may not be durable; only a restart can tell.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+}
+
+/// Why a reader could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The target is not in the registry.
+    #[error("target {0:?} is not registered")]
+    Unregistered(TargetNo),
+    /// The reader is open already.
+    #[error("the reader of target {0:?} is open already")]
+    InUse(TargetNo),
+    /// Its progress cannot be read or written.
+    #[error("progress of target {0:?}: {1}")]
+    Io(TargetNo, #[source] std::io::Error),
+}
+
+/// Why a reader cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A record between these offsets is damaged; the reader stays where it is until an operator accepts the loss.
+    #[error("records {from} to {to} are damaged; see `tidings journal verify`")]
+    Corrupt {
+        /// First damaged offset.
+        from: u64,
+        /// Last damaged offset.
+        to: u64,
+    },
+    /// The disk failed.
+    #[error("reading the journal: {0}")]
+    Io(#[from] std::io::Error),
+    /// The queue is shutting down.
+    #[error("the queue is closed")]
+    Closed,
+}

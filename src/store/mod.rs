@@ -1,0 +1,181 @@
+//! The store: index and body access, for whatever serves reads.
+//!
+//! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::queue::{ObjectMeta, TargetNo};
+
+/// Index and body access. At most 14 methods.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The bucket with this name.
+    fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError>;
+
+    /// Every bucket, by name.
+    fn buckets(&self) -> Result<Vec<Bucket>, StoreError>;
+
+    /// The current object under this key, as of the newest durable change.
+    fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError>;
+
+    /// Current objects of a bucket in key order (bytewise), from `after` (exclusive), with `prefix`, at most `max`.
+    fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Object>, StoreError>;
+
+    /// The bytes of an object. A reader whose file is gone looks the row up again by itself.
+    async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError>;
+
+    /// Starts a blob for a body too large to travel in a record. Invisible until a record names it.
+    async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError>;
+
+    /// Every target that was ever registered.
+    fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError>;
+}
+
+/// The bytes of an object, in order.
+pub type BodyStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// One blob being written. Dropped without `finish`, its file is removed.
+#[async_trait]
+pub trait BlobWriter: Send {
+    /// Appends bytes.
+    async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
+
+    /// Makes the blob durable (file and directory) and returns its random name and the CRC-32C of its bytes. From here on
+    /// the caller decides: a record names it, or [`BlobHandle::discard`].
+    async fn finish(self: Box<Self>) -> Result<BlobHandle, StoreError>;
+}
+
+/// A durable blob that no record names yet.
+///
+/// Dropped before [`BlobHandle::keep`], its file is removed; after it, nothing removes it.
+pub struct BlobHandle {
+    /// The random name, 32 hex digits.
+    pub name: Arc<str>,
+    /// CRC-32C of the bytes.
+    pub crc32c: u32,
+    discard: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl BlobHandle {
+    /// A handle that runs `discard` when dropped unkept.
+    pub fn new(name: Arc<str>, crc32c: u32, discard: Box<dyn FnOnce() + Send>) -> Self {
+        Self { name, crc32c, discard: Some(discard) }
+    }
+
+    /// The record that names the blob is about to be handed to the writer: from here on nothing removes it.
+    pub fn keep(&mut self) {
+        self.discard = None;
+    }
+}
+
+impl Drop for BlobHandle {
+    fn drop(&mut self) {
+        if let Some(discard) = self.discard.take() {
+            discard();
+        }
+    }
+}
+
+impl std::fmt::Debug for BlobHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobHandle").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it was made, in microseconds since the Unix epoch.
+    pub created_us: i64,
+    /// The access key that made it.
+    pub owner: Arc<str>,
+}
+
+/// A current object.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Its bucket.
+    pub bucket: Arc<str>,
+    /// Its key.
+    pub key: Arc<str>,
+    /// Bytes.
+    pub size: u64,
+    /// The ETag without quotes.
+    pub etag: Arc<str>,
+    /// When it was committed, in microseconds since the Unix epoch.
+    pub modified_us: i64,
+    /// The offset of the change that made it.
+    pub offset: u64,
+    /// Headers, checksums and where the body is.
+    pub meta: Arc<ObjectMeta>,
+    /// Where the store finds the bytes; only the store reads it.
+    pub(crate) place: Place,
+}
+
+/// Where the store finds an object's bytes.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In memory: not applied to the index yet, or empty.
+    Memory(Bytes),
+    /// In a pack file.
+    Pack {
+        /// The pack's number.
+        pack: u32,
+        /// Where the bytes begin.
+        at: u64,
+    },
+    /// In a blob file.
+    Blob,
+}
+
+/// A target in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredTarget {
+    /// Its number, never reused.
+    pub target: TargetNo,
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Its connector's kind.
+    pub kind: Arc<str>,
+    /// The offset of the entry that registered it: its lane starts there.
+    pub since: u64,
+    /// Paused by an operator.
+    pub paused: bool,
+}
+
+/// Why the store cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk failed, or is full.
+    #[error("store: {0}")]
+    Io(#[from] std::io::Error),
+    /// The index failed.
+    #[error("index: {0}")]
+    Index(String),
+    /// The bytes do not match their checksum.
+    #[error("object `{bucket}/{key}`: {what}")]
+    Damaged {
+        /// Its bucket.
+        bucket: Arc<str>,
+        /// Its key.
+        key: Arc<str>,
+        /// What does not match.
+        what: String,
+    },
+    /// The object was replaced while it was read; look it up again.
+    #[error("the object was replaced meanwhile")]
+    Gone,
+}
