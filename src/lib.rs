@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod event;
+pub mod fail;
 pub mod journal;
 pub mod queue;
 pub mod store;
