@@ -12,8 +12,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tidings_connector::{
-    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome, Receipt,
-    Scope, Severity, Template,
+    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome,
+    Receipt, Scope, Severity, Template,
 };
 
 use crate::KafkaConfig;
@@ -114,7 +114,9 @@ fn unreachable(config: &KafkaConfig, outstanding: &Outstanding, error: &KafkaErr
     match verdict(code) {
         Verdict::Fault(class) | Verdict::TopicFault(class) => Fault::faulted(class, message),
         Verdict::Retry(class) => Fault::retry(class, message),
-        Verdict::Delivered | Verdict::Poison(_) | Verdict::Broken => Fault::retry(ErrorClass::Unknown, message),
+        Verdict::Delivered | Verdict::Poison(_) | Verdict::Broken => {
+            Fault::retry(ErrorClass::Unknown, message)
+        }
     }
 }
 

@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn whatever_is_not_in_the_table_is_retried() {
         let named: Vec<Code> = ROWS.iter().map(|(code, _)| *code).collect();
-        let harmless = [Code::UnknownTopicId, Code::TransactionalIdAuthorizationFailed, Code::SecurityDisabled];
+        let harmless =
+            [Code::UnknownTopicId, Code::TransactionalIdAuthorizationFailed, Code::SecurityDisabled];
         let faults = [Code::UnsupportedSASLMechanism, Code::IllegalSASLState, Code::UnsupportedFeature];
         let broken = [Code::GaplessGuarantee];
         let mut seen = 0;

@@ -138,7 +138,10 @@ impl Outstanding {
     }
 
     fn broken(&self, reason: &str) {
-        self.close(&Cause::new(ErrorClass::Connect, &format!("the Kafka producer must be replaced: {reason}")));
+        self.close(&Cause::new(
+            ErrorClass::Connect,
+            &format!("the Kafka producer must be replaced: {reason}"),
+        ));
     }
 }
 

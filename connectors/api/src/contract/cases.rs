@@ -42,7 +42,8 @@ pub(super) async fn unchanged(harness: &dyn Harness) {
 
 pub(super) async fn odd(harness: &dyn Harness) {
     let target = harness.target(false).await;
-    let keys = ["bucket/\0", "bucket/a\nb\r", "bucket/ключ 🔑", "b/%2F../..//", "b/\u{7f}\u{80}\u{ffff}", "b/ "];
+    let keys =
+        ["bucket/\0", "bucket/a\nb\r", "bucket/ключ 🔑", "b/%2F../..//", "b/\u{7f}\u{80}\u{ffff}", "b/ "];
     let mut sent: Vec<Message> = Vec::new();
     for (n, key) in keys.iter().enumerate() {
         let mut odd = message(&target, "odd", n);
@@ -235,7 +236,7 @@ pub(super) async fn too_large(harness: &dyn Harness) {
     let target = harness.target(false).await;
     let connector = connect(&target).await;
     let mut left = messages(&target, 9);
-    left[4].payload = Bytes::from(vec![b'x'; harness.too_large()]);
+    left[4].payload = incompressible(harness.too_large());
     let mates: Vec<Message> = left.iter().filter(|m| m.payload.len() < 1_000).cloned().collect();
     let mut rejected = Vec::new();
     for _ in 0..3 {
@@ -355,6 +356,18 @@ fn assert_same(sent: &Message, arrived: &Arrived) {
             arrived.headers.iter().filter(|(name, _)| name == header.name).map(|(_, value)| value).collect();
         assert_eq!(values, [header.value.as_bytes()], "header {}", header.name);
     }
+}
+
+/// Bytes that no compression makes smaller: a far side may measure what travelled.
+fn incompressible(len: usize) -> Bytes {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
 }
 
 /// Everything sent arrived, at least once, and nothing else.

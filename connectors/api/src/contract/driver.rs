@@ -50,7 +50,12 @@ impl Driver {
     }
 
     /// Hands messages over in batches within the connector's limits. Gives the number of the first.
-    pub(super) async fn hand_over(&mut self, connector: &dyn Connector, messages: &[Message], attempt: u32) -> usize {
+    pub(super) async fn hand_over(
+        &mut self,
+        connector: &dyn Connector,
+        messages: &[Message],
+        attempt: u32,
+    ) -> usize {
         let first = self.outcomes.len();
         for batch in messages.chunks(connector.limits().batch) {
             let mut deliveries = Vec::with_capacity(batch.len());
@@ -117,7 +122,12 @@ impl Driver {
                 return;
             }
         }
-        panic!("{} of {} messages were not delivered: {:?}", left.len(), messages.len(), self.outcomes.last());
+        panic!(
+            "{} of {} messages were not delivered: {:?}",
+            left.len(),
+            messages.len(),
+            self.outcomes.last()
+        );
     }
 }
 
