@@ -7,5 +7,6 @@ pub mod config;
 pub mod encode;
 pub mod event;
 pub mod journal;
+pub mod metrics;
 pub mod queue;
 pub mod store;
