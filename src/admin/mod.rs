@@ -1,0 +1,21 @@
+//! The admin listener: health, metrics and `/v1`, for operators and their tools.
+//!
+//! Must never serve anything about objects, decide anything about delivery, or answer before [`guard`] let a request in.
+//! Every route is one row of [`ROUTES`].
+
+mod audit;
+mod backend;
+mod guard;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use audit::AuditLog;
+pub use backend::{
+    AdminBackend, ChangeError, FailureView, JournalStat, TargetView, UndeliveredView, rfc3339,
+};
+pub use routes::{Access, Action, Admin, ROUTES, Route};
+pub use server::{Bounds, serve};
+pub use token::{Token, TokenError};
