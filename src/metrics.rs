@@ -1,7 +1,7 @@
 //! Metrics: handles that count as things happen, and the text that a scrape gets.
 //!
-//! Must never register a metric that is not in [`TABLE`], look a handle up on a hot path, or use a process-wide
-//! recorder: each [`Metrics`] is one world, so that tests do not see each other.
+//! Must never register a metric that is not in [`TABLE`], look a handle up on a hot path, or use a
+//! process-wide recorder: each [`Metrics`] is one world, so that tests do not see each other.
 
 mod scrape;
 mod table;
@@ -108,8 +108,8 @@ pub fn install() -> Metrics {
 }
 
 impl Metrics {
-    /// The handles of one target, every series at 0 if the target is new. Kept by the lane: not for the hot path.
-    /// They count since the start of the process; what must survive a restart is in the books.
+    /// The handles of one target, every series at 0 if the target is new. Kept by the lane: not for the hot
+    /// path. They count since the start of the process; what must survive a restart is in the books.
     pub fn target(&self, name: &str) -> TargetMetrics {
         let recorder = &self.recorder;
         let count = |spec, value: &'static str| counter(recorder, spec, &[name, value]);

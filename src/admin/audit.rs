@@ -1,8 +1,9 @@
 //! The audit log: who changed what, as JSON lines in `<data>/audit.log`.
 //!
-//! Must never hold a secret, and must never be written by a request that was not authenticated: only operators may make
-//! it grow. A change is announced here before it is made, and closed with its result: a line `begun` without a second
-//! line means that tidings stopped in between, and only the target's state can tell.
+//! Must never hold a secret, and must never be written by a request that was not authenticated: only
+//! operators may make it grow. A change is announced here before it is made, and closed with its result: a
+//! line `begun` without a second line means that tidings stopped in between, and only the target's state can
+//! tell.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

@@ -1,6 +1,7 @@
 //! What the admin routes need from the rest of tidings, and the shapes that they answer with.
 //!
-//! Must never depend on how delivery or the journal are built: whoever builds them implements [`AdminBackend`].
+//! Must never depend on how delivery or the journal are built: whoever builds them implements
+//! [`AdminBackend`].
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -8,8 +9,8 @@ use serde::Serialize;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::Books;
 
-/// What the admin routes need. Every method returns within the listener's request bound; past it, it is dropped, except
-/// [`AdminBackend::set_paused`], which always runs to its end.
+/// What the admin routes need. Every method returns within the listener's request bound; past it, it is
+/// dropped, except [`AdminBackend::set_paused`], which always runs to its end.
 #[async_trait]
 pub trait AdminBackend: Send + Sync + 'static {
     /// Whether changes can be accepted durably now, or one sentence why not. No target's state matters here.
@@ -57,7 +58,8 @@ pub struct TargetView {
     pub kind: String,
     /// How its events are written; none for a target that is no longer configured.
     pub encoding: Option<&'static str>,
-    /// Its destination as configured: topic, subject or routing key with placeholders; none where it is fixed.
+    /// Its destination as configured: topic, subject or routing key with placeholders; none where it is
+    /// fixed.
     pub destination: Option<String>,
     /// How its lane stands.
     pub state: TargetState,

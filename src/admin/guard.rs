@@ -1,6 +1,7 @@
 //! Who may enter: the `Host` check and the bearer token, decided in one place for every route.
 //!
-//! Must never look at a body, and must never tell more to somebody without the token than that a token is missing.
+//! Must never look at a body, and must never tell more to somebody without the token than that a token is
+//! missing.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,8 +20,8 @@ pub(super) enum Denied {
     Token,
 }
 
-/// Decides. `loopback` says that the listener itself is on a loopback address, where browsers of the same machine can
-/// reach it under any name that somebody lets resolve there.
+/// Decides. `loopback` says that the listener itself is on a loopback address, where browsers of the same
+/// machine can reach it under any name that somebody lets resolve there.
 pub(super) fn admit(
     access: Access,
     loopback: bool,
@@ -51,8 +52,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
-/// True if the request names `localhost` or a loopback address, with any port, and nothing else. Names that a resolver
-/// decides about are not accepted: an address literal or `localhost` cannot be rebound.
+/// True if the request names `localhost` or a loopback address, with any port, and nothing else. Names that a
+/// resolver decides about are not accepted: an address literal or `localhost` cannot be rebound.
 fn names_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };

@@ -1,4 +1,5 @@
-//! The admin listener's accept loop: a bounded number of connections, each with bounds on its headers and its life.
+//! The admin listener's accept loop: a bounded number of connections, each with bounds on its headers and its
+//! life.
 //!
 //! Must never know a route.
 
@@ -17,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::routes::{Admin, Entrance, Peer};
+use super::service::{Admin, Entrance, Peer};
 
 /// The listener's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +114,13 @@ async fn connection(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header).max_buf_size(MAX_HEAD);
     let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let ends = async {
+        // Either way the connection may finish what it is answering.
+        let _ = tokio::time::timeout(bounds.life, stop.cancelled()).await;
+    };
     let result = tokio::select! {
         result = served.as_mut() => result,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(bounds.life) => {} } } => {
+        () = ends => {
             served.as_mut().graceful_shutdown();
             match tokio::time::timeout(bounds.drain, served.as_mut()).await {
                 Ok(result) => result,

@@ -1,4 +1,5 @@
-//! The route table walked with every kind of caller, the audit log beside what was changed, and the listener's bounds.
+//! The route table walked with every kind of caller, the audit log beside what was changed, and the
+//! listener's bounds.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::routes::{Entrance, Peer, Verb};
+use super::service::{Entrance, Peer};
 use super::*;
 use crate::metrics::{TargetSnapshot, TargetState};
 use crate::queue::Books;
@@ -178,7 +179,8 @@ async fn every_route_admits_only_whom_its_row_names() {
         for token in wrong {
             assert_eq!(status(true, Ask { token: Some(token), ..ask }).await, bare, "{path}: {token:?}");
         }
-        // From elsewhere nothing is open, and a loopback peer that names another host is not trusted to be local.
+        // From elsewhere nothing is open, and a loopback peer that names another host is not trusted to be
+        // local.
         let elsewhere = Ask { peer: REMOTE, token: None, ..ask };
         assert_eq!(status(false, elsewhere).await, denied, "{path}: remote without token");
         let rebound = Ask { host: "evil.example", token: None, ..ask };

@@ -43,8 +43,8 @@ pub enum TokenError {
     },
     /// The file holds no usable token.
     #[error(
-        "{path} must hold one line of {MIN_CHARS} to {MAX_CHARS} printable ASCII characters without spaces; remove \
-         it and start tidings to get a new one"
+        "{path} must hold one line of {MIN_CHARS} to {MAX_CHARS} printable ASCII characters without spaces; \
+         remove it and start tidings to get a new one"
     )]
     Malformed {
         /// The file.
@@ -106,7 +106,8 @@ impl Token {
         let mut random = [0; TOKEN_BYTES];
         getrandom::fill(&mut random).map_err(|e| io(io::Error::other(e)))?;
         let text = hex::encode(random);
-        // A draft left by a crash may be somebody else's file by now: only one that we make ourselves has our mode.
+        // A draft left by a crash may be somebody else's file by now: only one that we make ourselves has our
+        // mode.
         match fs::remove_file(&draft) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io(e)),
             _ => {}

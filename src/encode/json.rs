@@ -34,7 +34,8 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends `text` as it stands between the quotes of a JSON string. Runs without escapes are copied as a whole.
+/// Appends `text` as it stands between the quotes of a JSON string. Runs without escapes are copied as a
+/// whole.
 pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut copied = 0;
@@ -56,8 +57,9 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
-/// Appends `key` as a JSON string, written as S3 writes keys in events: form encoding (letters, digits and `-_.*`
-/// stay, a space is `+`, every other byte is `%XX`), except that `/` stays too. The result needs no JSON escape.
+/// Appends `key` as a JSON string, written as S3 writes keys in events: form encoding (letters, digits and
+/// `-_.*` stay, a space is `+`, every other byte is `%XX`), except that `/` stays too. The result needs no
+/// JSON escape.
 pub(super) fn s3_key(out: &mut Vec<u8>, key: &str) {
     out.push(b'"');
     for byte in key.bytes() {

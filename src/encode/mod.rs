@@ -1,11 +1,12 @@
 //! Encodings: how an entry becomes the message that a target gets.
 //!
-//! Must never look anything up: a message is made of the entry, the rule's name and the target's configuration, so that
-//! every attempt within one configuration epoch sends the same bytes. No generic JSON values on this path.
+//! Must never look anything up: a message is made of the entry, the rule's name and the target's
+//! configuration, so that every attempt within one configuration epoch sends the same bytes. No generic JSON
+//! values on this path.
 //!
-//! Whatever the encoding, a message says which event it is: header `tidings-event-id` (the same at every attempt,
-//! target and replay), header `tidings-sequencer` (compares bytewise; larger is newer within one object) and header
-//! `tidings-event` (the name in COS's family).
+//! Whatever the encoding, a message says which event it is: header `tidings-event-id` (the same at every
+//! attempt, target and replay), header `tidings-sequencer` (compares bytewise; larger is newer within one
+//! object) and header `tidings-event` (the name in COS's family).
 
 mod json;
 mod s3;
@@ -44,14 +45,15 @@ enum Destination {
 }
 
 impl Encoder {
-    /// An encoder for one target. `region` is `server.region`, `owner` the account's appid; `destination` is the
-    /// connector's template, `None` where the connector has a fixed destination.
+    /// An encoder for one target. `region` is `server.region`, `owner` the account's appid; `destination` is
+    /// the connector's template, `None` where the connector has a fixed destination.
     pub fn new(encoding: Encoding, region: &str, owner: &str, destination: Option<&Template>) -> Self {
         let destination = match destination {
             None => Destination::Fixed("".into()),
             Some(template) if template.is_fixed() => match template.render("", "") {
                 Ok(text) => Destination::Fixed(text.into()),
-                // Cannot happen: a fixed template was rendered when it was parsed. If it does, each message says so.
+                // Cannot happen: a fixed template was rendered when it was parsed. If it does, each message
+                // says so.
                 Err(_) => Destination::PerEvent(template.clone()),
             },
             Some(template) => Destination::PerEvent(template.clone()),
@@ -76,8 +78,8 @@ impl Encoder {
     /// The message for one entry, under the rule that matched it.
     ///
     /// # Errors
-    /// A cause of class `encode` when this entry can never become a message for this target: its destination cannot be
-    /// rendered, or it is not an event. The caller treats it as `Rejected`.
+    /// A cause of class `encode` when this entry can never become a message for this target: its destination
+    /// cannot be rendered, or it is not an event. The caller treats it as `Rejected`.
     pub fn message(&self, stored: &Stored, rule: &str) -> Result<Message, Cause> {
         let event = stored.entry.event.as_ref().ok_or_else(|| {
             Cause::new(ErrorClass::Encode, &format!("entry {} has no event", stored.position.offset))

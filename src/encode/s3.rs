@@ -1,17 +1,20 @@
 //! The S3 event record, as unmodified S3 consumers read it, plus one member of our own.
 //!
-//! Must never allocate per field, and must never write anything that the entry does not hold: the same entry gives the
-//! same bytes at every attempt.
+//! Must never allocate per field, and must never write anything that the entry does not hold: the same entry
+//! gives the same bytes at every attempt.
 //!
 //! What is decided here:
-//! - `eventSource` is `aws:s3`, because consumers of S3 events compare it; where an event really comes from is said by
-//!   the `tidings` member and the `tidings-` headers.
-//! - `eventVersion` follows S3: 2.2 for replication, 2.1 for everything else that we have. 2.3 adds kinds that we do not.
+//! - `eventSource` is `aws:s3`, because consumers of S3 events compare it; where an event really comes from
+//!   is said by the `tidings` member and the `tidings-` headers.
+//! - `eventVersion` follows S3: 2.2 for replication, 2.1 for everything else that we have. 2.3 adds kinds
+//!   that we do not.
 //! - `size` and `eTag` are absent on removals, `versionId` where there is no version.
-//! - `x-amz-id-2` repeats the request id: there is one id per request here, and the answer's headers say the same.
+//! - `x-amz-id-2` repeats the request id: there is one id per request here, and the answer's headers say the
+//!   same.
 //! - `userIdentity` is the access key that signed; `ownerIdentity` is the account that owns every bucket.
 //! - The event id is `Records[0].tidings.eventId`: the same at every attempt, target and replay.
-//! - `glacierEventData` is present on `ObjectRestore:Completed` and empty, until events carry a restore's expiry.
+//! - `glacierEventData` is present on `ObjectRestore:Completed` and empty, until events carry a restore's
+//!   expiry.
 
 use std::io::Write as _;
 

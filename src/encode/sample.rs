@@ -1,4 +1,5 @@
-//! Sample entries: one plausible event of each kind, for `tidings event sample`, function templates and golden files.
+//! Sample entries: one plausible event of each kind, for `tidings event sample`, function templates and
+//! golden files.
 //!
 //! Must never use the clock or randomness: the same arguments give the same entry.
 
@@ -15,7 +16,8 @@ const TIME_US: i64 = 1_767_323_045_678_000;
 /// The version 7 id of that millisecond, with its random bits fixed.
 const ID: u128 = 0x019b_7ca9_8f2e_7a10_8123_4567_89ab_cdef;
 
-/// A sample entry of `kind` for one object. Delete markers carry a version, since they exist only in versioned buckets.
+/// A sample entry of `kind` for one object. Delete markers carry a version, since they exist only in
+/// versioned buckets.
 pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
     let removal = kind.is_removal();
     let event = Event {

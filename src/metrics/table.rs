@@ -1,7 +1,7 @@
 //! Every metric of tidings: name, type, labels and help, in one table.
 //!
-//! Must never hold a label whose values a client can choose: no bucket, key, address or id. The values of every label
-//! except `target` and `version` are listed here.
+//! Must never hold a label whose values a client can choose: no bucket, key, address or id. The values of
+//! every label except `target` and `version` are listed here.
 
 use tidings_connector::ErrorClass;
 
@@ -99,7 +99,8 @@ label_values! {
 }
 
 label_values! {
-    /// Where an event stands that its target does not have yet: label `state` of `tidings_undelivered_events`.
+    /// Where an event stands that its target does not have yet: label `state` of
+    /// `tidings_undelivered_events`.
     Undelivered {
         /// Nothing stands in its way.
         Ready => "ready",
@@ -234,7 +235,8 @@ table! {
         "Always 1: which version runs.";
 }
 
-/// The values that a label may have; `None` for names that only operators choose (`target`) and for `version`.
+/// The values that a label may have; `None` for names that only operators choose (`target`) and for
+/// `version`.
 pub fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
     fn all<T: Copy>(values: &[T], label: fn(T) -> &'static str) -> Option<Vec<&'static str>> {
         Some(values.iter().map(|v| label(*v)).collect())
