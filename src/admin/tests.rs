@@ -94,6 +94,12 @@ impl AdminBackend for Fake {
     }
 }
 
+/// A bound on waiting, so that what never happens fails instead of hanging. Far above what it takes, and far
+/// below the bounds under which the listener would save itself.
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| panic!("too late: {what}"))
+}
+
 struct World {
     fake: Arc<Fake>,
     admin: Admin,
@@ -329,7 +335,7 @@ async fn a_client_that_hangs_up_does_not_stop_a_change() {
         () = world.fake.entered.notified() => {} // the request is dropped here
     }
     world.fake.go_on.notify_one();
-    world.fake.changed.notified().await;
+    soon("the change", world.fake.changed.notified()).await;
     assert!(world.fake.paused.load(Ordering::SeqCst));
     // The closing line is written by a thread of its own.
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
@@ -406,14 +412,15 @@ async fn talk(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     stream.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("answers and closes");
+    soon("an answer", stream.read_to_string(&mut answer)).await.expect("answers and closes");
     answer
 }
 
 #[tokio::test]
 async fn the_listener_serves_knows_its_peer_and_stops() {
     let world = world();
-    let on = listening(&world, Bounds::default()).await;
+    let minute = Duration::from_secs(60);
+    let on = listening(&world, Bounds { drain: minute, header: minute, ..Bounds::default() }).await;
     let ask = |host: &str, rest: &str| {
         format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{rest}\r\n")
     };
@@ -437,7 +444,7 @@ async fn the_listener_serves_knows_its_peer_and_stops() {
     let mut first = [0; 12];
     idle.read_exact(&mut first).await.expect("answers");
     on.stop.cancel();
-    on.served.await.expect("no panic").expect("stops");
+    soon("the stop", on.served).await.expect("no panic").expect("stops");
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.expect("an idle connection is closed by the stop");
     assert!(TcpStream::connect(on.address).await.is_err(), "still listening");
@@ -457,5 +464,5 @@ async fn slow_headers_and_full_slots_are_bounded() {
     let _ = slow.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
     on.stop.cancel();
-    on.served.await.expect("no panic").expect("stops");
+    soon("the stop", on.served).await.expect("no panic").expect("stops");
 }

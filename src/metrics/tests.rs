@@ -190,6 +190,8 @@ fn undelivered_states_add_up_to_the_books() {
     // The lane's numbers may be newer than the books.
     (t.in_flight, t.retrying) = (90, 50);
     assert_eq!(all(&t), [0, 10, 90, 10, 0]);
+    t.in_flight = 120;
+    assert_eq!(all(&t), [0, 0, 100, 10, 0]);
     let text = install().scrape(&snapshot(vec![t]));
     assert_eq!(value(&text, r#"tidings_books_events{target="orders",column="matched"}"#), 130.0);
     assert_eq!(value(&text, r#"tidings_deliveries_total{target="orders",outcome="delivered"}"#), 20.0);
