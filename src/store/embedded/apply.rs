@@ -24,7 +24,7 @@ use crate::store::StoreError;
 /// Entries applied in one transaction.
 const BATCH_ENTRIES: usize = 4096;
 /// How long a batch that is not full waits for more.
-const LINGER: Duration = Duration::from_millis(250);
+pub(super) const LINGER: Duration = Duration::from_millis(250);
 /// How long one call to the feed waits for entries that were published already.
 const FEED_WAIT: Duration = Duration::from_millis(250);
 /// How long the replay at start waits for an entry before it believes that there is none.
@@ -49,6 +49,15 @@ pub(super) struct Shared {
     pub(super) status: watch::Sender<Status>,
 }
 
+/// The index thread's times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// How long a batch that is not full waits for more.
+    pub(super) linger: Duration,
+    /// From one checkpoint to the next.
+    pub(super) checkpoint: Duration,
+}
+
 /// The index thread's own state.
 pub(super) struct Applier {
     shared: Arc<Shared>,
@@ -61,7 +70,7 @@ pub(super) struct Applier {
     found: Vec<BlobName>,
     tail: u64,
     tail_reached: bool,
-    interval: Duration,
+    times: Times,
     last_checkpoint: Instant,
     bytes: u64,
 }
@@ -86,7 +95,7 @@ impl Applier {
         feed: Box<dyn Feed>,
         packs: PackWriter,
         found: Vec<BlobName>,
-        interval: Duration,
+        times: Times,
     ) -> Self {
         Self {
             tail: feed.durable_end(),
@@ -97,7 +106,7 @@ impl Applier {
             batch: Batch::default(),
             retired: VecDeque::new(),
             found,
-            interval,
+            times,
             last_checkpoint: Instant::now(),
             bytes: 0,
         }
@@ -167,7 +176,7 @@ impl Applier {
             return Err(End::Stopped);
         }
         if waiting || self.is_stalled() || !self.tail_reached {
-            self.shared.overlay.wait_for_batch(LINGER);
+            self.shared.overlay.wait_for_batch(self.times.linger);
             self.take(FEED_WAIT)?;
             if self.is_stalled() {
                 self.shared.overlay.pause(RETRY);
@@ -189,7 +198,7 @@ impl Applier {
         if removable || sweepable || !self.tail_reached || self.is_stalled() {
             Duration::ZERO
         } else if self.is_dirty() {
-            self.interval.saturating_sub(self.last_checkpoint.elapsed())
+            self.times.checkpoint.saturating_sub(self.last_checkpoint.elapsed())
         } else {
             IDLE
         }
@@ -346,7 +355,7 @@ impl Applier {
     }
 
     fn checkpoint_if_due(&mut self) -> Result<(), End> {
-        let due = self.last_checkpoint.elapsed() >= self.interval || self.bytes >= CHECKPOINT_BYTES;
+        let due = self.last_checkpoint.elapsed() >= self.times.checkpoint || self.bytes >= CHECKPOINT_BYTES;
         if due && self.is_dirty() { self.checkpoint() } else { Ok(()) }
     }
 

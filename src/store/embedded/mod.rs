@@ -34,7 +34,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::apply::{Applier, Shared};
+use self::apply::{Applier, LINGER, Shared, Times};
 use self::index::{Index, Space};
 use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
 use crate::journal::disk::Disk;
@@ -43,6 +43,12 @@ use crate::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Sto
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
+
+/// What only tests choose.
+struct Tuning {
+    pack_bytes: u64,
+    linger: Duration,
+}
 
 /// What the index thread does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +70,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     /// What the index thread gets when it starts.
     idle: Mutex<Option<(PackWriter, Vec<row::BlobName>)>>,
-    interval: Duration,
+    times: Times,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -79,14 +85,14 @@ impl EmbeddedStore {
         dir: &Path,
         config: &crate::config::Store,
     ) -> Result<Arc<Self>, StoreError> {
-        Self::open_with(disk, dir, config, PACK_BYTES)
+        Self::open_with(disk, dir, config, Tuning { pack_bytes: PACK_BYTES, linger: LINGER })
     }
 
     fn open_with(
         disk: Arc<dyn Disk>,
         dir: &Path,
         config: &crate::config::Store,
-        pack_bytes: u64,
+        tuning: Tuning,
     ) -> Result<Arc<Self>, StoreError> {
         let (packs_dir, blobs_dir) = (dir.join("packs"), dir.join("blobs"));
         disk.create_dir_all(&packs_dir)?;
@@ -102,7 +108,7 @@ impl EmbeddedStore {
                 .ok_or_else(|| StoreError::Index("the row that says where packs end is damaged".into()))?,
             None => PackEnd::NONE,
         };
-        let writer = PackWriter::open(packs.clone(), end, pack_bytes)?;
+        let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
         let shared = Arc::new(Shared {
             overlay: Arc::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
@@ -112,8 +118,8 @@ impl EmbeddedStore {
             status: watch::Sender::new(Status::Running),
         });
         let idle = Mutex::new(Some((writer, found)));
-        let interval = config.checkpoint_interval;
-        Ok(Arc::new(Self { shared, idle, interval, thread: Mutex::default() }))
+        let times = Times { linger: tuning.linger, checkpoint: config.checkpoint_interval };
+        Ok(Arc::new(Self { shared, idle, times, thread: Mutex::default() }))
     }
 
     /// The first offset that is not in the synced checkpoint; 1 when new. The feed must begin there.
@@ -142,7 +148,7 @@ impl EmbeddedStore {
     pub fn start(&self, feed: Box<dyn Feed>) -> Result<(), StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (packs, found) = idle.ok_or_else(|| StoreError::Index("it is started already".into()))?;
-        let mut applier = Applier::new(self.shared.clone(), feed, packs, found, self.interval);
+        let mut applier = Applier::new(self.shared.clone(), feed, packs, found, self.times);
         applier.replay()?;
         let status = self.shared.status.clone();
         let thread = std::thread::Builder::new().name("index".into()).spawn(move || {

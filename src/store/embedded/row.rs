@@ -210,7 +210,10 @@ pub(super) fn place(key: &[u8], row: &[u8]) -> Option<BodyPlace> {
 }
 
 fn damaged(key: &[u8]) -> StoreError {
-    StoreError::Index(format!("the row of {:?} is damaged or of a newer version", String::from_utf8_lossy(key)))
+    StoreError::Index(format!(
+        "the row of {:?} is damaged or of a newer version",
+        String::from_utf8_lossy(key)
+    ))
 }
 
 /// Checks version and checksum, and gives what lies between them.
