@@ -3,6 +3,7 @@
 //! Data moves left to right: `frontend` → `commit` → `queue` (over `journal`) → `delivery` → a connector. The `store`'s
 //! index is one more reader of the same queue. `app.rs` is the only file that knows every part.
 
+pub mod client;
 pub mod config;
 pub mod event;
 pub mod journal;
