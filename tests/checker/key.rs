@@ -91,7 +91,8 @@ impl<'a> KeyCheck<'a> {
         }
     }
 
-    /// Events and changes: each event has its operation, each acknowledged operation its event, in real-time order.
+    /// Events and changes: each event has its operation, each acknowledged operation its event, in real-time
+    /// order.
     pub(super) fn changes(&mut self) {
         self.match_puts();
         self.match_deletes();
@@ -168,8 +169,8 @@ impl<'a> KeyCheck<'a> {
         wrong.into_iter().for_each(|what| self.violate(Property::P2NoPhantom, what));
     }
 
-    /// A removal names its request; one whose request nobody knows belongs to a DELETE that never saw its answer.
-    /// Handing those out first invoked to first event constrains the order least.
+    /// A removal names its request; one whose request nobody knows belongs to a DELETE that never saw its
+    /// answer. Handing those out first invoked to first event constrains the order least.
     fn match_deletes(&mut self) {
         let deletes = || self.ops.iter().copied().filter(|op| op.action == Action::Delete);
         let named: HashMap<&str, &Op> =
@@ -227,8 +228,8 @@ impl<'a> KeyCheck<'a> {
 
     /// True if at some moment between `op`'s call and its return the key held what `like` accepts.
     ///
-    /// The moment lies after every event whose operation had returned before the call, and before every event whose
-    /// operation was invoked after the return.
+    /// The moment lies after every event whose operation had returned before the call, and before every event
+    /// whose operation was invoked after the return.
     fn explains(&self, op: &Op, like: &dyn Fn(State<'_>) -> bool) -> bool {
         let made = |at: usize| self.events[at].1;
         let count = self.events.len();

@@ -1,7 +1,8 @@
-//! The checker: says whether what consumers received agrees with what clients were told, and names what does not.
+//! The checker: says whether what consumers received agrees with what clients were told, and names what does
+//! not.
 //!
-//! It judges from outside: its input is what clients sent and were answered, and what an independent consumer read.
-//! It must never read the product's log, do IO, or assume that the product's own numbers are right.
+//! It judges from outside: its input is what clients sent and were answered, and what an independent consumer
+//! read. It must never read the product's log, do IO, or assume that the product's own numbers are right.
 
 mod history;
 mod key;
@@ -292,7 +293,7 @@ impl fmt::Display for Report {
         const SHOWN: usize = 20;
         write!(
             f,
-            "{} acknowledged, {} unknown ({} of them applied), {} reads; {} deliveries of {} events, {} repeats",
+            "{} acknowledged, {} unknown ({} of them applied), {} reads; {} deliveries, {} events, {} repeats",
             self.acknowledged,
             self.unknown,
             self.unknown_applied,

@@ -1,6 +1,7 @@
 //! The checker's own tests: a good run passes, and each way of breaking it is named.
 //!
-//! Must hold at least one broken run per property: a checker that accepts everything would pass every other test.
+//! Must hold at least one broken run per property: a checker that accepts everything would pass every other
+//! test.
 
 use std::sync::Arc;
 

@@ -8,3 +8,4 @@ mod checker;
 #[allow(dead_code, reason = "not every constant is used by every test binary")]
 #[path = "../support/chunked.rs"]
 mod chunked;
+mod tidy;

@@ -10,8 +10,8 @@ pub(crate) const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 /// The `x-amz-content-sha256` of a body in unsigned chunks with trailing headers.
 pub(crate) const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
-/// The body as signed chunks of `size` bytes, the last one shorter, and the empty end chunk. `seed` is the signature of
-/// the request's headers, made at `at`.
+/// The body as signed chunks of `size` bytes, the last one shorter, and the empty end chunk. `seed` is the
+/// signature of the request's headers, made at `at`.
 pub(crate) fn signed_chunks(signer: &Signer, at: Timestamp, seed: &str, body: &[u8], size: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + 256);
     let mut previous = seed.to_owned();
@@ -33,7 +33,8 @@ pub(crate) fn chunk_signature(signer: &Signer, at: Timestamp, previous: &str, ch
     signer.sign_text(&text, at)
 }
 
-/// The body as unsigned chunks of `size` bytes and trailing headers (`x-amz-checksum-crc32:…`), in the given order.
+/// The body as unsigned chunks of `size` bytes and trailing headers (`x-amz-checksum-crc32:…`), in the given
+/// order.
 pub(crate) fn unsigned_chunks(body: &[u8], size: usize, trailers: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + 256);
     for chunk in body.chunks(size) {
