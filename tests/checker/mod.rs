@@ -293,7 +293,7 @@ impl fmt::Display for Report {
         const SHOWN: usize = 20;
         write!(
             f,
-            "{} acknowledged, {} unknown ({} of them applied), {} reads; {} deliveries, {} events, {} repeats",
+            "{} acknowledged, {} unknown ({} of them applied), {} reads; {} deliveries of {}, {} repeats",
             self.acknowledged,
             self.unknown,
             self.unknown_applied,
