@@ -7,4 +7,5 @@ pub mod config;
 pub mod event;
 pub mod journal;
 pub mod queue;
+pub mod rules;
 pub mod store;
