@@ -3,5 +3,7 @@
 //! Must never follow a redirect, retry, or read more of an answer than its bound.
 
 mod config;
+mod connector;
+mod error;
 
 pub use config::{HttpConfig, HttpOptions};

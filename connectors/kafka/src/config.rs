@@ -138,7 +138,7 @@ impl KafkaConfig {
     /// Nothing times out inside the library (`message.timeout.ms=0`): deadlines are the lane's, and a message that the
     /// library gave up may have been written all the same. The local queue holds twice the window, since a settled
     /// message stays counted until the library's own batch of reports is done.
-    pub(crate) fn client(&self, alone: bool) -> ClientConfig {
+    pub fn client(&self, alone: bool) -> ClientConfig {
         let compression = match self.compression {
             Compression::None => "none",
             Compression::Lz4 => "lz4",

@@ -3,5 +3,8 @@
 //! Must never retry, order or drop on its own account: those belong to the lane.
 
 mod config;
+mod connector;
+mod error;
+mod outstanding;
 
 pub use config::{Compression, KafkaConfig, KafkaOptions};
