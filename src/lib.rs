@@ -12,4 +12,5 @@ pub mod fail;
 pub mod journal;
 pub mod metrics;
 pub mod queue;
+pub mod rules;
 pub mod store;
