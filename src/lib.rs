@@ -4,8 +4,10 @@
 //! index is one more reader of the same queue. `app.rs` is the only file that knows every part.
 
 pub mod client;
+pub mod commit;
 pub mod config;
 pub mod event;
+pub mod frontend;
 pub mod journal;
 pub mod queue;
 pub mod store;
