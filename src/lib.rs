@@ -5,10 +5,12 @@
 
 pub mod admin;
 pub mod client;
+pub mod commit;
 pub mod config;
 pub mod encode;
 pub mod event;
 pub mod fail;
+pub mod frontend;
 pub mod journal;
 pub mod metrics;
 pub mod queue;
