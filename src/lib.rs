@@ -4,6 +4,7 @@
 //! index is one more reader of the same queue. `app.rs` is the only file that knows every part.
 
 pub mod config;
+pub mod delivery;
 pub mod event;
 pub mod journal;
 pub mod queue;
