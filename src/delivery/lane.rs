@@ -66,7 +66,7 @@ pub(super) struct Lane {
     full: bool,
 
     pub(super) view: View,
-    shown_held: usize,
+    shown_held: Option<usize>,
     arrived: Vec<Settlement>,
     settled: Vec<(u64, Column)>,
     timer: Pin<Box<Sleep>>,
@@ -138,7 +138,7 @@ impl Lane {
             read_at: None,
             full: false,
             view: View { since_unix_ms: since, ..View::default() },
-            shown_held: 0,
+            shown_held: None,
             arrived: Vec::new(),
             settled: Vec::new(),
             timer: Box::pin(sleep_until(now)),
@@ -355,8 +355,8 @@ impl Lane {
         self.view.full = self.full;
         self.view.oldest_undelivered_us = self.keys.oldest_us();
         self.view.incarnation = self.incarnation;
-        if held != self.shown_held {
-            self.shown_held = held;
+        if Some(held) != self.shown_held {
+            self.shown_held = Some(held);
             self.shared.progress().set_held(held as u64);
         }
         let view = &self.view;

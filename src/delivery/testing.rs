@@ -224,6 +224,7 @@ pub(super) struct FarSide {
     script: Mutex<Script>,
     /// Every attempt in order: key, offset, and whether it had or later got the event.
     pub(super) seen: Mutex<Vec<(String, u64)>>,
+    order: Mutex<Order>,
     /// Attempts that are out, by key.
     out: Mutex<HashSet<String>>,
     pub(super) most_out: Mutex<usize>,
@@ -243,6 +244,7 @@ impl FarSide {
         Arc::new(Self {
             script: Mutex::new(Box::new(script)),
             seen: Mutex::default(),
+            order: Mutex::default(),
             out: Mutex::default(),
             most_out: Mutex::default(),
             largest_batch: Mutex::default(),
@@ -285,22 +287,33 @@ impl FarSide {
     /// newer one was sent. `1 2 3 2` is legal, `1 3 2` is not.
     pub(super) fn check(&self) {
         assert_eq!(*self.violations.lock().expect("held briefly"), Vec::<&str>::new());
-        check_order(&self.seen.lock().expect("held briefly")).expect("order per key");
+        let (seen, mut order) =
+            (self.seen.lock().expect("held briefly"), self.order.lock().expect("held briefly"));
+        order.check(&seen).expect("order per key");
     }
 }
 
-/// The first violation of the order per key, if there is one.
-pub(super) fn check_order(seen: &[(String, u64)]) -> Result<(), String> {
-    let mut newest: HashMap<&str, (u64, HashSet<u64>)> = HashMap::new();
-    for (key, offset) in seen {
-        let (newest, known) = newest.entry(key).or_default();
-        if !known.contains(offset) && offset < newest {
-            return Err(format!("{key}: {offset} came first after {newest}"));
+/// Checks the order per key of what was sent, as it grows.
+#[derive(Default)]
+pub(super) struct Order {
+    checked: usize,
+    keys: HashMap<String, (u64, HashSet<u64>)>,
+}
+
+impl Order {
+    /// The first violation in what came since the last check, if there is one.
+    pub(super) fn check(&mut self, seen: &[(String, u64)]) -> Result<(), String> {
+        for (key, offset) in &seen[self.checked..] {
+            let (newest, known) = self.keys.entry(key.clone()).or_default();
+            if !known.contains(offset) && offset < newest {
+                return Err(format!("{key}: {offset} came first after {newest}"));
+            }
+            known.insert(*offset);
+            *newest = (*newest).max(*offset);
         }
-        known.insert(*offset);
-        *newest = (*newest).max(*offset);
+        self.checked = seen.len();
+        Ok(())
     }
-    Ok(())
 }
 
 /// The far side as a connector's configuration.
@@ -310,7 +323,8 @@ pub(super) struct Config(pub(super) Arc<FarSide>);
 impl ConnectorConfig for Config {
     async fn connect(&self) -> Result<Box<dyn Connector>, Fault> {
         *self.0.connects.lock().expect("held briefly") += 1;
-        match self.0.refuse.lock().expect("held briefly").pop_front() {
+        let answer = self.0.refuse.lock().expect("held briefly").pop_front();
+        match answer {
             Some(Some(fault)) => return Err(fault),
             Some(None) => panic!("connect panics on purpose"),
             None => {}

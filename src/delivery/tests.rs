@@ -20,8 +20,8 @@ fn key(n: usize) -> String {
 #[test]
 fn the_checker_knows_the_order() {
     let seen = |offsets: &[u64]| offsets.iter().map(|o| ("k".to_owned(), *o)).collect::<Vec<_>>();
-    assert_eq!(check_order(&seen(&[1, 2, 3, 2])), Ok(()));
-    assert!(check_order(&seen(&[1, 3, 2])).is_err());
+    assert_eq!(Order::default().check(&seen(&[1, 2, 3, 2])), Ok(()));
+    assert!(Order::default().check(&seen(&[1, 3, 2])).is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +95,7 @@ async fn nothing_is_settled_without_delivered() {
         bench.append(&key(n), 2);
     }
     bench.pass(100 * SECOND).await;
-    assert!(bench.far.attempts() > 60);
+    assert!(bench.far.attempts() > 50);
     assert_eq!((bench.queue.delivered(), bench.queue.see(|log| log.holes.len())), (0, 100));
 }
 
@@ -205,15 +205,18 @@ async fn fewer_failing_keys_do_not_close_the_target() {
 
 #[tokio::test(start_paused = true)]
 async fn many_stuck_keys_do_not_stop_a_good_one_for_longer_than_a_probe() {
-    let far = FarSide::new(|key, _, _| if key == "good" { ok() } else { fails() });
+    let far = FarSide::new(|key, _, _| if key.starts_with("good") { ok() } else { fails() });
     let bench = Bench::start(far, LIMITS);
     for n in 0..2_000 {
         bench.append(&key(n), 1);
+        // Enough goes well for the target to stay up.
+        bench.append(&format!("good-{}", n / 8), 1);
     }
+    bench.until_delivered(2_000).await;
     bench.until("down", |s| s.state == TargetState::Down).await;
     bench.append("good", 1);
     let asked = tokio::time::Instant::now();
-    bench.until_delivered(1).await;
+    bench.until_delivered(2_001).await;
     assert!(asked.elapsed() <= LIMITS.backoff_max + SECOND, "{:?}", asked.elapsed());
 }
 
