@@ -7,6 +7,7 @@ pub mod admin;
 pub mod client;
 pub mod commit;
 pub mod config;
+pub mod delivery;
 pub mod encode;
 pub mod event;
 pub mod fail;
