@@ -4,6 +4,8 @@
 //! index is one more reader of the same queue. `app.rs` is the only file that knows every part.
 
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod client;
 pub mod commit;
 pub mod config;

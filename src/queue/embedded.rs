@@ -219,6 +219,11 @@ impl EmbeddedQueue {
         Row { durable_end: 0, position, totals, holes: Vec::new() }
     }
 
+    /// The epoch of what is written now.
+    pub fn epoch(&self) -> u32 {
+        self.inner.journal.epoch()
+    }
+
     /// What the journal holds now.
     pub fn stat(&self) -> Stat {
         self.inner.journal.stat()

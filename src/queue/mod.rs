@@ -28,7 +28,7 @@ use async_trait::async_trait;
 
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
-pub use progress::{Books, Column};
+pub use progress::{Books, Column, Progress};
 
 use crate::event::Position;
 

@@ -118,6 +118,8 @@ pub struct Progress {
     state: Mutex<State>,
     /// Something is in the inbox, or the reader was detached.
     pub(super) arrived: Notify,
+    /// Something was settled.
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +137,13 @@ pub(super) struct State {
     held: u64,
     /// Changed since the last row was made.
     pub(super) dirty: bool,
+}
+
+#[cfg(test)]
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new(TargetNo(0), &Row::default(), 0, Arc::default())
+    }
 }
 
 impl Progress {
@@ -155,6 +164,7 @@ impl Progress {
             dispatched,
             state: Mutex::new(state),
             arrived: Notify::new(),
+            settled: Notify::new(),
         }
     }
 
@@ -180,6 +190,24 @@ impl Progress {
             quarantined: t.quarantined,
             shed: t.shed,
             repeated: t.repeated,
+        }
+    }
+
+    /// When the oldest event that waits to be taken was committed, if it is known without reading the log: in
+    /// microseconds since the Unix epoch.
+    pub fn oldest_waiting_us(&self) -> Option<i64> {
+        self.state().inbox.front().and_then(|s| s.entry.event.as_ref()).map(|e| e.time_us)
+    }
+
+    /// Waits until nothing that is durable now is undelivered.
+    pub async fn settled(&self) {
+        loop {
+            let changed = self.settled.notified();
+            let books = self.books();
+            if books.backlog + books.held == 0 {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -227,6 +255,7 @@ impl Progress {
 
     pub(super) fn settle(&self, settled: &[(u64, Column)]) {
         self.state().settle(settled);
+        self.settled.notify_waiters();
     }
 
     pub(super) fn repeated(&self, count: u64) {

@@ -142,7 +142,7 @@ fn a_range_gives_exactly_its_bytes_wherever_the_body_is() {
             let large = store.object("b", "large").unwrap().unwrap();
             assert_eq!(body(&store, &small).await.unwrap(), bytes[..1000]);
             assert_eq!(part(&store, &small, 10..20).await.unwrap(), bytes[10..20]);
-            assert_eq!(part(&store, &small, 5..5).await.unwrap(), []);
+            assert!(part(&store, &small, 5..5).await.unwrap().is_empty());
             assert!(part(&store, &small, 0..1001).await.is_err());
             assert_eq!(body(&store, &large).await.unwrap(), bytes);
             assert_eq!(part(&store, &large, 262_143..262_145).await.unwrap(), bytes[262_143..262_145]);
