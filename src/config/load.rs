@@ -176,12 +176,16 @@ fn unknown_keys(tree: &config::Value, known: &[Known], places: &Places<'_>) -> V
             continue;
         };
         for key in table.keys().filter(|key| !fields.contains(&key.as_str())) {
-            let mut help = choice_help(key, fields);
-            if help[0].starts_with("allowed") {
-                help = vec![format!("{} knows {}", path.header(), fields.join(", "))];
-            }
+            let help = match suggest(key, fields.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("{} knows {}", path.header(), fields.join(", ")),
+            };
             let place = places.of(&path.key(key), Part::Key);
-            problems.push(Problem { place, what: format!("unknown key `{}`", key.escape_debug()), help });
+            problems.push(Problem {
+                place,
+                what: format!("unknown key `{}`", key.escape_debug()),
+                help: vec![help],
+            });
         }
     }
     problems

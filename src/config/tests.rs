@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::load::load_text;
 use super::tree::{self, KeyPath, Variables};
 use super::*;
@@ -439,4 +441,28 @@ fn a_secret_typed_into_the_wrong_place_is_not_repeated() {
     let shown = bad(&text).to_string();
     assert!(shown.contains("sasl_password = ***") && shown.contains("`url`"), "{shown}");
     assert!(!shown.contains("planted"), "{shown}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_text_makes_it_panic(
+        edits in prop::collection::vec((0..9_000_usize, 0..40_usize, "[\\PC\n\\[\\]=\"'#.{}\u{0}-\u{7f}]{0,6}"), 1..6),
+        variable in ("[A-Z_0-9]{0,20}", "\\PC{0,8}"),
+    ) {
+        let mut text: Vec<char> = everything().chars().collect();
+        for (at, cut, put) in edits {
+            let at = at.min(text.len());
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        let name = format!("TIDINGS__{}", variable.0);
+        if let Err(diagnostics) = load_with(&text, &[(&name, &variable.1)]) {
+            let shown = diagnostics.to_string();
+            prop_assert!(!diagnostics.problems().is_empty());
+            prop_assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+        }
+    }
 }
