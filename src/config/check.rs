@@ -1,6 +1,7 @@
 //! Judges what was typed and builds the checked configuration: everything but the targets.
 //!
-//! Must never stop at the first problem, and never judge a value that was already told to have the wrong type.
+//! Must never stop at the first problem, and never judge a value that was already told to have the wrong
+//! type.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tidings_connector::ConnectorConfig;
 
-use super::check::{Checker, HOUR, MS};
+use super::check::{Checker, HOUR, MS, in_time};
 use super::diagnostics::Place;
 use super::load::choice_help;
 use super::places::Part;
@@ -58,6 +58,7 @@ impl Checker<'_> {
         }
         let encoding = self.encoding(&at.key("encoding"), &raw.encoding);
         self.limits(&at, &raw);
+        self.patience(&at, &raw);
         let rules = self.rules(&at, name, raw.rule);
         let connector = self.connector(&at, name, raw.connector);
         Some(Target {
@@ -99,6 +100,24 @@ impl Checker<'_> {
                 "`rate_limit` is 0: nothing would be delivered".into(),
                 &help,
             );
+        }
+    }
+
+    /// A connector's own timeouts must end first: past the attempt's, the lane drops the connector with all
+    /// it has out.
+    fn patience(&mut self, at: &KeyPath, raw: &raw::Target) {
+        let kafka =
+            raw.connector.kafka.iter().map(|kafka| ("kafka", "connect_timeout", kafka.connect_timeout));
+        let http = raw.connector.http.iter().flat_map(|http| {
+            [("http", "connect_timeout", http.connect_timeout), ("http", "timeout", http.timeout)]
+        });
+        for (kind, key, span) in kafka.chain(http) {
+            if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
+                let attempt = in_time(raw.attempt_timeout.0);
+                let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
+                let at = at.key("connector").key(kind).key(key);
+                self.problem(&at, what, &["lower it, or raise `attempt_timeout`"]);
+            }
         }
     }
 
@@ -188,7 +207,8 @@ impl Checker<'_> {
 
     fn rule(&mut self, at: &KeyPath, target: &str, n: usize, raw: raw::Rule) -> Rule {
         let name = raw.name.unwrap_or_else(|| format!("{target}-{}", n + 1));
-        // A default name may be longer than a name may be: the target's name has its own problem then, or none.
+        // A default name may be longer than a name may be: the target's name has its own problem then, or
+        // none.
         if !is_name(&name) && name != format!("{target}-{}", n + 1) {
             let what = format!("`{}` cannot be a rule's name", name.escape_debug());
             self.problem(&at.key("name"), what, &["use 1 to 64 of a-z, 0-9, - and _"]);

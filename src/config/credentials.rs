@@ -46,8 +46,9 @@ pub enum Created {
 /// Why credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// Others on the machine may read or change the file: a person has to decide whether it still is a secret.
-    #[error("{path} may be read or changed by others (mode {mode:03o}): run `chmod 600 {path}`", path = .path.display())]
+    /// Others on the machine may read or change the file: a person has to decide whether it still is a
+    /// secret.
+    #[error("{0} may be read or changed by others (mode {mode:03o}): run `chmod 600 {0}`", .path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -148,8 +149,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Reads `<data>/credentials.toml`, or makes it with one random pair. The directory must exist. `random` fills its
-/// argument with unpredictable bytes.
+/// Reads `<data>/credentials.toml`, or makes it with one random pair. The directory must exist. `random`
+/// fills its argument with unpredictable bytes.
 ///
 /// # Errors
 /// Each names the file: readable by others, malformed, or not readable at all. A bad file is never replaced.

@@ -1,7 +1,8 @@
 //! Reads the merged tree into the raw shapes, strictly: nothing is rounded, quoted or unquoted on the way.
 //!
-//! Only environment variables, which are text, are read as what the key wants. Keeps the path of whatever is wrong and
-//! the keys that each table knows, so that unknown ones can be told. Must never decide what a value should be.
+//! Only environment variables, which are text, are read as what the key wants. Keeps the path of whatever is
+//! wrong and the keys that each table knows, so that unknown ones can be told. Must never decide what a value
+//! should be.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -194,7 +195,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A table. With `fields`, only these keys are shown to the shape; the others are told as unknown afterwards.
+    /// A table. With `fields`, only these keys are shown to the shape; the others are told as unknown
+    /// afterwards.
     fn table<'de, V: Visitor<'de>>(
         &self,
         fields: Option<&'static [&'static str]>,
@@ -273,7 +275,8 @@ macro_rules! forward {
 impl<'de> de::Deserializer<'de> for Decoder<'_> {
     type Error = DecodeError;
 
-    forward!(any: deserialize_any deserialize_unit deserialize_identifier deserialize_bytes deserialize_byte_buf);
+    forward!(any: deserialize_any deserialize_unit deserialize_identifier);
+    forward!(any: deserialize_bytes deserialize_byte_buf);
     forward!(integer: deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128);
     forward!(integer: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
     forward!(float: deserialize_f32 deserialize_f64);

@@ -2,7 +2,7 @@
 //!
 //! Must never hold more of a file than the one line it points at, and never decides what is wrong.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// More problems than this are counted, not shown.
 const MAX_SHOWN: usize = 50;
@@ -98,7 +98,7 @@ impl fmt::Display for Diagnostics {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", self.what)?;
+        writeln!(f, "error: {}", Plain(&self.what))?;
         let margin = match &self.place {
             Place::Line { line, .. } => line.to_string().len(),
             _ => 1,
@@ -111,7 +111,7 @@ impl fmt::Display for Problem {
             writeln!(f, "{:margin$} | {:before$}{}", "", "", "^".repeat(width))?;
         }
         for help in &self.help {
-            writeln!(f, "{:margin$} = {help}", "")?;
+            writeln!(f, "{:margin$} = {}", "", Plain(help))?;
         }
         Ok(())
     }
@@ -120,16 +120,31 @@ impl fmt::Display for Problem {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Line { file, line, column, .. } => write!(f, "{file}:{line}:{column}"),
-            Place::Variable(name) => write!(f, "environment variable {name}"),
-            Place::File(file) => f.write_str(file),
-            Place::Key(path) => write!(f, "{path} (not set: this is its default)"),
+            Place::Line { file, line, column, .. } => write!(f, "{}:{line}:{column}", Plain(file)),
+            Place::Variable(name) => write!(f, "environment variable {}", Plain(name)),
+            Place::File(file) => Plain(file).fmt(f),
+            Place::Key(path) => write!(f, "{} (not set: this is its default)", Plain(path)),
         }
     }
 }
 
+/// Text whose control characters are shown as escapes, so that a terminal obeys nothing that a file says.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c.is_control() {
+                true => write!(f, "{}", c.escape_default())?,
+                false => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The part of a line that is shown, the characters before the caret, and the caret's width in it.
-/// Control characters become spaces, so that a terminal obeys nothing that a file says.
+/// Control characters become spaces: the caret counts characters.
 fn window(text: &str, column: usize, width: usize) -> (String, usize, usize) {
     let chars: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let at = column.saturating_sub(1).min(chars.len());

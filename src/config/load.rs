@@ -1,6 +1,7 @@
 //! From a file and an environment to a checked configuration, or to everything that is wrong with them.
 //!
-//! Must never stop at the first problem where a second one can be told, and never starts on half a configuration.
+//! Must never stop at the first problem where a second one can be told, and never starts on half a
+//! configuration.
 
 use std::io::Read;
 use std::path::Path;
@@ -23,8 +24,8 @@ const MAX_MISFITS: usize = 200;
 /// Loads the configuration: the defaults, the file at `path` over them, and variables such as
 /// `TIDINGS__SERVER__LISTEN` over both. Without a path the defaults and the variables alone run.
 ///
-/// `env` is the process's environment (`std::env::vars()`); only names beginning with `TIDINGS__` are looked at.
-/// Lists in variables are written with commas; rules can be set in the file only.
+/// `env` is the process's environment (`std::env::vars()`); only names beginning with `TIDINGS__` are looked
+/// at. Lists in variables are written with commas; rules can be set in the file only.
 ///
 /// # Errors
 /// [`Diagnostics`]: everything that is wrong, each with its place. Nothing was started or changed.
@@ -121,8 +122,8 @@ fn refused_variable((name, why): &(String, String)) -> Problem {
     Problem { place: Place::Variable(name.clone()), what: why.clone(), help }
 }
 
-/// Reads the tree into the raw shapes. What does not fit is told, taken out, and the rest is read again, so that one
-/// wrong value hides no other.
+/// Reads the tree into the raw shapes. What does not fit is told, taken out, and the rest is read again, so
+/// that one wrong value hides no other.
 fn read_shapes(
     mut tree: config::Value,
     places: &Places<'_>,
@@ -175,12 +176,16 @@ fn unknown_keys(tree: &config::Value, known: &[Known], places: &Places<'_>) -> V
             continue;
         };
         for key in table.keys().filter(|key| !fields.contains(&key.as_str())) {
-            let mut help = choice_help(key, fields);
-            if help[0].starts_with("allowed") {
-                help = vec![format!("{} knows {}", path.header(), fields.join(", "))];
-            }
+            let help = match suggest(key, fields.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("{} knows {}", path.header(), fields.join(", ")),
+            };
             let place = places.of(&path.key(key), Part::Key);
-            problems.push(Problem { place, what: format!("unknown key `{}`", key.escape_debug()), help });
+            problems.push(Problem {
+                place,
+                what: format!("unknown key `{}`", key.escape_debug()),
+                help: vec![help],
+            });
         }
     }
     problems

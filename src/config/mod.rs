@@ -1,6 +1,7 @@
 //! The checked configuration: what the rest of tidings may rely on.
 //!
-//! Must never hold an unresolved secret, an unchecked name or a default that `config/tidings.toml` does not show.
+//! Must never hold an unresolved secret, an unchecked name or a default that `config/tidings.toml` does not
+//! show.
 
 mod check;
 mod check_target;
@@ -41,7 +42,8 @@ pub struct Config {
     pub store: Store,
     /// `[target.NAME]`, in name order.
     pub targets: Vec<Target>,
-    /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at start.
+    /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at
+    /// start.
     pub warnings: Vec<String>,
 }
 

@@ -52,8 +52,8 @@ impl Places<'_> {
         }
     }
 
-    /// The span of the deepest part of `path` that stands in the file, and through how many steps of it the file has
-    /// tables or lists to reach into.
+    /// The span of the deepest part of `path` that stands in the file, and through how many steps of it the
+    /// file has tables or lists to reach into.
     fn nearest(&self, path: &KeyPath, part: Part) -> (Option<Range<usize>>, usize) {
         let mut span = None;
         let (mut table, mut list) = (Some(self.table), None);
@@ -92,8 +92,9 @@ pub(super) fn line_of(file: &str, text: &str, span: Range<usize>) -> Place {
     Place::Line { file: file.to_owned(), line, column, text, width }
 }
 
-/// The line with what may be a secret replaced character by character: the user and the query of a URL, and the value
-/// of a key that is called a secret. Configuration holds no secrets, but people put them there by mistake.
+/// The line with what may be a secret replaced character by character: the user and the query of a URL, and
+/// the value of a key that is called a secret. Configuration holds no secrets, but people put them there by
+/// mistake.
 fn without_secrets(line: &str) -> String {
     let mut chars: Vec<char> = line.chars().collect();
     let hide = |chars: &mut [char], range: Range<usize>| chars[range].iter_mut().for_each(|c| *c = '*');

@@ -168,7 +168,7 @@ impl Default for Target {
         Self {
             encoding: "s3".to_owned(),
             region: None,
-            attempt_timeout: ms(30_000),
+            attempt_timeout: ms(60_000),
             backoff_min: ms(1_000),
             backoff_max: ms(300_000),
             max_in_flight: 4_096,

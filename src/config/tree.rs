@@ -12,8 +12,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) const ENV_PREFIX: &str = "TIDINGS__";
 /// What stands between the keys of a variable's name.
 const ENV_SEPARATOR: &str = "__";
-/// Both layers hang under one key of our own: the merging crate reads root keys as path expressions, and a hostile
-/// root key such as `"a[4000000000]"` would make it allocate.
+/// Both layers hang under one key of our own: the merging crate reads root keys as path expressions, and a
+/// hostile root key such as `"a[4000000000]"` would make it allocate.
 const ROOT: &str = "tidings";
 
 /// One step from a table or a list to what it holds.
@@ -197,8 +197,8 @@ fn kind_of(value: &DeValue<'_>, at: &KeyPath, oversized: &mut Vec<KeyPath>) -> V
     }
 }
 
-/// The variables as nested tables. Where one variable sets a table that another one reaches into, the later path wins:
-/// the shorter one is then no table and is refused by its shape.
+/// The variables as nested tables. Where one variable sets a table that another one reaches into, the later
+/// path wins: the shorter one is then no table and is refused by its shape.
 fn variables_tree(variables: &Variables) -> Map<String, Value> {
     let mut root: Map<String, Value> = Map::new();
     for (path, (name, value)) in &variables.set {
@@ -221,8 +221,8 @@ fn variables_tree(variables: &Variables) -> Map<String, Value> {
     root
 }
 
-/// Takes the value at `path` (or the nearest list or table around it that is a table's own value) out of the tree, so
-/// that the rest can be looked at. Gives the path of what was taken; none if nothing was there.
+/// Takes the value at `path` (or the nearest list or table around it that is a table's own value) out of the
+/// tree, so that the rest can be looked at. Gives the path of what was taken; none if nothing was there.
 pub(super) fn remove(tree: &mut Value, path: &KeyPath) -> Option<KeyPath> {
     let keys = path.0.iter().rposition(|step| matches!(step, Step::Key(_)))?;
     let (way, last) = (&path.0[..keys], &path.0[keys]);

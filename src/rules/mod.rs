@@ -1,7 +1,8 @@
 //! Which targets get an event: the rules of every target, matched in one walk over the key.
 //!
-//! Must never do more work for rules that do not match: a thousand rules cost no more than one. Pure but for a bounded
-//! cache of what each bucket's name resolves to. Must never know how rules were written or where targets are.
+//! Must never do more work for rules that do not match: a thousand rules cost no more than one. Pure but for
+//! a bounded cache of what each bucket's name resolves to. Must never know how rules were written or where
+//! targets are.
 
 mod pattern;
 #[cfg(test)]
@@ -46,7 +47,8 @@ struct Cache {
 }
 
 impl RuleSet {
-    /// Compiles the rules of every target. The order of the pairs and of each target's rules is the configuration's.
+    /// Compiles the rules of every target. The order of the pairs and of each target's rules is the
+    /// configuration's.
     pub fn build(rules: &[(TargetNo, Vec<Rule>)]) -> Self {
         let mut targets: Vec<TargetNo> = Vec::new();
         for (target, _) in rules {
@@ -77,8 +79,9 @@ impl RuleSet {
         &self.targets
     }
 
-    /// Who gets an event of this kind at this key: one delivery for each target with a matching rule, in the targets'
-    /// order; `rule` names the target's first matching rule. Prefix and suffix are compared byte by byte.
+    /// Who gets an event of this kind at this key: one delivery for each target with a matching rule, in the
+    /// targets' order; `rule` names the target's first matching rule. Prefix and suffix are compared byte by
+    /// byte.
     pub fn matching(&self, bucket: &str, key: &str, kind: EventKind) -> Vec<DeliveryTo> {
         if self.rules.is_empty() {
             return Vec::new();
@@ -110,15 +113,16 @@ impl RuleSet {
             }
         }
         rules.sort_unstable();
-        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        let shared = cache.tries.get(rules.as_slice()).cloned();
-        let made = shared.is_none();
-        let trie = shared.unwrap_or_else(|| {
+        let known =
+            self.cache.read().unwrap_or_else(PoisonError::into_inner).tries.get(rules.as_slice()).cloned();
+        // Built outside the lock: two callers may build the same trie, nobody waits for one.
+        let trie = known.unwrap_or_else(|| {
             let rule = |n: &u32| (*n, self.rules[*n as usize].target, &self.rules[*n as usize].rule);
             Arc::new(BucketRules::build(rules.iter().map(rule)))
         });
-        let nodes = if made { trie.nodes() } else { 0 };
-        if cache.buckets.len() >= MAX_CACHED_BUCKETS || cache.nodes + nodes > MAX_CACHED_NODES {
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        let more = if cache.tries.contains_key(rules.as_slice()) { 0 } else { trie.nodes() };
+        if cache.buckets.len() >= MAX_CACHED_BUCKETS || cache.nodes + more > MAX_CACHED_NODES {
             *cache = Cache::default();
         }
         if cache.tries.insert(rules.into(), Arc::clone(&trie)).is_none() {

@@ -117,6 +117,18 @@ fn a_thousand_rules_cost_no_more_than_one() {
 }
 
 #[test]
+fn rules_that_an_earlier_one_covers_cost_nothing() {
+    let all = events("cos:ObjectCreated:*");
+    let put = events("cos:ObjectCreated:Put");
+    let rules =
+        (0..1_000).map(|n| rule(&format!("r{n}"), "*", if n % 2 == 0 { all } else { put }, "in/", ".json"));
+    let set = RuleSet::build(&[(TargetNo(1), rules.collect())]);
+    let mut matched = Vec::new();
+    set.resolve("shop").collect(b"in/x.json", EventKind::CreatedPut, &mut matched);
+    assert_eq!(matched, [0], "only the first rule is in the trie");
+}
+
+#[test]
 fn the_cache_is_bounded_and_shared() {
     let all = events("cos:ObjectCreated:*");
     let set = RuleSet::build(&[(TargetNo(1), vec![rule("r", "a*", all, "", "")])]);

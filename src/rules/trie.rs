@@ -151,8 +151,8 @@ impl<T> Trie<T> {
         self.nodes.iter_mut().filter_map(|node| node.value.as_mut()).for_each(&mut each);
     }
 
-    /// Visits the value of every key that is a beginning of the `len` bytes given by `byte`, shortest first. Says how
-    /// many nodes it went through.
+    /// Visits the value of every key that is a beginning of the `len` bytes given by `byte`, shortest first.
+    /// Says how many nodes it went through.
     fn walk(&self, len: usize, byte: impl Fn(usize) -> u8, mut found: impl FnMut(&T)) -> usize {
         let (mut node, mut done, mut visited) = (0, 0, 1);
         loop {
