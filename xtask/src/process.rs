@@ -21,7 +21,7 @@ pub(crate) fn find(words: &[&str]) -> Result<Vec<u32>> {
         };
         // A process may end between the listing and the look.
         let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        if ends_with(&line, words) && !matches!(state(pid), None | Some('Z' | 'X')) {
+        if ends_with(&line, words) && lives(pid) {
             found.push(pid);
         }
     }
@@ -42,9 +42,14 @@ pub(crate) fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Whether the process still runs: it exists and is more than an ended one that nobody has reaped.
+/// Whether the process still runs: it exists and is more than an ended one that nobody has reaped. A killed process
+/// whose first thread has ended lives until its other threads have, for until then its ports are not free.
 pub(crate) fn lives(pid: u32) -> bool {
-    !matches!(state(pid), None | Some('Z' | 'X'))
+    match state(pid) {
+        None => false,
+        Some('Z' | 'X') => fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1),
+        Some(_) => true,
+    }
 }
 
 /// Sends a signal (`KILL`, `TERM`, `STOP`, `CONT`) to one process.

@@ -64,11 +64,10 @@ enum News {
 /// Runs a command in a process group of its own, which `guard` knows for as long as it runs; shows its output and
 /// gives each line to `see`. Fails when the command does.
 pub(crate) fn run(guard: &mut Guard, command: &mut Command, see: impl FnMut(&str)) -> Result<()> {
-    let name = format!("{:?}", command.get_program());
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     // One pipe for both, so that what cargo says and what a test prints stay in order.
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-    let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
     // The command holds the writing ends of the pipe: the output ends when the children do.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let group = child.id();
@@ -79,7 +78,7 @@ pub(crate) fn run(guard: &mut Guard, command: &mut Command, see: impl FnMut(&str
     guard.watch(None);
     let status = status?;
     if !status.success() {
-        bail!("{name} ended with {status}");
+        bail!("ended with {status}");
     }
     Ok(())
 }

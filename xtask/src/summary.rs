@@ -168,7 +168,7 @@ mod tests {
     fn what_a_test_prints_is_not_taken_for_cargo() {
         let tally = tally(&[
             "     Running unittests src/lib.rs (t/a-1)",
-            "Running away from it",
+            "Running away (from it)",
             OK,
             "passed; 9 passed",
         ]);

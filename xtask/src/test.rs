@@ -51,7 +51,11 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     });
     let tested = steps.step("cargo test", || {
         let mut cargo = paths::cargo(&["test", "--workspace", "--no-fail-fast", "--features", LIVE])?;
-        cargo.env("CARGO_TERM_COLOR", "never").envs(set.env()?);
+        cargo.env("CARGO_TERM_COLOR", "never");
+        // Without a broker the live tests fail, and all others still tell something.
+        if let Ok(variables) = set.env() {
+            cargo.envs(variables);
+        }
         steps::run(&mut guard, &mut cargo, |line| tally.line(line))
     });
     tally.end();

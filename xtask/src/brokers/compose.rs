@@ -22,6 +22,10 @@ const PULL_LIMIT: Duration = Duration::from_secs(600);
 /// How long any other command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a kill may take to be seen.
+const KILL_LIMIT: Duration = Duration::from_secs(3);
+const KILL: [&str; 4] = ["kill", "--signal", "KILL", "kafka"];
+
 /// Whether a container engine answers and has compose; asked once.
 pub(super) fn there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
@@ -65,6 +69,12 @@ impl Compose {
             None => bail!("docker compose {} took longer than {} s", words.join(" "), limit.as_secs()),
         }
     }
+
+    /// Lets it go on if it is frozen.
+    fn unpause(&self) {
+        // Fails when it is not frozen, which is as good.
+        let _ = self.command(&["unpause", "kafka"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
 }
 
 impl Engine for Compose {
@@ -91,16 +101,21 @@ impl Engine for Compose {
     }
 
     fn kill(&self) -> Result<()> {
-        self.run(&["kill", "--signal", "KILL", "kafka"], COMMAND_LIMIT)?;
-        if !process::wait_until(COMMAND_LIMIT, || !self.runs().unwrap_or(true)) {
-            bail!("kafka still runs {} s after its kill", COMMAND_LIMIT.as_secs());
+        let gone = |limit| process::wait_until(limit, || !self.runs().unwrap_or(true));
+        let killed = self.run(&KILL, COMMAND_LIMIT);
+        if killed.is_ok() && gone(KILL_LIMIT) {
+            return Ok(());
         }
-        Ok(())
+        // Some engines let a signal into a frozen container only when it goes on.
+        self.unpause();
+        if !gone(KILL_LIMIT) {
+            self.run(&KILL, COMMAND_LIMIT)?;
+        }
+        if gone(COMMAND_LIMIT) { Ok(()) } else { bail!("kafka still runs after its kill") }
     }
 
     fn shutdown(&self) -> Result<()> {
-        // Fails when it is not frozen, which is as good.
-        let _ = self.command(&["unpause", "kafka"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        self.unpause();
         self.run(&["stop", "--timeout", "15", "kafka"], COMMAND_LIMIT)
     }
 

@@ -55,7 +55,7 @@ fn library() -> Result<PathBuf> {
 }
 
 /// Fetches the jars unless they are there. They appear under their name only when all of them are there.
-fn fetch() -> Result<PathBuf> {
+fn fetch(java: &Path) -> Result<PathBuf> {
     let library = library()?;
     if library.is_dir() {
         return Ok(library);
@@ -65,14 +65,18 @@ fn fetch() -> Result<PathBuf> {
     fs::create_dir_all(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
     let pom = aside.join("pom.xml");
     fs::write(&pom, POM).context("cannot write the pom")?;
-    let mut maven = Command::new("mvn")
+    let mut maven = Command::new("mvn");
+    // Maven looks for a Java by itself and might find another one, or none.
+    if let Some(home) = java_home(java) {
+        maven.env("JAVA_HOME", home);
+    }
+    maven
         .args(["-q", "-B", "-Dstyle.color=never", "-f"])
         .arg(&pom)
         .args([COPY_JARS, "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", aside.display()))
-        .stdin(Stdio::null())
-        .spawn()
-        .context("cannot start mvn")?;
+        .stdin(Stdio::null());
+    let mut maven = maven.spawn().context("cannot start mvn")?;
     let ended = process::wait(&mut maven, FETCH_LIMIT)?;
     if ended.is_none_or(|status| !status.success()) {
         fs::remove_dir_all(&aside).context("cannot remove what Maven left")?;
@@ -88,6 +92,12 @@ fn fetch() -> Result<PathBuf> {
         }
         Err(error) => Err(error).with_context(|| format!("cannot make {}", library.display())),
     }
+}
+
+/// The directory of the Java that this program belongs to, if it is laid out as one.
+fn java_home(java: &Path) -> Option<PathBuf> {
+    let home = java.canonicalize().ok()?.parent()?.parent()?.to_path_buf();
+    home.join("lib/modules").is_file().then_some(home)
 }
 
 impl Jars {
@@ -109,16 +119,16 @@ impl Jars {
         self.pid()?.context("kafka does not run")
     }
 
-    fn signal_and_see(&self, name: &str, seen: impl Fn(Option<char>) -> bool) -> Result<()> {
+    fn signal_and_see(&self, name: &str, seen: impl Fn(u32) -> bool) -> Result<()> {
         let pid = self.running()?;
         process::signal(name, pid)?;
-        if !process::wait_until(SIGNAL_LIMIT, || seen(process::state(pid))) {
+        if !process::wait_until(SIGNAL_LIMIT, || seen(pid)) {
             bail!("SIG{name} had no effect on kafka (pid {pid}) in {} s", SIGNAL_LIMIT.as_secs());
         }
         Ok(())
     }
 
-    /// Writes what the broker prints to its log, and waits for `java` at most `limit` if there is one.
+    /// A command of Java whose output goes to the broker's log.
     fn java(&self, words: &[String]) -> Result<Command> {
         let log = File::options().create(true).append(true).open(self.dir.join("broker.log"));
         let log = log.context("cannot open the broker's log")?;
@@ -148,7 +158,7 @@ impl Engine for Jars {
     fn prepare(&self, port: u16) -> Result<()> {
         packages::ensure(needs()?)?;
         let java = packages::java().context("no Java that is new enough")?;
-        let library = fetch()?;
+        let library = fetch(&java)?;
         let mut controller = wire::free_port()?;
         while controller == port {
             controller = wire::free_port()?;
@@ -201,7 +211,7 @@ impl Engine for Jars {
     }
 
     fn kill(&self) -> Result<()> {
-        self.signal_and_see("KILL", |state| matches!(state, None | Some('Z' | 'X')))
+        self.signal_and_see("KILL", |pid| !process::lives(pid))
     }
 
     fn shutdown(&self) -> Result<()> {
@@ -213,11 +223,11 @@ impl Engine for Jars {
     }
 
     fn freeze(&self) -> Result<()> {
-        self.signal_and_see("STOP", |state| state == Some('T'))
+        self.signal_and_see("STOP", |pid| process::state(pid) == Some('T'))
     }
 
     fn thaw(&self) -> Result<()> {
-        self.signal_and_see("CONT", |state| state != Some('T'))
+        self.signal_and_see("CONT", |pid| process::state(pid) != Some('T'))
     }
 
     fn remove(&self) -> Result<()> {
