@@ -12,6 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use driver::{Driver, message, messages};
+
 use crate::ConnectorConfig;
 
 /// One fresh, empty place at the far side, and how to reach it.
