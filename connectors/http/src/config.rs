@@ -103,3 +103,48 @@ impl std::fmt::Debug for HttpConfig {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidings_connector::ConnectorConfig as _;
+
+    use super::*;
+
+    fn checked(url: &str) -> Result<HttpConfig, String> {
+        HttpOptions { url: url.to_owned(), ..HttpOptions::default() }.checked("t")
+    }
+
+    #[test]
+    fn urls() {
+        for good in ["http://127.0.0.1:8080/event-invoke", "https://example.com", "http://[::1]:9/x?code=1"] {
+            assert!(checked(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "example.com/x", "ftp://a/b", "http://user@a/", "http://u:p@a/", "http://a/#f", "http://"]
+        {
+            let said = checked(bad).expect_err(bad);
+            assert!(said.starts_with("`url`"), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_name() {
+        let with = |change: fn(&mut HttpOptions)| {
+            let mut options = HttpOptions { url: "http://127.0.0.1/".to_owned(), ..HttpOptions::default() };
+            change(&mut options);
+            options.checked("t").expect_err("refused")
+        };
+        assert!(with(|o| o.timeout = Span(Duration::ZERO)).starts_with("`timeout`"));
+        assert!(with(|o| o.connect_timeout = Span(Duration::from_secs(61))).starts_with("`connect_timeout`"));
+        assert!(with(|o| o.max_in_flight = 0).starts_with("`max_in_flight`"));
+        assert!(with(|o| o.max_in_flight = 4_097).starts_with("`max_in_flight`"));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_queries_apart_without_showing_them() {
+        let of = |url| checked(url).expect("valid").fingerprint();
+        assert_ne!(of("http://a/x?code=one"), of("http://a/x?code=two"));
+        assert_eq!(of("http://a/x?code=one"), of("http://a/x?code=one"));
+        assert!(!of("http://a/x?code=one").contains("one"));
+    }
+}

@@ -149,9 +149,11 @@ async fn a_receiver_that_is_busy_is_given_the_time_it_asks_for() {
 
 #[tokio::test]
 async fn an_endless_answer_is_let_go() {
-    let started = std::time::Instant::now();
-    assert_eq!(outcome(&Http::new(), "/endless").await, Outcome::Delivered);
-    assert!(started.elapsed() < Duration::from_secs(4), "the answer was read for {:?}", started.elapsed());
+    let http = Http::new();
+    assert_eq!(outcome(&http, "/endless").await, Outcome::Delivered);
+    // What sockets buffer is poured too; reading on until the time bound would be many times as much.
+    let poured = http.receiver.poured();
+    assert!(poured < 16 << 20, "{poured} bytes of the answer were taken");
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ async fn main() {
 
 fn message(n: usize, headers: usize, topic: &Arc<str>) -> Message {
     let names = ["content-type", "ce-id", "ce-sequence", "ce-type", "ce-source"];
-    let headers = names.iter().take(headers).map(|name| Header { name, value: "0195b7f0-0000-7000-8000".into() });
+    let headers =
+        names.iter().take(headers).map(|name| Header { name, value: "0195b7f0-0000-7000-8000".into() });
     Message {
         id: "0195b7f0-0000-7000-8000-000000000000".into(),
         key: Bytes::from(format!("bucket/in/object-{n}")),
@@ -70,7 +71,8 @@ fn bare(config: &KafkaConfig, count: usize, headers: usize) -> f64 {
     let topic: Arc<str> = config.destination().expect("a topic").source().into();
     let delivered = Counted::default();
     let producer: ThreadedProducer<Counted> =
-        ThreadedProducer::from_config_and_context(&config.client(false), delivered.clone()).expect("a producer");
+        ThreadedProducer::from_config_and_context(&config.client(false), delivered.clone())
+            .expect("a producer");
     producer.client().fetch_cluster_id(Duration::from_secs(5)).expect("a broker");
     let started = Instant::now();
     for n in 0..count {
@@ -78,7 +80,8 @@ fn bare(config: &KafkaConfig, count: usize, headers: usize) -> f64 {
             std::thread::sleep(Duration::from_micros(200));
         }
         let message = message(n, headers, &topic);
-        let mut record = BaseRecord::with_opaque_to(&topic, n).key(&message.key[..]).payload(&message.payload[..]);
+        let mut record =
+            BaseRecord::with_opaque_to(&topic, n).key(&message.key[..]).payload(&message.payload[..]);
         let with = OwnedHeaders::new_with_capacity(headers);
         record.headers = Some(message.headers.iter().fold(with, |headers, h| {
             headers.insert(rdkafka::message::Header { key: h.name, value: Some(h.value.as_bytes()) })

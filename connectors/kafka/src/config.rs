@@ -174,3 +174,60 @@ impl KafkaConfig {
         client
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> KafkaOptions {
+        KafkaOptions {
+            brokers: vec!["127.0.0.1:9092".to_owned()],
+            topic: "object-events".to_owned(),
+            ..KafkaOptions::default()
+        }
+    }
+
+    #[test]
+    fn the_smallest_useful_options_are_accepted() {
+        let config = options().checked("t").expect("valid");
+        assert!(config.topic.is_fixed());
+        let client = config.client(false);
+        for (key, value) in [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("message.timeout.ms", "0"),
+            ("allow.auto.create.topics", "false"),
+            ("partitioner", "murmur2_random"),
+            ("compression.type", "lz4"),
+        ] {
+            assert_eq!(client.get(key), Some(value), "{key}");
+        }
+        assert_eq!(config.client(true).get("batch.num.messages"), Some("1"));
+        client.create_native_config().expect("the library knows every key");
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_name() {
+        type Change = fn(&mut KafkaOptions);
+        let cases: [(&str, Change); 10] = [
+            ("`brokers` is required", |o| o.brokers.clear()),
+            ("`brokers`:", |o| o.brokers = vec!["127.0.0.1".to_owned()]),
+            ("`brokers`:", |o| o.brokers = vec!["a:9092,b:9092".to_owned()]),
+            ("`brokers`:", |o| o.brokers = vec!["[::zz]:9092".to_owned()]),
+            ("`topic` is required", |o| o.topic.clear()),
+            ("`topic`:", |o| o.topic = "a b".to_owned()),
+            ("`linger`", |o| o.linger = Span(Duration::from_secs(2))),
+            ("`max_in_flight`", |o| o.max_in_flight = 0),
+            ("`max_bytes`", |o| o.max_bytes = Size(1)),
+            ("`connect_timeout`", |o| o.connect_timeout = Span(Duration::ZERO)),
+        ];
+        for (begins, change) in cases {
+            let mut options = options();
+            change(&mut options);
+            let said = options.checked("t").expect_err(begins);
+            assert!(said.starts_with(begins), "{said}");
+        }
+        let v6 = KafkaOptions { brokers: vec!["[::1]:9092".to_owned()], ..options() };
+        assert!(v6.checked("t").is_ok());
+    }
+}

@@ -12,8 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use tidings_connector::ConnectorConfig;
-use tidings_connector::contract::{Arrived, Case, Harness, Target, run_all};
+use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Err};
+use tidings_connector::contract::{Arrived, Case, Driver, Harness, Target, messages, run_all};
+use tidings_connector::{ConnectorConfig, ErrorClass, Outcome, Scope};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 type Job = Box<dyn FnOnce(&Cluster) + Send>;
@@ -52,6 +53,12 @@ impl Mock {
     fn make(&self, topic: &str) {
         let topic = topic.to_owned();
         self.run(move |cluster| cluster.create_topic(&topic, 3, 1)).unwrap();
+    }
+
+    /// The next requests of this kind fail so, one after another.
+    fn fail(&self, api: Api, errors: &[Err]) {
+        let errors = errors.to_vec();
+        self.run(move |cluster| cluster.request_errors(api, &errors));
     }
 }
 
@@ -112,4 +119,101 @@ impl Harness for Mock {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keeps_the_contract() {
     run_all(Mock::start()).await;
+}
+
+/// A topic with one partition, so that messages handed over together travel together.
+async fn one_partition(mock: &Mock) -> Target {
+    let topic = support::fresh("mock");
+    let name = topic.clone();
+    mock.run(move |cluster| cluster.create_topic(&name, 1, 1)).unwrap();
+    support::target(&mock.brokers, topic, false)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_batch_rejects_the_culprit_alone() {
+    let mock = Mock::start();
+    let target = one_partition(&mock).await;
+    let connector = target.config.connect().await.unwrap();
+    let sent = messages(&target, 5);
+    mock.fail(Api::Produce, &[Err::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let together = Driver::new().attempt(&*connector, &sent).await;
+    assert!(together.iter().all(|o| matches!(o, Outcome::Retry { .. })), "{together:?}");
+
+    mock.fail(Api::Produce, &[Err::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let alone = Driver::new().attempt(&*connector, &sent).await;
+    let rejected = alone.iter().filter(|o| matches!(o, Outcome::Rejected { .. })).count();
+    let delivered = alone.iter().filter(|o| **o == Outcome::Delivered).count();
+    assert_eq!((rejected, delivered), (1, 4), "{alone:?}");
+    assert!(connector.healthy());
+
+    // Suspicion lasts for one attempt: the next batch is a batch again.
+    mock.fail(Api::Produce, &[Err::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    let again = Driver::new().attempt(&*connector, &sent).await;
+    assert!(again.iter().all(|o| matches!(o, Outcome::Retry { .. })), "{again:?}");
+    connector.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fatal_error_gives_everything_back_and_asks_for_a_new_connector() {
+    let mock = Mock::start();
+    let target = one_partition(&mock).await;
+    mock.fail(Api::InitProducerId, &[Err::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED]);
+    let connector = target.config.connect().await.unwrap();
+    let sent = messages(&target, 50);
+    for _ in 0..2 {
+        let outcomes = Driver::new().attempt(&*connector, &sent).await;
+        for outcome in outcomes {
+            assert!(
+                matches!(&outcome, Outcome::Retry { why, .. } if why.class == ErrorClass::Connect),
+                "{outcome:?}"
+            );
+        }
+        assert!(!connector.healthy());
+    }
+    drop(connector);
+    let connector = target.config.connect().await.unwrap();
+    Driver::new().deliver(&*connector, &sent, 1).await;
+    assert!(connector.healthy());
+    connector.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_brokers_recover_from_needs_no_second_attempt() {
+    let mock = Mock::start();
+    let target = one_partition(&mock).await;
+    let connector = target.config.connect().await.unwrap();
+    let transient = [
+        Err::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        Err::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Err::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    ];
+    mock.fail(Api::Produce, &transient);
+    let sent = messages(&target, 10);
+    Driver::new().deliver(&*connector, &sent, 1).await;
+    connector.close().await;
+    assert_eq!(mock.arrived(&target, sent.len()).await.len(), sent.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_may_not_be_written_faults_the_target() {
+    let mock = Mock::start();
+    let target = one_partition(&mock).await;
+    let connector = target.config.connect().await.unwrap();
+    mock.fail(Api::Produce, &[Err::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    for outcome in Driver::new().attempt(&*connector, &messages(&target, 3)).await {
+        let scope = match &outcome {
+            Outcome::Faulted { scope, why } if why.class == ErrorClass::Auth => *scope,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(scope, Scope::Target);
+    }
+    connector.close().await;
+}
+
+#[tokio::test]
+async fn check_warns_about_few_copies() {
+    let mock = Mock::start();
+    let target = one_partition(&mock).await;
+    let said: Vec<String> = target.config.check().await.into_iter().map(|f| f.message).collect();
+    assert!(said.iter().any(|message| message.contains("1 of 3 recommended copies")), "{said:?}");
 }

@@ -17,7 +17,7 @@ pub(super) const ATTEMPT: Duration = Duration::from_secs(20);
 pub(super) const PROMPT: Duration = Duration::from_secs(2);
 
 /// One message whose payload names it: `key` and `n` can be read back from what arrived.
-pub(super) fn message(target: &Target, key: &str, n: usize) -> Message {
+pub fn message(target: &Target, key: &str, n: usize) -> Message {
     let id = format!("00000000-0000-7000-8000-{n:012}");
     let headers = vec![
         Header { name: "content-type", value: "application/json".into() },
@@ -33,24 +33,31 @@ pub(super) fn message(target: &Target, key: &str, n: usize) -> Message {
 }
 
 /// `count` messages, each with a key of its own.
-pub(super) fn messages(target: &Target, count: usize) -> Vec<Message> {
+pub fn messages(target: &Target, count: usize) -> Vec<Message> {
     (0..count).map(|n| message(target, &format!("object-{n}"), n)).collect()
 }
 
 /// Collects what settles, and checks that nothing settles twice.
-pub(super) struct Driver {
+pub struct Driver {
     inbox: Arc<SettlementInbox>,
     outcomes: Vec<Option<Outcome>>,
     settled: usize,
 }
 
+impl Default for Driver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Driver {
-    pub(super) fn new() -> Self {
+    /// A driver that handed nothing over yet.
+    pub fn new() -> Self {
         Self { inbox: SettlementInbox::new(), outcomes: Vec::new(), settled: 0 }
     }
 
     /// Hands messages over in batches within the connector's limits. Gives the number of the first.
-    pub(super) async fn hand_over(
+    pub async fn hand_over(
         &mut self,
         connector: &dyn Connector,
         messages: &[Message],
@@ -72,7 +79,7 @@ impl Driver {
     }
 
     /// Takes what settled so far.
-    pub(super) fn drain(&mut self) {
+    pub fn drain(&mut self) {
         let mut settled = Vec::new();
         self.inbox.drain(&mut settled);
         for settlement in settled {
@@ -84,7 +91,7 @@ impl Driver {
     }
 
     /// Waits until everything handed over settled, or the time is up. True: everything.
-    pub(super) async fn settle(&mut self, within: Duration) -> bool {
+    pub async fn settle(&mut self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         loop {
             self.drain();
@@ -100,19 +107,19 @@ impl Driver {
     }
 
     /// What came of everything handed over since the start; `None`: not settled.
-    pub(super) fn outcomes(&self) -> &[Option<Outcome>] {
+    pub fn outcomes(&self) -> &[Option<Outcome>] {
         &self.outcomes
     }
 
     /// Attempts messages once and waits for every receipt.
-    pub(super) async fn attempt(&mut self, connector: &dyn Connector, messages: &[Message]) -> Vec<Outcome> {
+    pub async fn attempt(&mut self, connector: &dyn Connector, messages: &[Message]) -> Vec<Outcome> {
         let first = self.hand_over(connector, messages, 1).await;
         assert!(self.settle(ATTEMPT).await, "{} receipts never settled", self.outcomes.len() - self.settled);
         self.outcomes[first..].iter().flatten().cloned().collect()
     }
 
     /// Attempts messages until all are delivered, each at most `attempts` times; then panics.
-    pub(super) async fn deliver(&mut self, connector: &dyn Connector, messages: &[Message], attempts: u32) {
+    pub async fn deliver(&mut self, connector: &dyn Connector, messages: &[Message], attempts: u32) {
         let mut left = messages.to_vec();
         for _ in 0..attempts {
             let outcomes = self.attempt(connector, &left).await;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use tokio::sync::watch;
 /// Larger bodies are answered 413.
 pub const MAX_BODY: usize = 100_000;
 
+/// One piece of an endless answer.
+const CHUNK: usize = 16 << 10;
+
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -30,6 +34,8 @@ struct Shared {
     paths: Mutex<HashMap<String, Vec<Arrived>>>,
     changed: watch::Sender<()>,
     held: watch::Sender<bool>,
+    /// Bytes poured into answers of `/endless`.
+    poured: Arc<AtomicUsize>,
 }
 
 pub struct Receiver {
@@ -45,6 +51,7 @@ impl Receiver {
             paths: Mutex::default(),
             changed: watch::Sender::new(()),
             held: watch::Sender::new(false),
+            poured: Arc::default(),
         };
         let shared = Arc::new(shared);
         let (runtime, address) = serve(&shared, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -53,6 +60,10 @@ impl Receiver {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub fn poured(&self) -> usize {
+        self.shared.poured.load(Ordering::Relaxed)
     }
 
     pub fn make(&self, path: &str) {
@@ -131,8 +142,12 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         }
         "/busy" => return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "120")]).into_response(),
         "/endless" => {
-            let forever =
-                futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1_024])));
+            let poured = Arc::clone(&shared.poured);
+            let pour = move || {
+                poured.fetch_add(CHUNK, Ordering::Relaxed);
+                Ok::<_, std::io::Error>(Bytes::from(vec![0; CHUNK]))
+            };
+            let forever = futures_util::stream::repeat_with(pour);
             return Body::from_stream(forever).into_response();
         }
         _ => {}
