@@ -1,0 +1,329 @@
+//! The one path from a verified request to a durable entry.
+//!
+//! ```text
+//! permit → body → key lock → preconditions → rules → build entry → append (durable, published) → unlock → answer
+//! ```
+//!
+//! From the lock to the unlock it runs in a task of its own that no closing connection can cancel. Must never answer before
+//! the append did, and once a record was handed over must never remove its body nor say that there is no space.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
+use uuid::Uuid;
+
+use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::fail;
+use crate::queue::{
+    AppendError, BodyRef, Change, Entry, Full, ObjectMeta, Permit, Queue, TargetNo, key_hash,
+};
+use crate::rules::RuleSet;
+use crate::store::{BlobHandle, Store, StoreError};
+
+/// Locks over all keys: two keys that share one merely wait for each other.
+const KEY_STRIPES: usize = 4_096;
+/// Locks over all buckets.
+const BUCKET_STRIPES: usize = 256;
+
+/// The commit path, shared by every request.
+pub struct Commit {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    rules: ArcSwap<RuleSet>,
+    keys: Vec<AsyncMutex<()>>,
+    buckets: Vec<AsyncRwLock<()>>,
+    clock: fn() -> i64,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// One PUT whose body is complete and verified.
+#[derive(Debug)]
+pub struct PutObject {
+    /// The bucket's name.
+    pub bucket: Arc<str>,
+    /// The object's key.
+    pub key: Arc<str>,
+    /// Which of the created kinds.
+    pub kind: EventKind,
+    /// Bytes of the body.
+    pub size: u64,
+    /// The ETag without quotes.
+    pub etag: Arc<str>,
+    /// CRC-64/XZ of the body.
+    pub crc64: u64,
+    /// Metadata headers to give back.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    /// The bytes.
+    pub body: NewBody,
+    /// What must hold for the object that is there now.
+    pub conditions: Conditions,
+    /// Who asks.
+    pub request: RequestInfo,
+}
+
+/// The bytes of a new object.
+#[derive(Debug)]
+pub enum NewBody {
+    /// In memory, to travel in the record.
+    Inline(Bytes),
+    /// In a durable file of their own.
+    Blob(BlobHandle),
+}
+
+/// Conditional writes: `*` or an ETag without quotes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The current object must have this ETag.
+    pub if_match: Option<String>,
+    /// The current object must not have it; `*`: there must be none.
+    pub if_none_match: Option<String>,
+}
+
+/// A durable change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Where its entry stands.
+    pub position: Position,
+}
+
+/// Why a change was not made, or why nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// No space: 503 SlowDown, nothing happened.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// There is no such bucket.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// The bucket exists already.
+    #[error("the bucket exists already")]
+    BucketExists {
+        /// The caller owns it.
+        mine: bool,
+    },
+    /// The bucket still holds objects.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// A condition of the request does not hold.
+    #[error("a condition of the request does not hold")]
+    PreconditionFailed,
+    /// The outcome is unknown: 500, and the client must look.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// The store cannot answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for CommitError {
+    fn from(e: AppendError) -> Self {
+        CommitError::Unknown(e.to_string())
+    }
+}
+
+impl Commit {
+    /// A commit path over a queue and the store that applies it.
+    pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: fn() -> i64, random: fastrand::Rng) -> Self {
+        let inner = Inner {
+            queue,
+            store,
+            rules: ArcSwap::from_pointee(RuleSet::build(&[])),
+            keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
+            buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
+            clock,
+            random: Mutex::new(random),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Changes from now on are matched by these rules; what is committed already is not touched.
+    pub fn set_rules(&self, rules: RuleSet) {
+        self.inner.rules.store(Arc::new(rules));
+    }
+
+    /// The store behind.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.
+    pub async fn reserve(&self, bytes: usize) -> Result<Permit, CommitError> {
+        Ok(self.inner.queue.reserve(bytes).await?)
+    }
+
+    /// Makes a new current object.
+    pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
+        let inner = Arc::clone(&self.inner);
+        detached(async move {
+            let _bucket = inner.bucket_lock(&put.bucket).read().await;
+            let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
+            inner.require_bucket(&put.bucket)?;
+            inner.check(&put)?;
+            let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
+            let (body, bytes) = match body {
+                NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes),
+                NewBody::Inline(bytes) => (BodyRef::Inline { crc32c: crate::journal::crc32c(&bytes) }, bytes),
+                NewBody::Blob(mut blob) => {
+                    // The record is about to be handed over: from here on nothing removes the file.
+                    blob.keep();
+                    (BodyRef::Blob { name: Arc::clone(&blob.name), crc32c: blob.crc32c }, Bytes::new())
+                }
+            };
+            let event = inner.event(kind, bucket, key, size, etag, request);
+            let change = Change::PutObject(ObjectMeta { body, crc64, headers });
+            inner.append_event(permit, change, event, bytes).await
+        })
+        .await
+    }
+
+    /// Removes the current object. A missing key is no error and makes no event.
+    pub async fn delete_object(
+        &self,
+        permit: Permit,
+        bucket: &str,
+        key: &str,
+        request: RequestInfo,
+    ) -> Result<(), CommitError> {
+        let inner = Arc::clone(&self.inner);
+        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
+        detached(async move {
+            let _bucket = inner.bucket_lock(&bucket).read().await;
+            let _key = inner.key_lock(&bucket, &key).lock().await;
+            inner.require_bucket(&bucket)?;
+            if inner.store.object(&bucket, &key)?.is_none() {
+                return Ok(());
+            }
+            let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
+            inner.append_event(permit, Change::DeleteObject, event, Bytes::new()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Makes a bucket.
+    pub async fn create_bucket(&self, permit: Permit, name: &str, request: RequestInfo) -> Result<(), CommitError> {
+        let inner = Arc::clone(&self.inner);
+        let bucket: Arc<str> = name.into();
+        detached(async move {
+            let _bucket = inner.bucket_lock(&bucket).write().await;
+            if let Some(existing) = inner.store.bucket(&bucket)? {
+                return Err(CommitError::BucketExists { mine: existing.owner == request.principal });
+            }
+            let change = Change::CreateBucket { bucket, time_us: (inner.clock)(), owner: request.principal };
+            inner.append_setting(permit, change).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Removes an empty bucket.
+    pub async fn delete_bucket(&self, permit: Permit, name: &str, _request: RequestInfo) -> Result<(), CommitError> {
+        let inner = Arc::clone(&self.inner);
+        let bucket: Arc<str> = name.into();
+        detached(async move {
+            let _bucket = inner.bucket_lock(&bucket).write().await;
+            inner.require_bucket(&bucket)?;
+            if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
+                return Err(CommitError::BucketNotEmpty);
+            }
+            inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Gives a target's name its number. The caller makes sure that the number was never given.
+    pub async fn register_target(&self, target: TargetNo, name: &str, kind: &str) -> Result<Position, CommitError> {
+        let change = Change::RegisterTarget { target, name: name.into(), kind: kind.into() };
+        self.setting(change).await
+    }
+
+    /// Pauses or resumes a target, durably.
+    pub async fn pause_target(&self, target: TargetNo, paused: bool) -> Result<Position, CommitError> {
+        self.setting(Change::PauseTarget { target, paused }).await
+    }
+
+    async fn setting(&self, change: Change) -> Result<Position, CommitError> {
+        let permit = self.reserve(0).await?;
+        let inner = Arc::clone(&self.inner);
+        detached(async move { inner.append_setting(permit, change).await }).await
+    }
+}
+
+/// Runs `work` to its end, whoever goes away meanwhile.
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, CommitError>> + Send + 'static,
+) -> Result<T, CommitError> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(e) => Err(CommitError::Unknown(format!("the commit task ended: {e}"))),
+    }
+}
+
+impl Inner {
+    fn bucket_lock(&self, bucket: &str) -> &AsyncRwLock<()> {
+        &self.buckets[(key_hash(bucket, "") % BUCKET_STRIPES as u64) as usize]
+    }
+
+    fn key_lock(&self, bucket: &str, key: &str) -> &AsyncMutex<()> {
+        &self.keys[(key_hash(bucket, key) % KEY_STRIPES as u64) as usize]
+    }
+
+    fn require_bucket(&self, bucket: &str) -> Result<(), CommitError> {
+        self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
+    }
+
+    /// A PUT without conditions never reads the index.
+    fn check(&self, put: &PutObject) -> Result<(), CommitError> {
+        let Conditions { if_match, if_none_match } = &put.conditions;
+        if if_match.is_none() && if_none_match.is_none() {
+            return Ok(());
+        }
+        let current = self.store.object(&put.bucket, &put.key)?;
+        let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
+        if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
+            return Err(CommitError::PreconditionFailed);
+        }
+        Ok(())
+    }
+
+    fn event(
+        &self,
+        kind: EventKind,
+        bucket: Arc<str>,
+        key: Arc<str>,
+        size: u64,
+        etag: Arc<str>,
+        request: RequestInfo,
+    ) -> Event {
+        let time_us = (self.clock)();
+        let mut random = [0; 10];
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut random);
+        let millis = u64::try_from(time_us / 1_000).unwrap_or(0);
+        let id: Uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        Event { id, kind, time_us, bucket, key, version: None, size, etag, request }
+    }
+
+    /// Matches the rules of this moment and appends.
+    async fn append_event(
+        &self,
+        permit: Permit,
+        change: Change,
+        event: Event,
+        body: Bytes,
+    ) -> Result<Committed, CommitError> {
+        let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
+        let entry = Entry { change, event: Some(event), deliveries };
+        let position = self.queue.append(permit, entry, body).await?;
+        fail::point("ack.before");
+        Ok(Committed { position })
+    }
+
+    async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {
+        let entry = Entry { change, event: None, deliveries: Vec::new() };
+        Ok(self.queue.append(permit, entry, Bytes::new()).await?)
+    }
+}
