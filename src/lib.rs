@@ -5,12 +5,15 @@
 
 pub mod admin;
 pub mod client;
+pub mod commit;
 pub mod config;
 pub mod delivery;
 pub mod encode;
 pub mod event;
 pub mod fail;
+pub mod frontend;
 pub mod journal;
 pub mod metrics;
 pub mod queue;
+pub mod rules;
 pub mod store;

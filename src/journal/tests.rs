@@ -42,7 +42,7 @@ fn try_open(dir: &Path, proven: u64) -> Result<(Journal<u64>, Arc<Seen>, Report)
 }
 
 fn record(n: u64, body: usize) -> NewRecord<u64> {
-    let body = bytes::Bytes::from(vec![n as u8; body]);
+    let body = bytes::Bytes::from(vec![n as u8 | 0x80; body]);
     let meta = format!("record {n}").into_bytes();
     NewRecord { kind: 1, labels: vec![7, 100 + (n % 3) as u32], meta, body_crc: crc32c(&body), body, item: n }
 }

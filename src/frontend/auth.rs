@@ -1,0 +1,130 @@
+//! Authentication: secrets for the signature verifier, and the principal that only a verified signature makes.
+//!
+//! Must never hand out a [`Principal`] anywhere else, and must never let a secret reach a message or a log.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::host::{S3Host, VirtualHost};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+use secrecy::ExposeSecret;
+
+use super::SecretLookup;
+use super::context::RequestContext;
+use super::operations::Operations;
+
+/// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
+const MAX_XML_BYTES: usize = 4 << 20;
+
+/// Who a verified request comes from. Handlers need one, and only [`Gate`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Principal {
+    access_key: Arc<str>,
+}
+
+impl Principal {
+    /// The access key whose secret signed the request.
+    pub(crate) fn access_key(&self) -> &Arc<str> {
+        &self.access_key
+    }
+}
+
+/// The verifier and router over our operations.
+pub(super) fn service(
+    operations: Operations,
+    secrets: Arc<dyn SecretLookup>,
+    domain: Option<&str>,
+) -> S3Service {
+    let mut config = S3Config::default();
+    config.xml_max_body_size = MAX_XML_BYTES;
+    // Forms never get past the guard; should one, it gets no memory either.
+    config.post_object_max_file_size = 0;
+    config.form_max_field_size = 0;
+    config.form_max_fields_size = 0;
+    config.form_max_parts = 0;
+    let mut builder = S3ServiceBuilder::new(operations);
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.set_auth(Secrets(secrets));
+    builder.set_access(Gate);
+    if let Some(domain) = domain {
+        builder.set_host(Domain(domain.to_ascii_lowercase()));
+    }
+    builder.build()
+}
+
+struct Secrets(Arc<dyn SecretLookup>);
+
+#[async_trait]
+impl S3Auth for Secrets {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.0.secret(access_key) {
+            Some(secret) => Ok(SecretKey::from(secret.expose_secret())),
+            None => Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, "No such access key.")),
+        }
+    }
+}
+
+/// Runs between the verifier and every operation: no verified signature, no principal, no operation.
+struct Gate;
+
+#[async_trait]
+impl S3Access for Gate {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let denied = || S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required");
+        let verified = cx.credentials().map(|c| c.access_key.clone()).ok_or_else(denied)?;
+        let extensions = cx.extensions_mut();
+        let context = extensions.get::<Arc<RequestContext>>().ok_or_else(denied)?;
+        // The verifier and the guard must have read the same key, or one of them was deceived.
+        if *context.claim.access_key != *verified {
+            return Err(denied());
+        }
+        let access_key = Arc::clone(&context.claim.access_key);
+        extensions.insert(Principal { access_key });
+        Ok(())
+    }
+}
+
+/// `BUCKET.domain` names a bucket; every other host means path style.
+struct Domain(String);
+
+impl S3Host for Domain {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.to_ascii_lowercase();
+        let bucket = name.strip_suffix(self.0.as_str()).and_then(|rest| rest.strip_suffix('.'));
+        Ok(match bucket {
+            Some(bucket) if !bucket.is_empty() => {
+                VirtualHost::new(self.0.as_str()).with_bucket(bucket.to_owned())
+            }
+            _ => VirtualHost::new(self.0.as_str()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_below_the_domain_are_buckets() {
+        let domain = Domain("cos.ap-guangzhou.example.com".into());
+        let bucket = |host: &str| {
+            let parsed = domain.parse_host_header(host).expect("never refuses");
+            parsed.bucket().map(str::to_owned)
+        };
+        assert_eq!(bucket("b-1250000000.cos.ap-guangzhou.example.com").as_deref(), Some("b-1250000000"));
+        assert_eq!(bucket("a.b.COS.ap-guangzhou.example.com:9000").as_deref(), Some("a.b"));
+        assert_eq!(bucket("cos.ap-guangzhou.example.com:9000"), None);
+        assert_eq!(bucket(".cos.ap-guangzhou.example.com"), None);
+        assert_eq!(bucket("xcos.ap-guangzhou.example.com"), None);
+        assert_eq!(bucket("localhost:9000"), None);
+        assert_eq!(bucket("[::1]:9000"), None);
+    }
+}

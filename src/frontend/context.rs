@@ -1,0 +1,107 @@
+//! What one request carries from layer to handler beside its input: its id, its peer, its claim, and what went wrong
+//! with its body.
+//!
+//! Must never hold a secret. It is made by the layer only; nothing in it comes from a header unchecked.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use http::Extensions;
+use s3s::{S3Error, S3ErrorCode};
+
+use super::auth::Principal;
+use super::guard::Claim;
+use crate::event::RequestInfo;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct RequestContext {
+    /// The `x-amz-request-id` of the answer: 16 upper-case hex digits.
+    pub(crate) id: Arc<str>,
+    /// The socket peer; no header can change it.
+    pub(crate) peer: IpAddr,
+    /// What the guard let through.
+    pub(crate) claim: Claim,
+    /// Why the body could not be read, once it could not. The verifier wraps errors beyond recognition, so the reason
+    /// travels here.
+    pub(crate) fault: OnceLock<BodyFault>,
+}
+
+/// Why a request's body was not taken. The client's fault in all cases; nothing is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyFault {
+    /// The connection broke in the middle.
+    #[error("the connection broke within the body")]
+    Broken,
+    /// No byte came for the idle timeout.
+    #[error("the body stood still for too long")]
+    Stalled,
+    /// Fewer or more bytes than declared.
+    #[error("the body does not have the declared length")]
+    Length,
+    /// The chunk framing is not what it must be.
+    #[error("the chunk framing is malformed: {0}")]
+    Framing(&'static str),
+    /// A declared checksum is not that of the bytes.
+    #[error("a declared checksum does not match the body")]
+    Digest,
+    /// The signed SHA-256 is not that of the bytes.
+    #[error("x-amz-content-sha256 does not match the body")]
+    Sha256,
+    /// A chunk's signature does not match.
+    #[error("a chunk's signature does not match")]
+    ChunkSignature,
+}
+
+impl BodyFault {
+    /// The S3 error code that says it.
+    pub(crate) fn code(self) -> S3ErrorCode {
+        match self {
+            BodyFault::Broken | BodyFault::Length => S3ErrorCode::IncompleteBody,
+            BodyFault::Stalled => S3ErrorCode::RequestTimeout,
+            BodyFault::Framing(_) => S3ErrorCode::InvalidRequest,
+            BodyFault::Digest => S3ErrorCode::BadDigest,
+            BodyFault::Sha256 => S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()),
+            BodyFault::ChunkSignature => S3ErrorCode::SignatureDoesNotMatch,
+        }
+    }
+}
+
+impl From<BodyFault> for S3Error {
+    fn from(fault: BodyFault) -> Self {
+        let mut error = S3Error::with_message(fault.code(), fault.to_string());
+        if fault == BodyFault::Sha256 {
+            error.set_status_code(http::StatusCode::BAD_REQUEST);
+        }
+        error
+    }
+}
+
+/// A verified caller: the only way into a handler.
+pub(crate) struct Caller {
+    /// Who.
+    pub(crate) principal: Principal,
+    /// With which request.
+    pub(crate) context: Arc<RequestContext>,
+}
+
+impl Caller {
+    /// The caller that the layer and the verifier left in the request. Without both there is no caller.
+    pub(crate) fn of(extensions: &Extensions) -> Result<Self, S3Error> {
+        let principal = extensions.get::<Principal>().cloned();
+        let context = extensions.get::<Arc<RequestContext>>().cloned();
+        match (principal, context) {
+            (Some(principal), Some(context)) => Ok(Self { principal, context }),
+            _ => Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required")),
+        }
+    }
+
+    /// What the event says about the request.
+    pub(crate) fn request_info(&self) -> RequestInfo {
+        RequestInfo {
+            id: Arc::clone(&self.context.id),
+            source_ip: Some(self.context.peer),
+            principal: Arc::clone(self.principal.access_key()),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Errors as clients see them: S3's XML with Code, Message, Resource and RequestId, always.
+//!
+//! Must never show where a file lies, what a signature should have been, or a secret. Reasons for operators go to the
+//! log, without keys.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode};
+use s3s::{Body, HttpResponse, S3Error, S3ErrorCode};
+
+use super::context::BodyFault;
+use super::guard::Refusal;
+use crate::commit::CommitError;
+use crate::store::StoreError;
+
+/// What a client is told to wait before it asks again, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// The longest `Resource` that is repeated to a client, in bytes.
+const MAX_RESOURCE: usize = 2048;
+
+/// What a refused or failed change answers.
+pub(super) fn of_commit(error: CommitError) -> S3Error {
+    use S3ErrorCode as C;
+    match error {
+        CommitError::Full(why) => {
+            tracing::debug!(%why, "a change was refused for want of space");
+            let mut slow_down =
+                S3Error::with_message(C::SlowDown, "No space for a change now; try again later.");
+            slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
+            slow_down
+        }
+        CommitError::NoSuchBucket => C::NoSuchBucket.into(),
+        CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
+        CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
+        CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
+        CommitError::PreconditionFailed => C::PreconditionFailed.into(),
+        CommitError::Unknown(why) => {
+            tracing::error!(%why, "the outcome of a change is unknown");
+            S3Error::with_message(C::InternalError, "It is not known whether the change was made.")
+        }
+        CommitError::Store(error) => of_store(error),
+    }
+}
+
+/// What a failed read answers.
+pub(super) fn of_store(error: StoreError) -> S3Error {
+    let message = match &error {
+        // These name no key, so the log may have them.
+        StoreError::Io(_) | StoreError::Index(_) => {
+            tracing::error!(%error, "the store failed");
+            "The store failed."
+        }
+        StoreError::Damaged { .. } => {
+            tracing::error!("an object does not match its checksum; see `tidings store verify`");
+            "The object is damaged."
+        }
+        StoreError::Gone => "The object was replaced while it was read; try again.",
+    };
+    S3Error::with_message(S3ErrorCode::InternalError, message)
+}
+
+/// One error document.
+pub(super) struct Document<'a> {
+    pub(super) code: &'a str,
+    /// Plain text.
+    pub(super) message: Cow<'a, str>,
+    /// The path of the request, as it was sent.
+    pub(super) resource: &'a str,
+    pub(super) request_id: &'a str,
+    /// The region to sign for, where that was wrong.
+    pub(super) region: Option<&'a str>,
+}
+
+impl Document<'_> {
+    fn xml(&self) -> String {
+        let mut out = String::with_capacity(384);
+        out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
+        let mut end = self.resource.len().min(MAX_RESOURCE);
+        while !self.resource.is_char_boundary(end) {
+            end -= 1;
+        }
+        element(&mut out, "Code", self.code);
+        element(&mut out, "Message", &self.message);
+        element(&mut out, "Resource", &self.resource[..end]);
+        if let Some(region) = self.region {
+            element(&mut out, "Region", region);
+        }
+        element(&mut out, "RequestId", self.request_id);
+        out.push_str("</Error>");
+        out
+    }
+
+    /// The whole answer. An answer to HEAD, and 304, has no body.
+    pub(super) fn response(&self, status: StatusCode, mut headers: HeaderMap, bare: bool) -> HttpResponse {
+        let bare = bare || status == StatusCode::NOT_MODIFIED;
+        let body = if bare { Body::empty() } else { Body::from(Bytes::from(self.xml())) };
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+        if bare {
+            headers.remove(CONTENT_TYPE);
+        } else {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        }
+        let mut response = HttpResponse::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// The answer to a request that the guard refused.
+pub(super) fn refused(refusal: &Refusal, resource: &str, request_id: &str, bare: bool) -> HttpResponse {
+    let (status, code, message) = refusal.answer();
+    let document = Document { code, message, resource, request_id, region: refusal.region() };
+    document.response(status, HeaderMap::new(), bare)
+}
+
+/// The answer to a request whose handler panicked, or whose answer could not be written.
+pub(super) fn internal(resource: &str, request_id: &str, bare: bool) -> HttpResponse {
+    let message = default_message("InternalError").into();
+    let document = Document { code: "InternalError", message, resource, request_id, region: None };
+    document.response(StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new(), bare)
+}
+
+/// Writes an error that the verifier or a handler answered again, complete. `fault` is what went wrong with the body,
+/// which is then the reason for whatever was answered.
+pub(super) fn complete(
+    response: HttpResponse,
+    fault: Option<BodyFault>,
+    resource: &str,
+    request_id: &str,
+    bare: bool,
+) -> HttpResponse {
+    let (parts, body) = response.into_parts();
+    if let Some(fault) = fault {
+        let error = S3Error::from(fault);
+        let status = error.status_code().unwrap_or(StatusCode::BAD_REQUEST);
+        let document = Document {
+            code: error.code().as_str(),
+            message: fault.to_string().into(),
+            resource,
+            request_id,
+            region: None,
+        };
+        return document.response(status, HeaderMap::new(), bare);
+    }
+    let text = body.bytes().unwrap_or_default();
+    let text = std::str::from_utf8(&text).unwrap_or_default();
+    let code = content_of(text, "Code").unwrap_or(Cow::Borrowed("InternalError"));
+    let message = content_of(text, "Message").unwrap_or_else(|| default_message(&code).into());
+    let document = Document { code: &code, message, resource, request_id, region: None };
+    document.response(parts.status, parts.headers, bare)
+}
+
+/// The text of the first element with this name, in an error that the verifier's library wrote.
+fn content_of<'a>(xml: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (raw, _) = rest.split_once(&format!("</{name}>"))?;
+    if !raw.contains('&') {
+        return Some(Cow::Borrowed(raw));
+    }
+    let plain = raw.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+    Some(Cow::Owned(plain.replace("&apos;", "'").replace("&amp;", "&")))
+}
+
+fn default_message(code: &str) -> &'static str {
+    match code {
+        "NoSuchKey" => "The specified key does not exist.",
+        "NoSuchBucket" => "The specified bucket does not exist.",
+        "BucketAlreadyOwnedByYou" => "You have this bucket already.",
+        "BucketAlreadyExists" => "The bucket name is taken.",
+        "BucketNotEmpty" => "The bucket is not empty.",
+        "PreconditionFailed" => "A precondition of the request does not hold.",
+        "InvalidBucketName" => "The bucket name is not valid.",
+        "KeyTooLongError" => "The key is longer than 1024 bytes.",
+        "InvalidRange" => "The range cannot be satisfied.",
+        "MalformedXML" => "The XML is not well-formed or not what this operation takes.",
+        "InvalidDigest" => "The Content-MD5 is not valid.",
+        "MetadataTooLarge" => "The metadata is larger than 2 KiB.",
+        "EntityTooLarge" => "The body is larger than one request may carry.",
+        "InvalidURI" => "The path is not valid.",
+        "SignatureDoesNotMatch" => "The signature does not match.",
+        "NotImplemented" => "This is not implemented.",
+        "InternalError" => "An internal error occurred.",
+        _ => "The request was refused.",
+    }
+}
+
+/// Appends an element with escaped text. Characters that XML cannot carry become U+FFFD.
+fn element(out: &mut String, name: &str, text: &str) {
+    let _ = write!(out, "<{name}>");
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\t' | '\n' => out.push(c),
+            c if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') => out.push('\u{FFFD}'),
+            c => out.push(c),
+        }
+    }
+    let _ = write!(out, "</{name}>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(response: HttpResponse) -> String {
+        let bytes = response.into_body().bytes().expect("in memory");
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn every_error_has_its_four_elements() {
+        let bare = S3Error::from(S3ErrorCode::NoSuchKey).to_http_response().expect("writable");
+        let got = complete(bare, None, "/b/<k>&", "00FF", false);
+        assert_eq!(got.status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            text(got),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>\
+             <Message>The specified key does not exist.</Message><Resource>/b/&lt;k&gt;&amp;</Resource>\
+             <RequestId>00FF</RequestId></Error>"
+        );
+        let told = S3Error::with_message(S3ErrorCode::InvalidArgument, "a < b & \"c\"");
+        let got = text(complete(told.to_http_response().expect("writable"), None, "/", "1", false));
+        assert!(got.contains("<Message>a &lt; b &amp; &quot;c&quot;</Message>"), "{got}");
+        assert!(text(internal("/x", "9", false)).contains("<RequestId>9</RequestId>"));
+        assert!(text(internal("/x", "9", true)).is_empty());
+    }
+
+    #[test]
+    fn a_body_fault_is_the_reason() {
+        let vague = S3Error::from(S3ErrorCode::InternalError).to_http_response().expect("writable");
+        let got = complete(vague, Some(BodyFault::Digest), "/b", "1", false);
+        assert_eq!(got.status(), StatusCode::BAD_REQUEST);
+        assert!(text(got).contains("<Code>BadDigest</Code>"));
+    }
+
+    #[test]
+    fn no_space_says_when_to_come_back() {
+        let answer = of_commit(CommitError::Full("log".into())).to_http_response().expect("writable");
+        let answer = complete(answer, None, "/b/k", "1", false);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers().get(RETRY_AFTER), Some(&RETRY_AFTER_SECONDS));
+        assert!(text(answer).contains("<Code>SlowDown</Code>"));
+    }
+
+    #[test]
+    fn long_and_odd_resources_stay_within_xml() {
+        let long = "é".repeat(MAX_RESOURCE);
+        let got = text(internal(&long, "1", false));
+        assert!(got.len() < MAX_RESOURCE + 400);
+        let got = text(internal("/\u{1}\u{0}", "1", false));
+        assert!(got.contains("<Resource>/\u{FFFD}\u{FFFD}</Resource>"), "{got}");
+    }
+}

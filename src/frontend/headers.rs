@@ -1,0 +1,228 @@
+//! Headers of a request as operations see them: what is kept with an object, and what nobody may ignore.
+//!
+//! Must never drop a header that changes what the client asked for: a header that an operation does not know is refused.
+
+use std::sync::{Arc, LazyLock};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use s3s::{S3Error, S3ErrorCode, s3_error};
+
+use super::digest::Algorithm;
+
+/// The largest sum of names and values of a client's own metadata, in bytes.
+const MAX_USER_METADATA: usize = 2048;
+/// The largest sum of the values of the other kept headers, in bytes.
+const MAX_SYSTEM_METADATA: usize = 4096;
+
+const USER_METADATA: &str = "x-amz-meta-";
+
+/// The kept headers beside `x-amz-meta-*`, in sorted order.
+static SYSTEM_METADATA: LazyLock<[(HeaderName, Arc<str>); 6]> = LazyLock::new(|| {
+    use http::header as h;
+    let names = [
+        h::CACHE_CONTROL,
+        h::CONTENT_DISPOSITION,
+        h::CONTENT_ENCODING,
+        h::CONTENT_LANGUAGE,
+        h::CONTENT_TYPE,
+        h::EXPIRES,
+    ];
+    names.map(|name| {
+        let text = name.as_str().into();
+        (name, text)
+    })
+});
+
+/// The headers to keep with an object: lower-case names, sorted.
+pub(super) fn metadata(headers: &HeaderMap) -> Result<Vec<(Arc<str>, Arc<str>)>, S3Error> {
+    let mut kept: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    let mut size = 0;
+    for (name, text) in SYSTEM_METADATA.iter() {
+        let Some(value) = headers.get(name) else { continue };
+        let value = text_of(value)?;
+        let value: Arc<str> = match *name == http::header::CONTENT_ENCODING {
+            true => without_aws_chunked(value).into(),
+            false => value.into(),
+        };
+        size += value.len();
+        if !value.is_empty() {
+            kept.push((Arc::clone(text), value));
+        }
+    }
+    if size > MAX_SYSTEM_METADATA {
+        return Err(S3Error::from(S3ErrorCode::MetadataTooLarge));
+    }
+    let mut size = 0;
+    for (name, value) in headers {
+        let Some(own) = name.as_str().strip_prefix(USER_METADATA) else { continue };
+        let value = text_of(value)?;
+        size += own.len() + value.len();
+        kept.push((name.as_str().into(), value.into()));
+    }
+    if size > MAX_USER_METADATA {
+        return Err(S3Error::from(S3ErrorCode::MetadataTooLarge));
+    }
+    kept.sort_unstable();
+    Ok(kept)
+}
+
+/// Gives kept headers back. A checksum goes out only where the client asked for it and got the whole object.
+pub(super) fn give_back(kept: &[(Arc<str>, Arc<str>)], checksums: bool, into: &mut HeaderMap) {
+    for (name, value) in kept {
+        let checksum = Algorithm::is_header(name);
+        if checksum && !checksums {
+            continue;
+        }
+        // Both were headers when they came; what cannot be one is left out rather than failing the read.
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            into.insert(name, value);
+        }
+        if checksum {
+            into.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
+        }
+    }
+}
+
+/// Refuses every `x-amz-*` header that neither the protocol nor the operation knows.
+pub(super) fn only_known(headers: &HeaderMap, operation: &[&str]) -> Result<(), S3Error> {
+    for name in headers.keys().map(HeaderName::as_str) {
+        if !name.starts_with("x-amz-") || is_protocol(name) || operation.contains(&name) {
+            continue;
+        }
+        let only_default = |default: &[&str]| {
+            headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(|v| default.contains(&v))
+        };
+        let harmless = match name {
+            // There are no ACLs: what these two ask for is what everybody gets.
+            "x-amz-acl" => only_default(&["private", "bucket-owner-full-control"]),
+            "x-amz-storage-class" => only_default(&["STANDARD"]),
+            _ => name.starts_with(USER_METADATA) && operation.contains(&USER_METADATA),
+        };
+        if !harmless {
+            return Err(s3_error!(NotImplemented, "Not implemented: the header {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a request that names another owner than ours.
+pub(super) fn expected_owner(headers: &HeaderMap, account: &str) -> Result<(), S3Error> {
+    match headers.get("x-amz-expected-bucket-owner") {
+        Some(owner) if owner.as_bytes() != account.as_bytes() => {
+            Err(S3Error::with_message(S3ErrorCode::AccessDenied, "The bucket has another owner"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What says how a request is signed, framed and checked: understood before any operation.
+fn is_protocol(name: &str) -> bool {
+    matches!(
+        name,
+        "x-amz-date"
+            | "x-amz-content-sha256"
+            | "x-amz-decoded-content-length"
+            | "x-amz-trailer"
+            | "x-amz-user-agent"
+            | "x-amz-checksum-type"
+            | "x-amz-checksum-algorithm"
+            | "x-amz-sdk-checksum-algorithm"
+            | "x-amz-request-payer"
+            | "x-amz-expected-bucket-owner"
+    ) || Algorithm::is_header(name)
+}
+
+fn text_of(value: &HeaderValue) -> Result<&str, S3Error> {
+    let text = std::str::from_utf8(value.as_bytes());
+    text.map_err(|_| s3_error!(InvalidArgument, "A header is not valid UTF-8"))
+}
+
+/// `aws-chunked` is how the body travelled, not what the object is.
+fn without_aws_chunked(value: &str) -> String {
+    let kept = value.split(',').map(str::trim).filter(|token| !token.eq_ignore_ascii_case("aws-chunked"));
+    kept.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(n, v)| (n.parse().expect("name"), HeaderValue::from_bytes(v.as_bytes()).expect("value")))
+            .collect()
+    }
+
+    #[test]
+    fn metadata_comes_back_as_it_came() {
+        let came = headers(&[
+            ("x-amz-meta-zoo", "ünïcode  two"),
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-encoding", "aws-chunked, gzip"),
+            ("x-amz-date", "20260101T000000Z"),
+            ("expires", "Thu, 01 Dec 1994 16:00:00 GMT"),
+            ("x-amz-meta-a", ""),
+        ]);
+        let kept = metadata(&came).expect("small");
+        let names: Vec<_> = kept.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(
+            names,
+            [
+                ("content-encoding", "gzip"),
+                ("content-type", "text/plain; charset=utf-8"),
+                ("expires", "Thu, 01 Dec 1994 16:00:00 GMT"),
+                ("x-amz-meta-a", ""),
+                ("x-amz-meta-zoo", "ünïcode  two"),
+            ]
+        );
+        let mut back = HeaderMap::new();
+        give_back(&kept, false, &mut back);
+        assert_eq!(back.get("x-amz-meta-zoo"), came.get("x-amz-meta-zoo"));
+        assert_eq!(back.len(), 5);
+        assert!(metadata(&headers(&[("content-encoding", "AWS-chunked")])).expect("small").is_empty());
+    }
+
+    #[test]
+    fn metadata_is_bounded() {
+        let of = |name: &'static str, n: usize| metadata(&headers(&[(name, &"v".repeat(n))]));
+        assert!(of("x-amz-meta-a", 2047).is_ok());
+        assert!(of("x-amz-meta-a", 2048).is_err());
+        assert!(of("content-type", 4096).is_ok());
+        assert!(of("content-type", 4097).is_err());
+    }
+
+    #[test]
+    fn checksums_go_out_on_request_only() {
+        let kept: Vec<(Arc<str>, Arc<str>)> = vec![("x-amz-checksum-crc32".into(), "AAAAAA==".into())];
+        let mut out = HeaderMap::new();
+        give_back(&kept, false, &mut out);
+        assert!(out.is_empty());
+        give_back(&kept, true, &mut out);
+        assert_eq!(out.get("x-amz-checksum-crc32").map(HeaderValue::as_bytes), Some(&b"AAAAAA=="[..]));
+    }
+
+    #[test]
+    fn unknown_wishes_are_refused() {
+        let known = |pairs: &[(&'static str, &str)]| only_known(&headers(pairs), &[USER_METADATA]);
+        assert!(known(&[("x-amz-meta-a", "1"), ("x-amz-acl", "private"), ("x-amz-date", "d")]).is_ok());
+        assert!(known(&[("x-amz-storage-class", "STANDARD"), ("accept", "*")]).is_ok());
+        for (name, value) in [
+            ("x-amz-acl", "public-read"),
+            ("x-amz-storage-class", "GLACIER"),
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-tagging", "a=b"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-copy-source", "/b/k"),
+            ("x-amz-checksum-xxhash64", "AAAA"),
+        ] {
+            assert!(known(&[(name, value)]).is_err(), "{name}");
+        }
+        assert!(only_known(&headers(&[("x-amz-meta-a", "1")]), &[]).is_err());
+        assert!(
+            expected_owner(&headers(&[("x-amz-expected-bucket-owner", "1250000000")]), "1250000000").is_ok()
+        );
+        assert!(expected_owner(&headers(&[("x-amz-expected-bucket-owner", "x")]), "1250000000").is_err());
+    }
+}

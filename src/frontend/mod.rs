@@ -1,0 +1,80 @@
+//! The S3 frontend: from a TCP connection to a call of the commit path, and back to an answer.
+//!
+//! ```text
+//! server.rs     listener, connection bound, timeouts, drain
+//! layer.rs      request id, guard, body watch, panics, error answers       one request passes here, in this order
+//! guard/        what a request's head must be before its signature is looked at (pure)
+//! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
+//! operations.rs the verified, typed request goes to its family: objects, put, delete, buckets, list
+//! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
+//! ```
+//!
+//! Must never make a change durable by itself (that is `commit`), never answer success to a change that `commit` did
+//! not confirm, and never put a key, a body or a secret into a log.
+
+mod auth;
+mod buckets;
+mod chunks;
+mod context;
+mod delete;
+mod digest;
+mod errors;
+mod guard;
+mod headers;
+mod inbound;
+mod layer;
+mod list;
+mod names;
+mod objects;
+mod operations;
+mod put;
+mod server;
+mod stall;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+use crate::commit::Commit;
+use crate::config;
+
+pub use server::Served;
+
+/// Where the frontend finds the secret of an access key.
+///
+/// Asked once per signed request, so it must not wait; implementers: the credentials file, and tests.
+pub trait SecretLookup: Send + Sync + 'static {
+    /// The secret that belongs to `access_key`, if there is such a key.
+    fn secret(&self, access_key: &str) -> Option<SecretString>;
+}
+
+/// The S3 listener's service. Made once by the application, then [`Frontend::serve`]d.
+pub struct Frontend {
+    layer: Arc<layer::Layer>,
+    server: config::Server,
+}
+
+impl Frontend {
+    /// A frontend over `commit` that accepts the signatures of `secrets`.
+    pub fn new(
+        server: &config::Server,
+        store: &config::Store,
+        account: &config::Account,
+        commit: Arc<Commit>,
+        secrets: Arc<dyn SecretLookup>,
+    ) -> Self {
+        let limits = operations::Limits {
+            inline_bytes: store.inline_bytes,
+            max_object_bytes: store.max_object_bytes,
+            region: server.region.clone(),
+            account: account.appid.clone(),
+        };
+        let operations = operations::Operations::new(commit, limits);
+        let service = auth::service(operations, secrets, server.domain.as_deref());
+        let rules = guard::Rules { region: server.region.clone() };
+        let layer = layer::Layer::new(service, rules, server.idle_timeout);
+        Self { layer: Arc::new(layer), server: server.clone() }
+    }
+}
