@@ -98,8 +98,9 @@ const PRINTERS: &[&str] = &["src/main.rs", "src/cli", "src/bin/", "xtask/", "con
 /// Where a thread may stand still: commands, and the writer when a mutant widens a window on purpose.
 const BLOCKERS: &[&str] = &["xtask/", "connectors/kafka/examples/", "src/journal/writer.rs"];
 /// Where time passes on purpose: the live tests stop a broker for half a minute, and the lane's scripted far
-/// side answers late under paused time. Other tests may sleep where they pause tokio's clock themselves.
-const SLEEPERS: &[&str] = &["tests/live/", "src/delivery/testing.rs"];
+/// side answers late under paused time; the contract suite asks a foreign process again and again. Other
+/// tests may sleep where they pause tokio's clock themselves.
+const SLEEPERS: &[&str] = &["tests/live/", "src/delivery/testing.rs", "connectors/api/src/contract"];
 /// Where the clock comes in: requests are dated, commits stamped, retries timed (by tokio's clock, which
 /// tests pause), and durations measured for metrics.
 const CLOCKS: &[&str] = &[
