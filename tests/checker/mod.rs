@@ -6,8 +6,6 @@
 
 mod history;
 mod key;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -8,4 +8,5 @@ mod checker;
 #[allow(dead_code, reason = "not every constant is used by every test binary")]
 #[path = "../support/chunked.rs"]
 mod chunked;
+mod judge;
 mod tidy;

@@ -130,7 +130,8 @@ async fn a_consumer_reads_what_a_producer_wrote_repeats_included() {
     let producer: FutureProducer = config().create().expect("a producer");
     let payload = |seq: u32, key: &str| {
         format!(
-            r#"{{"Records":[{{"eventName":"ObjectCreated:Put","responseElements":{{"x-amz-request-id":"R{seq}"}},
+            r#"{{"Records":[{{"eventName":"ObjectCreated:Put",
+            "responseElements":{{"x-amz-request-id":"R{seq}"}},
             "s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}","size":{seq},"eTag":"e{seq}",
             "sequencer":"{seq:04}"}}}},"tidings":{{"eventId":"id{seq}"}}}}]}}"#
         )

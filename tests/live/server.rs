@@ -54,7 +54,8 @@ impl Server {
             "[server]\nlisten = \"127.0.0.1:0\"\nregion = \"{REGION}\"\ndata = {data:?}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{extra}\n\
              [target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {topic:?}\n\
-             [[target.live.rule]]\nbucket = \"live-*\"\nevents = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n",
+             [[target.live.rule]]\nbucket = \"live-*\"\n\
+             events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n",
             data = path.join("data"),
             broker = crate::broker::address(),
         );

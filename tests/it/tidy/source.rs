@@ -36,6 +36,12 @@ impl Source {
         self.tests.iter().any(|range| range.contains(&at))
     }
 
+    /// Lines that not only tests compile.
+    pub(crate) fn product_lines(&self) -> usize {
+        let tests = self.tests.iter().map(|range| self.text[range.clone()].lines().count());
+        self.text.lines().count().saturating_sub(tests.sum())
+    }
+
     /// The line number of a byte, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.code.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1
@@ -116,7 +122,9 @@ pub(crate) fn is_test_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     path.starts_with("tests/")
         || path.contains("/tests/")
+        || path.contains("/contract/")
         || ["tests.rs", "testing.rs", "contract.rs"].contains(&name)
+        || name.ends_with("_tests.rs")
 }
 
 /// How many modules deep a file of `src/` is: 1 for `src/a.rs` and `src/a/mod.rs`.

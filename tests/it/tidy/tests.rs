@@ -37,6 +37,8 @@ fn headers_and_sizes_are_found() {
     let lines = |n: usize| "x\n".repeat(n);
     assert_eq!(sizes(&source("src/x.rs", &lines(SOFT_LINES))).len(), 0);
     assert_eq!(sizes(&source("src/x.rs", &lines(SOFT_LINES + 1))).len(), 1);
+    let tested = format!("{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(SOFT_LINES), lines(100));
+    assert_eq!(sizes(&source("src/x.rs", &tested)).len(), 0, "tests count only for the hard limit");
     assert_eq!(sizes(&source("src/x/tests.rs", &lines(HARD_LINES))).len(), 0);
     assert_eq!(sizes(&source("src/x/tests.rs", &lines(HARD_LINES + 1))).len(), 1);
     assert_eq!(sizes(&source("src/x.rs", &"é".repeat(WIDTH))).len(), 0);
@@ -62,6 +64,8 @@ fn bans_are_found_where_they_hold() {
             assert_eq!(count(&format!("{prefix}x.rs"), &text), 0, "{what} in {prefix}");
         }
     }
+    assert_eq!(count("tests/x.rs", "#[tokio::test(start_paused = true)]\nasync fn f() { sleep(d); }"), 0);
+    assert_eq!(count("tests/x.rs", "#[tokio::test]\nasync fn f() { sleep(d); }"), 1);
     assert_eq!(count("src/x.rs", "// todo!\nfn f() { g(\"dbg!\"); }"), 0);
     assert_eq!(count("src/x.rs", "fn f() { fastrand::u64(..); }"), 1);
     assert_eq!(count("tests/x.rs", "fn f() { fastrand::Rng::new(); }"), 1);
@@ -71,7 +75,7 @@ fn bans_are_found_where_they_hold() {
 #[test]
 fn edges_against_the_flow_are_found() {
     let count = |path: &str, text: &str| edges(&source(path, text)).len();
-    assert_eq!(count("src/journal/writer.rs", "use crate::event::Event;"), 1);
+    assert_eq!(count("src/journal/writer.rs", "use crate::queue::Entry;"), 1);
     assert_eq!(count("src/journal/writer.rs", "use crate::journal::disk::Disk; use super::disk;"), 0);
     assert_eq!(count("src/journal/writer.rs", "fn f() { super::super::store::x() }"), 1);
     assert_eq!(count("src/journal/mod.rs", "use super::{store::{self, event}, frontend};"), 2);

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::Property::*;
-use super::*;
+use crate::checker::Property::*;
+use crate::checker::*;
 
 /// A run under construction: client operations with explicit ticks, and deliveries with explicit sequencers.
 #[derive(Default)]
