@@ -29,6 +29,7 @@ pub use prepare::{RandomFn, least_bytes};
 pub use reader::{LogReader, ReadError};
 pub use record::{Durable, NewRecord, Sink};
 pub use recovery::{OpenError, Report};
+pub use rewrite::Keep;
 pub use shared::{BatchStats, Observer};
 
 use crate::event::Position;
