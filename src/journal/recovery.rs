@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile, read_exact_at};
+use super::disk::{Disk, DiskFile, make_dir, read_exact_at};
 use super::format::{
     BATCH_HEADER, BLOCK, BatchHeader, BatchKind, HeaderError, SegmentHeader, SegmentId, Trailer,
     decode_counts,
@@ -92,7 +92,7 @@ pub(super) fn open(
     now_us: i64,
     random: RandomFn,
 ) -> Result<Recovered, OpenError> {
-    disk.create_dir_all(dir)?;
+    make_dir(&**disk, dir)?;
     let files = live_files(&**disk, dir)?;
     let mut found = Recovered { next: 1, next_number: 1, epoch: 1, ..Recovered::default() };
     let mut files = files.into_iter().peekable();

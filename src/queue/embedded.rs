@@ -124,7 +124,7 @@ impl EmbeddedQueue {
         applied: u64,
         store: Arc<dyn Publish>,
     ) -> Result<Self, StartError> {
-        disk.create_dir_all(&options.progress_dir)?;
+        journal::disk::make_dir(&*disk, &options.progress_dir)?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
         let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
