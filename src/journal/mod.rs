@@ -138,6 +138,7 @@ impl Opened {
             retain_age: options.retain_age,
             random: options.random,
             recycled: found.recycled,
+            going: None,
             serial: 0,
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
