@@ -22,6 +22,7 @@ use crate::admin::{self, Admin, AuditLog, Token};
 use crate::commit::Commit;
 use crate::config::Config;
 use crate::config::credentials::{self, Created, Credentials};
+use crate::fail;
 use crate::frontend::{Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
 use crate::metrics::{self, Metrics};
@@ -189,6 +190,7 @@ impl App {
         let Self { config, parts, stop, frontend, admin_task, upkeep, _lock, .. } = self;
         stop.cancel();
         let served = frontend.await.context("the S3 listener ended by a bug")?;
+        fail::point("shutdown.drain");
         if served.cut > 0 {
             tracing::warn!(connections = served.cut, "cut at the deadline");
         }

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use super::keys::SlotRef;
 use super::lane::Lane;
 use super::link::Connection;
+use crate::fail;
+use crate::queue::Column;
 
 impl Lane {
     /// Sends as much as may be sent now.
@@ -40,6 +42,7 @@ impl Lane {
             }
             if let Connection::Up(link) = &self.connection {
                 link.hand_over(batch);
+                fail::point("target.sent");
             }
         }
     }
@@ -96,6 +99,10 @@ impl Lane {
                 self.health.probing(slot.0);
             }
             let attempt = self.keys.attempt(slot);
+            if attempt <= 1 && fail::mutant("progress-before-ack") {
+                let offset = self.keys.stored(slot).position.offset;
+                self.reader.settle(&[(offset, Column::Delivered)]);
+            }
             let ticket = Ticket { incarnation: self.incarnation, slot: slot.0, attempt };
             batch.push(Delivery { message, attempt, receipt: Receipt::new(ticket, &self.inbox) });
         }

@@ -25,6 +25,7 @@ use super::{
     Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE,
 };
 use crate::config;
+use crate::fail;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
 
 /// One target's loop and all it knows.
@@ -213,7 +214,10 @@ impl Lane {
             settled.clear();
             let repeated = self.decide(&mut arrived, &mut settled, now);
             if !settled.is_empty() {
-                self.reader.settle(&settled);
+                fail::point("target.acked");
+                if !fail::mutant("progress-before-ack") {
+                    self.reader.settle(&settled);
+                }
             }
             if repeated > 0 {
                 self.reader.repeated(repeated);
@@ -228,6 +232,7 @@ impl Lane {
             Wake::Look => {}
             Wake::Read(Ok(entries)) => {
                 (self.read_failures, self.view.read_error) = (0, None);
+                fail::point("lane.take");
                 for stored in entries {
                     self.keys.take(stored);
                 }
