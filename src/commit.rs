@@ -175,10 +175,10 @@ impl Commit {
 
     /// PUT Object.
     pub async fn put_object(&self, _permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
+        if self.memory.with(|s| s.unknown) {
+            return Err(CommitError::Unknown("the disk failed".into()));
+        }
         self.memory.with(|s| {
-            if s.unknown {
-                return Err(CommitError::Unknown("the disk failed".into()));
-            }
             if !s.buckets.contains_key(&*put.bucket) {
                 return Err(CommitError::NoSuchBucket);
             }

@@ -181,6 +181,8 @@ fn default_message(code: &str) -> &'static str {
         "InvalidDigest" => "The Content-MD5 is not valid.",
         "MetadataTooLarge" => "The metadata is larger than 2 KiB.",
         "EntityTooLarge" => "The body is larger than one request may carry.",
+        "MissingContentLength" => "The length of the body must be declared.",
+        "MaxMessageLengthExceeded" => "The document is larger than a request may carry.",
         "InvalidURI" => "The path is not valid.",
         "SignatureDoesNotMatch" => "The signature does not match.",
         "NotImplemented" => "This is not implemented.",

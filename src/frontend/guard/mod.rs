@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 
 use head::{
@@ -36,7 +36,7 @@ pub(crate) struct Claim {
     pub(crate) access_key: Arc<str>,
     /// How its body is protected.
     pub(crate) payload: Payload,
-    /// Bytes of the object or document it says it carries, without any chunk framing.
+    /// Bytes of the object or document it says it carries, without any chunk framing; none: it does not say.
     pub(crate) length: Option<u64>,
 }
 
@@ -88,7 +88,11 @@ pub(crate) fn check(parts: &Parts, rules: &Rules, local: bool, now: i64) -> Resu
         Payload::Chunked { .. } => {
             Some(length_in(headers, "x-amz-decoded-content-length")?.ok_or(Refusal::NoLength)?)
         }
-        Payload::Unsigned | Payload::Hashed => length_in(headers, CONTENT_LENGTH.as_str())?,
+        Payload::Unsigned | Payload::Hashed => {
+            let declared = length_in(headers, CONTENT_LENGTH.as_str())?;
+            // Without a length and without chunks HTTP means that there is no body.
+            declared.or((!headers.contains_key(TRANSFER_ENCODING)).then_some(0))
+        }
     };
     Ok(Claim { access_key: access_key.into(), payload, length })
 }
