@@ -1,7 +1,7 @@
 //! A small S3 client over plain HTTP/1.1: for `tidings demo`, the load generator and the tests.
 //!
-//! Must never retry and never guess: an answer is an answer whatever its status, and everything else says whether the
-//! request may have been applied. Not built on a URL type, since those rewrite keys such as `a/../b`.
+//! Must never retry and never guess: an answer is an answer whatever its status, and everything else says
+//! whether the request may have been applied. Not built on a URL type: those rewrite keys such as `a/../b`.
 
 mod answer;
 pub mod sign;
@@ -136,8 +136,8 @@ impl Client {
         self.request(Method::DELETE, &format!("/{bucket}"), &[], &[], Bytes::new()).await
     }
 
-    /// One page of GET Bucket (List Objects) Version 2. `query` adds parameters such as `prefix`, `delimiter`,
-    /// `start-after`, `max-keys` and `continuation-token`; [`Listing::parse`] reads the answer's body.
+    /// One page of GET Bucket (List Objects) Version 2. `query` adds parameters such as `prefix`,
+    /// `delimiter`, `start-after`, `max-keys` and `continuation-token`; [`Listing::parse`] reads the body.
     pub async fn list_v2(&self, bucket: &str, query: &[(&str, &str)]) -> Result<Response, ClientError> {
         let mut all = vec![("list-type", "2"), ("encoding-type", "url")];
         all.extend_from_slice(query);
@@ -158,7 +158,8 @@ impl Client {
         format!("http://{}{path}?{query}", self.authority)
     }
 
-    /// Any request, signed in the header. `path` and `query` are decoded; header names are lower case; all are signed.
+    /// Any request, signed in the header. `path` and `query` are decoded; header names are lower case; all
+    /// are signed.
     pub async fn request(
         &self,
         method: Method,
@@ -188,8 +189,8 @@ impl Client {
         self.send(method, &target, &signed, body).await
     }
 
-    /// A request exactly as given, signed or not: `target` is an encoded path with its query. A `host` header is added
-    /// if `headers` has none.
+    /// A request exactly as given, signed or not: `target` is an encoded path with its query. A `host` header
+    /// is added if `headers` has none.
     pub async fn send(
         &self,
         method: Method,
@@ -201,7 +202,8 @@ impl Client {
         self.send_body(method, target, headers, body).await
     }
 
-    /// [`Client::send`] with a body that is made while it is sent; without a `content-length` header it goes chunked.
+    /// [`Client::send`] with a body that is made while it is sent; without a `content-length` header it goes
+    /// chunked.
     pub async fn send_body(
         &self,
         method: Method,

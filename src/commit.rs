@@ -1,390 +1,349 @@
-//! The one path from a verified request to a durable entry: a stand-in over memory, for the frontend's own tests.
+//! The one path from a verified request to a durable entry.
 //!
-//! Must never be served: the real path replaces this file.
+//! ```text
+//! permit → body → key lock → preconditions → rules → build entry → append (durable, published) → unlock → answer
+//! ```
+//!
+//! From the lock to the unlock it runs in a task of its own that no closing connection can cancel. Must never answer before
+//! the append did, and once a record was handed over must never remove its body nor say that there is no space.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
+use uuid::Uuid;
 
 use crate::event::{Event, EventKind, Position, RequestInfo};
-use crate::queue::{BodyRef, ObjectMeta, Permit};
-use crate::store::{
-    BlobHandle, BlobWriter, BodyStream, Bucket, Object, Place, RegisteredTarget, Store, StoreError,
+use crate::fail;
+use crate::queue::{
+    AppendError, BodyRef, Change, Entry, Full, ObjectMeta, Permit, Queue, TargetNo, key_hash,
 };
+use crate::rules::RuleSet;
+use crate::store::{BlobHandle, Store, StoreError};
 
-/// The commit path.
+/// Locks over all keys: two keys that share one merely wait for each other.
+const KEY_STRIPES: usize = 4_096;
+/// Locks over all buckets.
+const BUCKET_STRIPES: usize = 256;
+
+/// The commit path, shared by every request.
 pub struct Commit {
-    memory: Arc<Memory>,
-    store: Arc<dyn Store>,
+    inner: Arc<Inner>,
 }
 
-/// One PUT.
+struct Inner {
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    rules: ArcSwap<RuleSet>,
+    keys: Vec<AsyncMutex<()>>,
+    buckets: Vec<AsyncRwLock<()>>,
+    clock: fn() -> i64,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// One PUT whose body is complete and verified.
+#[derive(Debug)]
 pub struct PutObject {
-    /// Bucket.
+    /// The bucket's name.
     pub bucket: Arc<str>,
-    /// Key.
+    /// The object's key.
     pub key: Arc<str>,
-    /// Which created event.
+    /// Which of the created kinds.
     pub kind: EventKind,
-    /// Bytes.
+    /// Bytes of the body.
     pub size: u64,
-    /// ETag without quotes.
+    /// The ETag without quotes.
     pub etag: Arc<str>,
-    /// CRC-64/XZ.
+    /// CRC-64/XZ of the body.
     pub crc64: u64,
-    /// Headers to give back.
+    /// Metadata headers to give back.
     pub headers: Vec<(Arc<str>, Arc<str>)>,
-    /// The body.
+    /// The bytes.
     pub body: NewBody,
-    /// Preconditions.
+    /// What must hold for the object that is there now.
     pub conditions: Conditions,
     /// Who asks.
     pub request: RequestInfo,
 }
 
-/// The body of a PUT.
+/// The bytes of a new object.
+#[derive(Debug)]
 pub enum NewBody {
-    /// Small.
+    /// In memory, to travel in the record.
     Inline(Bytes),
-    /// Large.
+    /// In a durable file of their own.
     Blob(BlobHandle),
 }
 
-/// Preconditions: `*` or an ETag without quotes.
-#[derive(Debug, Default)]
+/// Conditional writes: `*` or an ETag without quotes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// If-Match.
+    /// The current object must have this ETag.
     pub if_match: Option<String>,
-    /// If-None-Match.
+    /// The current object must not have it; `*`: there must be none.
     pub if_none_match: Option<String>,
 }
 
-/// What came of a change.
-#[derive(Debug)]
+/// A durable change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// Where it stands.
+    /// Where its entry stands.
     pub position: Position,
 }
 
-/// Why there was no change.
+/// Why a change was not made, or why nobody knows.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// 503 SlowDown.
-    #[error("full: {0}")]
-    Full(String),
-    /// 404.
+    /// No space: 503 SlowDown, nothing happened.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// There is no such bucket.
     #[error("no such bucket")]
     NoSuchBucket,
-    /// 409.
-    #[error("bucket exists")]
+    /// The bucket exists already.
+    #[error("the bucket exists already")]
     BucketExists {
-        /// By the same principal.
+        /// The caller owns it.
         mine: bool,
     },
-    /// 409.
-    #[error("bucket not empty")]
+    /// The bucket still holds objects.
+    #[error("the bucket is not empty")]
     BucketNotEmpty,
-    /// 412.
-    #[error("precondition failed")]
+    /// A condition of the request does not hold.
+    #[error("a condition of the request does not hold")]
     PreconditionFailed,
-    /// 500, outcome unknown.
+    /// The outcome is unknown: 500, and the client must look.
     #[error("outcome unknown: {0}")]
     Unknown(String),
-    /// The store.
+    /// The store cannot answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What the stand-in holds; tests look inside.
-#[derive(Default)]
-pub struct Memory {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    buckets: BTreeMap<String, Bucket>,
-    objects: BTreeMap<(String, String), (Object, Bytes)>,
-    blobs: BTreeMap<String, Bytes>,
-    events: Vec<Event>,
-    open_blobs: usize,
-    full: bool,
-    unknown: bool,
-    reserved: usize,
-    largest_write: usize,
-}
-
-impl Memory {
-    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
-        f(&mut self.state.lock().expect("no test panics while it holds the state"))
-    }
-
-    /// Events so far.
-    pub fn events(&self) -> Vec<Event> {
-        self.with(|s| s.events.clone())
-    }
-
-    /// Blobs that are being written or that nothing names.
-    pub fn stray_blobs(&self) -> usize {
-        self.with(|s| s.open_blobs)
-    }
-
-    /// How often space was reserved.
-    pub fn reserved(&self) -> usize {
-        self.with(|s| s.reserved)
-    }
-
-    /// From now on there is no space.
-    pub fn fill(&self) {
-        self.with(|s| s.full = true);
-    }
-
-    /// From now on every outcome is unknown.
-    pub fn lose_answers(&self) {
-        self.with(|s| s.unknown = true);
+impl From<AppendError> for CommitError {
+    fn from(e: AppendError) -> Self {
+        CommitError::Unknown(e.to_string())
     }
 }
 
 impl Commit {
-    /// Over memory.
-    pub fn in_memory() -> (Arc<Self>, Arc<Memory>) {
-        let memory = Arc::new(Memory::default());
-        let store = Arc::new(MemoryStore(Arc::clone(&memory)));
-        (Arc::new(Self { memory: Arc::clone(&memory), store }), memory)
+    /// A commit path over a queue and the store that applies it.
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        clock: fn() -> i64,
+        random: fastrand::Rng,
+    ) -> Self {
+        let inner = Inner {
+            queue,
+            store,
+            rules: ArcSwap::from_pointee(RuleSet::build(&[])),
+            keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
+            buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
+            clock,
+            random: Mutex::new(random),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// The store.
+    /// Changes from now on are matched by these rules; what is committed already is not touched.
+    pub fn set_rules(&self, rules: RuleSet) {
+        self.inner.rules.store(Arc::new(rules));
+    }
+
+    /// The store behind.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.inner.store
     }
 
-    /// Takes space.
+    /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.
     pub async fn reserve(&self, bytes: usize) -> Result<Permit, CommitError> {
-        self.memory.with(|s| {
-            s.reserved += 1;
-            match s.full {
-                true => Err(CommitError::Full("the log is full".into())),
-                false => Ok(Permit { bytes: u32::try_from(bytes).unwrap_or(u32::MAX), held: None }),
-            }
-        })
+        Ok(self.inner.queue.reserve(bytes).await?)
     }
 
-    /// PUT Object.
-    pub async fn put_object(&self, _permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
-        if self.memory.with(|s| s.unknown) {
-            return Err(CommitError::Unknown("the disk failed".into()));
-        }
-        self.memory.with(|s| {
-            if !s.buckets.contains_key(&*put.bucket) {
-                return Err(CommitError::NoSuchBucket);
-            }
-            let at = (put.bucket.to_string(), put.key.to_string());
-            let old = s.objects.get(&at).map(|(o, _)| o.etag.to_string());
-            let holds = |want: &str| old.as_deref().is_some_and(|etag| want == "*" || want == etag);
-            if put.conditions.if_match.as_deref().is_some_and(|want| !holds(want))
-                || put.conditions.if_none_match.as_deref().is_some_and(holds)
-            {
-                return Err(CommitError::PreconditionFailed);
-            }
-            let (body, bytes) = match put.body {
-                NewBody::Inline(bytes) => (BodyRef::Inline { crc32c: 0 }, bytes),
-                NewBody::Blob(mut handle) => {
-                    handle.keep();
-                    s.open_blobs -= 1;
-                    let bytes = s.blobs.get(&*handle.name).cloned().unwrap_or_default();
-                    (BodyRef::Blob { name: Arc::clone(&handle.name), crc32c: 0 }, bytes)
+    /// Makes a new current object.
+    pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
+        let inner = Arc::clone(&self.inner);
+        detached(async move {
+            let _bucket = inner.bucket_lock(&put.bucket).read().await;
+            let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
+            inner.require_bucket(&put.bucket)?;
+            inner.check(&put)?;
+            let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
+            let (body, bytes) = match body {
+                NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes),
+                NewBody::Inline(bytes) => (BodyRef::Inline { crc32c: crate::journal::crc32c(&bytes) }, bytes),
+                NewBody::Blob(mut blob) => {
+                    // The record is about to be handed over: from here on nothing removes the file.
+                    blob.keep();
+                    (BodyRef::Blob { name: Arc::clone(&blob.name), crc32c: blob.crc32c }, Bytes::new())
                 }
             };
-            let event = s.event(put.kind, &put.bucket, &put.key, put.size, &put.etag, put.request);
-            let object = Object {
-                bucket: put.bucket,
-                key: put.key,
-                size: put.size,
-                etag: put.etag,
-                modified_us: event.time_us,
-                offset: s.events.len() as u64,
-                meta: Arc::new(ObjectMeta { body, crc64: put.crc64, headers: put.headers }),
-                place: Place::Memory(bytes.clone()),
-            };
-            s.objects.insert(at, (object, bytes));
-            Ok(Committed { position: Position { epoch: 1, offset: s.events.len() as u64 } })
+            let event = inner.event(kind, bucket, key, size, etag, request);
+            let change = Change::PutObject(ObjectMeta { body, crc64, headers });
+            inner.append_event(permit, change, event, bytes).await
         })
+        .await
     }
 
-    /// DELETE Object.
+    /// Removes the current object. A missing key is no error and makes no event.
     pub async fn delete_object(
         &self,
-        _permit: Permit,
+        permit: Permit,
         bucket: &str,
         key: &str,
         request: RequestInfo,
     ) -> Result<(), CommitError> {
-        self.memory.with(|s| {
-            if !s.buckets.contains_key(bucket) {
-                return Err(CommitError::NoSuchBucket);
+        let inner = Arc::clone(&self.inner);
+        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
+        detached(async move {
+            let _bucket = inner.bucket_lock(&bucket).read().await;
+            let _key = inner.key_lock(&bucket, &key).lock().await;
+            inner.require_bucket(&bucket)?;
+            if inner.store.object(&bucket, &key)?.is_none() {
+                return Ok(());
             }
-            if s.objects.remove(&(bucket.into(), key.into())).is_some() {
-                s.event(EventKind::RemovedDelete, &bucket.into(), &key.into(), 0, &"".into(), request);
-            }
-            Ok(())
+            let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
+            inner.append_event(permit, Change::DeleteObject, event, Bytes::new()).await.map(|_| ())
         })
+        .await
     }
 
-    /// PUT Bucket.
+    /// Makes a bucket.
     pub async fn create_bucket(
         &self,
-        _permit: Permit,
+        permit: Permit,
         name: &str,
         request: RequestInfo,
     ) -> Result<(), CommitError> {
-        self.memory.with(|s| {
-            if let Some(bucket) = s.buckets.get(name) {
-                return Err(CommitError::BucketExists { mine: bucket.owner == request.principal });
+        let inner = Arc::clone(&self.inner);
+        let bucket: Arc<str> = name.into();
+        detached(async move {
+            let _bucket = inner.bucket_lock(&bucket).write().await;
+            if let Some(existing) = inner.store.bucket(&bucket)? {
+                return Err(CommitError::BucketExists { mine: existing.owner == request.principal });
             }
-            let bucket = Bucket { name: name.into(), created_us: now_us(), owner: request.principal };
-            s.buckets.insert(name.into(), bucket);
-            Ok(())
+            let change = Change::CreateBucket { bucket, time_us: (inner.clock)(), owner: request.principal };
+            inner.append_setting(permit, change).await.map(|_| ())
         })
+        .await
     }
 
-    /// DELETE Bucket.
+    /// Removes an empty bucket.
     pub async fn delete_bucket(
         &self,
-        _permit: Permit,
+        permit: Permit,
         name: &str,
         _request: RequestInfo,
     ) -> Result<(), CommitError> {
-        self.memory.with(|s| {
-            if !s.buckets.contains_key(name) {
-                return Err(CommitError::NoSuchBucket);
-            }
-            if s.objects.keys().any(|(bucket, _)| bucket == name) {
+        let inner = Arc::clone(&self.inner);
+        let bucket: Arc<str> = name.into();
+        detached(async move {
+            let _bucket = inner.bucket_lock(&bucket).write().await;
+            inner.require_bucket(&bucket)?;
+            if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
                 return Err(CommitError::BucketNotEmpty);
             }
-            s.buckets.remove(name);
-            Ok(())
+            inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
         })
-    }
-}
-
-fn now_us() -> i64 {
-    jiff::Timestamp::now().as_microsecond()
-}
-
-impl State {
-    fn event(
-        &mut self,
-        kind: EventKind,
-        bucket: &Arc<str>,
-        key: &Arc<str>,
-        size: u64,
-        etag: &Arc<str>,
-        request: RequestInfo,
-    ) -> Event {
-        let event = Event {
-            id: uuid::Uuid::now_v7(),
-            kind,
-            time_us: now_us(),
-            bucket: Arc::clone(bucket),
-            key: Arc::clone(key),
-            version: None,
-            size,
-            etag: Arc::clone(etag),
-            request,
-        };
-        self.events.push(event.clone());
-        event
-    }
-}
-
-struct MemoryStore(Arc<Memory>);
-
-#[async_trait]
-impl Store for MemoryStore {
-    fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
-        Ok(self.0.with(|s| s.buckets.get(name).cloned()))
+        .await
     }
 
-    fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
-        Ok(self.0.with(|s| s.buckets.values().cloned().collect()))
-    }
-
-    fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
-        Ok(self.0.with(|s| s.objects.get(&(bucket.into(), key.into())).map(|(o, _)| o.clone())))
-    }
-
-    fn list(
+    /// Gives a target's name its number. The caller makes sure that the number was never given.
+    pub async fn register_target(
         &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<Vec<Object>, StoreError> {
-        Ok(self.0.with(|s| {
-            let of_bucket = s.objects.iter().filter(|((b, _), _)| b == bucket);
-            let wanted = of_bucket
-                .filter(|((_, k), _)| k.starts_with(prefix) && after.is_none_or(|after| k.as_str() > after));
-            wanted.take(max).map(|(_, (object, _))| object.clone()).collect()
-        }))
+        target: TargetNo,
+        name: &str,
+        kind: &str,
+    ) -> Result<Position, CommitError> {
+        let change = Change::RegisterTarget { target, name: name.into(), kind: kind.into() };
+        self.setting(change).await
     }
 
-    async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError> {
-        let Place::Memory(bytes) = &object.place else { return Err(StoreError::Gone) };
-        let at = |n: u64| usize::try_from(n).expect("an object in memory");
-        let bytes = bytes.slice(at(range.start)..at(range.end));
-        let pieces: Vec<_> = bytes.chunks(1 << 16).map(|c| Ok(bytes.slice_ref(c))).collect();
-        Ok(futures_util::stream::iter(pieces).boxed())
+    /// Pauses or resumes a target, durably.
+    pub async fn pause_target(&self, target: TargetNo, paused: bool) -> Result<Position, CommitError> {
+        self.setting(Change::PauseTarget { target, paused }).await
     }
 
-    async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
-        self.0.with(|s| s.open_blobs += 1);
-        Ok(Box::new(MemoryBlob { memory: Some(Arc::clone(&self.0)), bytes: BytesMut::new() }))
-    }
-
-    fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
-        Ok(Vec::new())
+    async fn setting(&self, change: Change) -> Result<Position, CommitError> {
+        let permit = self.reserve(0).await?;
+        let inner = Arc::clone(&self.inner);
+        detached(async move { inner.append_setting(permit, change).await }).await
     }
 }
 
-struct MemoryBlob {
-    memory: Option<Arc<Memory>>,
-    bytes: BytesMut,
+/// Runs `work` to its end, whoever goes away meanwhile.
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, CommitError>> + Send + 'static,
+) -> Result<T, CommitError> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(e) => Err(CommitError::Unknown(format!("the commit task ended: {e}"))),
+    }
 }
 
-#[async_trait]
-impl BlobWriter for MemoryBlob {
-    async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
-        if let Some(memory) = &self.memory {
-            memory.with(|s| s.largest_write = s.largest_write.max(data.len()));
+impl Inner {
+    fn bucket_lock(&self, bucket: &str) -> &AsyncRwLock<()> {
+        &self.buckets[(key_hash(bucket, "") % BUCKET_STRIPES as u64) as usize]
+    }
+
+    fn key_lock(&self, bucket: &str, key: &str) -> &AsyncMutex<()> {
+        &self.keys[(key_hash(bucket, key) % KEY_STRIPES as u64) as usize]
+    }
+
+    fn require_bucket(&self, bucket: &str) -> Result<(), CommitError> {
+        self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
+    }
+
+    /// A PUT without conditions never reads the index.
+    fn check(&self, put: &PutObject) -> Result<(), CommitError> {
+        let Conditions { if_match, if_none_match } = &put.conditions;
+        if if_match.is_none() && if_none_match.is_none() {
+            return Ok(());
         }
-        self.bytes.extend_from_slice(&data);
+        let current = self.store.object(&put.bucket, &put.key)?;
+        let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
+        if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
+            return Err(CommitError::PreconditionFailed);
+        }
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<BlobHandle, StoreError> {
-        let memory = self.memory.take().expect("finished once");
-        let name = format!("{:032x}", fastrand::u128(..));
-        let bytes = std::mem::take(&mut self.bytes).freeze();
-        memory.with(|s| s.blobs.insert(name.clone(), bytes));
-        let key = name.clone();
-        let discard = move || {
-            memory.with(|s| {
-                s.blobs.remove(&key);
-                s.open_blobs -= 1;
-            });
-        };
-        Ok(BlobHandle::new(name.into(), 0, Box::new(discard)))
+    fn event(
+        &self,
+        kind: EventKind,
+        bucket: Arc<str>,
+        key: Arc<str>,
+        size: u64,
+        etag: Arc<str>,
+        request: RequestInfo,
+    ) -> Event {
+        let time_us = (self.clock)();
+        let mut random = [0; 10];
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut random);
+        let millis = u64::try_from(time_us / 1_000).unwrap_or(0);
+        let id: Uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        Event { id, kind, time_us, bucket, key, version: None, size, etag, request }
     }
-}
 
-impl Drop for MemoryBlob {
-    fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            memory.with(|s| s.open_blobs -= 1);
-        }
+    /// Matches the rules of this moment and appends.
+    async fn append_event(
+        &self,
+        permit: Permit,
+        change: Change,
+        event: Event,
+        body: Bytes,
+    ) -> Result<Committed, CommitError> {
+        let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
+        let entry = Entry { change, event: Some(event), deliveries };
+        let position = self.queue.append(permit, entry, body).await?;
+        fail::point("ack.before");
+        Ok(Committed { position })
+    }
+
+    async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {
+        let entry = Entry { change, event: None, deliveries: Vec::new() };
+        Ok(self.queue.append(permit, entry, Bytes::new()).await?)
     }
 }

@@ -25,7 +25,8 @@ pub enum ClientError {
     /// No connection came up: the request was certainly not applied.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// The request, or a part of it, was sent, and no whole answer came back: it may or may not have been applied.
+    /// The request, or a part of it, was sent, and no whole answer came back: it may or may not have been
+    /// applied.
     #[error("outcome unknown: {0}")]
     Unknown(String),
 }

@@ -1,4 +1,5 @@
-//! AWS Signature Version 4 for S3: from the parts of a request to the headers or the query that authenticate it.
+//! AWS Signature Version 4 for S3: from the parts of a request to the headers or the query that authenticate
+//! it.
 //!
 //! Must never read the clock or do IO, and must never print the secret.
 
@@ -65,7 +66,8 @@ impl Signer {
         }
     }
 
-    /// Signs in the header. `parts.headers` must hold `x-amz-date` with [`amz_date`] of the same moment, as it is sent.
+    /// Signs in the header. `parts.headers` must hold `x-amz-date` with [`amz_date`] of the same moment, as
+    /// it is sent.
     pub fn sign(&self, parts: &Parts<'_>, at: Timestamp) -> Signed {
         let names = sorted(parts.headers);
         let date = amz_date(at);
@@ -82,8 +84,8 @@ impl Signer {
         Signed { authorization, signature }
     }
 
-    /// Signs in the query: returns the whole canonical query with `X-Amz-Signature` last. `query` holds the request's
-    /// own parameters, decoded; `expires` is in seconds.
+    /// Signs in the query: returns the whole canonical query with `X-Amz-Signature` last. `query` holds the
+    /// request's own parameters, decoded; `expires` is in seconds.
     pub fn presign(&self, parts: &Parts<'_>, query: &[(&str, &str)], expires: u64, at: Timestamp) -> String {
         let names = sorted(parts.headers);
         let date = amz_date(at);
@@ -102,7 +104,8 @@ impl Signer {
         format!("{query}&X-Amz-Signature={signature}")
     }
 
-    /// The signature of any text by the key of this moment's day, in lower-case hex: chunks and trailers are signed so.
+    /// The signature of any text by the key of this moment's day, in lower-case hex: chunks and trailers are
+    /// signed so.
     pub fn sign_text(&self, text: &str, at: Timestamp) -> String {
         let mut mac = self.day_key(&amz_date(at)[..8]);
         mac.update(text.as_bytes());

@@ -111,7 +111,8 @@ fn listings_are_read_with_encoded_and_escaped_names() {
     let xml = |encoding: &str, key: &str| {
         format!(
             "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3\"><Name>b</Name>{encoding}\
-             <KeyCount>1</KeyCount><Contents><Key>{key}</Key><ETag>&quot;e1&quot;</ETag><Size>7</Size></Contents>\
+             <KeyCount>1</KeyCount><Contents><Key>{key}</Key><ETag>&quot;e1&quot;</ETag>\
+             <Size>7</Size></Contents>\
              <CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>\
              <NextContinuationToken>t&amp;1</NextContinuationToken></ListBucketResult>"
         )

@@ -1,6 +1,19 @@
 //! The checked configuration: what the rest of tidings may rely on.
 //!
-//! Must never hold an unresolved secret, an unchecked name or a default that `config/tidings.toml` does not show.
+//! Must never hold an unresolved secret, an unchecked name or a default that `config/tidings.toml` does not
+//! show.
+
+mod check;
+mod check_target;
+pub mod credentials;
+mod decode;
+mod diagnostics;
+mod load;
+mod places;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::ConnectorConfig;
+
+pub use diagnostics::{Diagnostics, Place, Problem};
+pub use load::load;
 
 use crate::event::EventSet;
 
@@ -26,6 +42,9 @@ pub struct Config {
     pub store: Store,
     /// `[target.NAME]`, in name order.
     pub targets: Vec<Target>,
+    /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at
+    /// start.
+    pub warnings: Vec<String>,
 }
 
 /// `[server]`: the S3 and COS listener.

@@ -1,3 +1,272 @@
 //! The journal: a segmented, checksummed, group-committed log. It knows bytes only.
+//!
+//! One writer thread assigns offsets and turns all that waits into one batch and one sync; one preparing thread keeps files
+//! ready and takes them back. Anybody may read what is durable. `format.rs` draws the file.
 
 pub mod disk;
+mod format;
+mod prepare;
+mod reader;
+mod record;
+mod recovery;
+mod rewrite;
+mod segment;
+mod shared;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub use disk::{Disk, DiskFile, OsDisk};
+pub use format::{MAX_RECORD, RecordView, crc32c};
+pub use prepare::{RandomFn, least_bytes};
+pub use reader::{LogReader, ReadError};
+pub use record::{Durable, NewRecord, Sink};
+pub use recovery::{OpenError, Report};
+pub use rewrite::Keep;
+pub use shared::{BatchStats, Observer};
+
+use crate::event::Position;
+use format::LabelCount;
+use shared::{Segments, Shared, Spares};
+use writer::{Writer, lock};
+
+/// How a journal is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Bytes of one segment file, a multiple of 4,096.
+    pub segment_bytes: u64,
+    /// Bytes that needed segments and prepared files may take together.
+    pub max_bytes: u64,
+    /// Bytes of segments that are kept for replay only …
+    pub retain_bytes: u64,
+    /// … and how long they are kept.
+    pub retain_age: Duration,
+    /// Microseconds since the Unix epoch.
+    pub clock: fn() -> i64,
+    /// Unpredictable bytes for segment ids.
+    pub random: RandomFn,
+    /// Told of every batch.
+    pub observer: Observer,
+}
+
+/// A journal that was opened and recovered, and does not write yet.
+pub struct Opened {
+    disk: Arc<dyn Disk>,
+    options: Options,
+    found: recovery::Recovered,
+}
+
+impl Opened {
+    /// Opens and recovers. `proven_end` is one above the highest offset that any other durable thing names.
+    pub fn open(disk: Arc<dyn Disk>, options: Options, proven_end: u64) -> Result<Self, OpenError> {
+        let now = (options.clock)();
+        let found =
+            recovery::open(&disk, &options.dir, proven_end, options.segment_bytes, now, options.random)?;
+        Ok(Self { disk, options, found })
+    }
+
+    /// What opening found.
+    pub fn report(&self) -> &Report {
+        &self.found.report
+    }
+
+    /// The next offset to be given.
+    pub fn next(&self) -> u64 {
+        self.found.next
+    }
+
+    /// The epoch of what will be written.
+    pub fn epoch(&self) -> u32 {
+        self.found.epoch
+    }
+
+    /// How many records ever had each label.
+    pub fn totals(&self) -> &BTreeMap<u32, u64> {
+        &self.found.totals
+    }
+
+    /// Starts the writer and the preparing thread. `sink` gets every durable batch.
+    pub fn start<T: Send + 'static>(self, sink: Arc<dyn Sink<T>>) -> io::Result<Journal<T>> {
+        let Self { disk, options, found } = self;
+        let spares = Spares { ready: found.ready, next_number: found.next_number, ..Spares::default() };
+        let segments = Segments::new(found.segments);
+        let shared =
+            Arc::new(Shared::new(segments, spares, found.next, options.clock, Arc::clone(&options.observer)));
+        let (active, pos) = found.active.map_or((None, 0), |(segment, pos)| (Some(segment), pos));
+        let epoch = found.epoch;
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            sink,
+            sealed: true,
+            active,
+            pos,
+            epoch: found.epoch,
+            next: found.next,
+            totals: found.totals,
+            buf: Vec::new(),
+        };
+        let preparer = prepare::Preparer {
+            shared: Arc::clone(&shared),
+            disk,
+            dir: options.dir.clone(),
+            segment_bytes: options.segment_bytes,
+            max_bytes: options.max_bytes,
+            retain_bytes: options.retain_bytes,
+            retain_age: options.retain_age,
+            random: options.random,
+            recycled: found.recycled,
+            serial: 0,
+        };
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(run)
+        };
+        let threads = vec![
+            spawn("journal-prepare", Box::new(move || preparer.run()))?,
+            spawn("journal-write", Box::new(move || writer.run()))?,
+        ];
+        Ok(Journal { shared, options, epoch, threads: Mutex::new(threads) })
+    }
+}
+
+/// A running journal.
+pub struct Journal<T> {
+    shared: Arc<Shared<T>>,
+    options: Options,
+    epoch: u32,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a journal holds now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Stat {
+    /// The first offset that can be read.
+    pub first: u64,
+    /// One above the last durable offset.
+    pub durable_end: u64,
+    /// Everything below is needed by nobody.
+    pub floor: u64,
+    /// Segment files with records.
+    pub segments: usize,
+    /// Files that stand ready.
+    pub prepared: usize,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Bytes of segments that somebody still needs.
+    pub needed_bytes: u64,
+    /// The configured bound.
+    pub max_bytes: u64,
+    /// Why no file can be prepared now.
+    pub blocked: Option<String>,
+}
+
+impl<T: Send + 'static> Journal<T> {
+    /// Appends one record. Durable and published to the sink when it returns; an error says that nobody knows.
+    ///
+    /// Not cancel safe in effect: the record stays on its way when the caller goes away.
+    pub async fn append(&self, record: NewRecord<T>) -> Result<u64, String> {
+        let (ticket, index) = self.shared.push(record)?;
+        Ok(ticket.done().await? + index)
+    }
+
+    /// The epoch of what is written.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// A reader that begins at `offset`.
+    pub fn reader(&self, offset: u64) -> LogReader<T> {
+        LogReader::new(Arc::clone(&self.shared), offset)
+    }
+
+    /// One above the last durable offset, now and whenever it moves.
+    pub fn durable_end(&self) -> watch::Receiver<u64> {
+        self.shared.subscribe()
+    }
+
+    /// How many files stand ready for the next segments, now and whenever it changes.
+    pub fn prepared(&self) -> watch::Receiver<usize> {
+        self.shared.ready.subscribe()
+    }
+
+    /// Why the journal failed, once it did: from then on nothing is acknowledged.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failed()
+    }
+
+    /// Nobody needs what is below `floor` any more. Only what is durable elsewhere may raise it.
+    pub fn trim(&self, floor: u64) {
+        let mut spares = lock(&self.shared.spares);
+        if floor > spares.floor {
+            spares.floor = floor;
+            spares.dirty = true;
+            drop(spares);
+            self.shared.spares_changed.notify_all();
+        }
+    }
+
+    /// How many records had this label before the first one that can be read.
+    pub fn total_before(&self, label: u32) -> u64 {
+        let first = self.shared.segments.all().into_iter().next();
+        first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
+    }
+
+    /// What the journal holds now.
+    pub fn stat(&self) -> Stat {
+        let segments = self.shared.segments.all();
+        let (floor, prepared, blocked) = {
+            let spares = lock(&self.shared.spares);
+            (spares.floor, spares.ready.len(), spares.blocked.clone())
+        };
+        let durable_end = *self.shared.subscribe().borrow();
+        let needed = |s: &&Arc<segment::Segment>| s.known().closed_us.is_none() || s.known().end > floor;
+        Stat {
+            first: segments.first().map_or(durable_end, |s| s.known().first),
+            durable_end,
+            floor,
+            segments: segments.len(),
+            prepared,
+            bytes: segments.iter().map(|s| s.file_len).sum::<u64>()
+                + prepared as u64 * self.options.segment_bytes,
+            needed_bytes: segments.iter().filter(needed).map(|s| s.file_len).sum(),
+            max_bytes: self.options.max_bytes,
+            blocked,
+        }
+    }
+
+    /// Writes what was handed over, closes in order, and ends the threads.
+    pub fn stop(&self) {
+        self.shared.ask_to_stop();
+        for thread in lock(&self.threads).drain(..) {
+            // A thread that panicked has said so already; the journal on disk is whole either way.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<T> Drop for Journal<T> {
+    fn drop(&mut self) {
+        self.shared.ask_to_stop();
+    }
+}
+
+/// The position of a record that was read.
+pub fn position(view: &RecordView<'_>) -> Position {
+    Position { epoch: view.epoch, offset: view.offset }
+}
+
+/// A row of an opening: only the total means something there.
+fn total_only(total: u64) -> LabelCount {
+    LabelCount { first: 0, count: 0, total }
+}
+
+#[cfg(test)]
+mod tests;

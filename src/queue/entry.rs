@@ -118,8 +118,20 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// A stable 64-bit hash of bucket and key; 0 for settings. Equal keys have equal hashes; two keys that collide merely
+    /// wait for each other.
+    pub fn key_hash(&self) -> u64 {
+        self.entry.event.as_ref().map_or(0, |e| key_hash(&e.bucket, &e.key))
+    }
+
     /// The rule under which `target` gets this event, if it does.
     pub fn rule_for(&self, target: TargetNo) -> Option<&Arc<str>> {
         self.entry.deliveries.iter().find(|d| d.target == target).map(|d| &d.rule)
     }
+}
+
+/// A stable 64-bit hash (FNV-1a) of bucket and key, with a NUL between them.
+pub fn key_hash(bucket: &str, key: &str) -> u64 {
+    let bytes = bucket.bytes().chain([0]).chain(key.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -13,15 +13,22 @@
 //! An empty queue has durable end 1 and no entries. Everything below a reader's position that matched it is settled or
 //! one of its holes. Must never know connectors, encodings or the S3 frontend.
 
+mod codec;
+mod dispatcher;
+pub mod embedded;
 mod entry;
 pub mod progress;
+mod reader;
+mod rows;
+mod tail;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo};
-pub use progress::{Books, Column};
+pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
+pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
+pub use progress::{Books, Column, Progress};
 
 use crate::event::Position;
 

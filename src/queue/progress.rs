@@ -1,8 +1,14 @@
-//! A reader's progress: position, holes and every column of the books, in one row that is written atomically.
+//! A reader's progress: position, holes and every column of the books.
 //!
-//! Must never know why an entry settled; only that it did, and in which column.
+//! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken once per batch.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::entry::{Stored, TargetNo};
 
 /// The only ways in which an entry leaves a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +32,7 @@ pub struct Books {
     pub matched: u64,
     /// The far side has them.
     pub delivered: u64,
-    /// Durable and not settled, and not held.
+    /// Durable and not settled, and not held: in the lane's hands by its own count, or not taken yet.
     pub backlog: u64,
     /// Not settled because their key is stuck.
     pub held: u64,
@@ -60,25 +66,265 @@ impl Books {
     }
 }
 
+/// Cumulative totals of the books, as a row keeps them. `taken` is everything that ever left the log for the lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Totals {
+    pub(super) taken: u64,
+    pub(super) delivered: u64,
+    pub(super) dead_lettered: u64,
+    pub(super) purged: u64,
+    pub(super) forgotten: u64,
+    pub(super) quarantined: u64,
+    pub(super) shed: u64,
+    pub(super) repeated: u64,
+}
+
+/// One unsettled offset below the position, and the hash of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hole {
+    pub(super) offset: u64,
+    pub(super) key: u64,
+}
+
+/// What a row says about its reader.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Row {
+    /// One above the last durable offset when the row was made: proof for recovery.
+    pub(super) durable_end: u64,
+    /// Everything below is settled or a hole.
+    pub(super) position: u64,
+    pub(super) totals: Totals,
+    pub(super) holes: Vec<Hole>,
+}
+
+impl Row {
+    /// Everything below is needed by this reader no more.
+    pub(super) fn floor(&self) -> u64 {
+        self.holes.first().map_or(self.position, |h| h.offset)
+    }
+}
+
+/// Entries the dispatcher may put into a reader's inbox; beyond it the reader detaches and reads for itself.
+pub(super) const INBOX_ENTRIES: usize = 16_384;
+
 /// The shared view of one reader's progress.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
+    pub(super) target: TargetNo,
+    /// Counted on the writer thread as records become durable.
+    pub(super) matched: AtomicU64,
+    /// How far the dispatcher has routed: the position of every attached reader whose inbox is empty.
+    pub(super) dispatched: Arc<AtomicU64>,
     state: Mutex<State>,
+    /// Something is in the inbox, or the reader was detached.
+    pub(super) arrived: Notify,
+    /// Something was settled.
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    books: Books,
+pub(super) struct State {
+    /// Routed here and not taken yet.
+    pub(super) inbox: VecDeque<Arc<Stored>>,
+    /// The dispatcher routes to the inbox.
+    pub(super) attached: bool,
+    /// Detached: where to go on reading. Attached: the dispatcher leaves out what is below.
+    pub(super) from: u64,
+    /// Taken, in offset order; settled ones stay until what is before them is settled.
+    window: VecDeque<(Hole, bool)>,
+    unsettled: usize,
+    totals: Totals,
+    held: u64,
+    /// Changed since the last row was made.
+    pub(super) dirty: bool,
+}
+
+#[cfg(test)]
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new(TargetNo(0), &Row::default(), 0, Arc::default())
+    }
 }
 
 impl Progress {
+    /// The progress that `row` says. `matched` is the log's own count.
+    pub(super) fn new(target: TargetNo, row: &Row, matched: u64, dispatched: Arc<AtomicU64>) -> Self {
+        let window: VecDeque<_> = row.holes.iter().map(|h| (*h, false)).collect();
+        let state = State {
+            from: row.position,
+            unsettled: window.len(),
+            window,
+            totals: row.totals,
+            dirty: true,
+            ..State::default()
+        };
+        Self {
+            target,
+            matched: AtomicU64::new(matched),
+            dispatched,
+            state: Mutex::new(state),
+            arrived: Notify::new(),
+            settled: Notify::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One consistent snapshot of the books.
     pub fn books(&self) -> Books {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).books
+        let state = self.state();
+        let t = state.totals;
+        // Read under the lock and after the totals: whatever was taken had been counted before.
+        let matched = self.matched.load(Ordering::Acquire);
+        let open = (matched - t.taken.min(matched)) + state.unsettled as u64;
+        Books {
+            matched,
+            delivered: t.delivered,
+            backlog: open - state.held.min(open),
+            held: state.held.min(open),
+            dead_lettered: t.dead_lettered,
+            purged: t.purged,
+            forgotten: t.forgotten,
+            quarantined: t.quarantined,
+            shed: t.shed,
+            repeated: t.repeated,
+        }
+    }
+
+    /// When the oldest event that waits to be taken was committed, if it is known without reading the log: in
+    /// microseconds since the Unix epoch.
+    pub fn oldest_waiting_us(&self) -> Option<i64> {
+        self.state().inbox.front().and_then(|s| s.entry.event.as_ref()).map(|e| e.time_us)
+    }
+
+    /// Waits until nothing that is durable now is undelivered.
+    pub async fn settled(&self) {
+        loop {
+            let changed = self.settled.notified();
+            let books = self.books();
+            if books.backlog + books.held == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The lane says how many of its unsettled entries belong to stuck keys.
     pub fn set_held(&self, held: u64) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).books.held = held;
+        self.state().held = held;
+    }
+
+    /// The row as of now. `durable_end` must have been read before.
+    pub(super) fn row(&self, durable_end: u64) -> Row {
+        let mut state = self.state();
+        state.dirty = false;
+        Row {
+            durable_end,
+            position: state.position(self.dispatched.load(Ordering::Acquire)),
+            totals: state.totals,
+            holes: state.window.iter().filter(|(_, settled)| !settled).map(|(h, _)| *h).collect(),
+        }
+    }
+
+    /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets behind.
+    pub(super) fn wants_row(&self, row_position: u64, slack: u64) -> bool {
+        let state = self.state();
+        state.dirty || state.position(self.dispatched.load(Ordering::Acquire)) > row_position + slack
+    }
+
+    /// True if everything that ever matched was taken.
+    pub(super) fn took_everything(&self) -> bool {
+        self.state().totals.taken >= self.matched.load(Ordering::Acquire)
+    }
+
+    /// The unsettled offsets, ascending.
+    pub(super) fn holes(&self) -> Vec<u64> {
+        self.state().window.iter().filter(|(_, settled)| !settled).map(|(h, _)| h.offset).collect()
+    }
+
+    /// The reader is gone: nothing more is routed to it, and what was routed is left to the next one.
+    pub(super) fn detach(&self) {
+        let dispatched = self.dispatched.load(Ordering::Acquire);
+        let mut state = self.state();
+        state.from = state.position(dispatched);
+        state.attached = false;
+        state.inbox.clear();
+    }
+
+    pub(super) fn settle(&self, settled: &[(u64, Column)]) {
+        self.state().settle(settled);
+        self.settled.notify_waiters();
+    }
+
+    pub(super) fn repeated(&self, count: u64) {
+        let mut state = self.state();
+        state.totals.repeated += count;
+        state.dirty = true;
+    }
+}
+
+impl State {
+    /// Everything below is taken.
+    pub(super) fn position(&self, dispatched: u64) -> u64 {
+        match self.inbox.front() {
+            Some(first) => first.position.offset,
+            None if self.attached => dispatched.max(self.from),
+            None => self.from,
+        }
+    }
+
+    /// Moves up to `max` entries from the inbox to the window.
+    pub(super) fn take_inbox(&mut self, max: usize) -> Vec<Arc<Stored>> {
+        let n = self.inbox.len().min(max);
+        let taken: Vec<_> = self.inbox.drain(..n).collect();
+        if let Some(last) = taken.last() {
+            self.note_taken(&taken);
+            self.from = self.from.max(last.position.offset + 1);
+        }
+        taken
+    }
+
+    /// Counts entries that are being handed to the lane as taken.
+    pub(super) fn note_taken(&mut self, taken: &[Arc<Stored>]) {
+        for stored in taken {
+            let hole = Hole { offset: stored.position.offset, key: stored.key_hash() };
+            self.window.push_back((hole, false));
+        }
+        self.unsettled += taken.len();
+        self.totals.taken += taken.len() as u64;
+        self.dirty = true;
+    }
+
+    fn settle(&mut self, settled: &[(u64, Column)]) {
+        for (offset, column) in settled {
+            let at = self.window.binary_search_by_key(offset, |(h, _)| h.offset);
+            // Each entry is counted once, whatever the lane says twice.
+            let Some((_, done)) = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done)
+            else {
+                debug_assert!(false, "offset {offset} was settled and is not a hole");
+                continue;
+            };
+            *done = true;
+            self.unsettled -= 1;
+            let t = &mut self.totals;
+            let total = match column {
+                Column::Delivered => &mut t.delivered,
+                Column::DeadLettered => &mut t.dead_lettered,
+                Column::Purged => &mut t.purged,
+                Column::Forgotten => &mut t.forgotten,
+                Column::Quarantined => &mut t.quarantined,
+            };
+            *total += 1;
+        }
+        while self.window.front().is_some_and(|(_, done)| *done) {
+            self.window.pop_front();
+        }
+        // A stuck key at the front must not keep everything behind it in memory.
+        if self.window.len() > 2 * self.unsettled + 1024 {
+            self.window.retain(|(_, done)| !done);
+        }
+        self.dirty = true;
     }
 }

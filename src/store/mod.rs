@@ -2,12 +2,16 @@
 //!
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
+mod embedded;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+
+pub use embedded::{EmbeddedStore, Status};
 
 use crate::queue::{ObjectMeta, TargetNo};
 
@@ -126,7 +130,7 @@ pub struct Object {
 }
 
 /// Where the store finds an object's bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In memory: not applied to the index yet, or empty.
     Memory(Bytes),

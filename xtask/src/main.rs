@@ -1,1 +1,69 @@
-fn main() {}
+//! `cargo xtask`: the development commands of tidings. Holds the arguments and the exit codes.
+//! Must never hold product code, and nothing of the product may depend on it.
+
+mod brokers;
+mod demo;
+mod fail;
+mod guard;
+mod packages;
+mod paths;
+mod process;
+mod steps;
+mod summary;
+mod test;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development commands of tidings. Exit codes: 0 all is well, 1 something failed, 2 a system package or a tool is
+/// missing, 3 the broker was started by somebody else.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks everything: format, lints, all tests, the live tests against a real Kafka too.
+    ///
+    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always ended.
+    Test {
+        /// Where the broker comes from. Default: containers where an engine answers, else the jars.
+        #[arg(long, value_enum)]
+        from: Option<brokers::From>,
+    },
+    /// Builds tidings and runs its demo; arguments after `--` go to the demo.
+    Demo {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Starts, ends and harms the brokers that the live tests need.
+    Brokers {
+        #[command(subcommand)]
+        command: brokers::Command,
+    },
+    /// Waits for the end of the process that started it, then ends what that one left running.
+    #[command(hide = true)]
+    Guard { set: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Test { from } => test::run(from),
+        Command::Demo { args } => demo::run(&args),
+        Command::Brokers { command } => brokers::run(command),
+        Command::Guard { set } => guard::serve(&set),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(fail::code(&error))
+        }
+    }
+}

@@ -48,6 +48,12 @@ pub trait Connector: Send + Sync {
     /// Returns within the lane's bound; past it the lane drops this future and the connector.
     async fn deliver(&self, batch: Vec<Delivery>);
 
+    /// False once nothing can be delivered here any more (a fatal protocol error): the lane drops this connector and
+    /// connects again. Asked before every batch; every receipt that such a connector holds or gets settles as Retry.
+    fn healthy(&self) -> bool {
+        true
+    }
+
     /// Ends gently: waits for what is outstanding within the connector's own bound, then lets go.
     async fn close(self: Box<Self>);
 }

@@ -11,9 +11,11 @@ mod message;
 mod outcome;
 mod receipt;
 mod template;
+mod units;
 
 pub use connector::{Connector, ConnectorConfig, Delivery, Fault, Finding, Limits, Severity};
 pub use message::{Header, Message};
 pub use outcome::{Cause, ErrorClass, Outcome, Report, Scope};
 pub use receipt::{Receipt, Settlement, SettlementInbox, Ticket};
 pub use template::{Place, Template, TemplateError};
+pub use units::{Size, Span};

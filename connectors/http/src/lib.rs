@@ -1,1 +1,9 @@
-//! Not written yet.
+//! The HTTP connector: one POST for each event, delivered when a 2xx status and its headers are there.
+//!
+//! Must never follow a redirect, retry, or read more of an answer than its bound.
+
+mod config;
+mod connector;
+mod error;
+
+pub use config::{HttpConfig, HttpOptions};

@@ -1,1 +1,10 @@
-//! Not written yet.
+//! The Kafka connector: one idempotent producer for each target, acknowledged by every in-sync replica.
+//!
+//! Must never retry, order or drop on its own account: those belong to the lane.
+
+mod config;
+mod connector;
+mod error;
+mod outstanding;
+
+pub use config::{Compression, KafkaConfig, KafkaOptions};

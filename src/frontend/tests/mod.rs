@@ -1,4 +1,4 @@
-//! The frontend as clients meet it: an in-process server on a free port over the commit path in memory.
+//! The frontend as clients meet it: an in-process server on a free port over the commit path on a queue in memory.
 //!
 //! Must never reach into a handler: everything here goes over TCP.
 
@@ -7,6 +7,7 @@ mod bodies;
 mod chunked;
 mod conditions;
 mod lists;
+mod memory;
 mod objects;
 mod serving;
 mod support;

@@ -289,3 +289,19 @@ async fn what_does_not_exist_says_so() {
     let still = running.client.request(Method::HEAD, "/bucket", &[], &[], "".into()).await.expect("answered");
     assert_eq!(still.status, 200, "the bucket is still there");
 }
+
+#[tokio::test]
+async fn a_reader_sees_an_object_that_was_replaced_and_never_a_damaged_one() {
+    let running = Running::with_bucket().await;
+    running.client.put("bucket", "key", "hello").await.expect("answered");
+    running.memory.replace_under_readers(2);
+    let got = running.client.get("bucket", "key").await.expect("answered");
+    assert_eq!((got.status.as_u16(), &got.body[..]), (200, &b"hello"[..]), "looked up again");
+    running.memory.replace_under_readers(usize::MAX);
+    assert_eq!(told(&running.client.get("bucket", "key").await.expect("answered")), (500, "InternalError"));
+    running.memory.replace_under_readers(0);
+    running.memory.damage();
+    let damaged = running.client.get("bucket", "key").await.expect("answered");
+    assert_eq!(told(&damaged), (500, "InternalError"));
+    assert!(!String::from_utf8_lossy(&damaged.body).contains("checksum"));
+}

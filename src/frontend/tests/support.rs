@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::memory::Memory;
 use crate::client::sign::{Parts, Signed, amz_date, canonical_query, encode_path, payload_hash};
 use crate::client::{Client, Response};
-use crate::commit::{Commit, Memory};
 use crate::config;
 use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 
@@ -77,7 +77,7 @@ impl Running {
             checkpoint_interval: Duration::from_secs(1),
         };
         let account = config::Account { appid: "1250000000".into() };
-        let (commit, memory) = Commit::in_memory();
+        let (commit, memory) = Memory::commit();
         let ambient = Ambient { now: Timestamp::now, seed: 7 };
         let frontend = Frontend::new(&server, &store, &account, commit, Arc::new(Keys), ambient);
         let listener = TcpListener::bind(server.listen).await.expect("a free port");

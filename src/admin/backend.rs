@@ -1,0 +1,170 @@
+//! What the admin routes need from the rest of tidings, and the shapes that they answer with.
+//!
+//! Must never depend on how delivery or the journal are built: whoever builds them implements
+//! [`AdminBackend`].
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
+use crate::queue::Books;
+
+/// What the admin routes need. Every method returns within the listener's request bound; past it, it is
+/// dropped, except [`AdminBackend::set_paused`], which always runs to its end.
+#[async_trait]
+pub trait AdminBackend: Send + Sync + 'static {
+    /// Whether changes can be accepted durably now, or one sentence why not. No target's state matters here.
+    async fn ready(&self) -> Result<(), String>;
+
+    /// The text of a scrape.
+    async fn metrics_text(&self) -> String;
+
+    /// Every registered target, by name.
+    async fn targets(&self) -> Vec<TargetView>;
+
+    /// One target.
+    async fn target(&self, name: &str) -> Option<TargetView>;
+
+    /// Pauses or resumes a target, durably, and answers with what it is now. Repeating it changes nothing.
+    async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError>;
+
+    /// The journal in numbers.
+    async fn journal_stat(&self) -> JournalStat;
+}
+
+/// Why a change was not made, as the caller must act on it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such target.
+    #[error("no target has this name; `tidings target ls` lists them")]
+    NoSuchTarget,
+    /// Not possible in the target's state; nothing changed, and repeating does not help.
+    #[error("{0}")]
+    Conflict(String),
+    /// Not possible now; nothing changed, and repeating later may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// May or may not have happened: look before repeating.
+    #[error("outcome unknown: {0}; look at the target before repeating it")]
+    Unknown(String),
+}
+
+/// One target, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetView {
+    /// Its name.
+    pub name: String,
+    /// Its connector's kind.
+    pub kind: String,
+    /// How its events are written; none for a target that is no longer configured.
+    pub encoding: Option<&'static str>,
+    /// Its destination as configured: topic, subject or routing key with placeholders; none where it is
+    /// fixed.
+    pub destination: Option<String>,
+    /// How its lane stands.
+    pub state: TargetState,
+    /// Connected, and delivering or ready to.
+    pub up: bool,
+    /// Its books.
+    pub books: Books,
+    /// Matched minus all columns: anything but 0 is a bug.
+    pub books_imbalance: i64,
+    /// Backlog and held, by where they stand.
+    pub undelivered: UndeliveredView,
+    /// How many events its connector may have outstanding.
+    pub in_flight_limit: u64,
+    /// Age of the oldest event that it does not have, in seconds; 0 if it has all.
+    pub oldest_undelivered_age_seconds: f64,
+    /// When it last confirmed an event, RFC 3339 in UTC.
+    pub last_success: Option<String>,
+    /// The last attempt that did not deliver.
+    pub last_failure: Option<FailureView>,
+    /// Events in its dead letters.
+    pub dead_letters: u64,
+}
+
+/// Events that a target does not have, by where they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct UndeliveredView {
+    /// Nothing stands in their way.
+    pub ready: u64,
+    /// Waiting in memory for their next attempt.
+    pub retrying: u64,
+    /// Handed to the connector, not settled.
+    pub in_flight: u64,
+    /// Their key is stuck.
+    pub held: u64,
+    /// Their target is paused.
+    pub paused: u64,
+}
+
+/// An attempt that did not deliver.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailureView {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// The class of the error, as in metrics.
+    pub class: &'static str,
+    /// For people; no secrets.
+    pub message: String,
+}
+
+/// The journal in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct JournalStat {
+    /// The epoch of new entries.
+    pub epoch: u32,
+    /// The first offset that is kept.
+    pub first_offset: u64,
+    /// One above the last durable offset.
+    pub durable_end: u64,
+    /// One above the last offset that the index has applied.
+    pub applied_end: u64,
+    /// One above the last offset in the index's synced checkpoint.
+    pub checkpointed_end: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Disk that they take, in bytes.
+    pub bytes: u64,
+    /// Disk that they may take, in bytes.
+    pub limit_bytes: u64,
+}
+
+impl TargetView {
+    /// The view of a snapshot; `encoding`, `destination` and `last_failure` are left empty.
+    pub fn new(snapshot: &TargetSnapshot, now_us: i64) -> Self {
+        let undelivered = |state| snapshot.undelivered(state);
+        let imbalance = snapshot.books.imbalance();
+        Self {
+            name: snapshot.name.to_string(),
+            kind: snapshot.kind.to_string(),
+            encoding: None,
+            destination: None,
+            state: snapshot.state,
+            up: snapshot.is_up(),
+            books: snapshot.books,
+            books_imbalance: i64::try_from(imbalance).unwrap_or(if imbalance < 0 {
+                i64::MIN
+            } else {
+                i64::MAX
+            }),
+            undelivered: UndeliveredView {
+                ready: undelivered(Undelivered::Ready),
+                retrying: undelivered(Undelivered::Retrying),
+                in_flight: undelivered(Undelivered::InFlight),
+                held: undelivered(Undelivered::Held),
+                paused: undelivered(Undelivered::Paused),
+            },
+            in_flight_limit: snapshot.in_flight_limit,
+            oldest_undelivered_age_seconds: snapshot.oldest_undelivered_age_seconds(now_us),
+            last_success: snapshot.last_success_us.and_then(rfc3339),
+            last_failure: None,
+            dead_letters: snapshot.dead_letters,
+        }
+    }
+}
+
+/// A time in microseconds since the Unix epoch as people and programs read it; `None` beyond the year 9999.
+pub fn rfc3339(us: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(us).ok().map(|t| t.to_string())
+}

@@ -1,0 +1,24 @@
+//! The admin listener: health, metrics and `/v1`, for operators and their tools.
+//!
+//! Must never serve anything about objects, decide anything about delivery, or answer before [`guard`] let a
+//! request in. Every route is one row of [`ROUTES`].
+
+mod answer;
+mod audit;
+mod backend;
+mod guard;
+mod routes;
+mod server;
+mod service;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use audit::AuditLog;
+pub use backend::{
+    AdminBackend, ChangeError, FailureView, JournalStat, TargetView, UndeliveredView, rfc3339,
+};
+pub use routes::{Access, Action, ROUTES, Route, Verb};
+pub use server::{Bounds, serve};
+pub use service::Admin;
+pub use token::{Token, TokenError};

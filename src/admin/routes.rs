@@ -1,0 +1,87 @@
+//! The routes of the admin listener, as one table.
+//!
+//! Must never hold a handler: a row says who may do what, `service.rs` does it.
+
+/// One route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// `GET` or `POST`.
+    pub method: Verb,
+    /// The path, with `{name}` for a target's name.
+    pub path: &'static str,
+    /// What it does.
+    pub action: Action,
+    /// Who may.
+    pub access: Access,
+}
+
+/// The methods that routes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Reads.
+    Get,
+    /// Changes.
+    Post,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever has the token.
+    Token,
+    /// Also whoever asks from this machine, under a name of this machine.
+    OpenOnLoopback,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The process answers.
+    Live,
+    /// Changes can be accepted durably.
+    Ready,
+    /// A scrape.
+    Metrics,
+    /// Every target.
+    TargetList,
+    /// One target.
+    TargetShow,
+    /// Stops delivery to a target; everything is kept.
+    TargetPause,
+    /// Goes on with it.
+    TargetResume,
+    /// The journal in numbers.
+    JournalStat,
+}
+
+const fn route(method: Verb, path: &'static str, action: Action, access: Access) -> Route {
+    Route { method, path, action, access }
+}
+
+/// Every route of the admin listener.
+pub const ROUTES: &[Route] = &[
+    route(Verb::Get, "/livez", Action::Live, Access::OpenOnLoopback),
+    route(Verb::Get, "/readyz", Action::Ready, Access::OpenOnLoopback),
+    route(Verb::Get, "/metrics", Action::Metrics, Access::OpenOnLoopback),
+    route(Verb::Get, "/v1/targets", Action::TargetList, Access::Token),
+    route(Verb::Get, "/v1/targets/{name}", Action::TargetShow, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/pause", Action::TargetPause, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/resume", Action::TargetResume, Access::Token),
+    route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
+];
+
+impl Action {
+    /// The name in the audit log, for those that change something.
+    pub fn audited(self) -> Option<&'static str> {
+        match self {
+            Action::TargetPause => Some("target:pause"),
+            Action::TargetResume => Some("target:resume"),
+            Action::Live
+            | Action::Ready
+            | Action::Metrics
+            | Action::TargetList
+            | Action::TargetShow
+            | Action::JournalStat => None,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The one way in: guard, then body, then the route's action, and what the actions do.
+//!
+//! Must never answer a request that the guard did not admit, and must never change anything without an audit
+//! line.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, on};
+use axum::{Json, Router};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::json;
+
+use super::answer::{Failure, not_found};
+use super::audit::{AuditLog, Line};
+use super::backend::{AdminBackend, ChangeError};
+use super::guard::{self, Denied};
+use super::routes::{Access, Action, ROUTES, Route, Verb};
+use super::token::Token;
+
+/// The largest body that any route takes, in bytes.
+const MAX_BODY: usize = 64 << 10;
+
+/// The admin interface, independent of any listener.
+#[derive(Clone)]
+pub struct Admin {
+    backend: Arc<dyn AdminBackend>,
+    token: Token,
+    audit: AuditLog,
+}
+
+/// The socket peer of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// What the listener knows about itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entrance {
+    /// It listens on a loopback address.
+    pub(super) loopback: bool,
+    /// How long a body and a read may take.
+    pub(super) deadline: Duration,
+}
+
+/// Where a request's method and path lead.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Route(&'static Route),
+    WrongMethod,
+    Nowhere,
+}
+
+impl Admin {
+    /// The interface over a backend. `token` admits, `audit` records every change.
+    pub fn new(backend: Arc<dyn AdminBackend>, token: Token, audit: AuditLog) -> Self {
+        Self { backend, token, audit }
+    }
+
+    /// Everything as one service. Requests must carry a [`Peer`]; one without it is turned away.
+    pub(super) fn router(&self, entrance: Entrance) -> Router {
+        let serve = |place: Place| {
+            let admin = self.clone();
+            move |request: Request| async move { admin.enter(entrance, place, request).await }
+        };
+        let mut router = Router::new();
+        for route in ROUTES {
+            let filter = match route.method {
+                Verb::Get => MethodFilter::GET,
+                Verb::Post => MethodFilter::POST,
+            };
+            router = router.route(route.path, on(filter, serve(Place::Route(route))));
+        }
+        router.fallback(serve(Place::Nowhere)).method_not_allowed_fallback(serve(Place::WrongMethod))
+    }
+
+    /// The one way in: guard, body, action.
+    async fn enter(self, entrance: Entrance, place: Place, request: Request) -> Response {
+        let mut answer =
+            self.try_enter(entrance, place, request).await.unwrap_or_else(Failure::into_response);
+        let headers = answer.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+
+    async fn try_enter(
+        self,
+        entrance: Entrance,
+        place: Place,
+        request: Request,
+    ) -> Result<Response, Failure> {
+        let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+            return Err(Denied::Token.into());
+        };
+        let access = match place {
+            Place::Route(route) => route.access,
+            Place::WrongMethod | Place::Nowhere => Access::Token,
+        };
+        let (parts, body) = request.into_parts();
+        guard::admit(access, entrance.loopback, peer, &parts.uri, &parts.headers, &self.token)?;
+        let path = parts.uri.path();
+        let route = match place {
+            Place::Route(route) => route,
+            Place::WrongMethod => return Ok(wrong_method(&parts.method, path)),
+            Place::Nowhere => return Err(not_found("there is no such path")),
+        };
+        let name = match target_name(route.path, path) {
+            Some(name) if !legal_name(name) => return Err(ChangeError::NoSuchTarget.into()),
+            name => name.unwrap_or_default().to_owned(),
+        };
+        bounded(entrance, read_body(body)).await??;
+        let paused = match route.action {
+            Action::TargetPause => true,
+            Action::TargetResume => false,
+            _ => return bounded(entrance, self.read(route.action, name)).await?,
+        };
+        // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
+        // line.
+        let change = tokio::spawn(self.change(route.action, name.into(), paused, peer));
+        match tokio::time::timeout(entrance.deadline, change).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ChangeError::Unknown("the change was interrupted".into()).into()),
+            Err(_) => Err(ChangeError::Unknown("the change is still being made".into()).into()),
+        }
+    }
+
+    async fn read(self, action: Action, name: String) -> Result<Response, Failure> {
+        match action {
+            Action::Live => Ok(Json(json!({ "live": true })).into_response()),
+            Action::Ready => match self.backend.ready().await {
+                Ok(()) => Ok(Json(json!({ "ready": true })).into_response()),
+                Err(message) => {
+                    Err(Failure { status: StatusCode::SERVICE_UNAVAILABLE, code: "not_ready", message })
+                }
+            },
+            Action::Metrics => {
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                Ok(([(CONTENT_TYPE, kind)], self.backend.metrics_text().await).into_response())
+            }
+            Action::TargetList => {
+                Ok(Json(json!({ "targets": self.backend.targets().await })).into_response())
+            }
+            Action::TargetShow => match self.backend.target(&name).await {
+                Some(view) => Ok(Json(view).into_response()),
+                None => Err(ChangeError::NoSuchTarget.into()),
+            },
+            Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
+            Action::TargetPause | Action::TargetResume => Err(not_found("a change cannot be read")),
+        }
+    }
+
+    async fn change(
+        self,
+        action: Action,
+        target: Arc<str>,
+        paused: bool,
+        peer: SocketAddr,
+    ) -> Result<Response, Failure> {
+        let line = |result| Line {
+            time: jiff::Timestamp::now().to_string(),
+            action: action.audited().unwrap_or("unnamed"),
+            target: &target,
+            peer,
+            result,
+        };
+        self.audit.append(line("begun")).await.map_err(|e| Failure {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "audit_unavailable",
+            message: format!("the audit log cannot be written, so nothing was changed: {e}"),
+        })?;
+        let answer = self.backend.set_paused(&target, paused).await;
+        let result = answer.as_ref().err().map_or("done", |e| e.meaning().1);
+        if let Err(error) = self.audit.append(line(result)).await {
+            // The change is announced in the log already; its result is in the answer and in the target's
+            // state.
+            tracing::error!(%error, action = action.audited(), result, "the audit log misses a result");
+        }
+        answer.map(|view| Json(view).into_response()).map_err(Into::into)
+    }
+}
+
+/// Reads a body to its end and throws it away: no route needs one, and clients may send an empty object.
+async fn read_body(body: Body) -> Result<(), Failure> {
+    axum::body::to_bytes(body, MAX_BODY).await.map(drop).map_err(|_| Failure {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        code: "body_too_large",
+        message: format!("a body may have {MAX_BODY} bytes, and must arrive whole"),
+    })
+}
+
+async fn bounded<T>(entrance: Entrance, work: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(entrance.deadline, work).await.map_err(|_| Failure {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        code: "timeout",
+        message: "no answer in time; nothing was changed".into(),
+    })
+}
+
+/// What stands in place of `{name}`.
+fn target_name<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let at = pattern.split('/').position(|s| s == "{name}")?;
+    path.split('/').nth(at)
+}
+
+fn legal_name(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(legal)
+}
+
+/// 405, with the methods that the path takes.
+fn wrong_method(method: &Method, path: &str) -> Response {
+    let fits = |r: &&Route| {
+        let same = |(a, b): (&str, &str)| a == b || a == "{name}";
+        r.path.split('/').count() == path.split('/').count()
+            && r.path.split('/').zip(path.split('/')).all(same)
+    };
+    let allowed = ROUTES.iter().filter(fits).map(|r| match r.method {
+        Verb::Get => "GET, HEAD",
+        Verb::Post => "POST",
+    });
+    let mut answer = Failure {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: "method_not_allowed",
+        message: format!("{method} is not possible here"),
+    }
+    .into_response();
+    if let Ok(allow) = HeaderValue::from_str(&allowed.collect::<Vec<_>>().join(", ")) {
+        answer.headers_mut().insert(ALLOW, allow);
+    }
+    answer
+}

@@ -1,0 +1,468 @@
+//! The route table walked with every kind of caller, the audit log beside what was changed, and the
+//! listener's bounds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::response::Response;
+use http::{Request, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::service::{Entrance, Peer};
+use super::*;
+use crate::metrics::{TargetSnapshot, TargetState};
+use crate::queue::Books;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const LOCAL: &str = "127.0.0.1:40000";
+const REMOTE: &str = "192.0.2.7:40000";
+
+/// One target, `orders`, and a gate that a change waits at.
+#[derive(Default)]
+struct Fake {
+    paused: AtomicBool,
+    unready: AtomicBool,
+    slow: AtomicBool,
+    entered: Notify,
+    go_on: Notify,
+    changed: Notify,
+}
+
+impl Fake {
+    fn view(&self) -> TargetView {
+        let paused = self.paused.load(Ordering::SeqCst);
+        let snapshot = TargetSnapshot {
+            name: "orders".into(),
+            kind: "kafka".into(),
+            state: if paused { TargetState::Paused } else { TargetState::Up },
+            books: Books { matched: 3, delivered: 1, backlog: 2, ..Books::default() },
+            retrying: 0,
+            in_flight: 0,
+            in_flight_limit: 10,
+            oldest_undelivered_us: Some(1_000_000),
+            last_success_us: Some(2_000_000),
+            dead_letters: 0,
+            oldest_dead_letter_us: None,
+        };
+        TargetView::new(&snapshot, 3_000_000)
+    }
+}
+
+#[async_trait]
+impl AdminBackend for Fake {
+    async fn ready(&self) -> Result<(), String> {
+        if self.unready.load(Ordering::SeqCst) { Err("the journal is full".into()) } else { Ok(()) }
+    }
+
+    async fn metrics_text(&self) -> String {
+        "tidings_build_info 1\n".into()
+    }
+
+    async fn targets(&self) -> Vec<TargetView> {
+        vec![self.view()]
+    }
+
+    async fn target(&self, name: &str) -> Option<TargetView> {
+        (name == "orders").then(|| self.view())
+    }
+
+    async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError> {
+        if name != "orders" {
+            return Err(ChangeError::NoSuchTarget);
+        }
+        if self.slow.load(Ordering::SeqCst) {
+            self.entered.notify_one();
+            self.go_on.notified().await;
+        }
+        self.paused.store(paused, Ordering::SeqCst);
+        self.changed.notify_one();
+        Ok(self.view())
+    }
+
+    async fn journal_stat(&self) -> JournalStat {
+        JournalStat { epoch: 1, durable_end: 9, ..JournalStat::default() }
+    }
+}
+
+/// A bound on waiting, so that what never happens fails instead of hanging. Far above what it takes, and far
+/// below the bounds under which the listener would save itself.
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.unwrap_or_else(|_| panic!("too late: {what}"))
+}
+
+struct World {
+    fake: Arc<Fake>,
+    admin: Admin,
+    data: TempDir,
+}
+
+fn world() -> World {
+    let data = tempfile::tempdir().expect("a folder");
+    let fake = Arc::new(Fake::default());
+    let audit = AuditLog::open(data.path()).expect("the audit log opens");
+    let token = Token::parse(TOKEN).expect("a token");
+    World { admin: Admin::new(fake.clone(), token, audit), fake, data }
+}
+
+/// One request: method, path, peer, host and token.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    method: &'a str,
+    path: &'a str,
+    peer: &'a str,
+    host: &'a str,
+    token: Option<&'a str>,
+}
+
+const GOOD: Ask<'static> =
+    Ask { method: "GET", path: "/v1/targets", peer: LOCAL, host: "localhost:9001", token: Some(TOKEN) };
+
+impl World {
+    async fn ask_on(&self, loopback: bool, ask: Ask<'_>, body: Body) -> Response {
+        let mut request = Request::builder().method(ask.method).uri(ask.path).header("host", ask.host);
+        if let Some(token) = ask.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut request = request.body(body).expect("a request");
+        request.extensions_mut().insert(Peer(ask.peer.parse().expect("an address")));
+        let entrance = Entrance { loopback, deadline: Duration::from_secs(30) };
+        self.admin.router(entrance).oneshot(request).await.expect("infallible")
+    }
+
+    async fn ask(&self, ask: Ask<'_>) -> Response {
+        self.ask_on(true, ask, Body::empty()).await
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.data.path().join("audit.log")).expect("the audit log");
+        text.lines().map(|l| serde_json::from_str(l).expect("a JSON line")).collect()
+    }
+}
+
+async fn json(response: Response) -> Value {
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+    serde_json::from_slice(&body).expect("JSON")
+}
+
+async fn code(response: Response) -> String {
+    let body = json(response).await;
+    assert!(body["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{body}");
+    body["error"]["code"].as_str().expect("a code").to_owned()
+}
+
+fn concrete(route: &Route) -> (&'static str, String) {
+    let method = match route.method {
+        Verb::Get => "GET",
+        Verb::Post => "POST",
+    };
+    (method, route.path.replace("{name}", "orders"))
+}
+
+#[tokio::test]
+async fn every_route_admits_only_whom_its_row_names() {
+    let world = world();
+    for route in ROUTES {
+        let (method, path) = concrete(route);
+        let ask = Ask { method, path: &path, ..GOOD };
+        let open = route.access == Access::OpenOnLoopback;
+        let status = async |loopback, ask| world.ask_on(loopback, ask, Body::empty()).await.status();
+        assert_eq!(status(true, ask).await, StatusCode::OK, "{path}: right token");
+        assert_eq!(status(false, Ask { peer: REMOTE, host: "tidings.example", ..ask }).await, StatusCode::OK);
+        let denied = StatusCode::UNAUTHORIZED;
+        let bare = if open { StatusCode::OK } else { denied };
+        assert_eq!(status(true, Ask { token: None, ..ask }).await, bare, "{path}: no token");
+        let wrong = [&TOKEN[1..], "", "0123456789abcdef0123456789abcdeF", "x"];
+        for token in wrong {
+            assert_eq!(status(true, Ask { token: Some(token), ..ask }).await, bare, "{path}: {token:?}");
+        }
+        // From elsewhere nothing is open, and a loopback peer that names another host is not trusted to be
+        // local.
+        let elsewhere = Ask { peer: REMOTE, token: None, ..ask };
+        assert_eq!(status(false, elsewhere).await, denied, "{path}: remote without token");
+        let rebound = Ask { host: "evil.example", token: None, ..ask };
+        assert_eq!(status(false, rebound).await, denied, "{path}: rebound name, open listener");
+        // On a loopback listener the wrong host is turned away even with the token.
+        for host in ["evil.example", "evil.example:9001", "192.0.2.1", "localhost.evil.example", ""] {
+            let ask = Ask { host, ..ask };
+            assert_eq!(status(true, ask).await, StatusCode::MISDIRECTED_REQUEST, "{path}: host {host:?}");
+        }
+        assert_eq!(status(true, Ask { peer: "[::ffff:127.0.0.1]:1", token: None, ..ask }).await, bare);
+    }
+}
+
+#[tokio::test]
+async fn a_denied_change_changes_nothing_and_leaves_no_line() {
+    let world = world();
+    for (token, host) in [(None, "localhost"), (Some("x"), "localhost"), (Some(TOKEN), "evil.example")] {
+        let ask = Ask { method: "POST", path: "/v1/targets/orders/pause", token, host, ..GOOD };
+        assert_ne!(world.ask(ask).await.status(), StatusCode::OK);
+    }
+    assert!(!world.fake.paused.load(Ordering::SeqCst));
+    assert!(world.audit().is_empty());
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_tell_nothing_without_the_token() {
+    let world = world();
+    for (method, path, with) in [
+        ("GET", "/", StatusCode::NOT_FOUND),
+        ("GET", "/v1/target", StatusCode::NOT_FOUND),
+        ("GET", "/v1/targets/", StatusCode::NOT_FOUND),
+        ("GET", "/v1/targets/orders/pause", StatusCode::METHOD_NOT_ALLOWED),
+        ("DELETE", "/v1/journal", StatusCode::METHOD_NOT_ALLOWED),
+        ("OPTIONS", "/v1/targets", StatusCode::METHOD_NOT_ALLOWED),
+        ("POST", "/metrics", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let ask = Ask { method, path, ..GOOD };
+        let answer = world.ask(ask).await;
+        assert_eq!(answer.status(), with, "{method} {path}");
+        assert!(answer.headers().keys().all(|h| !h.as_str().starts_with("access-control")));
+        assert_eq!(answer.headers().contains_key("allow"), with == StatusCode::METHOD_NOT_ALLOWED);
+        code(answer).await;
+        let without = world.ask(Ask { token: None, ..ask }).await;
+        assert_eq!(without.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert_eq!(without.headers()["www-authenticate"], "Bearer");
+        assert_eq!(code(without).await, "unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn targets_are_shown_and_the_journal_too() {
+    let world = world();
+    let list = json(world.ask(GOOD).await).await;
+    let one = json(world.ask(Ask { path: "/v1/targets/orders", ..GOOD }).await).await;
+    assert_eq!(list["targets"], Value::Array(vec![one.clone()]));
+    assert_eq!(one["state"], "up");
+    assert_eq!(one["books"]["matched"], 3);
+    assert_eq!(one["undelivered"]["ready"], 2);
+    assert_eq!(one["books_imbalance"], 0);
+    assert_eq!(one["oldest_undelivered_age_seconds"], 2.0);
+    assert_eq!(one["last_success"], "1970-01-01T00:00:02Z");
+    for name in ["nobody", "ORDERS", "%6frders", &"a".repeat(65)] {
+        let path = format!("/v1/targets/{name}");
+        let answer = world.ask(Ask { path: &path, ..GOOD }).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{name}");
+        assert_eq!(code(answer).await, "no_such_target");
+    }
+    let journal = json(world.ask(Ask { path: "/v1/journal", ..GOOD }).await).await;
+    assert_eq!((&journal["epoch"], &journal["durable_end"]), (&1.into(), &9.into()));
+}
+
+#[tokio::test]
+async fn readiness_says_why_not_and_liveness_does_not_care() {
+    let world = world();
+    let ready = Ask { path: "/readyz", token: None, ..GOOD };
+    assert_eq!(json(world.ask(ready).await).await["ready"], true);
+    world.fake.unready.store(true, Ordering::SeqCst);
+    let answer = world.ask(ready).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = json(answer).await;
+    assert_eq!(
+        (&body["error"]["code"], &body["error"]["message"]),
+        (&"not_ready".into(), &"the journal is full".into())
+    );
+    assert_eq!(world.ask(Ask { path: "/livez", ..ready }).await.status(), StatusCode::OK);
+    let metrics = world.ask(Ask { path: "/metrics", ..ready }).await;
+    assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(metrics.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn every_change_is_announced_and_closed_in_the_audit_log() {
+    let world = world();
+    for (name, action, status) in [
+        ("orders", "pause", StatusCode::OK),
+        ("orders", "resume", StatusCode::OK),
+        ("nobody", "pause", StatusCode::NOT_FOUND),
+    ] {
+        let path = format!("/v1/targets/{name}/{action}");
+        let answer = world.ask(Ask { method: "POST", path: &path, ..GOOD }).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(world.fake.paused.load(Ordering::SeqCst), name == "orders" && action == "pause");
+    }
+    let lines = world.audit();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|l| ["action", "target", "result"].map(|f| l[f].as_str().expect("text").to_owned()).join(" "))
+        .collect();
+    let expected = [
+        "target:pause orders begun",
+        "target:pause orders done",
+        "target:resume orders begun",
+        "target:resume orders done",
+        "target:pause nobody begun",
+        "target:pause nobody no_such_target",
+    ];
+    assert_eq!(told, expected);
+    for line in &lines {
+        assert_eq!(line["peer"], LOCAL);
+        assert!(line["time"].as_str().is_some_and(|t| t.parse::<jiff::Timestamp>().is_ok()));
+    }
+    for route in ROUTES {
+        assert_eq!(route.action.audited().is_some(), route.method == Verb::Post, "{}", route.path);
+    }
+}
+
+#[tokio::test]
+async fn without_an_audit_log_nothing_is_changed() {
+    let mut world = world();
+    let read_only = std::fs::File::open("/dev/null").expect("a file that cannot be written");
+    let token = Token::parse(TOKEN).expect("a token");
+    world.admin = Admin::new(world.fake.clone(), token, AuditLog::on(read_only));
+    let answer = world.ask(Ask { method: "POST", path: "/v1/targets/orders/pause", ..GOOD }).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(code(answer).await, "audit_unavailable");
+    assert!(!world.fake.paused.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_stop_a_change() {
+    let world = world();
+    world.fake.slow.store(true, Ordering::SeqCst);
+    let ask = Ask { method: "POST", path: "/v1/targets/orders/pause", ..GOOD };
+    tokio::select! {
+        _ = world.ask(ask) => panic!("answered before the change was made"),
+        () = world.fake.entered.notified() => {} // the request is dropped here
+    }
+    world.fake.go_on.notify_one();
+    soon("the change", world.fake.changed.notified()).await;
+    assert!(world.fake.paused.load(Ordering::SeqCst));
+    // The closing line is written by a thread of its own.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while world.audit().len() < 2 {
+        assert!(std::time::Instant::now() < deadline, "no closing line");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.audit()[1]["result"], "done");
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_refused() {
+    let world = world();
+    let ask = Ask { method: "POST", path: "/v1/targets/orders/pause", ..GOOD };
+    let answer = world.ask_on(true, ask, Body::from(vec![b' '; (64 << 10) + 1])).await;
+    assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(!world.fake.paused.load(Ordering::SeqCst));
+    assert_eq!(world.ask_on(true, ask, Body::from("{}")).await.status(), StatusCode::OK);
+}
+
+#[test]
+fn tokens_are_made_once_for_the_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let data = tempfile::tempdir().expect("a folder");
+    assert!(matches!(Token::load(data.path()), Err(TokenError::Io { .. })));
+    let made = Token::load_or_create(data.path()).expect("made");
+    let again = Token::load_or_create(data.path()).expect("found");
+    assert_eq!(made.expose(), again.expose());
+    assert_eq!(made.expose().len(), 64);
+    assert_eq!(format!("{made:?}").find(made.expose()), None);
+    let path = data.path().join("admin.token");
+    assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+    let other = tempfile::tempdir().expect("a folder");
+    assert_ne!(Token::load_or_create(other.path()).expect("made").expose(), made.expose());
+
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
+    assert!(matches!(Token::load_or_create(data.path()), Err(TokenError::Exposed { mode: 0o640, .. })));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
+    for bad in ["", "short", "0123456789abcdef 0123456789abcdef", &"x".repeat(1025)] {
+        std::fs::write(&path, bad).expect("written");
+        assert!(matches!(Token::load_or_create(data.path()), Err(TokenError::Malformed { .. })), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_cut_short_does_not_swallow_the_next() {
+    let world = world();
+    let path = world.data.path().join("audit.log");
+    std::fs::write(&path, "{\"time\":\"2026").expect("written");
+    let audit = AuditLog::open(world.data.path()).expect("opens");
+    let admin = Admin::new(world.fake.clone(), Token::parse(TOKEN).expect("a token"), audit);
+    let world = World { admin, ..world };
+    world.ask(Ask { method: "POST", path: "/v1/targets/orders/pause", ..GOOD }).await;
+    let text = std::fs::read_to_string(&path).expect("the audit log");
+    let results: Vec<_> = text.lines().map(|l| serde_json::from_str::<Value>(l).is_ok()).collect();
+    assert_eq!(results, [false, true, true]);
+}
+
+struct Listening {
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+async fn listening(world: &World, bounds: Bounds) -> Listening {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve(listener, world.admin.clone(), bounds, stop.clone()));
+    Listening { address, stop, served }
+}
+
+async fn talk(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut answer = String::new();
+    soon("an answer", stream.read_to_string(&mut answer)).await.expect("answers and closes");
+    answer
+}
+
+#[tokio::test]
+async fn the_listener_serves_knows_its_peer_and_stops() {
+    let world = world();
+    let minute = Duration::from_secs(60);
+    let on = listening(&world, Bounds { drain: minute, header: minute, ..Bounds::default() }).await;
+    let ask = |host: &str, rest: &str| {
+        format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{rest}\r\n")
+    };
+    let good = talk(on.address, &ask(&on.address.to_string(), "")).await;
+    assert!(good.starts_with("HTTP/1.1 200") && good.contains("tidings_build_info"), "{good}");
+    let rebound = talk(on.address, &ask("evil.example", "")).await;
+    assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
+    let two_hosts = talk(on.address, &ask("localhost", "host: evil.example\r\n")).await;
+    assert!(two_hosts.starts_with("HTTP/1.1 421") || two_hosts.starts_with("HTTP/1.1 400"), "{two_hosts}");
+    let absolute = talk(
+        on.address,
+        "GET http://evil.example/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(absolute.starts_with("HTTP/1.1 421"), "{absolute}");
+    let no_host = talk(on.address, "GET /metrics HTTP/1.0\r\n\r\n").await;
+    assert!(no_host.contains(" 421 "), "{no_host}");
+
+    let mut idle = TcpStream::connect(on.address).await.expect("connects");
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sends");
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.expect("answers");
+    on.stop.cancel();
+    soon("the stop", on.served).await.expect("no panic").expect("stops");
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.expect("an idle connection is closed by the stop");
+    assert!(TcpStream::connect(on.address).await.is_err(), "still listening");
+}
+
+#[tokio::test]
+async fn slow_headers_and_full_slots_are_bounded() {
+    let world = world();
+    let bounds = Bounds { max_connections: 1, header: Duration::from_millis(100), ..Bounds::default() };
+    let on = listening(&world, bounds).await;
+    let mut slow = TcpStream::connect(on.address).await.expect("connects");
+    slow.write_all(b"GET /livez HTTP/1.1\r\nho").await.expect("sends");
+    // The only slot is taken: this one is served once the slow one was thrown out.
+    let next = talk(on.address, "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    assert!(next.starts_with("HTTP/1.1 200"), "{next}");
+    let mut answer = Vec::new();
+    let _ = slow.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    on.stop.cancel();
+    soon("the stop", on.served).await.expect("no panic").expect("stops");
+}

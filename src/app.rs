@@ -1,0 +1,253 @@
+//! The only file that knows every part: build, start, run, drain.
+//!
+//! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the right order.
+
+pub mod lock;
+mod observe;
+mod targets;
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin, AuditLog, Token};
+use crate::commit::Commit;
+use crate::config::Config;
+use crate::config::credentials::{self, Created, Credentials};
+use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
+use crate::journal::{self, OsDisk};
+use crate::metrics::{self, Metrics};
+use crate::queue::embedded::{EmbeddedQueue, Options};
+use crate::store::{EmbeddedStore, Status};
+use lock::DirectoryLock;
+use targets::Targets;
+
+/// The running parts that requests and operators reach.
+struct Parts {
+    store: Arc<EmbeddedStore>,
+    queue: Arc<EmbeddedQueue>,
+    commit: Arc<Commit>,
+    targets: Targets,
+    metrics: Metrics,
+    clock: fn() -> i64,
+    started_us: i64,
+}
+
+/// A running tidings.
+pub struct App {
+    config: Config,
+    parts: Arc<Parts>,
+    credentials: Credentials,
+    credentials_created: Created,
+    s3: SocketAddr,
+    admin: SocketAddr,
+    stop: CancellationToken,
+    frontend: JoinHandle<Served>,
+    admin_task: JoinHandle<std::io::Result<()>>,
+    upkeep: JoinHandle<()>,
+    /// Last: released after everything else is closed.
+    _lock: DirectoryLock,
+}
+
+/// The clock: microseconds since the Unix epoch. For people and for events' times, never for order.
+pub fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+fn random(bytes: &mut [u8]) -> std::io::Result<()> {
+    getrandom::fill(bytes).map_err(|e| std::io::Error::other(e.to_string()))
+}
+
+fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    random(&mut bytes).expect("the operating system gives random bytes");
+    u64::from_le_bytes(bytes)
+}
+
+struct Secrets(Credentials);
+
+impl SecretLookup for Secrets {
+    fn secret(&self, access_key: &str) -> Option<SecretString> {
+        self.0.secret(access_key).cloned()
+    }
+}
+
+impl App {
+    /// Opens the data directory, recovers, starts every lane and both listeners.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let data = &config.server.data;
+        std::fs::create_dir_all(data).with_context(|| format!("{} cannot be made", data.display()))?;
+        let lock = DirectoryLock::take(data)?;
+        let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
+        let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
+        let token = Token::load_or_create(data)?;
+        let audit = AuditLog::open(data)?;
+        let metrics = metrics::install();
+        let (store, queue) = open_storage(&config, &metrics).await?;
+        let random = fastrand::Rng::with_seed(random_u64());
+        let commit = Arc::new(Commit::new(queue.clone(), store.clone(), now_us, random));
+        let unix_ms = Arc::new(|| now_us() / 1_000);
+        let targets = targets::start(&config, &queue, &commit, unix_ms, &mut random_u64).await?;
+        let parts =
+            Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
+        let listen = async |what: &str, at: SocketAddr| {
+            TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
+        };
+        let s3 = listen("server.listen", config.server.listen).await?;
+        let admin = listen("admin.listen", config.admin.listen).await?;
+        let (s3_address, admin_address) = (s3.local_addr()?, admin.local_addr()?);
+        let stop = CancellationToken::new();
+        let secrets = Arc::new(Secrets(credentials.clone()));
+        let commit = Arc::clone(&parts.commit);
+        let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
+        let (server, store, account) = (&config.server, &config.store, &config.account);
+        let frontend = Frontend::new(server, store, account, commit, secrets, ambient);
+        let frontend = tokio::spawn(frontend.serve(s3, stop.clone().cancelled_owned()));
+        let service = Admin::new(parts.clone(), token, audit);
+        let admin_task =
+            tokio::spawn(admin::serve(admin, service, admin::Bounds::default(), stop.child_token()));
+        let upkeep = parts.metrics.clone();
+        let upkeep = tokio::spawn(async move { upkeep.run_upkeep().await });
+        Ok(Self {
+            config,
+            parts,
+            credentials,
+            credentials_created,
+            s3: s3_address,
+            admin: admin_address,
+            stop,
+            frontend,
+            admin_task,
+            upkeep,
+            _lock: lock,
+        })
+    }
+
+    /// Where the S3 API listens.
+    pub fn s3_address(&self) -> SocketAddr {
+        self.s3
+    }
+
+    /// Where the admin API listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The credentials that may sign requests.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Where the credentials are, and whether this start made them.
+    pub fn credentials_file(&self) -> (PathBuf, bool) {
+        match &self.credentials_created {
+            Created::Now(path) => (path.clone(), true),
+            Created::Before(path) => (path.clone(), false),
+        }
+    }
+
+    /// The configuration that runs.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Waits until a target has nothing left to deliver, at most `within`; gives its books as they are then.
+    pub async fn settled(&self, target: &str, within: Duration) -> Option<crate::queue::Books> {
+        let entry = self.parts.targets.get(target)?;
+        let _ = tokio::time::timeout(within, entry.progress.settled()).await;
+        Some(entry.progress.books())
+    }
+
+    /// Waits until something broke that only a restart mends, and says what.
+    pub async fn failed(&self) -> String {
+        let (mut journal, mut progress) = self.parts.queue.failed();
+        let mut status = self.parts.store.status();
+        let store = async {
+            match status.wait_for(|s| matches!(s, Status::Failed(_))).await {
+                Ok(failed) => match &*failed {
+                    Status::Failed(why) => why.clone(),
+                    _ => String::new(),
+                },
+                Err(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            why = first(&mut journal) => why,
+            why = first(&mut progress) => why,
+            why = store => format!("the index failed: {why}"),
+        }
+    }
+
+    /// Stops accepting, lets what runs finish within the configured deadline, makes everything durable and closes.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { config, parts, stop, frontend, admin_task, upkeep, _lock, .. } = self;
+        stop.cancel();
+        let served = frontend.await.context("the S3 listener ended by a bug")?;
+        if served.cut > 0 {
+            tracing::warn!(connections = served.cut, "cut at the deadline");
+        }
+        let _ = admin_task.await;
+        upkeep.abort();
+        parts.targets.stop(config.server.shutdown_timeout).await;
+        let closing = tokio::task::spawn_blocking(move || {
+            parts.store.stop();
+            parts.queue.stop();
+        });
+        closing.await.context("closing ended by a bug")?;
+        drop(_lock);
+        Ok(())
+    }
+}
+
+async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
+    match failed.wait_for(Option::is_some).await {
+        Ok(why) => why.clone().unwrap_or_default(),
+        Err(_) => pending().await,
+    }
+}
+
+/// Opens store and queue and applies what the index lacks, so that reads are complete before the first request.
+async fn open_storage(
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>)> {
+    let config = config.clone();
+    let data = config.server.data.clone();
+    let journal_metrics = metrics.journal.clone();
+    let options = Options {
+        journal: journal::Options {
+            dir: data.join("journal"),
+            segment_bytes: config.queue.segment_bytes,
+            max_bytes: config.queue.max_bytes,
+            retain_bytes: config.queue.retain_bytes,
+            retain_age: config.queue.retain_age,
+            clock: now_us,
+            random,
+            observer: Arc::new(move |batch| {
+                journal_metrics.batch_entries.record(batch.records as f64);
+                journal_metrics.write_seconds.record(batch.write.as_secs_f64());
+                journal_metrics.sync_seconds.record(batch.sync.as_secs_f64());
+            }),
+        },
+        progress_dir: data.join("progress"),
+        overlay_bytes: config.queue.overlay_bytes,
+        tail_bytes: config.queue.tail_bytes,
+        reserve_timeout: config.server.reserve_timeout,
+    };
+    let opening = tokio::task::spawn_blocking(move || {
+        let disk: Arc<dyn journal::Disk> = Arc::new(OsDisk);
+        let store = EmbeddedStore::open(Arc::clone(&disk), &data, &config.store)?;
+        let queue = EmbeddedQueue::open(disk, options, store.checkpoint_next(), store.publisher())?;
+        store.start(queue.feed(store.checkpoint_next()))?;
+        anyhow::Ok((store, Arc::new(queue)))
+    });
+    opening.await.context("opening ended by a bug")?
+}

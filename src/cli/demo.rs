@@ -1,0 +1,272 @@
+//! `tidings demo`: changes through the S3 API, and each event as a receiver got it, side by side.
+//!
+//! Must never believe the product about itself: what should arrive comes from the S3 answers, what arrived from the
+//! receiver's own list.
+
+mod receiver;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::{Failure, serve};
+use crate::app::App;
+use crate::client::{Client, Response};
+use crate::config;
+use receiver::{Arrived, Receiver};
+
+/// The demonstration waits so long for everything to arrive.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
+const BUCKET: &str = "photos";
+
+/// Make changes and show their events.
+#[derive(clap::Args)]
+pub(super) struct Demo {
+    /// Also deliver to this Kafka broker, into the topic `tidings-demo`.
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
+    /// Work in this directory instead of a fresh temporary one.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Stay and serve afterwards, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// One change, as its S3 answer confirmed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Done {
+    what: &'static str,
+    kind: &'static str,
+    key: &'static str,
+    etag: String,
+    size: u64,
+    request: String,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        serve::init_logs("warn");
+        let (dir, temporary) = self.directory()?;
+        let result = self.show(&dir).await;
+        if temporary && !self.keep {
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+        Ok(result?)
+    }
+
+    fn directory(&self) -> anyhow::Result<(PathBuf, bool)> {
+        match &self.data {
+            Some(dir) => {
+                let empty = std::fs::read_dir(dir).map(|mut d| d.next().is_none()).unwrap_or(true);
+                ensure!(empty, "{} is not empty: name a fresh directory", dir.display());
+                Ok((dir.clone(), false))
+            }
+            None => {
+                let mut random = [0; 6];
+                getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("no random bytes: {e}"))?;
+                Ok((std::env::temp_dir().join(format!("tidings-demo-{}", hex::encode(random))), true))
+            }
+        }
+    }
+
+    async fn show(&self, dir: &Path) -> anyhow::Result<()> {
+        let receiver = Receiver::start().await?;
+        std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+        let file = dir.join("tidings.toml");
+        std::fs::write(&file, self.configuration(dir, &receiver.url()))?;
+        let config = config::load(Some(&file), std::iter::empty()).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let region = config.server.region.clone();
+        let app = App::start(config).await?;
+        let endpoint = format!("http://{}", app.s3_address());
+        let access = app.credentials().access_keys().next().context("no credential was made")?.to_owned();
+        let secret = app.credentials().secret(&access).context("no secret was made")?.clone();
+        let client = {
+            use secrecy::ExposeSecret as _;
+            Client::new(&endpoint, &region, &access, secret.expose_secret())?
+        };
+        println!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
+        let done = make_changes(&client).await?;
+        let arrived = receiver.wait_for(done.len(), ARRIVE_WITHIN).await;
+        print_beside(&done, &arrived);
+        let verdict = compare(&done, &arrived);
+        let books = self.books(&app, done.len() as u64).await;
+        if self.keep {
+            self.serve_on(&app, &endpoint, &region).await?;
+        }
+        app.stop().await?;
+        verdict?;
+        books?;
+        println!("\nEvery change arrived once, in order per key.");
+        Ok(())
+    }
+
+    fn configuration(&self, dir: &Path, receiver: &str) -> String {
+        let mut toml = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ndata = {:?}\n\n[admin]\nlisten = \"127.0.0.1:0\"\n\n\
+             [target.receiver.connector.http]\nurl = {receiver:?}\n\n\
+             [[target.receiver.rule]]\nbucket = \"*\"\n\
+             events = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n",
+            dir.join("data"),
+        );
+        if let Some(broker) = &self.kafka {
+            toml += &format!(
+                "\n[target.kafka.connector.kafka]\nbrokers = [{broker:?}]\ntopic = \"tidings-demo\"\n\n\
+                 [[target.kafka.rule]]\nbucket = \"*\"\n\
+                 events = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n"
+            );
+        }
+        toml
+    }
+
+    /// Prints the books once every target has everything, and fails if they do not say so.
+    async fn books(&self, app: &App, expected: u64) -> anyhow::Result<()> {
+        println!("\nbooks        matched  delivered  backlog  held");
+        let targets = std::iter::once("receiver").chain(self.kafka.as_ref().map(|_| "kafka"));
+        let mut wrong = Vec::new();
+        for target in targets {
+            let books = app.settled(target, ARRIVE_WITHIN).await.context("the target is not registered")?;
+            println!(
+                "{target:<12} {:>7}  {:>9}  {:>7}  {:>4}",
+                books.matched, books.delivered, books.backlog, books.held
+            );
+            if books.matched != expected || books.delivered != expected || books.imbalance() != 0 {
+                wrong.push(target);
+            }
+        }
+        ensure!(wrong.is_empty(), "the books of {} do not say {expected} delivered", wrong.join(", "));
+        Ok(())
+    }
+
+    async fn serve_on(&self, app: &App, endpoint: &str, region: &str) -> anyhow::Result<()> {
+        let (path, _) = app.credentials_file();
+        println!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
+        println!("credentials {}", path.display());
+        println!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
+        println!(
+            "  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/"
+        );
+        println!("\nServing until Ctrl-C.");
+        tokio::select! {
+            signal = tokio::signal::ctrl_c() => Ok(signal?),
+            why = app.failed() => bail!("{why}"),
+        }
+    }
+}
+
+/// Puts, one overwrite and deletes; each one only after the answer of the one before.
+async fn make_changes(client: &Client) -> anyhow::Result<Vec<Done>> {
+    let bucket = client.create_bucket(BUCKET).await?;
+    ensure!(bucket.status.is_success(), "the bucket was not made: {}", bucket.status);
+    let mut done = Vec::new();
+    let puts = [
+        ("PUT", "in/cat.jpg", "a cat"),
+        ("PUT", "in/dog and bone.jpg", "a dog, and a bone"),
+        ("PUT (again)", "in/cat.jpg", "another cat"),
+        ("PUT", "empty", ""),
+    ];
+    for (what, key, body) in puts {
+        let answer = client.put(BUCKET, key, body.as_bytes().to_vec()).await?;
+        let etag = answer.etag().unwrap_or_default().trim_matches('"').to_owned();
+        done.push(confirmed(what, "ObjectCreated:Put", key, etag, body.len() as u64, &answer)?);
+    }
+    for key in ["in/dog and bone.jpg", "in/cat.jpg"] {
+        let answer = client.delete(BUCKET, key).await?;
+        done.push(confirmed("DELETE", "ObjectRemoved:Delete", key, String::new(), 0, &answer)?);
+    }
+    // Nothing is there any more: no change, so no event.
+    let again = client.delete(BUCKET, "in/cat.jpg").await?;
+    ensure!(again.status.is_success(), "a DELETE of nothing was refused: {}", again.status);
+    Ok(done)
+}
+
+fn confirmed(
+    what: &'static str,
+    kind: &'static str,
+    key: &'static str,
+    etag: String,
+    size: u64,
+    answer: &Response,
+) -> anyhow::Result<Done> {
+    ensure!(answer.status.is_success(), "{what} {key} was refused: {}", answer.status);
+    let request = answer.header("x-amz-request-id").unwrap_or_default().to_owned();
+    Ok(Done { what, kind, key, etag, size, request })
+}
+
+fn print_beside(done: &[Done], arrived: &[Arrived]) {
+    println!("{:<34} the event as the receiver got it", "change");
+    for change in done {
+        let left = format!("{} {}", change.what, change.key);
+        match arrived.iter().find(|a| a.request == change.request) {
+            Some(a) => println!(
+                "{left:<34} #{} {} {} size={} etag={}",
+                a.number,
+                a.kind,
+                a.key,
+                a.size,
+                short(&a.etag)
+            ),
+            None => println!("{left:<34} (nothing arrived)"),
+        }
+    }
+}
+
+fn short(etag: &str) -> &str {
+    etag.get(..8).unwrap_or("-")
+}
+
+/// What arrived, per key in the receiver's order, must be what was done, per key in the client's order.
+fn compare(done: &[Done], arrived: &[Arrived]) -> anyhow::Result<()> {
+    let mut expected: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for d in done {
+        expected.entry(d.key.to_owned()).or_default().push((
+            d.kind.to_owned(),
+            d.etag.clone(),
+            d.size,
+            d.request.clone(),
+        ));
+    }
+    let mut got: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for a in arrived {
+        got.entry(a.key.clone()).or_default().push((
+            a.kind.clone(),
+            a.etag.clone(),
+            a.size,
+            a.request.clone(),
+        ));
+    }
+    ensure!(expected == got, "what arrived is not what was done:\n  done    {expected:?}\n  arrived {got:?}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(key: &'static str, request: &str) -> Done {
+        Done { what: "PUT", kind: "k", key, etag: "e".into(), size: 1, request: request.into() }
+    }
+
+    fn arrived(number: usize, key: &str, request: &str) -> Arrived {
+        Arrived {
+            number,
+            kind: "k".into(),
+            key: key.into(),
+            etag: "e".into(),
+            size: 1,
+            request: request.into(),
+        }
+    }
+
+    #[test]
+    fn only_the_same_events_in_the_same_order_per_key_pass() {
+        let changes = [done("a", "1"), done("b", "2"), done("a", "3")];
+        let [a1, b2, a3] = [arrived(1, "a", "1"), arrived(2, "b", "2"), arrived(3, "a", "3")];
+        assert!(compare(&changes, &[b2.clone(), a1.clone(), a3.clone()]).is_ok());
+        assert!(compare(&changes, &[a3.clone(), b2.clone(), a1.clone()]).is_err(), "overtaken");
+        assert!(compare(&changes, &[a1.clone(), b2.clone()]).is_err(), "missing");
+        assert!(compare(&changes, &[a1.clone(), a1, b2, a3]).is_err(), "twice");
+    }
+}

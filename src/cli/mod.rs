@@ -1,0 +1,130 @@
+//! The command line: one file per command group. Prints for people, or JSON for programs.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 found something wrong (`check`, `verify`).
+
+mod demo;
+mod event;
+mod remote;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::{self, Config, Diagnostics};
+
+/// Object storage whose every change is an event that reaches Kafka, NATS, RabbitMQ and HTTP functions.
+#[derive(Parser)]
+#[command(name = "tidings", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server. Without a configuration file the defaults run.
+    Serve(serve::Serve),
+    /// Make changes through the S3 API and show each event as a receiver got it.
+    Demo(demo::Demo),
+    /// Check the configuration, and with --connect every far side.
+    Check(serve::Check),
+    /// Show and steer the targets of a running server.
+    Target(remote::Target),
+    /// Show the journal of a running server.
+    Journal(remote::Journal),
+    /// Print a sample event.
+    Event(event::Event),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file; without it the defaults and TIDINGS__SECTION__KEY variables count.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Diagnostics> {
+        config::load(self.config.as_deref(), std::env::vars())
+    }
+}
+
+/// How a command ends that does not end well.
+#[derive(Debug)]
+enum Failure {
+    /// The configuration or the arguments: exit code 2.
+    Usage(String),
+    /// Everything else: exit code 1.
+    Failed(anyhow::Error),
+    /// The command worked and found something wrong: exit code 3.
+    Found(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(e: anyhow::Error) -> Self {
+        Failure::Failed(e)
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(e: Diagnostics) -> Self {
+        Failure::Usage(e.to_string())
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("error: no runtime: {e}");
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Demo(demo) => demo.run().await,
+            Command::Check(check) => check.run().await,
+            Command::Target(target) => target.run().await,
+            Command::Journal(journal) => journal.run().await,
+            Command::Event(event) => event.run(),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Arguments::command(), "tidings", &mut std::io::stdout());
+                Ok(())
+            }
+        }
+    });
+    // Blocking work that nobody waits for must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(why)) => {
+            eprint!("{}", ended(&why));
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(e)) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Found(what)) => {
+            eprint!("{}", ended(&what));
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// The text with exactly one newline at its end.
+fn ended(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}

@@ -1,0 +1,184 @@
+//! Commands that ask a running server over its admin API: `target …` and `journal stat`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::{ConfigFile, Failure};
+use crate::admin::Token;
+
+/// How to reach the server.
+#[derive(clap::Args)]
+pub(super) struct Server {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The admin address, if it is not the configured one: `127.0.0.1:9001`.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// The data directory whose `admin.token` to use, if it is not the configured one.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show and steer the targets of a running server.
+#[derive(clap::Args)]
+pub(super) struct Target {
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    command: TargetCommand,
+}
+
+#[derive(Subcommand)]
+enum TargetCommand {
+    /// List all targets.
+    Ls,
+    /// Show one target.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Deliver nothing to a target, and keep everything.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Deliver again.
+    Resume {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Show the journal of a running server.
+#[derive(clap::Args)]
+pub(super) struct Journal {
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    command: JournalCommand,
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Offsets, segments and bytes.
+    Stat,
+}
+
+impl Server {
+    async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
+        let config = self.config.load()?;
+        let data = self.data.as_ref().unwrap_or(&config.server.data);
+        let token = Token::load(data).with_context(|| {
+            format!("no admin token in {}: name the server's data directory with --data", data.display())
+        })?;
+        let admin = self.admin.clone().unwrap_or_else(|| config.admin.listen.to_string());
+        let url = format!("http://{admin}{path}");
+        let sent = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .context("no HTTP client")?
+            .request(method, &url)
+            .bearer_auth(token.expose())
+            .send()
+            .await;
+        let answer =
+            sent.with_context(|| format!("no server answers at {admin}: is `tidings serve` running?"))?;
+        let status = answer.status();
+        let body = answer.bytes().await.context("the answer broke off")?;
+        let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(value);
+        }
+        let said = value["error"]["message"].as_str().unwrap_or("no reason was given").to_owned();
+        Err(Failure::Failed(anyhow::anyhow!("{status}: {said}")))
+    }
+}
+
+impl Target {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        use reqwest::Method;
+        let (method, path) = match &self.command {
+            TargetCommand::Ls => (Method::GET, "/v1/targets".to_owned()),
+            TargetCommand::Show { name } => (Method::GET, format!("/v1/targets/{}", checked(name)?)),
+            TargetCommand::Pause { name } => (Method::POST, format!("/v1/targets/{}/pause", checked(name)?)),
+            TargetCommand::Resume { name } => {
+                (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
+            }
+        };
+        let value = self.server.call(method, &path).await?;
+        if self.server.json {
+            println!("{value}");
+        } else if matches!(self.command, TargetCommand::Ls) {
+            let targets = value["targets"].as_array().or(value.as_array()).cloned().unwrap_or_default();
+            print_table(&targets);
+        } else {
+            print_fields(&value, "");
+        }
+        Ok(())
+    }
+}
+
+impl Journal {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let JournalCommand::Stat = self.command;
+        let value = self.server.call(reqwest::Method::GET, "/v1/journal").await?;
+        if self.server.json {
+            println!("{value}");
+        } else {
+            print_fields(&value, "");
+        }
+        Ok(())
+    }
+}
+
+/// A name that may stand in a path.
+fn checked(name: &str) -> anyhow::Result<&str> {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        bail!("`{name}` is not a target's name");
+    }
+    Ok(name)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(s) => s.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn print_table(targets: &[Value]) {
+    println!(
+        "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}",
+        "NAME", "KIND", "STATE", "DELIVERED", "BACKLOG", "HELD", "AGE s"
+    );
+    for t in targets {
+        let books = &t["books"];
+        println!(
+            "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8.1}",
+            text(&t["name"]),
+            text(&t["kind"]),
+            text(&t["state"]),
+            text(&books["delivered"]),
+            text(&books["backlog"]),
+            text(&books["held"]),
+            t["oldest_undelivered_age_seconds"].as_f64().unwrap_or(0.0),
+        );
+    }
+}
+
+fn print_fields(value: &Value, prefix: &str) {
+    let Some(fields) = value.as_object() else { return };
+    for (name, value) in fields {
+        match value {
+            Value::Object(_) => print_fields(value, &format!("{prefix}{name}.")),
+            other => println!("{:<36} {}", format!("{prefix}{name}"), text(other)),
+        }
+    }
+}

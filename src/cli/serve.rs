@@ -1,0 +1,125 @@
+//! `tidings serve` and `tidings check`.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use tidings_connector::Severity;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigFile, Failure};
+use crate::app::App;
+
+/// Run the server.
+#[derive(clap::Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Check the configuration.
+#[derive(clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Also connect to every target, without sending an event.
+    #[arg(long)]
+    connect: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Logs go to standard error; `TIDINGS_LOG` says which (`info` without it).
+pub(super) fn init_logs(default: &str) {
+    // The S3 library logs whole requests at `error`; what a person should know of them our frontend says itself.
+    let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = match "s3s=off".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        init_logs("info");
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+        let app = App::start(config).await?;
+        announce(&app);
+        let broken = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            why = app.failed() => Some(why),
+        };
+        if let Some(why) = broken {
+            // Nothing was acknowledged after the failure; a restart recovers from what is on disk.
+            return Err(anyhow::anyhow!("{why}; start again: what was acknowledged is on disk").into());
+        }
+        tracing::info!("stopping");
+        app.stop().await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// One line per listener for people and for programs, then `ready`.
+fn announce(app: &App) {
+    let (path, created) = app.credentials_file();
+    let made = if created { " (made now)" } else { "" };
+    println!("credentials {}{made}", path.display());
+    println!("listening s3 http://{}", app.s3_address());
+    println!("listening admin http://{}", app.admin_address());
+    println!("ready");
+}
+
+impl Check {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        init_logs("warn");
+        let mut lines = Vec::new();
+        for warning in &config.warnings {
+            lines.push((None, Severity::Warning, warning.clone()));
+        }
+        if self.connect {
+            for target in &config.targets {
+                for finding in target.connector.check().await {
+                    lines.push((Some(target.name.to_string()), finding.severity, finding.message));
+                }
+            }
+        }
+        let label = |severity| match severity {
+            Severity::Ok => "ok",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        if self.json {
+            let findings: Vec<_> = lines
+                .iter()
+                .map(|(target, severity, message)| {
+                    serde_json::json!({"target": target, "severity": label(*severity), "message": message})
+                })
+                .collect();
+            println!("{}", serde_json::json!({"targets": config.targets.len(), "findings": findings}));
+        } else {
+            for (target, severity, message) in &lines {
+                let target = target.as_ref().map(|t| format!("target {t}: ")).unwrap_or_default();
+                println!("{}: {target}{message}", label(*severity));
+            }
+            println!("configuration is valid: {} target(s)", config.targets.len());
+        }
+        if lines.iter().any(|(_, severity, _)| *severity == Severity::Error) {
+            return Err(Failure::Found("at least one target cannot be used as configured".to_owned()));
+        }
+        Ok(())
+    }
+}

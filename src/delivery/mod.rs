@@ -1,0 +1,71 @@
+//! Delivery: one lane per target takes entries from the queue, sends them through a connector and settles what arrived.
+//!
+//! ```text
+//!   reader ──► keys ──► dispatch ──► link ──► connector
+//!     ▲        order    limits,      one task
+//!     │        backoff  rate, gates  per connection
+//!     └──────────── decide ◄──── settlement inbox
+//! ```
+//!
+//! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not delivered.
+
+mod backoff;
+mod decide;
+mod dispatch;
+mod health;
+mod keys;
+mod lane;
+mod link;
+mod rate;
+mod status;
+mod target;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_connector::{Cause, Message};
+
+pub use backoff::Backoff;
+pub use status::{Attempts, ErrorCounts, Histogram, LastError, TargetState, TargetStatus};
+pub use target::{Stopped, TargetHandle, spawn};
+
+use crate::queue::Stored;
+
+/// Turns an entry into a message under the rule that matched. An error means that this event can never be sent.
+pub type EncodeFn = Arc<dyn Fn(&Stored, &str) -> Result<Message, Cause> + Send + Sync>;
+
+/// What a lane needs from its surroundings: the wall clock and a seed, so that tests choose both.
+#[derive(Clone)]
+pub struct Ambient {
+    /// Milliseconds since the Unix epoch; shown to people, never used to decide anything.
+    pub unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Seed of the lane's jitter.
+    pub seed: u64,
+}
+
+/// The most entries that one lane keeps in flight or waiting, whatever the configuration says.
+pub const MAX_IN_FLIGHT: usize = 65_536;
+/// The most entries of stuck keys that one lane keeps beside those; at this bound it reads no further ahead.
+pub const MAX_STUCK: usize = 1_000_000;
+/// The most memory that the entries of one lane may take, in bytes, as [`keys`] estimates it.
+pub const LANE_BYTES: usize = 128 << 20;
+/// The most entries taken from the queue at once.
+const TAKE: usize = 4_096;
+/// `deliver` awaits local buffers only; past this the connector is given up.
+const DELIVER_BOUND: Duration = Duration::from_secs(10);
+/// A gentle end of a connection may take this long.
+const CLOSE_BOUND: Duration = Duration::from_secs(5);
+/// Writing the progress at stop may take this long.
+const FLUSH_BOUND: Duration = Duration::from_secs(10);
+/// The longest wait that a far side may ask for one key.
+const RETRY_AFTER_CAP: Duration = Duration::from_secs(3_600);
+/// The longest wait that a far side may ask for the whole target.
+const THROTTLE_CAP: Duration = Duration::from_secs(300);
+/// The shortest wait after a throttle, so that "retry at once" cannot become a hot loop.
+const THROTTLE_FLOOR: Duration = Duration::from_millis(100);
+/// So many distinct keys failing with no success between put the target Down.
+const DOWN_AFTER_KEYS: usize = 16;

@@ -1,0 +1,45 @@
+//! Sample entries: one plausible event of each kind, for `tidings event sample`, function templates and
+//! golden files.
+//!
+//! Must never use the clock or randomness: the same arguments give the same entry.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use uuid::Uuid;
+
+use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::queue::{Change, Entry, ObjectMeta, Stored};
+
+/// 2026-01-02T03:04:05.678Z
+const TIME_US: i64 = 1_767_323_045_678_000;
+
+/// The version 7 id of that millisecond, with its random bits fixed.
+const ID: u128 = 0x019b_7ca9_8f2e_7a10_8123_4567_89ab_cdef;
+
+/// A sample entry of `kind` for one object. Delete markers carry a version, since they exist only in
+/// versioned buckets.
+pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
+    let removal = kind.is_removal();
+    let event = Event {
+        id: Uuid::from_u128(ID),
+        kind,
+        time_us: TIME_US,
+        bucket: bucket.into(),
+        key: key.into(),
+        version: (kind == EventKind::RemovedMarker).then(|| "4857693A6B5C4D3E2F1A0B9C8D7E6F50".into()),
+        size: if removal { 0 } else { 1024 },
+        etag: if removal { "" } else { "d41d8cd98f00b204e9800998ecf8427e" }.into(),
+        request: RequestInfo {
+            id: "TDNG0123456789AB".into(),
+            source_ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10))),
+            principal: "AKIDEXAMPLE".into(),
+        },
+    };
+    let change = if removal { Change::DeleteObject } else { Change::PutObject(ObjectMeta::default()) };
+    Stored {
+        position: Position { epoch: 1, offset: 42 },
+        entry: Entry { change, event: Some(event), deliveries: Vec::new() },
+        body: bytes::Bytes::new(),
+        charge: 0,
+    }
+}

@@ -1,0 +1,328 @@
+//! What the journal's threads and callers share: the waiting records, the durable end, the segments, the spare files.
+//!
+//! Two locks, never held together with each other or across a system call: `pending` (records on their way in) and
+//! `spares` (prepared files). The segment list has a lock of its own that is only held to copy out of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::record::NewRecord;
+use super::segment::Segment;
+use super::writer::lock;
+
+/// One shared completion per batch: the first offset of what was taken together, or why nobody knows.
+#[derive(Debug)]
+pub(super) struct Ticket(watch::Sender<Option<Result<u64, String>>>);
+
+impl Ticket {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(watch::Sender::new(None)))
+    }
+
+    /// Waits for the batch.
+    pub(super) async fn done(&self) -> Result<u64, String> {
+        let mut receiver = self.0.subscribe();
+        match receiver.wait_for(Option::is_some).await {
+            Ok(done) => done.clone().unwrap_or_else(|| Err("the journal's writer ended".to_owned())),
+            Err(_) => Err("the journal's writer ended".to_owned()),
+        }
+    }
+}
+
+struct Pending<T> {
+    records: Vec<NewRecord<T>>,
+    ticket: Arc<Ticket>,
+    stopping: bool,
+    poisoned: Option<String>,
+}
+
+/// What the writer does next.
+pub(super) enum Take<T> {
+    /// Write these, then finish the ticket.
+    Records(Vec<NewRecord<T>>, Arc<Ticket>),
+    /// Nothing waits, and the last batch is not a seal.
+    Idle,
+    /// Everything is written: end in order.
+    Stop,
+}
+
+/// The live segments, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Segments(RwLock<Vec<Arc<Segment>>>);
+
+impl Segments {
+    pub(super) fn new(all: Vec<Arc<Segment>>) -> Self {
+        Self(RwLock::new(all))
+    }
+
+    pub(super) fn push(&self, segment: Arc<Segment>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(segment);
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Segment>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The segment that holds `offset`, or the first one above it.
+    pub(super) fn holding(&self, offset: u64) -> Option<Arc<Segment>> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let n = all.partition_point(|s| s.known().end <= offset);
+        all.get(n).cloned()
+    }
+
+    /// Takes the oldest segment out if `may_go` says so.
+    pub(super) fn pop_oldest(
+        &self,
+        may_go: impl Fn(&Segment, &[Arc<Segment>]) -> bool,
+    ) -> Option<Arc<Segment>> {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let oldest = all.first()?;
+        if may_go(oldest, &all) { Some(all.remove(0)) } else { None }
+    }
+}
+
+/// The prepared files, and what the preparing thread must know.
+#[derive(Default)]
+pub(super) struct Spares {
+    /// Ready for the writer, in number order.
+    pub(super) ready: VecDeque<Arc<Segment>>,
+    /// The number of the next file to prepare.
+    pub(super) next_number: u64,
+    /// Everything below this offset is not needed by anybody.
+    pub(super) floor: u64,
+    /// Something may be done: the floor rose, a file was taken, or it is time to stop.
+    pub(super) dirty: bool,
+    pub(super) stopping: bool,
+    /// Why no file can be prepared now, for people.
+    pub(super) blocked: Option<String>,
+}
+
+/// How the journal did, for metrics. Durations of the last batch, totals since start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BatchStats {
+    /// Records in the batch.
+    pub records: usize,
+    /// How long the write took.
+    pub write: Duration,
+    /// How long the sync took.
+    pub sync: Duration,
+}
+
+/// Told of every batch on the writer thread.
+pub type Observer = Arc<dyn Fn(BatchStats) + Send + Sync>;
+
+pub(super) struct Shared<T> {
+    pending: Mutex<Pending<T>>,
+    arrived: Condvar,
+    /// One above the last offset that is durable and published.
+    pub(super) durable_end: AtomicU64,
+    announced: watch::Sender<u64>,
+    /// For blocking readers: locked only to sleep and to wake.
+    sleepers: Mutex<()>,
+    woken: Condvar,
+    pub(super) segments: Segments,
+    pub(super) spares: Mutex<Spares>,
+    pub(super) spares_changed: Condvar,
+    /// Prepared files now, for whoever must not lock.
+    pub(super) ready: watch::Sender<usize>,
+    failed: watch::Sender<Option<String>>,
+    ended: AtomicBool,
+    /// Microseconds since the Unix epoch; for people, never for order.
+    pub(super) clock: fn() -> i64,
+    observer: Observer,
+    last_write_ns: AtomicU64,
+    last_sync_ns: AtomicU64,
+}
+
+impl<T> Shared<T> {
+    pub(super) fn new(
+        segments: Segments,
+        spares: Spares,
+        end: u64,
+        clock: fn() -> i64,
+        observer: Observer,
+    ) -> Self {
+        let ready = spares.ready.len();
+        Self {
+            pending: Mutex::new(Pending {
+                records: Vec::new(),
+                ticket: Ticket::new(),
+                stopping: false,
+                poisoned: None,
+            }),
+            arrived: Condvar::new(),
+            durable_end: AtomicU64::new(end),
+            announced: watch::Sender::new(end),
+            sleepers: Mutex::new(()),
+            woken: Condvar::new(),
+            segments,
+            spares: Mutex::new(spares),
+            spares_changed: Condvar::new(),
+            ready: watch::Sender::new(ready),
+            failed: watch::Sender::new(None),
+            ended: AtomicBool::new(false),
+            clock,
+            observer,
+            last_write_ns: AtomicU64::new(0),
+            last_sync_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Hands a record to the writer: from here on nothing takes it back.
+    pub(super) fn push(&self, record: NewRecord<T>) -> Result<(Arc<Ticket>, u64), String> {
+        let mut pending = lock(&self.pending);
+        if let Some(why) = &pending.poisoned {
+            return Err(why.clone());
+        }
+        if pending.stopping {
+            return Err("the journal is closed".to_owned());
+        }
+        let index = pending.records.len() as u64;
+        pending.records.push(record);
+        let ticket = Arc::clone(&pending.ticket);
+        drop(pending);
+        if index == 0 {
+            self.arrived.notify_one();
+        }
+        Ok((ticket, index))
+    }
+
+    /// Takes everything that waits, or says what else there is to do.
+    pub(super) fn take(&self, sealed: bool) -> Take<T> {
+        let mut pending = lock(&self.pending);
+        loop {
+            if !pending.records.is_empty() {
+                let capacity = pending.records.len();
+                let records = std::mem::replace(&mut pending.records, Vec::with_capacity(capacity));
+                let ticket = std::mem::replace(&mut pending.ticket, Ticket::new());
+                return Take::Records(records, ticket);
+            }
+            if pending.stopping {
+                return Take::Stop;
+            }
+            if !sealed {
+                return Take::Idle;
+            }
+            pending = self.arrived.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Answers everyone who waits for the records that were taken with this ticket.
+    pub(super) fn finish(&self, ticket: &Ticket, first: Result<u64, String>) {
+        ticket.0.send_replace(Some(first));
+    }
+
+    /// Moves the durable end and wakes every reader.
+    pub(super) fn advance(&self, end: u64) {
+        self.durable_end.store(end, Ordering::Release);
+        self.announced.send_replace(end);
+        drop(lock(&self.sleepers));
+        self.woken.notify_all();
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.announced.subscribe()
+    }
+
+    /// Blocks until the durable end is above `seen`, the journal ended, or `wait` passed; says the durable end.
+    pub(super) fn wait_beyond(&self, seen: u64, wait: Duration) -> u64 {
+        let guard = lock(&self.sleepers);
+        let quiet = |_: &mut ()| {
+            self.durable_end.load(Ordering::Acquire) <= seen && !self.ended.load(Ordering::Acquire)
+        };
+        drop(self.woken.wait_timeout_while(guard, wait, quiet).unwrap_or_else(PoisonError::into_inner));
+        self.durable_end.load(Ordering::Acquire)
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// After a failed write or sync nothing is acknowledged any more, by anybody.
+    pub(super) fn poison(&self, why: &str) {
+        let (records, ticket) = {
+            let mut pending = lock(&self.pending);
+            pending.poisoned = Some(why.to_owned());
+            (std::mem::take(&mut pending.records), std::mem::replace(&mut pending.ticket, Ticket::new()))
+        };
+        drop(records);
+        ticket.0.send_replace(Some(Err(why.to_owned())));
+        self.failed.send_replace(Some(why.to_owned()));
+        self.end();
+    }
+
+    pub(super) fn stopped(&self, error: Option<io::Error>) {
+        if let Some(e) = error {
+            self.failed.send_replace(Some(format!("the journal cannot be closed: {e}")));
+        }
+        self.end();
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        drop(lock(&self.sleepers));
+        self.woken.notify_all();
+        self.announced.send_modify(|_| {});
+    }
+
+    pub(super) fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.failed.subscribe()
+    }
+
+    pub(super) fn ask_to_stop(&self) {
+        lock(&self.pending).stopping = true;
+        self.arrived.notify_all();
+        let mut spares = lock(&self.spares);
+        spares.stopping = true;
+        spares.dirty = true;
+        drop(spares);
+        self.spares_changed.notify_all();
+    }
+
+    /// The next prepared file; waits for one, since records that were handed over are never refused.
+    pub(super) fn next_prepared(&self) -> io::Result<Arc<Segment>> {
+        let mut spares = lock(&self.spares);
+        loop {
+            if let Some(segment) = spares.ready.pop_front() {
+                spares.dirty = true;
+                self.ready.send_replace(spares.ready.len());
+                drop(spares);
+                self.spares_changed.notify_all();
+                return Ok(segment);
+            }
+            if spares.stopping {
+                return Err(io::Error::other("closed while waiting for space for the next segment"));
+            }
+            spares = self.spares_changed.wait(spares).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn timed_write(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        timed(&self.last_write_ns, work)
+    }
+
+    pub(super) fn timed_sync(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        timed(&self.last_sync_ns, work)
+    }
+
+    pub(super) fn count(&self, group: &[NewRecord<T>]) {
+        (self.observer)(BatchStats {
+            records: group.len(),
+            write: Duration::from_nanos(self.last_write_ns.load(Ordering::Relaxed)),
+            sync: Duration::from_nanos(self.last_sync_ns.load(Ordering::Relaxed)),
+        });
+    }
+}
+
+/// Runs `work` and notes how long it took. Measured for metrics only.
+fn timed(into: &AtomicU64, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let began = Instant::now();
+    let result = work();
+    into.store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    result
+}

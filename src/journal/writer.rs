@@ -1,0 +1,277 @@
+//! The writer thread: assigns offsets, writes all that waits as one batch, syncs once, publishes, completes.
+//!
+//! The order is the promise: write → sync → publish to the sink → advance the durable end → answer the waiters. Must never
+//! retry a failed write or sync, and never answer before the sync returned.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::format::{
+    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, RecordView, Trailer, counts_len, encode_counts, padded,
+};
+use super::record::{Durable, NewRecord, Sink};
+use super::segment::Segment;
+use super::shared::{Shared, Take};
+use crate::event::Position;
+use crate::fail;
+
+/// Records of one write: beyond it the writer syncs in between. Bytes.
+const WRITE_BYTES: usize = 8 << 20;
+
+/// The single writer of a journal.
+pub(super) struct Writer<T> {
+    pub(super) shared: Arc<Shared<T>>,
+    pub(super) sink: Arc<dyn Sink<T>>,
+    /// The segment being written; none until the first record needs one.
+    pub(super) active: Option<Arc<Segment>>,
+    /// Where the next batch goes in it.
+    pub(super) pos: u64,
+    pub(super) epoch: u32,
+    /// The next offset to give.
+    pub(super) next: u64,
+    /// How many records ever had each label.
+    pub(super) totals: BTreeMap<u32, u64>,
+    /// The last batch on disk is a seal.
+    pub(super) sealed: bool,
+    pub(super) buf: Vec<u8>,
+}
+
+impl<T: Send + 'static> Writer<T> {
+    /// Runs until the journal stops or fails.
+    pub(super) fn run(mut self) {
+        loop {
+            let take = self.shared.take(self.sealed);
+            let result = match take {
+                Take::Records(records, ticket) => {
+                    let first = self.next;
+                    let result = self.write_all(records);
+                    self.shared.finish(&ticket, result.as_ref().map(|()| first).map_err(ToString::to_string));
+                    result
+                }
+                Take::Idle => self.seal(BatchKind::Seal),
+                Take::Stop => {
+                    let result = self.stop();
+                    self.shared.stopped(result.err());
+                    return;
+                }
+            };
+            if let Err(e) = result {
+                self.shared.poison(&format!("the journal cannot be written: {e}"));
+                return;
+            }
+        }
+    }
+
+    /// Writes everything that was taken, as few batches as fit.
+    fn write_all(&mut self, records: Vec<NewRecord<T>>) -> io::Result<()> {
+        let mut records = records.into_iter().peekable();
+        let mut group: Vec<NewRecord<T>> = Vec::with_capacity(records.len());
+        while let Some(first) = records.next() {
+            let mut bytes = BATCH_HEADER + first.encoded_len();
+            let room = self.room_for(bytes, first.labels.len())?;
+            group.push(first);
+            while let Some(next) = records.next_if(|r| bytes + r.encoded_len() <= room.min(WRITE_BYTES)) {
+                bytes += next.encoded_len();
+                group.push(next);
+            }
+            self.write_group(std::mem::take(&mut group))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a batch of `bytes` fits in the active segment, and says how large one may be.
+    fn room_for(&mut self, bytes: usize, new_labels: usize) -> io::Result<usize> {
+        // A footer may need one row for every label seen so far and for those of one more batch.
+        // Beside it stand one seal and the trailer.
+        let reserve =
+            |totals: usize| padded((BATCH_HEADER + counts_len(totals + new_labels + 64)) as u64) + 2 * BLOCK;
+        if let Some(active) = &self.active {
+            let limit = active.file_len.saturating_sub(reserve(self.totals.len()));
+            if self.pos + padded(bytes as u64) <= limit {
+                return Ok((limit - self.pos) as usize);
+            }
+            self.close_active()?;
+        }
+        self.open_next()?;
+        let active = self.active.as_ref().expect("a segment was just opened");
+        let limit = active.file_len.saturating_sub(reserve(self.totals.len()));
+        if self.pos + padded(bytes as u64) > limit {
+            return Err(io::Error::other("a record is larger than a segment"));
+        }
+        Ok((limit - self.pos) as usize)
+    }
+
+    /// Writes, syncs, publishes and announces one batch.
+    fn write_group(&mut self, group: Vec<NewRecord<T>>) -> io::Result<()> {
+        let active = Arc::clone(self.active.as_ref().expect("room_for opened a segment"));
+        let header = self.encode_records(&active, &group);
+        fail::point("log.append.before");
+        if fail::mutant("ack-before-sync") {
+            self.announce(&active, &header, group);
+            return active.file.write_at(&self.buf, self.pos - header.span());
+        }
+        self.shared.timed_write(|| active.file.write_at(&self.buf, self.pos - header.span()))?;
+        fail::point("log.append.after");
+        self.shared.timed_sync(|| active.file.sync_data())?;
+        fail::point("log.sync.after");
+        self.announce(&active, &header, group);
+        Ok(())
+    }
+
+    /// Everything of a batch after its sync: statistics, sink, durable end.
+    fn announce(&mut self, active: &Segment, header: &BatchHeader, group: Vec<NewRecord<T>>) {
+        {
+            let mut known = active.known_mut();
+            known.note_batch(header, self.pos - header.span());
+            for (offset, record) in (header.first..).zip(&group) {
+                for label in &record.labels {
+                    known.note_label(*label, offset);
+                    *self.totals.entry(*label).or_default() += 1;
+                }
+            }
+        }
+        self.sealed = false;
+        self.shared.count(&group);
+        if fail::mutant("durable-end-before-overlay") {
+            self.shared.advance(header.end);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let epoch = self.epoch;
+        let durable = (header.first..)
+            .zip(group)
+            .map(|(offset, r)| Durable { position: Position { epoch, offset }, body: r.body, item: r.item })
+            .collect();
+        self.sink.publish(durable);
+        fail::point("log.published");
+        self.shared.advance(header.end);
+    }
+
+    /// Fills the buffer with one batch of records and moves the position and the next offset past it.
+    fn encode_records(&mut self, active: &Segment, group: &[NewRecord<T>]) -> BatchHeader {
+        self.buf.clear();
+        self.buf.resize(BATCH_HEADER, 0);
+        let mut labels = Vec::new();
+        let first = self.next;
+        for record in group {
+            labels.clear();
+            labels.extend(record.labels.iter().flat_map(|l| l.to_le_bytes()));
+            let view = RecordView {
+                offset: self.next,
+                epoch: self.epoch,
+                kind: record.kind,
+                bodyless: false,
+                labels: &labels,
+                meta: &record.meta,
+                body: &record.body,
+                body_crc: record.body_crc,
+            };
+            view.encode_into(active.id(), &mut self.buf);
+            self.next += 1;
+        }
+        self.close_batch(active, BatchKind::Records, first, group.len() as u32)
+    }
+
+    /// Writes the header over the buffer's start, pads it to whole blocks and moves the position past it.
+    fn close_batch(&mut self, active: &Segment, kind: BatchKind, first: u64, count: u32) -> BatchHeader {
+        let header = BatchHeader {
+            kind,
+            payload: (self.buf.len() - BATCH_HEADER) as u32,
+            count,
+            first,
+            end: self.next,
+            synced_through: self.shared.durable_end.load(Ordering::Acquire),
+            epoch: self.epoch,
+            time_us: (self.shared.clock)(),
+        };
+        header.encode_into(active.id(), &mut self.buf);
+        self.buf.resize(header.span() as usize, 0);
+        if fail::mutant("shared-block") && kind == BatchKind::Records {
+            // The next batch begins in the block where this one ends.
+            self.pos += header.span().saturating_sub(BLOCK).max(BLOCK / 2);
+            return header;
+        }
+        self.pos += header.span();
+        header
+    }
+
+    /// A batch without records that carries the durable end to disk with the next sync. Not synced itself.
+    fn seal(&mut self, kind: BatchKind) -> io::Result<()> {
+        self.sealed = true;
+        let Some(active) = self.active.clone() else { return Ok(()) };
+        // The reserve of the footer has room for at least one block more; a full segment needs no seal, it gets a footer.
+        if self.pos + 3 * BLOCK + padded((BATCH_HEADER + counts_len(self.totals.len() + 64)) as u64)
+            > active.file_len
+        {
+            return Ok(());
+        }
+        self.buf.clear();
+        self.buf.resize(BATCH_HEADER, 0);
+        let header = self.close_batch(&active, kind, self.next, 0);
+        active.file.write_at(&self.buf, self.pos - header.span())?;
+        active.known_mut().used = self.pos;
+        fail::point("log.sealed");
+        Ok(())
+    }
+
+    /// Ends in order: nothing more is written, and the next start continues here.
+    fn stop(&mut self) -> io::Result<()> {
+        self.seal(BatchKind::CleanSeal)?;
+        match &self.active {
+            Some(active) => active.file.sync_data(),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the active segment its footer and trailer and makes both durable.
+    fn close_active(&mut self) -> io::Result<()> {
+        let Some(active) = self.active.take() else { return Ok(()) };
+        self.buf.clear();
+        self.buf.resize(BATCH_HEADER, 0);
+        let counts: Vec<_> = active.known().counts.iter().map(|(l, c)| (*l, *c)).collect();
+        encode_counts(active.id(), &counts, &mut self.buf);
+        let footer = self.pos;
+        let header = self.close_batch(&active, BatchKind::Footer, self.next, 0);
+        active.file.write_at(&self.buf, footer)?;
+        let first = active.known().first;
+        let time_us = header.time_us;
+        let trailer = Trailer { footer, first, end: self.next, epoch: self.epoch, time_us };
+        active.file.write_at(&trailer.encode(active.id()), active.file_len - BLOCK)?;
+        active.file.sync_data()?;
+        fail::point("segment.closed");
+        let mut known = active.known_mut();
+        known.closed_us = Some(time_us);
+        known.used = active.file_len;
+        Ok(())
+    }
+
+    /// Takes the next prepared segment, waiting for one if need be, and writes the opening into it.
+    fn open_next(&mut self) -> io::Result<()> {
+        let segment = self.shared.next_prepared()?;
+        {
+            let mut known = segment.known_mut();
+            known.first = self.next;
+            known.end = self.next;
+            known.epoch = self.epoch;
+            known.totals_before = self.totals.clone();
+        }
+        self.shared.segments.push(Arc::clone(&segment));
+        self.pos = BLOCK;
+        self.buf.clear();
+        self.buf.resize(BATCH_HEADER, 0);
+        let counts: Vec<_> = self.totals.iter().map(|(l, n)| (*l, super::total_only(*n))).collect();
+        encode_counts(segment.id(), &counts, &mut self.buf);
+        let header = self.close_batch(&segment, BatchKind::Opening, self.next, 0);
+        // Synced together with the first records.
+        segment.file.write_at(&self.buf, self.pos - header.span())?;
+        segment.known_mut().used = self.pos;
+        self.active = Some(segment);
+        Ok(())
+    }
+}
+
+/// The lock of a `std` mutex, whoever panicked before.
+pub(super) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

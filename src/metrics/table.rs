@@ -1,0 +1,258 @@
+//! Every metric of tidings: name, type, labels and help, in one table.
+//!
+//! Must never hold a label whose values a client can choose: no bucket, key, address or id. The values of
+//! every label except `target` and `version` are listed here.
+
+use tidings_connector::ErrorClass;
+
+/// One metric.
+#[derive(Debug)]
+pub struct Spec {
+    /// The whole name, with the prefix `tidings_` and its unit.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+/// What kind of number a metric is, and where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Counted as things happen.
+    Counter,
+    /// Sampled as things happen, into these upper bounds.
+    Histogram(&'static [f64]),
+    /// A total that the books keep, read at scrape time.
+    BookedCounter,
+    /// A state, read at scrape time: it can never freeze when the loop it describes is dead.
+    Gauge,
+}
+
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The label's value.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label),+ }
+            }
+        }
+    };
+}
+
+label_values! {
+    /// The two halves of making a batch durable: label `stage`.
+    Stage {
+        /// Writing the batch into the segment.
+        Write => "write",
+        /// The `fdatasync` after it.
+        Sync => "sync",
+    }
+}
+
+label_values! {
+    /// What came of one attempt: label `result`.
+    AttemptResult {
+        /// The far side has the event.
+        Ok => "ok",
+        /// Not known to be delivered; tried again.
+        Retry => "retry",
+        /// The far side asked to slow down.
+        Throttled => "throttled",
+        /// Can never be accepted.
+        Rejected => "rejected",
+        /// The target cannot take anything until somebody mends it.
+        Faulted => "faulted",
+        /// Neither settled nor dropped before the lane's deadline; tried again.
+        Timeout => "timeout",
+    }
+}
+
+label_values! {
+    /// How a target's lane stands: label `state` of `tidings_circuit_state`.
+    TargetState {
+        /// Reaching the far side for the first time, or again.
+        Connecting => "connecting",
+        /// Delivering.
+        Up => "up",
+        /// Waiting because the far side asked for it.
+        Throttled => "throttled",
+        /// Many keys failed: timers suspended, one probe at a time.
+        Down => "down",
+        /// Somebody must mend the far side or the configuration: held, probed.
+        Faulted => "faulted",
+        /// Paused by an operator.
+        Paused => "paused",
+        /// No longer configured: its backlog is kept until it is forgotten.
+        Removed => "removed",
+    }
+}
+
+label_values! {
+    /// Where an event stands that its target does not have yet: label `state` of
+    /// `tidings_undelivered_events`.
+    Undelivered {
+        /// Nothing stands in its way.
+        Ready => "ready",
+        /// Waits for its next attempt, in memory.
+        Retrying => "retrying",
+        /// Handed to the connector, not settled.
+        InFlight => "in_flight",
+        /// Its key is stuck; kept aside so that others go on.
+        Held => "held",
+        /// Its target is paused.
+        Paused => "paused",
+    }
+}
+
+label_values! {
+    /// Why an acknowledged event can never be delivered: label `reason` of `tidings_events_lost_total`.
+    LossReason {
+        /// Its record was damaged, and an operator accepted the loss.
+        Corrupt => "corrupt",
+        /// The file that held its record is missing.
+        Missing => "missing",
+    }
+}
+
+label_values! {
+    /// Why a change was answered 503: label `reason` of `tidings_changes_refused_total`.
+    RefuseReason {
+        /// The log's own budget or disk is full.
+        QueueFull => "queue_full",
+        /// A matching target's budget is full, and its rule refuses.
+        TargetFull => "target_full",
+        /// The journal failed; only a restart helps.
+        Failed => "failed",
+    }
+}
+
+label_values! {
+    /// What came of writing a dead letter: label `result` of `tidings_dead_letter_writes_total`.
+    WriteResult {
+        /// It is durable.
+        Ok => "ok",
+        /// It is not; the event stays undelivered.
+        Error => "error",
+    }
+}
+
+/// From 0.1 ms to 1 s.
+const SYNC_SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// From 1 ms to 1 min.
+const ATTEMPT_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// From 3 ms to a day: retries make the tail heavy, and a bound too low would hide every retried event.
+const END_TO_END_SECONDS: &[f64] = &[
+    0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3600.0, 10800.0, 43200.0,
+    86400.0,
+];
+/// From 1 to 4,096 entries.
+const BATCH_ENTRIES: &[f64] =
+    &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
+
+macro_rules! table {
+    ($($id:ident: $kind:expr, $name:literal, $labels:expr, $help:literal;)+) => {
+        $(pub(super) static $id: Spec =
+            Spec { name: concat!("tidings_", $name), kind: $kind, labels: &$labels, help: $help };)+
+
+        /// Every metric, in the order in which people look at them.
+        pub static TABLE: &[&Spec] = &[$(&$id),+];
+    };
+}
+
+table! {
+    OLDEST_AGE: Kind::Gauge, "oldest_undelivered_age_seconds", ["target"],
+        "Age of the oldest event that the target does not have yet; 0 if it has all.";
+    UNDELIVERED: Kind::Gauge, "undelivered_events", ["target", "state"],
+        "Events that the target does not have yet, by where they stand.";
+    TARGET_UP: Kind::Gauge, "target_up", ["target"],
+        "1 while the target is connected and delivering or ready to.";
+    CIRCUIT_STATE: Kind::Gauge, "circuit_state", ["target", "state"],
+        "1 for the state in which the target's lane is, 0 for the others.";
+    LAST_SUCCESS: Kind::Gauge, "target_last_success_timestamp_seconds", ["target"],
+        "Unix time of the last delivery; 0 before the first one since the start.";
+    TARGET_INFO: Kind::Gauge, "target_info", ["target", "kind"],
+        "Always 1: which kind of connector the target has.";
+    DELIVERIES: Kind::BookedCounter, "deliveries_total", ["target", "outcome"],
+        "Events by how they left the target's lane; kept across restarts.";
+    ATTEMPTS: Kind::Counter, "delivery_attempts_total", ["target", "result"],
+        "Attempts to hand one event to the far side, by what came of them.";
+    ATTEMPT_ERRORS: Kind::Counter, "attempt_errors_total", ["target", "error_class"],
+        "Attempts that did not deliver, by class of error.";
+    ATTEMPT_DURATION: Kind::Histogram(ATTEMPT_SECONDS), "attempt_duration_seconds", ["target"],
+        "From handing an event to the connector to its outcome.";
+    END_TO_END: Kind::Histogram(END_TO_END_SECONDS), "end_to_end_seconds", ["target"],
+        "From the commit of a change to the far side's confirmation.";
+    IN_FLIGHT: Kind::Gauge, "in_flight", ["target"],
+        "Events handed to the connector and not settled.";
+    CONCURRENCY_LIMIT: Kind::Gauge, "concurrency_limit", ["target"],
+        "How many events the connector may have outstanding now.";
+    BOOKS: Kind::Gauge, "books_events", ["target", "column"],
+        "The target's books: matched equals the sum of the columns up to quarantined; kept across restarts.";
+    BOOKS_IMBALANCE: Kind::Gauge, "books_imbalance_events", ["target"],
+        "Matched minus all columns of the books: anything but 0 is a bug.";
+    DEAD_LETTERS: Kind::Gauge, "dead_letter_events", ["target"],
+        "Events in the target's dead letters.";
+    DEAD_LETTER_AGE: Kind::Gauge, "dead_letter_oldest_age_seconds", ["target"],
+        "Age of the oldest dead letter; 0 without one.";
+    DEAD_LETTER_WRITES: Kind::Counter, "dead_letter_writes_total", ["target", "result"],
+        "Dead letters written, and failures to write one.";
+    ACCEPTED: Kind::Counter, "events_accepted_total", [],
+        "Changes acknowledged to clients, each durable with its event.";
+    REFUSED: Kind::Counter, "changes_refused_total", ["reason"],
+        "Changes answered 503 before anything happened.";
+    ENQUEUE_SECONDS: Kind::Histogram(SYNC_SECONDS), "enqueue_duration_seconds", ["stage"],
+        "Time to make one batch durable, by stage.";
+    BATCH: Kind::Histogram(BATCH_ENTRIES), "append_batch_entries", [],
+        "Entries made durable by one sync.";
+    QUEUE_BYTES: Kind::Gauge, "queue_bytes", [],
+        "Disk that the log takes.";
+    QUEUE_LIMIT: Kind::Gauge, "queue_limit_bytes", [],
+        "Disk that the log may take before changes are answered 503.";
+    CORRUPT: Kind::Counter, "queue_corrupt_records_total", [],
+        "Records found damaged although they were durable: must stay 0.";
+    LOST: Kind::Counter, "events_lost_total", ["reason"],
+        "Acknowledged events that can never be delivered: must stay 0.";
+    UNSYNCED_ACK: Kind::Counter, "unsynced_ack_total", [],
+        "Changes acknowledged before their sync returned: must stay 0.";
+    RELOAD_OK: Kind::Gauge, "config_last_reload_successful", [],
+        "1 if the configuration that was read last is the one that runs.";
+    RELOAD_TIME: Kind::Gauge, "config_last_reload_success_timestamp_seconds", [],
+        "Unix time at which the running configuration was read.";
+    BUILD_INFO: Kind::Gauge, "build_info", ["version"],
+        "Always 1: which version runs.";
+}
+
+/// The values that a label may have; `None` for names that only operators choose (`target`) and for
+/// `version`.
+pub fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
+    fn all<T: Copy>(values: &[T], label: fn(T) -> &'static str) -> Option<Vec<&'static str>> {
+        Some(values.iter().map(|v| label(*v)).collect())
+    }
+    match (metric, label) {
+        (_, "stage") => all(Stage::ALL, Stage::label),
+        ("tidings_dead_letter_writes_total", "result") => all(WriteResult::ALL, WriteResult::label),
+        (_, "result") => all(AttemptResult::ALL, AttemptResult::label),
+        (_, "error_class") => all(ErrorClass::ALL, ErrorClass::label),
+        ("tidings_circuit_state", "state") => all(TargetState::ALL, TargetState::label),
+        (_, "state") => all(Undelivered::ALL, Undelivered::label),
+        ("tidings_events_lost_total", "reason") => all(LossReason::ALL, LossReason::label),
+        (_, "reason") => all(RefuseReason::ALL, RefuseReason::label),
+        (_, "outcome") => Some(super::scrape::OUTCOMES.to_vec()),
+        (_, "column") => Some(super::scrape::COLUMNS.to_vec()),
+        (_, "kind") => Some(vec!["kafka", "nats", "amqp", "http"]),
+        _ => None,
+    }
+}

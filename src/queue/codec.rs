@@ -1,0 +1,421 @@
+//! The bytes of an entry in its record: tagged fields, so that a later version can add one.
+//!
+//! Must never panic on any input. A tag below 128 that is not known is refused (it may change the meaning); one from 128 up
+//! may be skipped. Targets are not here: they are the record's labels, in the order of the rules.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
+use crate::event::{Event, EventKind, RequestInfo};
+
+/// The version of the layout below.
+const VERSION: u8 = 1;
+
+mod tag {
+    pub(super) const ID: u8 = 1;
+    pub(super) const KIND: u8 = 2;
+    pub(super) const TIME: u8 = 3;
+    pub(super) const BUCKET: u8 = 4;
+    pub(super) const KEY: u8 = 5;
+    pub(super) const VERSION: u8 = 6;
+    pub(super) const SIZE: u8 = 7;
+    pub(super) const ETAG: u8 = 8;
+    pub(super) const REQUEST: u8 = 9;
+    pub(super) const SOURCE_IP: u8 = 10;
+    pub(super) const PRINCIPAL: u8 = 11;
+    pub(super) const BODY: u8 = 20;
+    pub(super) const CRC64: u8 = 21;
+    pub(super) const HEADER: u8 = 22;
+    pub(super) const RULE: u8 = 30;
+    pub(super) const NAME: u8 = 40;
+    pub(super) const TARGET: u8 = 41;
+    pub(super) const PAUSED: u8 = 42;
+    /// From here on a reader that does not know the tag may go on without it.
+    pub(super) const OPTIONAL: u8 = 128;
+}
+
+/// Why bytes are not an entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes do not follow the layout.
+    #[error("not an entry: {0}")]
+    Malformed(&'static str),
+    /// A newer tidings wrote it.
+    #[error("written by a newer tidings (field {0}): run that version")]
+    Newer(u8),
+}
+
+/// Appends the entry's bytes to `out`.
+pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
+    let code = match &entry.change {
+        Change::PutObject(_) => 1,
+        Change::DeleteObject => 2,
+        Change::CreateBucket { .. } => 3,
+        Change::DeleteBucket { .. } => 4,
+        Change::RegisterTarget { .. } => 5,
+        Change::PauseTarget { .. } => 6,
+    };
+    out.extend_from_slice(&[VERSION, code]);
+    if let Some(event) = &entry.event {
+        encode_event(event, out);
+    }
+    match &entry.change {
+        Change::PutObject(meta) => encode_object(meta, out),
+        Change::DeleteObject => {}
+        Change::CreateBucket { bucket, time_us, owner } => {
+            field(out, tag::BUCKET, bucket.as_bytes());
+            field(out, tag::TIME, &time_us.to_le_bytes());
+            field(out, tag::PRINCIPAL, owner.as_bytes());
+        }
+        Change::DeleteBucket { bucket } => field(out, tag::BUCKET, bucket.as_bytes()),
+        Change::RegisterTarget { target, name, kind } => {
+            field(out, tag::TARGET, &target.0.to_le_bytes());
+            field(out, tag::NAME, name.as_bytes());
+            field(out, tag::KIND, kind.as_bytes());
+        }
+        Change::PauseTarget { target, paused } => {
+            field(out, tag::TARGET, &target.0.to_le_bytes());
+            field(out, tag::PAUSED, &[u8::from(*paused)]);
+        }
+    }
+    for delivery in &entry.deliveries {
+        field(out, tag::RULE, delivery.rule.as_bytes());
+    }
+}
+
+fn encode_event(event: &Event, out: &mut Vec<u8>) {
+    field(out, tag::ID, event.id.as_bytes());
+    field(out, tag::KIND, &[event.kind.code()]);
+    field(out, tag::TIME, &event.time_us.to_le_bytes());
+    field(out, tag::BUCKET, event.bucket.as_bytes());
+    field(out, tag::KEY, event.key.as_bytes());
+    if let Some(version) = &event.version {
+        field(out, tag::VERSION, version.as_bytes());
+    }
+    field(out, tag::SIZE, &event.size.to_le_bytes());
+    field(out, tag::ETAG, event.etag.as_bytes());
+    field(out, tag::REQUEST, event.request.id.as_bytes());
+    match event.request.source_ip {
+        Some(IpAddr::V4(ip)) => field(out, tag::SOURCE_IP, &ip.octets()),
+        Some(IpAddr::V6(ip)) => field(out, tag::SOURCE_IP, &ip.octets()),
+        None => {}
+    }
+    field(out, tag::PRINCIPAL, event.request.principal.as_bytes());
+}
+
+/// Appends what the store keeps of an object, also as the value of an index row.
+pub fn encode_object(meta: &ObjectMeta, out: &mut Vec<u8>) {
+    match &meta.body {
+        BodyRef::Empty => field(out, tag::BODY, &[0]),
+        BodyRef::Inline { crc32c } => {
+            let c = crc32c.to_le_bytes();
+            field(out, tag::BODY, &[1, c[0], c[1], c[2], c[3]]);
+        }
+        BodyRef::Blob { name, crc32c } => {
+            out.push(tag::BODY);
+            varint(out, 5 + name.len());
+            out.push(2);
+            out.extend_from_slice(&crc32c.to_le_bytes());
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+    field(out, tag::CRC64, &meta.crc64.to_le_bytes());
+    for (name, value) in &meta.headers {
+        out.push(tag::HEADER);
+        varint(out, name.len() + 1 + value.len());
+        out.extend_from_slice(name.as_bytes());
+        out.push(0);
+        out.extend_from_slice(value.as_bytes());
+    }
+}
+
+fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
+    out.push(tag);
+    varint(out, value.len());
+    out.extend_from_slice(value);
+}
+
+fn varint(out: &mut Vec<u8>, mut n: usize) {
+    while n >= 0x80 {
+        out.push((n as u8 & 0x7f) | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Every field of the bytes, gathered; which ones are required depends on the change.
+#[derive(Default)]
+struct Fields<'a> {
+    id: Option<Uuid>,
+    kind: Option<&'a [u8]>,
+    time_us: Option<i64>,
+    bucket: Option<Arc<str>>,
+    key: Option<Arc<str>>,
+    version: Option<Arc<str>>,
+    size: u64,
+    etag: Option<Arc<str>>,
+    request: Option<Arc<str>>,
+    source_ip: Option<IpAddr>,
+    principal: Option<Arc<str>>,
+    meta: ObjectMeta,
+    rules: Vec<Arc<str>>,
+    name: Option<Arc<str>>,
+    target: Option<TargetNo>,
+    paused: Option<bool>,
+}
+
+/// Reads what [`encode`] wrote; `labels` are the record's, in order.
+pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, DecodeError> {
+    let missing = DecodeError::Malformed("a field is missing");
+    let [version, code, rest @ ..] = bytes else { return Err(DecodeError::Malformed("too short")) };
+    if *version != VERSION {
+        return Err(DecodeError::Newer(*version));
+    }
+    let mut f = gather(rest)?;
+    let change = match code {
+        1 => Change::PutObject(std::mem::take(&mut f.meta)),
+        2 => Change::DeleteObject,
+        3 => Change::CreateBucket {
+            bucket: f.bucket.clone().ok_or(missing.clone())?,
+            time_us: f.time_us.ok_or(missing.clone())?,
+            owner: f.principal.clone().ok_or(missing.clone())?,
+        },
+        4 => Change::DeleteBucket { bucket: f.bucket.clone().ok_or(missing.clone())? },
+        5 => Change::RegisterTarget {
+            target: f.target.ok_or(missing.clone())?,
+            name: f.name.clone().ok_or(missing.clone())?,
+            kind: text(f.kind.ok_or(missing.clone())?)?,
+        },
+        6 => Change::PauseTarget {
+            target: f.target.ok_or(missing.clone())?,
+            paused: f.paused.ok_or(missing.clone())?,
+        },
+        _ => return Err(DecodeError::Newer(*code)),
+    };
+    let event = match change {
+        Change::PutObject(_) | Change::DeleteObject => Some(event_of(&f).ok_or(missing)?),
+        _ => None,
+    };
+    let mut labels = labels;
+    let deliveries: Vec<_> = labels
+        .by_ref()
+        .zip(f.rules.iter())
+        .map(|(label, rule)| DeliveryTo { target: TargetNo(label), rule: Arc::clone(rule) })
+        .collect();
+    if deliveries.len() != f.rules.len() || labels.next().is_some() {
+        return Err(DecodeError::Malformed("labels and rules differ in number"));
+    }
+    Ok(Entry { change, event, deliveries })
+}
+
+fn event_of(f: &Fields<'_>) -> Option<Event> {
+    let kind = match f.kind? {
+        [code] => EventKind::from_code(*code)?,
+        _ => return None,
+    };
+    Some(Event {
+        id: f.id?,
+        kind,
+        time_us: f.time_us?,
+        bucket: f.bucket.clone()?,
+        key: f.key.clone()?,
+        version: f.version.clone(),
+        size: f.size,
+        etag: f.etag.clone()?,
+        request: RequestInfo {
+            id: f.request.clone()?,
+            source_ip: f.source_ip,
+            principal: f.principal.clone()?,
+        },
+    })
+}
+
+/// Reads what [`encode_object`] wrote.
+pub fn decode_object(bytes: &[u8]) -> Result<ObjectMeta, DecodeError> {
+    Ok(gather(bytes)?.meta)
+}
+
+fn gather(mut rest: &[u8]) -> Result<Fields<'_>, DecodeError> {
+    let mut f = Fields::default();
+    while let Some((tag, after)) = rest.split_first() {
+        let (len, after) = read_varint(after)?;
+        if len > after.len() {
+            return Err(DecodeError::Malformed("a field ends beyond the entry"));
+        }
+        let (value, after) = after.split_at(len);
+        rest = after;
+        take(&mut f, *tag, value)?;
+    }
+    Ok(f)
+}
+
+fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeError> {
+    match tag {
+        tag::ID => f.id = Some(Uuid::from_bytes(fixed(value)?)),
+        tag::KIND => f.kind = Some(value),
+        tag::TIME => f.time_us = Some(i64::from_le_bytes(fixed(value)?)),
+        tag::BUCKET => f.bucket = Some(text(value)?),
+        tag::KEY => f.key = Some(text(value)?),
+        tag::VERSION => f.version = Some(text(value)?),
+        tag::SIZE => f.size = u64::from_le_bytes(fixed(value)?),
+        tag::ETAG => f.etag = Some(text(value)?),
+        tag::REQUEST => f.request = Some(text(value)?),
+        tag::SOURCE_IP => {
+            f.source_ip = Some(match value.len() {
+                4 => IpAddr::from(fixed::<4>(value)?),
+                _ => IpAddr::from(fixed::<16>(value)?),
+            });
+        }
+        tag::PRINCIPAL => f.principal = Some(text(value)?),
+        tag::BODY => f.meta.body = body(value)?,
+        tag::CRC64 => f.meta.crc64 = u64::from_le_bytes(fixed(value)?),
+        tag::HEADER => {
+            let at =
+                value.iter().position(|b| *b == 0).ok_or(DecodeError::Malformed("a header has no value"))?;
+            f.meta.headers.push((text(&value[..at])?, text(&value[at + 1..])?));
+        }
+        tag::RULE => f.rules.push(text(value)?),
+        tag::NAME => f.name = Some(text(value)?),
+        tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),
+        tag::PAUSED => f.paused = Some(fixed::<1>(value)?[0] != 0),
+        unknown if unknown >= tag::OPTIONAL => {}
+        unknown => return Err(DecodeError::Newer(unknown)),
+    }
+    Ok(())
+}
+
+fn body(value: &[u8]) -> Result<BodyRef, DecodeError> {
+    Ok(match value {
+        [0] => BodyRef::Empty,
+        [1, crc @ ..] => BodyRef::Inline { crc32c: u32::from_le_bytes(fixed(crc)?) },
+        [2, a, b, c, d, name @ ..] => {
+            BodyRef::Blob { name: text(name)?, crc32c: u32::from_le_bytes([*a, *b, *c, *d]) }
+        }
+        _ => return Err(DecodeError::Malformed("a body reference of no known kind")),
+    })
+}
+
+fn read_varint(bytes: &[u8]) -> Result<(usize, &[u8]), DecodeError> {
+    let mut n = 0;
+    for (i, b) in bytes.iter().enumerate().take(5) {
+        n |= usize::from(b & 0x7f) << (7 * i);
+        if b & 0x80 == 0 {
+            return Ok((n, &bytes[i + 1..]));
+        }
+    }
+    Err(DecodeError::Malformed("a length does not end"))
+}
+
+fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], DecodeError> {
+    value.try_into().map_err(|_| DecodeError::Malformed("a field has the wrong length"))
+}
+
+fn text(value: &[u8]) -> Result<Arc<str>, DecodeError> {
+    std::str::from_utf8(value).map(Arc::from).map_err(|_| DecodeError::Malformed("text is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event(key: &str) -> Event {
+        Event {
+            id: Uuid::from_u128(7),
+            kind: EventKind::CreatedPut,
+            time_us: 1_700_000_000_000_001,
+            bucket: "photos".into(),
+            key: key.into(),
+            version: None,
+            size: 1 << 40,
+            etag: "d41d8cd98f00b204e9800998ecf8427e".into(),
+            request: RequestInfo {
+                id: "ABC".into(),
+                source_ip: Some([127, 0, 0, 1].into()),
+                principal: "TDKEY".into(),
+            },
+        }
+    }
+
+    fn entries() -> Vec<Entry> {
+        let meta = ObjectMeta {
+            body: BodyRef::Blob { name: "00ff".into(), crc32c: 9 },
+            crc64: u64::MAX,
+            headers: vec![
+                ("content-type".into(), "text/plain".into()),
+                ("x-amz-meta-a".into(), String::new().into()),
+            ],
+        };
+        let to = |n, rule: &str| DeliveryTo { target: TargetNo(n), rule: rule.into() };
+        let plain = |change| Entry { change, event: None, deliveries: vec![] };
+        vec![
+            Entry {
+                change: Change::PutObject(meta),
+                event: Some(event("a/b c")),
+                deliveries: vec![to(1, "orders-1"), to(9, "audit-2")],
+            },
+            Entry {
+                change: Change::PutObject(ObjectMeta {
+                    body: BodyRef::Inline { crc32c: 5 },
+                    ..Default::default()
+                }),
+                event: Some(Event { version: Some("v1".into()), ..event("k") }),
+                deliveries: vec![],
+            },
+            Entry { change: Change::DeleteObject, event: Some(event("\u{1}\n../é")), deliveries: vec![] },
+            plain(Change::CreateBucket { bucket: "b".into(), time_us: -1, owner: "me".into() }),
+            plain(Change::DeleteBucket { bucket: "b".into() }),
+            plain(Change::RegisterTarget {
+                target: TargetNo(3),
+                name: "orders".into(),
+                kind: "kafka".into(),
+            }),
+            plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
+        ]
+    }
+
+    fn bytes(entry: &Entry) -> (Vec<u8>, Vec<u32>) {
+        let mut out = Vec::new();
+        encode(entry, &mut out);
+        (out, entry.deliveries.iter().map(|d| d.target.0).collect())
+    }
+
+    #[test]
+    fn every_change_round_trips() {
+        for entry in entries() {
+            let (out, labels) = bytes(&entry);
+            assert_eq!(decode(&out, labels.into_iter()), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn a_newer_required_field_is_refused_and_an_optional_one_skipped() {
+        let (mut out, labels) = bytes(&entries()[0]);
+        out.extend_from_slice(&[200, 2, 1, 1]);
+        assert!(decode(&out, labels.iter().copied()).is_ok());
+        out.extend_from_slice(&[99, 0]);
+        assert_eq!(decode(&out, labels.iter().copied()), Err(DecodeError::Newer(99)));
+    }
+
+    #[test]
+    fn labels_and_rules_must_match() {
+        let (out, _) = bytes(&entries()[0]);
+        assert!(decode(&out, [1].into_iter()).is_err());
+        assert!(decode(&out, [1, 2, 3].into_iter()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(which in 0..7_usize, cut in 0..400_usize, at in 0..400_usize, to: u8) {
+            let (mut out, labels) = bytes(&entries()[which]);
+            out.truncate(cut.max(1));
+            let n = out.len();
+            out[at % n] = to;
+            let _ = decode(&out, labels.into_iter());
+            let _ = decode_object(&out);
+        }
+    }
+}

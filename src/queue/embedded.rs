@@ -1,0 +1,489 @@
+//! The embedded queue: one partition over the journal in the data directory.
+//!
+//! Must never answer before the journal said durable, and never let the journal trim what a synced row still needs.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, watch};
+
+use super::dispatcher::{self, Routes};
+use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::progress::{Progress, Row, Totals};
+use super::reader::EmbeddedReader;
+use super::rows::{self, RowFile};
+use super::tail::Tail;
+use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
+use crate::event::Position;
+use crate::fail;
+use crate::journal::{self, Disk, Durable, Journal, LogReader, NewRecord, Opened, RecordView, Sink, Stat};
+
+/// The record type of an entry.
+const ENTRY: u8 = 1;
+/// A row is written at most this long after a change …
+const ROW_WRITTEN: Duration = Duration::from_millis(200);
+/// … and synced at most this long after it.
+const ROW_SYNCED: Duration = Duration::from_secs(1);
+/// An idle reader's row is written again once its position is so many offsets behind.
+const IDLE_SLACK: u64 = 20_000;
+/// Overlay bytes that an entry costs beside its body.
+const ENTRY_CHARGE: u32 = 1024;
+
+/// How the embedded queue is kept.
+#[derive(Clone)]
+pub struct Options {
+    /// The journal.
+    pub journal: journal::Options,
+    /// Where the rows are.
+    pub progress_dir: PathBuf,
+    /// Changes that are durable and not yet applied to the index may hold this much memory.
+    pub overlay_bytes: u64,
+    /// The newest entries stay decoded up to this much.
+    pub tail_bytes: u64,
+    /// How long a change waits for space before [`Full`].
+    pub reserve_timeout: Duration,
+}
+
+/// Why the queue cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// The progress rows cannot be read.
+    #[error("progress: {0}")]
+    Rows(String),
+    /// The disk failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// What the writer thread hands to the sink with each durable record.
+pub(super) struct Item {
+    entry: Entry,
+    charge: u32,
+}
+
+/// An open queue.
+pub struct EmbeddedQueue {
+    pub(super) inner: Arc<Inner>,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+pub(super) struct Inner {
+    pub(super) journal: Journal<Item>,
+    pub(super) tail: Arc<Tail>,
+    pub(super) routes: Arc<Routes>,
+    options: Options,
+    disk: Arc<dyn Disk>,
+    overlay: Arc<Semaphore>,
+    open: Mutex<HashSet<TargetNo>>,
+    rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
+    checkpoint: AtomicU64,
+    /// Raised to ask for rows now; the value that was served comes back in `flushed`.
+    wanted: watch::Sender<u64>,
+    flushed: watch::Sender<u64>,
+    failed: watch::Sender<Option<String>>,
+    stopping: watch::Sender<bool>,
+    opened_totals: std::collections::BTreeMap<u32, u64>,
+}
+
+/// Puts each durable batch where readers look: books, store, tail.
+struct QueueSink {
+    store: Arc<dyn Publish>,
+    tail: Arc<Tail>,
+    routes: Arc<Routes>,
+}
+
+impl Sink<Item> for QueueSink {
+    fn publish(&self, batch: Vec<Durable<Item>>) {
+        let batch: Vec<Arc<Stored>> = batch
+            .into_iter()
+            .map(|d| {
+                let Item { entry, charge } = d.item;
+                Arc::new(Stored { position: d.position, entry, body: d.body, charge })
+            })
+            .collect();
+        self.routes.count_matched(&batch);
+        self.store.publish(&batch);
+        self.tail.push(&batch);
+    }
+}
+
+impl EmbeddedQueue {
+    /// Opens and recovers the journal and starts dispatching. `applied` is the store's synced checkpoint: one above the last
+    /// offset it has. Must be called inside a Tokio runtime.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        applied: u64,
+        store: Arc<dyn Publish>,
+    ) -> Result<Self, StartError> {
+        disk.create_dir_all(&options.progress_dir)?;
+        let rows_end =
+            rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
+        let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
+        if !opened.report().clean && opened.next() > 1 {
+            tracing::info!(
+                copied = opened.report().copied,
+                epoch = opened.epoch(),
+                "the journal was not closed in order; its tail was checked and copied"
+            );
+        }
+        let routes = Arc::new(Routes::new(opened.next()));
+        let tail = Arc::new(Tail::new(usize::try_from(options.tail_bytes).unwrap_or(usize::MAX)));
+        let sink = Arc::new(QueueSink { store, tail: Arc::clone(&tail), routes: Arc::clone(&routes) });
+        let opened_totals = opened.totals().clone();
+        let journal = opened.start(sink as Arc<dyn Sink<Item>>)?;
+        let permits =
+            usize::try_from(options.overlay_bytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let inner = Arc::new(Inner {
+            journal,
+            tail,
+            routes,
+            disk,
+            overlay: Arc::new(Semaphore::new(permits)),
+            open: Mutex::default(),
+            rows: Mutex::default(),
+            checkpoint: AtomicU64::new(applied),
+            wanted: watch::Sender::new(0),
+            flushed: watch::Sender::new(0),
+            failed: watch::Sender::new(None),
+            stopping: watch::Sender::new(false),
+            opened_totals,
+            options,
+        });
+        let catch_up = {
+            let inner = Arc::clone(&inner);
+            Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
+        };
+        tokio::spawn(dispatcher::run(
+            Arc::clone(&inner.routes),
+            Arc::clone(&inner.tail),
+            catch_up,
+            inner.journal.durable_end(),
+            inner.stopping.subscribe(),
+        ));
+        let keeper = Arc::clone(&inner);
+        let runtime = tokio::runtime::Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("progress".into())
+            .spawn(move || runtime.block_on(keeper.keep_rows()))?;
+        Ok(Self { inner, threads: Mutex::new(vec![thread]) })
+    }
+
+    /// The store's own reader, from `from` on.
+    pub fn feed(&self, from: u64) -> Box<dyn Feed> {
+        Box::new(EmbeddedFeed {
+            inner: Arc::clone(&self.inner),
+            log: self.inner.journal.reader(from),
+            next: from,
+        })
+    }
+
+    /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept for it.
+    ///
+    /// Must be called for every target in the registry before changes are accepted.
+    pub fn add_reader(&self, target: TargetNo, since: u64) -> Result<Arc<Progress>, OpenError> {
+        if let Some(progress) = self.inner.routes.get(target) {
+            return Ok(progress);
+        }
+        let inner = &self.inner;
+        let io = |e| OpenError::Io(target, e);
+        let dir = &inner.options.progress_dir;
+        let row = rows::read(&*inner.disk, dir, target)
+            .map_err(|e| OpenError::Io(target, std::io::Error::other(e.to_string())))?;
+        let matched = inner.opened_totals.get(&target.0).copied().unwrap_or(0);
+        let row = row.unwrap_or_else(|| self.first_row(target, since));
+        let progress = Arc::new(Progress::new(target, &row, matched, Arc::clone(&inner.routes.dispatched)));
+        let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
+        inner.rows().push((Arc::clone(&progress), file));
+        inner.routes.add(Arc::clone(&progress));
+        inner.routes.attach_idle(&progress);
+        Ok(progress)
+    }
+
+    /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
+    fn first_row(&self, target: TargetNo, since: u64) -> Row {
+        let stat = self.inner.journal.stat();
+        let position =
+            if fail::mutant("no-row-starts-at-tail") { stat.durable_end } else { since.max(stat.first) };
+        // What the log let go was settled before it was let go.
+        let before = if position > since { self.inner.journal.total_before(target.0) } else { 0 };
+        let totals = Totals { taken: before, delivered: before, ..Totals::default() };
+        Row { durable_end: 0, position, totals, holes: Vec::new() }
+    }
+
+    /// The epoch of what is written now.
+    pub fn epoch(&self) -> u32 {
+        self.inner.journal.epoch()
+    }
+
+    /// What the journal holds now.
+    pub fn stat(&self) -> Stat {
+        self.inner.journal.stat()
+    }
+
+    /// Why the queue failed, once it did: the process must end with an error.
+    pub fn failed(&self) -> (watch::Receiver<Option<String>>, watch::Receiver<Option<String>>) {
+        (self.inner.journal.failed(), self.inner.failed.subscribe())
+    }
+
+    /// True while a change can be accepted durably.
+    pub fn accepts(&self) -> bool {
+        *self.inner.journal.prepared().borrow() >= 2 && self.inner.journal.failed().borrow().is_none()
+    }
+
+    /// Makes all progress durable and closes the journal in order.
+    pub fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = thread.join();
+        }
+        self.inner.journal.stop();
+    }
+}
+
+#[async_trait]
+impl Queue for EmbeddedQueue {
+    fn partitions(&self) -> u32 {
+        1
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<Permit, Full> {
+        let inner = &self.inner;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_CHARGE);
+        let deadline = tokio::time::Instant::now() + inner.options.reserve_timeout;
+        let mut prepared = inner.journal.prepared();
+        if *prepared.borrow() < 2 {
+            let ready = tokio::time::timeout_at(deadline, prepared.wait_for(|n| *n >= 2)).await;
+            if !matches!(ready, Ok(Ok(_))) {
+                let why =
+                    inner.journal.stat().blocked.unwrap_or_else(|| "no journal segment is ready".to_owned());
+                return Err(Full { why: format!("the event log is full: {why}") });
+            }
+        }
+        let held =
+            tokio::time::timeout_at(deadline, Arc::clone(&inner.overlay).acquire_many_owned(bytes)).await;
+        match held {
+            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit) }),
+            _ => Err(Full { why: "too many changes wait for the index (queue.overlay_bytes)".to_owned() }),
+        }
+    }
+
+    async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
+        let body_crc = match &entry.change {
+            Change::PutObject(meta) => match meta.body {
+                BodyRef::Inline { crc32c } => crc32c,
+                BodyRef::Empty | BodyRef::Blob { .. } => 0,
+            },
+            _ => 0,
+        };
+        let mut meta = Vec::with_capacity(512);
+        codec::encode(&entry, &mut meta);
+        let labels = entry.deliveries.iter().map(|d| d.target.0).collect();
+        let item = Item { entry, charge: permit.bytes };
+        let record = NewRecord { kind: ENTRY, labels, meta, body, body_crc, item };
+        if record.encoded_len() > journal::MAX_RECORD {
+            return Err(AppendError::Refused("the change is larger than a record may be".to_owned()));
+        }
+        // From here on the space belongs to the record: the index gives it back once it has applied it.
+        if let Some(held) = permit.held.take() {
+            held.forget();
+        }
+        let offset = self.inner.journal.append(record).await.map_err(AppendError::Unknown)?;
+        Ok(Position { epoch: self.inner.journal.epoch(), offset })
+    }
+
+    async fn open(&self, target: TargetNo, _partition: u32) -> Result<Box<dyn Reader>, OpenError> {
+        let progress = self.inner.routes.get(target).ok_or(OpenError::Unregistered(target))?;
+        if !self.inner.open_readers().insert(target) {
+            return Err(OpenError::InUse(target));
+        }
+        Ok(Box::new(EmbeddedReader::new(Arc::clone(&self.inner), progress)))
+    }
+}
+
+impl Inner {
+    fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads entries from disk, in offset order, at most `max` (rounded up to a whole batch).
+    pub(super) fn read_from(
+        &self,
+        from: u64,
+        max: usize,
+        bodies: bool,
+    ) -> Result<Vec<Arc<Stored>>, ReadError> {
+        let mut log = self.journal.reader(from);
+        read_log(&mut log, max, bodies)
+    }
+
+    /// Asks for everything settled so far to be made durable, and waits for it.
+    pub(super) async fn flush(&self) -> Result<(), ReadError> {
+        let mut ticket = 0;
+        self.wanted.send_modify(|n| {
+            *n += 1;
+            ticket = *n;
+        });
+        let mut flushed = self.flushed.subscribe();
+        flushed.wait_for(|n| *n >= ticket).await.map(|_| ()).map_err(|_| ReadError::Closed)
+    }
+
+    /// The store's checkpoint or a row was synced: says what nobody needs any more.
+    fn raise_floor(&self) {
+        let mut floor = self.checkpoint.load(Ordering::Acquire);
+        for (_, file) in self.rows().iter() {
+            floor = floor.min(file.synced_floor);
+        }
+        self.journal.trim(floor);
+    }
+
+    /// Writes and syncs rows when they change, until the queue stops; then once more.
+    async fn keep_rows(&self) {
+        let mut wanted = self.wanted.subscribe();
+        let mut stopping = self.stopping.subscribe();
+        let mut last_sync = tokio::time::Instant::now();
+        let mut tick = tokio::time::interval(ROW_WRITTEN);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let (asked, stop) = tokio::select! {
+                _ = tick.tick() => (false, false),
+                changed = wanted.changed() => (changed.is_ok(), changed.is_err()),
+                _ = stopping.wait_for(|s| *s) => (true, true),
+            };
+            let served = *wanted.borrow_and_update();
+            let now = asked || last_sync.elapsed() >= ROW_SYNCED;
+            if let Err(e) = self.write_rows(now) {
+                let why = format!("progress cannot be made durable: {e}");
+                tracing::error!("{why}");
+                self.failed.send_replace(Some(why));
+                return;
+            }
+            if now {
+                last_sync = tokio::time::Instant::now();
+                self.flushed.send_replace(served);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is tried again.
+    fn write_rows(&self, sync: bool) -> std::io::Result<()> {
+        let durable_end = *self.journal.durable_end().borrow();
+        let mut synced = false;
+        for (progress, file) in self.rows().iter_mut() {
+            if progress.wants_row(file.position, IDLE_SLACK) {
+                let row = progress.row(durable_end);
+                if let Err(e) = file.write(progress.target, &row) {
+                    progress.state().dirty = true;
+                    tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
+                    continue;
+                }
+            }
+            if sync {
+                file.sync()?;
+                synced = true;
+            }
+        }
+        if synced {
+            self.raise_floor();
+        }
+        Ok(())
+    }
+}
+
+/// Decodes up to `max` entries from where a log reader stands.
+pub(super) fn read_log(
+    log: &mut LogReader<Item>,
+    max: usize,
+    bodies: bool,
+) -> Result<Vec<Arc<Stored>>, ReadError> {
+    let mut found = Vec::new();
+    let mut bad = None;
+    while found.len() < max && bad.is_none() {
+        let more = log.read_batch(|view| match stored(view, bodies) {
+            Ok(stored) => found.push(Arc::new(stored)),
+            Err(e) => {
+                tracing::error!("record {} is not an entry: {e}", view.offset);
+                bad.get_or_insert(view.offset);
+            }
+        });
+        match more {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(journal::ReadError::Lost { from, to }) => {
+                // What was read before the damage is given first.
+                if found.is_empty() {
+                    return Err(ReadError::Corrupt { from, to });
+                }
+                break;
+            }
+            Err(journal::ReadError::Io(e)) => return Err(ReadError::Io(e)),
+        }
+    }
+    if let Some(at) = bad {
+        found.retain(|s| s.position.offset < at);
+        log.seek(at);
+        if found.is_empty() {
+            return Err(ReadError::Corrupt { from: at, to: at });
+        }
+    }
+    Ok(found)
+}
+
+fn stored(view: &RecordView<'_>, bodies: bool) -> Result<Stored, codec::DecodeError> {
+    let entry = codec::decode(view.meta, view.labels())?;
+    let body = if bodies { Bytes::copy_from_slice(view.body) } else { Bytes::new() };
+    Ok(Stored { position: journal::position(view), entry, body, charge: 0 })
+}
+
+/// The store's own reader.
+struct EmbeddedFeed {
+    inner: Arc<Inner>,
+    log: LogReader<Item>,
+    next: u64,
+}
+
+impl Feed for EmbeddedFeed {
+    fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
+        self.log.seek(self.next);
+        if !self.log.wait(wait) {
+            return if self.log.ended() { Err(ReadError::Closed) } else { Ok(Vec::new()) };
+        }
+        let found = match self.inner.tail.from(self.next, max) {
+            super::tail::Found::Entries(found) => found,
+            super::tail::Found::Nothing => Vec::new(),
+            super::tail::Found::Older => read_log(&mut self.log, max, true)?,
+        };
+        if let Some(last) = found.last() {
+            self.next = last.position.offset + 1;
+        }
+        Ok(found)
+    }
+
+    fn durable_end(&self) -> u64 {
+        self.log.durable_end()
+    }
+
+    fn applied(&self, charge: u64) {
+        self.inner.overlay.add_permits(usize::try_from(charge).unwrap_or(0));
+    }
+
+    fn checkpointed(&self, next: u64) {
+        self.inner.checkpoint.fetch_max(next, Ordering::AcqRel);
+        self.inner.raise_floor();
+    }
+}

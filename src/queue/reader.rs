@@ -1,0 +1,141 @@
+//! The reader of one target: its holes first, then what is routed to it or, when it fell behind, what it reads itself.
+//!
+//! Must never give an entry twice in one life, nor one above the position before every hole was given.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::embedded::Inner;
+use super::entry::Stored;
+use super::progress::{Column, Progress};
+use super::tail::Found;
+use super::{ReadError, Reader};
+
+/// Entries read from disk in one go.
+const CATCH_UP: usize = 4_096;
+
+pub(super) struct EmbeddedReader {
+    inner: Arc<Inner>,
+    progress: Arc<Progress>,
+    /// Offsets of holes not given yet, ascending.
+    holes: std::collections::VecDeque<u64>,
+}
+
+impl EmbeddedReader {
+    pub(super) fn new(inner: Arc<Inner>, progress: Arc<Progress>) -> Self {
+        let holes = progress.holes().into();
+        Self { inner, progress, holes }
+    }
+
+    /// The next holes, read again from disk.
+    async fn next_holes(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
+        let wanted: Vec<u64> = self.holes.iter().copied().take(max).collect();
+        let inner = Arc::clone(&self.inner);
+        let read = tokio::task::spawn_blocking(move || read_holes(&inner, &wanted)).await;
+        let found = read.map_err(|_| ReadError::Closed)??;
+        self.holes.drain(..found.len());
+        Ok(found)
+    }
+
+    /// Detached: reads on from the position, from memory if it is there, and attaches once it has caught up.
+    async fn read_on(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
+        let from = self.progress.state().from;
+        let found = match self.inner.tail.from(from, CATCH_UP) {
+            Found::Entries(found) => found,
+            Found::Nothing => Vec::new(),
+            Found::Older => {
+                let inner = Arc::clone(&self.inner);
+                let read = tokio::task::spawn_blocking(move || inner.read_from(from, CATCH_UP, false)).await;
+                read.map_err(|_| ReadError::Closed)??
+            }
+        };
+        let Some(last) = found.last().map(|s| s.position.offset) else {
+            self.inner.routes.attach(&self.progress, from);
+            return Ok(Vec::new());
+        };
+        let target = self.progress.target;
+        let mut next = last + 1;
+        let mut mine: Vec<_> = found.into_iter().filter(|s| s.rule_for(target).is_some()).collect();
+        if mine.len() > max {
+            next = mine[max].position.offset;
+            mine.truncate(max);
+        }
+        let mut state = self.progress.state();
+        state.note_taken(&mine);
+        state.from = next;
+        Ok(mine)
+    }
+}
+
+/// Reads single entries by their offsets, ascending; stops early rather than skip one.
+fn read_holes(inner: &Inner, wanted: &[u64]) -> Result<Vec<Arc<Stored>>, ReadError> {
+    let mut log = inner.journal.reader(wanted.first().copied().unwrap_or(1));
+    let mut found: Vec<Arc<Stored>> = Vec::with_capacity(wanted.len());
+    let mut batch: std::collections::VecDeque<Arc<Stored>> = std::collections::VecDeque::new();
+    for offset in wanted {
+        while batch.front().is_some_and(|s| s.position.offset < *offset) {
+            batch.pop_front();
+        }
+        if batch.is_empty() {
+            log.seek(*offset);
+            batch = super::embedded::read_log(&mut log, 1, false)?.into();
+        }
+        match batch.pop_front() {
+            Some(stored) if stored.position.offset == *offset => found.push(stored),
+            _ if found.is_empty() => return Err(ReadError::Corrupt { from: *offset, to: *offset }),
+            _ => break,
+        }
+    }
+    Ok(found)
+}
+
+#[async_trait]
+impl Reader for EmbeddedReader {
+    async fn next(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
+        if !self.holes.is_empty() {
+            return self.next_holes(max).await;
+        }
+        loop {
+            let (taken, attached) = {
+                let mut state = self.progress.state();
+                (state.take_inbox(max), state.attached)
+            };
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            if attached {
+                self.progress.arrived.notified().await;
+                continue;
+            }
+            let taken = self.read_on(max).await?;
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+        }
+    }
+
+    fn settle(&mut self, settled: &[(u64, Column)]) {
+        self.progress.settle(settled);
+    }
+
+    fn repeated(&mut self, count: u64) {
+        self.progress.repeated(count);
+    }
+
+    fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    async fn flush(&mut self) -> Result<(), ReadError> {
+        self.inner.flush().await
+    }
+}
+
+impl Drop for EmbeddedReader {
+    fn drop(&mut self) {
+        // What was routed and not taken is read again by whoever opens next; what was taken stays a hole.
+        self.progress.detach();
+        self.inner.open_readers().remove(&self.progress.target);
+    }
+}

@@ -1,0 +1,238 @@
+//! Progress rows on disk: two slots per reader, checksummed, one of them always whole and synced.
+//!
+//! Written at most 200 ms after a change, synced at most 1 s after it. The last synced slot is not touched until the other
+//! one is synced. Must never report a row as synced before its sync returned: trimming believes it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::entry::TargetNo;
+use super::progress::{Hole, Row, Totals};
+use crate::fail;
+use crate::journal::{Disk, DiskFile, crc32c};
+
+const MAGIC: &[u8; 8] = b"TIDPROGR";
+const FORMAT_VERSION: u32 = 1;
+/// Bytes before the holes.
+const FIXED: usize = 128;
+
+/// The two slots of one reader.
+pub(super) struct RowFile {
+    slots: [Arc<dyn DiskFile>; 2],
+    /// The slot that is written next; the other one is the last synced.
+    writing: usize,
+    generation: u64,
+    unsynced: Option<u64>,
+    /// The position of the last row written.
+    pub(super) position: u64,
+    /// Everything below is needed by the reader no more, as of the last synced row.
+    pub(super) synced_floor: u64,
+}
+
+/// Why a row cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RowError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(
+        "a progress row has format version {0}; this tidings reads version {FORMAT_VERSION}: run the version that wrote it"
+    )]
+    Version(u32),
+}
+
+fn paths(dir: &Path, target: TargetNo) -> [PathBuf; 2] {
+    ["a", "b"].map(|slot| dir.join(format!("{:08}.{slot}", target.0)))
+}
+
+/// The newest valid row of a reader, if it has one. Reads only.
+pub(super) fn read(disk: &dyn Disk, dir: &Path, target: TargetNo) -> Result<Option<Row>, RowError> {
+    let mut newest: Option<(u64, Row)> = None;
+    for path in paths(dir, target) {
+        let Some((generation, row)) = read_slot(disk, &path, target)? else { continue };
+        if newest.as_ref().is_none_or(|(g, _)| generation > *g) {
+            newest = Some((generation, row));
+        }
+    }
+    Ok(newest.map(|(_, row)| row))
+}
+
+fn read_slot(disk: &dyn Disk, path: &Path, target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
+    let file = match disk.open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
+    crate::journal::disk::read_exact_at(&*file, &mut bytes, 0)?;
+    decode(&bytes, target)
+}
+
+/// One above the highest offset that any row in `dir` proves to have been durable.
+pub(super) fn proven_end(disk: &dyn Disk, dir: &Path) -> Result<u64, RowError> {
+    let mut proven = 0;
+    for path in disk.list(dir)? {
+        let number = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
+        let Some(number) = number else { continue };
+        if let Some((_, row)) = read_slot(disk, &path, TargetNo(number))? {
+            proven = proven.max(row.durable_end);
+        }
+    }
+    Ok(proven)
+}
+
+impl RowFile {
+    /// Opens or creates the slots of a reader and makes `row` durable in both.
+    pub(super) fn create(disk: &dyn Disk, dir: &Path, target: TargetNo, row: &Row) -> io::Result<Self> {
+        let [a, b] = paths(dir, target);
+        let open = |path: &Path| match disk.open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk.create(path),
+            other => other,
+        };
+        let mut file = Self {
+            slots: [open(&a)?, open(&b)?],
+            writing: 0,
+            generation: 0,
+            unsynced: None,
+            position: 0,
+            synced_floor: row.floor(),
+        };
+        // Go on above both generations, over the older slot first.
+        let generation_of = |slot: &Arc<dyn DiskFile>| -> io::Result<u64> {
+            let mut bytes = vec![0; usize::try_from(slot.len()?).unwrap_or(0)];
+            crate::journal::disk::read_exact_at(&**slot, &mut bytes, 0)?;
+            Ok(decode(&bytes, target).ok().flatten().map_or(0, |(generation, _)| generation))
+        };
+        let generations = [generation_of(&file.slots[0])?, generation_of(&file.slots[1])?];
+        file.generation = generations[0].max(generations[1]);
+        file.writing = usize::from(generations[1] < generations[0]);
+        file.write(target, row)?;
+        file.sync()?;
+        disk.sync_dir(dir)?;
+        Ok(file)
+    }
+
+    /// Writes a row, not synced, into the slot that is not the last synced one.
+    pub(super) fn write(&mut self, target: TargetNo, row: &Row) -> io::Result<()> {
+        self.generation += 1;
+        let bytes = encode(target, self.generation, row);
+        self.slots[self.writing].write_at(&bytes, 0)?;
+        self.unsynced = Some(row.floor());
+        self.position = row.position;
+        if fail::mutant("trim-unsynced") {
+            self.synced_floor = row.floor();
+        }
+        fail::point("cursor.append");
+        Ok(())
+    }
+
+    /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if let Some(floor) = self.unsynced.take() {
+            self.slots[self.writing].sync_data()?;
+            self.writing = 1 - self.writing;
+            self.synced_floor = floor;
+            fail::point("cursor.synced");
+        }
+        Ok(())
+    }
+}
+
+fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
+    let t = &row.totals;
+    let mut b = Vec::with_capacity(FIXED + row.holes.len() * 16);
+    b.extend_from_slice(MAGIC);
+    b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    b.extend_from_slice(&[0; 4]);
+    b.extend_from_slice(&target.0.to_le_bytes());
+    b.extend_from_slice(&(row.holes.len() as u32).to_le_bytes());
+    let numbers = [
+        generation,
+        row.durable_end,
+        row.position,
+        t.taken,
+        t.delivered,
+        t.dead_lettered,
+        t.purged,
+        t.forgotten,
+        t.quarantined,
+        t.shed,
+        t.repeated,
+    ];
+    numbers.iter().for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
+    b.resize(FIXED, 0);
+    for hole in &row.holes {
+        b.extend_from_slice(&hole.offset.to_le_bytes());
+        b.extend_from_slice(&hole.key.to_le_bytes());
+    }
+    let crc = crc32c(&b[16..]);
+    b[12..16].copy_from_slice(&crc.to_le_bytes());
+    b
+}
+
+fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
+    let u32_at = |at: usize| b.get(at..at + 4).and_then(|s| s.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let u64_at = |at: usize| b.get(at..at + 8).and_then(|s| s.try_into().ok()).map_or(0, u64::from_le_bytes);
+    if b.len() < FIXED || &b[0..8] != MAGIC {
+        return Ok(None);
+    }
+    if u32_at(8) != FORMAT_VERSION {
+        return Err(RowError::Version(u32_at(8)));
+    }
+    let end = FIXED + u32_at(20) as usize * 16;
+    // A slot is not cut when a shorter row is written over a longer one.
+    if b.len() < end || crc32c(&b[16..end]) != u32_at(12) || u32_at(16) != target.0 {
+        return Ok(None);
+    }
+    let n = |i: usize| u64_at(24 + i * 8);
+    let totals = Totals {
+        taken: n(3),
+        delivered: n(4),
+        dead_lettered: n(5),
+        purged: n(6),
+        forgotten: n(7),
+        quarantined: n(8),
+        shed: n(9),
+        repeated: n(10),
+    };
+    let holes = (FIXED..end).step_by(16).map(|at| Hole { offset: u64_at(at), key: u64_at(at + 8) }).collect();
+    Ok(Some((n(0), Row { durable_end: n(1), position: n(2), totals, holes })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::OsDisk;
+
+    fn row(position: u64, holes: &[u64]) -> Row {
+        Row {
+            durable_end: position + 5,
+            position,
+            totals: Totals { taken: 9, delivered: 7, repeated: 1, ..Totals::default() },
+            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3 }).collect(),
+        }
+    }
+
+    #[test]
+    fn the_newest_whole_row_wins_and_damage_falls_back_to_the_synced_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = TargetNo(4);
+        let mut file = RowFile::create(&OsDisk, dir.path(), target, &row(10, &[3, 4])).expect("created");
+        assert_eq!(file.synced_floor, 3);
+        file.write(target, &row(20, &[])).expect("written");
+        assert_eq!(file.synced_floor, 3, "an unsynced row must not let anybody trim");
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
+        file.sync().expect("synced");
+        assert_eq!(file.synced_floor, 20);
+        // The next write goes to the other slot; tearing it leaves the synced row.
+        file.write(target, &row(30, &[25])).expect("written");
+        assert_eq!(proven_end(&OsDisk, dir.path()).expect("read"), 35);
+        let torn = &paths(dir.path(), target)[1 - usize::from(file.writing == 0)];
+        let mut bytes = std::fs::read(torn).expect("readable");
+        bytes[60] ^= 1;
+        std::fs::write(torn, bytes).expect("writable");
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
+        let again = RowFile::create(&OsDisk, dir.path(), target, &row(20, &[])).expect("reopened");
+        assert!(again.generation > 2);
+    }
+}

@@ -1,0 +1,140 @@
+//! Which targets get an event: the rules of every target, matched in one walk over the key.
+//!
+//! Must never do more work for rules that do not match: a thousand rules cost no more than one. Pure but for
+//! a bounded cache of what each bucket's name resolves to. Must never know how rules were written or where
+//! targets are.
+
+mod pattern;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::config::Rule;
+use crate::event::EventKind;
+use crate::queue::{DeliveryTo, TargetNo};
+use trie::BucketRules;
+
+/// Buckets' names whose rules are kept resolved; beyond it the cache starts anew.
+const MAX_CACHED_BUCKETS: usize = 16_384;
+/// Trie nodes kept by the cache, about 100 bytes each; beyond it the cache starts anew.
+const MAX_CACHED_NODES: usize = 262_144;
+
+/// The rules of every target, in configuration order.
+pub struct RuleSet {
+    targets: Vec<TargetNo>,
+    rules: Vec<Numbered>,
+    /// Every different bucket pattern, with the rules that have it.
+    patterns: Vec<(String, Vec<u32>)>,
+    cache: RwLock<Cache>,
+}
+
+/// One rule at its place in the configuration's order.
+struct Numbered {
+    target: TargetNo,
+    rule: Rule,
+}
+
+/// What buckets' names resolve to. Buckets matched by the same patterns share one trie.
+#[derive(Default)]
+struct Cache {
+    buckets: HashMap<Box<str>, Arc<BucketRules>>,
+    tries: HashMap<Box<[u32]>, Arc<BucketRules>>,
+    nodes: usize,
+}
+
+impl RuleSet {
+    /// Compiles the rules of every target. The order of the pairs and of each target's rules is the
+    /// configuration's.
+    pub fn build(rules: &[(TargetNo, Vec<Rule>)]) -> Self {
+        let mut targets: Vec<TargetNo> = Vec::new();
+        for (target, _) in rules {
+            if !targets.contains(target) {
+                targets.push(*target);
+            }
+        }
+        // Grouped by target, so that the rules of one target are neighbours in the numbering.
+        let of =
+            |target: TargetNo| rules.iter().filter(move |(t, _)| *t == target).flat_map(|(_, rules)| rules);
+        let numbered =
+            targets.iter().flat_map(|t| of(*t).map(|rule| Numbered { target: *t, rule: rule.clone() }));
+        let numbered: Vec<Numbered> = numbered.collect();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut patterns: Vec<(String, Vec<u32>)> = Vec::new();
+        for (n, Numbered { rule, .. }) in (0_u32..).zip(&numbered) {
+            let place = *places.entry(&rule.bucket).or_insert_with(|| {
+                patterns.push((rule.bucket.clone(), Vec::new()));
+                patterns.len() - 1
+            });
+            patterns[place].1.push(n);
+        }
+        Self { targets, rules: numbered, patterns, cache: RwLock::default() }
+    }
+
+    /// Every target that has been given to [`RuleSet::build`], in order, each once; also those without rules.
+    pub fn targets(&self) -> &[TargetNo] {
+        &self.targets
+    }
+
+    /// Who gets an event of this kind at this key: one delivery for each target with a matching rule, in the
+    /// targets' order; `rule` names the target's first matching rule. Prefix and suffix are compared byte by
+    /// byte.
+    pub fn matching(&self, bucket: &str, key: &str, kind: EventKind) -> Vec<DeliveryTo> {
+        if self.rules.is_empty() {
+            return Vec::new();
+        }
+        let mut matched = Vec::new();
+        self.resolve(bucket).collect(key.as_bytes(), kind, &mut matched);
+        matched.sort_unstable();
+        let mut deliveries: Vec<DeliveryTo> = Vec::new();
+        for n in matched {
+            let Numbered { target, rule } = &self.rules[n as usize];
+            if deliveries.last().is_none_or(|last| last.target != *target) {
+                deliveries.push(DeliveryTo { target: *target, rule: Arc::clone(&rule.name) });
+            }
+        }
+        deliveries
+    }
+
+    /// The compiled rules of one bucket, from the cache or made now.
+    fn resolve(&self, bucket: &str) -> Arc<BucketRules> {
+        let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).buckets.get(bucket).cloned();
+        cached.unwrap_or_else(|| self.compile(bucket))
+    }
+
+    fn compile(&self, bucket: &str) -> Arc<BucketRules> {
+        let mut rules: Vec<u32> = Vec::new();
+        for (pattern, of) in &self.patterns {
+            if pattern::matches(pattern, bucket) {
+                rules.extend(of);
+            }
+        }
+        rules.sort_unstable();
+        let known =
+            self.cache.read().unwrap_or_else(PoisonError::into_inner).tries.get(rules.as_slice()).cloned();
+        // Built outside the lock: two callers may build the same trie, nobody waits for one.
+        let trie = known.unwrap_or_else(|| {
+            let rule = |n: &u32| (*n, self.rules[*n as usize].target, &self.rules[*n as usize].rule);
+            Arc::new(BucketRules::build(rules.iter().map(rule)))
+        });
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        let more = if cache.tries.contains_key(rules.as_slice()) { 0 } else { trie.nodes() };
+        if cache.buckets.len() >= MAX_CACHED_BUCKETS || cache.nodes + more > MAX_CACHED_NODES {
+            *cache = Cache::default();
+        }
+        if cache.tries.insert(rules.into(), Arc::clone(&trie)).is_none() {
+            cache.nodes += trie.nodes();
+        }
+        cache.buckets.insert(bucket.into(), Arc::clone(&trie));
+        trie
+    }
+}
+
+impl fmt::Debug for RuleSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleSet").field("targets", &self.targets).field("rules", &self.rules.len()).finish()
+    }
+}

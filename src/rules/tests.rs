@@ -1,0 +1,186 @@
+//! The rules' tests: against a naive matcher, and by counting visited nodes.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::EventSet;
+
+fn rule(name: &str, bucket: &str, events: EventSet, prefix: &str, suffix: &str) -> Rule {
+    Rule { name: name.into(), bucket: bucket.into(), events, prefix: prefix.into(), suffix: suffix.into() }
+}
+
+fn events(name: &str) -> EventSet {
+    EventSet::parse(name).expect("a known event")
+}
+
+fn names(deliveries: &[DeliveryTo]) -> Vec<(u32, &str)> {
+    deliveries.iter().map(|d| (d.target.0, &*d.rule)).collect()
+}
+
+/// What the rules mean, said as plainly as possible.
+fn naive(rules: &[(TargetNo, Vec<Rule>)], bucket: &str, key: &str, kind: EventKind) -> Vec<DeliveryTo> {
+    fn glob(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|n| glob(rest, &name[n..])),
+            Some((byte, rest)) => name.first() == Some(byte) && glob(rest, &name[1..]),
+        }
+    }
+    let fits = |r: &&Rule| {
+        glob(r.bucket.as_bytes(), bucket.as_bytes())
+            && r.events.contains(kind)
+            && key.as_bytes().starts_with(r.prefix.as_bytes())
+            && key.as_bytes().ends_with(r.suffix.as_bytes())
+    };
+    let delivery = |(target, rules): &(TargetNo, Vec<Rule>)| {
+        let first = rules.iter().find(fits)?;
+        Some(DeliveryTo { target: *target, rule: Arc::clone(&first.name) })
+    };
+    rules.iter().filter_map(delivery).collect()
+}
+
+#[test]
+fn the_first_matching_rule_of_each_target_names_the_delivery() {
+    let all = events("cos:ObjectCreated:*");
+    let put = events("s3:ObjectCreated:Put");
+    let removed = events("cos:ObjectRemove:*");
+    let set = RuleSet::build(&[
+        (TargetNo(7), vec![rule("late", "*", all, "in/a/", ".json"), rule("wide", "*", all, "in/", "")]),
+        (
+            TargetNo(3),
+            vec![rule("wide-first", "orders-*", all, "", ""), rule("never", "orders-*", put, "", "")],
+        ),
+        (TargetNo(9), vec![rule("gone", "*", removed, "", "")]),
+        (TargetNo(4), vec![]),
+    ]);
+    let put = EventKind::CreatedPut;
+    assert_eq!(names(&set.matching("orders-1", "in/a/x.json", put)), [(7, "late"), (3, "wide-first")]);
+    assert_eq!(names(&set.matching("orders-1", "in/b/x.json", put)), [(7, "wide"), (3, "wide-first")]);
+    assert_eq!(names(&set.matching("other", "in/b", put)), [(7, "wide")]);
+    assert_eq!(names(&set.matching("other", "out", put)), []);
+    assert_eq!(names(&set.matching("other", "out", EventKind::RemovedMarker)), [(9, "gone")]);
+    assert_eq!(set.targets(), [TargetNo(7), TargetNo(3), TargetNo(9), TargetNo(4)]);
+}
+
+#[test]
+fn a_target_named_twice_keeps_one_order() {
+    let all = events("cos:ObjectCreated:*");
+    let set = RuleSet::build(&[
+        (TargetNo(1), vec![rule("one", "*", all, "a", "")]),
+        (TargetNo(2), vec![rule("two", "*", all, "", "")]),
+        (TargetNo(1), vec![rule("three", "*", all, "", "")]),
+    ]);
+    assert_eq!(names(&set.matching("b", "ab", EventKind::CreatedPut)), [(1, "one"), (2, "two")]);
+    assert_eq!(names(&set.matching("b", "x", EventKind::CreatedPut)), [(1, "three"), (2, "two")]);
+}
+
+#[test]
+fn prefix_and_suffix_may_overlap_and_are_bytes() {
+    let all = events("cos:ObjectCreated:*");
+    let set = RuleSet::build(&[(TargetNo(1), vec![rule("r", "*", all, "ab\u{e9}", "\u{e9}ab")])]);
+    let hit = |key: &str| !set.matching("b", key, EventKind::CreatedPut).is_empty();
+    assert!(hit("ab\u{e9}ab") && hit("ab\u{e9}/\u{e9}ab"));
+    assert!(!hit("ab\u{e8}/\u{e9}ab") && !hit("ab\u{e9}") && !hit(""));
+}
+
+#[test]
+fn a_thousand_rules_cost_no_more_than_one() {
+    let all = events("cos:ObjectCreated:*");
+    let kinds = ["cos:ObjectRemove:*", "cos:ObjectRestore:*", "cos:ObjectCreated:Post"].map(events);
+    let wanted = || rule("wanted", "*", all, "orders/2026/", ".json");
+    let visited = |others: &[Rule], bucket: &str| {
+        let target = |(n, r): (usize, &Rule)| (TargetNo(n as u32 + 1), vec![r.clone()]);
+        let mut rules = vec![(TargetNo(0), vec![wanted()])];
+        rules.extend(others.iter().enumerate().map(target));
+        let set = RuleSet::build(&rules);
+        let mut matched = Vec::new();
+        let key = b"orders/2026/11/x.json";
+        let visited = set.resolve(bucket).collect(key, EventKind::CreatedPut, &mut matched);
+        assert_eq!(matched, [0]);
+        visited
+    };
+    let alone = visited(&[], "shop");
+    let thousand = |make: &dyn Fn(usize) -> Rule| (0..1_000).map(make).collect::<Vec<_>>();
+    let name = |n: usize| format!("r{n}");
+    // By what the others differ, and how many splits of the wanted rule's edges that may cost.
+    let cases: [(&str, Vec<Rule>, usize); 5] = [
+        ("prefix", thousand(&|n| rule(&name(n), "*", all, &format!("tenant-{n}/"), ".json")), 0),
+        ("shared prefix", thousand(&|n| rule(&name(n), "*", all, &format!("orders/20{n:03}/"), "")), 3),
+        ("suffix", thousand(&|n| rule(&name(n), "*", all, "orders/2026/", &format!(".x{n}"))), 0),
+        ("kind", thousand(&|n| rule(&name(n), "*", kinds[n % 3], "orders/2026/", ".json")), 0),
+        ("bucket", thousand(&|n| rule(&name(n), &format!("b{n}*"), all, "", "")), 0),
+    ];
+    for (by, others, splits) in cases {
+        let many = visited(&others, "shop");
+        assert!(many <= alone + splits, "{by}: {many} nodes with 1,001 rules, {alone} with one");
+    }
+}
+
+#[test]
+fn rules_that_an_earlier_one_covers_cost_nothing() {
+    let all = events("cos:ObjectCreated:*");
+    let put = events("cos:ObjectCreated:Put");
+    let rules =
+        (0..1_000).map(|n| rule(&format!("r{n}"), "*", if n % 2 == 0 { all } else { put }, "in/", ".json"));
+    let set = RuleSet::build(&[(TargetNo(1), rules.collect())]);
+    let mut matched = Vec::new();
+    set.resolve("shop").collect(b"in/x.json", EventKind::CreatedPut, &mut matched);
+    assert_eq!(matched, [0], "only the first rule is in the trie");
+}
+
+#[test]
+fn the_cache_is_bounded_and_shared() {
+    let all = events("cos:ObjectCreated:*");
+    let set = RuleSet::build(&[(TargetNo(1), vec![rule("r", "a*", all, "", "")])]);
+    for n in 0..MAX_CACHED_BUCKETS + 10 {
+        assert_eq!(set.matching(&format!("a{n}"), "k", EventKind::CreatedPut).len(), 1);
+    }
+    let cache = set.cache.read().expect("not poisoned");
+    assert_eq!(
+        (cache.buckets.len(), cache.tries.len()),
+        (10, 1),
+        "it started anew, and buckets share one trie"
+    );
+    drop(cache);
+
+    // Each bucket has a trie of its own: the nodes are bounded, too.
+    let own =
+        |n: usize| rule("r", &format!("b{n:05}*"), all, &format!("{}{n}", "x".repeat(n % 7)), &n.to_string());
+    let shared = (0..200).map(|n| rule("s", "*", all, &format!("{n:03}"), &format!("{n:03}")));
+    let rules: Vec<Rule> = (0..1_500).map(own).chain(shared).collect();
+    let set = RuleSet::build(&[(TargetNo(1), rules)]);
+    for n in 0..1_500 {
+        set.matching(&format!("b{n:05}"), "k", EventKind::CreatedPut);
+        let cache = set.cache.read().expect("not poisoned");
+        let held: usize = cache.tries.values().map(|trie| trie.nodes()).sum();
+        assert!(cache.nodes == held && held <= MAX_CACHED_NODES, "{held}");
+    }
+    assert!(set.cache.read().expect("not poisoned").buckets.len() < 1_500, "the bound was reached");
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let text = || "[ab\u{e9}/]{0,3}";
+    let kinds = prop::collection::vec(0..EventKind::ALL.len(), 1..4);
+    ("[a-z]{1,6}", "[ab*]{1,4}", kinds, text(), text()).prop_map(|(name, bucket, kinds, prefix, suffix)| {
+        let one = |set: EventSet, n: usize| set.union(events(EventKind::ALL[n].cos_name()));
+        rule(&name, &bucket, kinds.into_iter().fold(EventSet::default(), one), &prefix, &suffix)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn it_agrees_with_the_naive_matcher(
+        rules in prop::collection::vec(prop::collection::vec(any_rule(), 0..12), 0..4),
+        asked in prop::collection::vec(("[ab]{1,3}", "[ab\u{e9}/]{1,6}", 0..EventKind::ALL.len()), 1..20),
+    ) {
+        let rules: Vec<(TargetNo, Vec<Rule>)> =
+            rules.into_iter().enumerate().map(|(n, rules)| (TargetNo(n as u32), rules)).collect();
+        let set = RuleSet::build(&rules);
+        for (bucket, key, kind) in asked {
+            let kind = EventKind::ALL[kind];
+            prop_assert_eq!(set.matching(&bucket, &key, kind), naive(&rules, &bucket, &key, kind));
+        }
+    }
+}

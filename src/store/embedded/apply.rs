@@ -1,0 +1,435 @@
+//! The index thread: brings durable entries from the queue into packs and index, and makes checkpoints.
+//!
+//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint that is not
+//! synced, and never remove a superseded blob before a synced checkpoint is past the record that superseded it.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::backend::is_no_space;
+use super::blobs::Blobs;
+use super::index::{Batch, Index, Space};
+use super::overlay::{Overlay, TargetDelta, bucket_of, key_of, target_of};
+use super::packs::{PackEnd, PackWriter, Packs};
+use super::row::{self, BlobName, BodyPlace};
+use super::{META_PACK_END, Status};
+use crate::queue::{BodyRef, Change, Feed, ReadError, Stored};
+use crate::store::StoreError;
+
+/// Entries applied in one transaction.
+const BATCH_ENTRIES: usize = 4096;
+/// How long a batch that is not full waits for more.
+pub(super) const LINGER: Duration = Duration::from_millis(250);
+/// How long one call to the feed waits for entries that were published already.
+const FEED_WAIT: Duration = Duration::from_millis(250);
+/// How long the replay at start waits for an entry before it believes that there is none.
+const REPLAY_WAIT: Duration = Duration::from_secs(1);
+/// How long the thread sleeps when there is nothing to do at all.
+const IDLE: Duration = Duration::from_secs(3600);
+/// How long it waits before it tries again on a full disk or a damaged journal.
+const RETRY: Duration = Duration::from_millis(500);
+/// Applied bytes (of the overlay's budget) after which a checkpoint does not wait for its interval.
+const CHECKPOINT_BYTES: u64 = 1 << 30;
+/// Blob files looked at or removed between two batches.
+const SWEEP_RUN: usize = 1000;
+
+/// What readers and the index thread share.
+pub(super) struct Shared {
+    pub(super) overlay: Arc<Overlay>,
+    pub(super) index: Box<dyn Index>,
+    pub(super) packs: Arc<Packs>,
+    pub(super) blobs: Arc<Blobs>,
+    /// One above the last offset in the synced checkpoint.
+    pub(super) checkpointed: AtomicU64,
+    pub(super) status: watch::Sender<Status>,
+}
+
+/// The index thread's times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// How long a batch that is not full waits for more.
+    pub(super) linger: Duration,
+    /// From one checkpoint to the next.
+    pub(super) checkpoint: Duration,
+}
+
+/// The index thread's own state.
+pub(super) struct Applier {
+    shared: Arc<Shared>,
+    feed: Box<dyn Feed>,
+    packs: PackWriter,
+    batch: Batch,
+    /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
+    retired: VecDeque<(u64, BlobName)>,
+    /// Blob files found at open: once the index reached the tail found then, those that no row owns are orphans.
+    found: Vec<BlobName>,
+    tail: u64,
+    tail_reached: bool,
+    times: Times,
+    last_checkpoint: Instant,
+    bytes: u64,
+}
+
+/// Why the index thread ends.
+enum End {
+    /// The store stops.
+    Stopped,
+    /// The index or a pack failed; only a restart helps.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for End {
+    fn from(e: StoreError) -> Self {
+        Self::Failed(e)
+    }
+}
+
+impl Applier {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        feed: Box<dyn Feed>,
+        packs: PackWriter,
+        found: Vec<BlobName>,
+        times: Times,
+    ) -> Self {
+        Self {
+            tail: feed.durable_end(),
+            tail_reached: false,
+            shared,
+            feed,
+            packs,
+            batch: Batch::default(),
+            retired: VecDeque::new(),
+            found,
+            times,
+            last_checkpoint: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    /// Applies everything that is durable now, so that reads are complete before the first request.
+    ///
+    /// A damaged record ends it early: the status says so, and rows applied so far are served.
+    pub(super) fn replay(&mut self) -> Result<(), StoreError> {
+        while !self.tail_reached {
+            match self.take(REPLAY_WAIT).and_then(|()| self.checkpoint_if_due()) {
+                Ok(()) if self.is_stalled() => break,
+                Ok(()) => {}
+                Err(End::Stopped) => break,
+                Err(End::Failed(e)) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next entries from the queue and applies them.
+    fn take(&mut self, wait: Duration) -> Result<(), End> {
+        if !self.tail_reached && self.shared.index.applied_next() >= self.tail {
+            self.tail_reached = true;
+            return Ok(());
+        }
+        match self.feed.next(BATCH_ENTRIES, wait) {
+            Ok(entries) => {
+                self.apply(&entries)?;
+                // The last offsets may have been given up as lost: then nothing comes although the end is above.
+                self.tail_reached |= entries.is_empty();
+                self.set_status(Status::Running);
+                Ok(())
+            }
+            Err(ReadError::Closed) => Err(End::Stopped),
+            Err(e) => {
+                self.set_status(Status::Stalled(e.to_string()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs until the store stops or fails; the last status says which.
+    pub(super) fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.step() {
+                break end;
+            }
+        };
+        let end = match end {
+            End::Stopped => self.last_steps().err().unwrap_or(End::Stopped),
+            failed @ End::Failed(_) => failed,
+        };
+        let status = match end {
+            End::Stopped => Status::Stopped,
+            End::Failed(e) => {
+                tracing::error!(error = %e, "the index thread ended");
+                Status::Failed(e.to_string())
+            }
+        };
+        self.shared.status.send_replace(status);
+    }
+
+    fn step(&mut self) -> Result<(), End> {
+        let waiting = self.shared.overlay.wait_for_any(self.patience());
+        if self.shared.overlay.stopping() {
+            return Err(End::Stopped);
+        }
+        if waiting || self.is_stalled() || !self.tail_reached {
+            self.shared.overlay.wait_for_batch(self.times.linger);
+            self.take(FEED_WAIT)?;
+            if self.is_stalled() {
+                self.shared.overlay.pause(RETRY);
+            }
+        }
+        self.checkpoint_if_due()?;
+        self.sweep();
+        Ok(())
+    }
+
+    fn is_stalled(&self) -> bool {
+        matches!(*self.shared.status.borrow(), Status::Stalled(_))
+    }
+
+    /// How long there is nothing to do unless entries come.
+    fn patience(&self) -> Duration {
+        let removable = self.retired.front().is_some_and(|(after, _)| *after <= self.checkpointed());
+        let sweepable = self.tail_reached && !self.found.is_empty();
+        if removable || sweepable || !self.tail_reached || self.is_stalled() {
+            Duration::ZERO
+        } else if self.is_dirty() {
+            self.times.checkpoint.saturating_sub(self.last_checkpoint.elapsed())
+        } else {
+            IDLE
+        }
+    }
+
+    /// Applies what is durable when the store stops, and makes the last checkpoint.
+    fn last_steps(&mut self) -> Result<(), End> {
+        let end = self.feed.durable_end();
+        while self.shared.index.applied_next() < end {
+            match self.feed.next(BATCH_ENTRIES, Duration::ZERO) {
+                Ok(entries) if !entries.is_empty() => self.apply(&entries)?,
+                _ => break,
+            }
+        }
+        if self.is_dirty() {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn set_status(&self, status: Status) {
+        self.shared.status.send_if_modified(|now| {
+            let changed = *now != status;
+            *now = status;
+            changed
+        });
+    }
+
+    fn checkpointed(&self) -> u64 {
+        self.shared.checkpointed.load(Ordering::Acquire)
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.shared.index.applied_next() > self.checkpointed()
+    }
+
+    fn apply(&mut self, entries: &[Arc<Stored>]) -> Result<(), End> {
+        let known = self.shared.index.applied_next();
+        let fresh = &entries[entries.partition_point(|s| s.position.offset < known)..];
+        if let Some(last) = fresh.last() {
+            let next = last.position.offset + 1;
+            while !self.shared.index.relieve() {
+                self.wait_for_space("the index")?;
+            }
+            self.apply_fresh(fresh, next)?;
+        }
+        self.shared.overlay.remove(entries);
+        let charge = entries.iter().map(|s| u64::from(s.charge)).sum();
+        self.bytes += entries.iter().map(|s| (s.body.len() as u64).max(u64::from(s.charge))).sum::<u64>();
+        self.feed.applied(charge);
+        Ok(())
+    }
+
+    fn apply_fresh(&mut self, fresh: &[Arc<Stored>], next: u64) -> Result<(), End> {
+        let mut superseded = Vec::new();
+        let newest = newest_per_key(fresh, &mut superseded);
+        let before = self.packs.end();
+        loop {
+            match self.build(fresh, &newest) {
+                Ok(()) => break,
+                Err(StoreError::Io(e)) if is_no_space(&e) => {
+                    self.packs.rewind(before);
+                    self.wait_for_space("a pack")?;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let owned: HashSet<Vec<u8>> = self.batch.edits(Space::Blobs).map(|(name, _)| name.to_vec()).collect();
+        let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
+            if let Some(BodyPlace::Blob { name, .. }) = row::place(key, old)
+                && !owned.contains(&name[..])
+            {
+                more.remove(Space::Blobs, &name);
+                superseded.push(name);
+            }
+        };
+        // Where no object owns a blob, no old row needs to be read.
+        let watch = self.shared.index.len(Space::Blobs)? > 0;
+        self.shared.index.apply(&self.batch, next, if watch { Some(&mut replaced) } else { None })?;
+        self.retired.extend(superseded.into_iter().map(|name| (next, name)));
+        Ok(())
+    }
+
+    /// Writes bodies to the pack and fills the batch with rows.
+    fn build(&mut self, fresh: &[Arc<Stored>], newest: &[(Box<[u8]>, usize)]) -> Result<(), StoreError> {
+        self.batch.clear();
+        let mut pack_begun = false;
+        for (key, at) in newest {
+            let stored = &fresh[*at];
+            let Change::PutObject(meta) = &stored.entry.change else {
+                self.batch.remove(Space::Objects, key);
+                continue;
+            };
+            let place = match &meta.body {
+                BodyRef::Empty => BodyPlace::Empty,
+                BodyRef::Inline { crc32c } => {
+                    check_body(stored)?;
+                    if !std::mem::replace(&mut pack_begun, true) {
+                        self.packs.begin()?;
+                    }
+                    let PackEnd { pack, at } = self.packs.append(&stored.body)?;
+                    BodyPlace::Pack { pack, at, crc32c: *crc32c }
+                }
+                BodyRef::Blob { name, crc32c } => {
+                    let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
+                    self.batch.put(Space::Blobs, &name, |_| {});
+                    BodyPlace::Blob { name, crc32c: *crc32c }
+                }
+            };
+            self.batch.put(Space::Objects, key, |out| {
+                row::put_object(out, key, stored, place);
+            });
+        }
+        if pack_begun {
+            self.packs.flush()?;
+            let end = self.packs.end().to_bytes();
+            self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
+        }
+        self.build_settings(fresh)
+    }
+
+    fn build_settings(&mut self, fresh: &[Arc<Stored>]) -> Result<(), StoreError> {
+        let mut targets = BTreeMap::<_, TargetDelta>::new();
+        for stored in fresh {
+            match (bucket_of(&stored.entry.change), target_of(&stored.entry.change)) {
+                (Some((name, Some(bucket))), _) => {
+                    self.batch.put(Space::Buckets, name.as_bytes(), |out| row::put_bucket(out, &bucket));
+                }
+                (Some((name, None)), _) => self.batch.remove(Space::Buckets, name.as_bytes()),
+                (None, Some(target)) => targets.entry(target).or_default().add(stored),
+                (None, None) => {}
+            }
+        }
+        for (number, delta) in targets {
+            let key = row::target_key(number);
+            let base = self.shared.index.get(Space::Targets, &key)?;
+            let base = base.map(|row| row::target(&key, &row)).transpose()?;
+            if let Some(target) = delta.over(base) {
+                self.batch.put(Space::Targets, &key, |out| row::put_target(out, &target));
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_space(&self, what: &str) -> Result<(), End> {
+        let text = format!("the disk has no space for {what}");
+        tracing::warn!("{text}; the store waits for it, and reads go on");
+        self.set_status(Status::NoSpace(text));
+        if self.shared.overlay.pause(RETRY) {
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(End::Failed(StoreError::Io(full)));
+        }
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&mut self) -> Result<(), End> {
+        let due = self.last_checkpoint.elapsed() >= self.times.checkpoint || self.bytes >= CHECKPOINT_BYTES;
+        if due && self.is_dirty() { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Packs first: a durable row must never name bytes that are not.
+    fn checkpoint(&mut self) -> Result<(), End> {
+        self.packs.sync().map_err(StoreError::Io)?;
+        let next = self.shared.index.checkpoint()?;
+        self.shared.checkpointed.store(next, Ordering::Release);
+        self.feed.checkpointed(next);
+        self.last_checkpoint = Instant::now();
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Removes some blobs that nobody needs, and looks for orphans among some of the files found at open.
+    fn sweep(&mut self) {
+        for _ in 0..SWEEP_RUN {
+            if self.retired.front().is_none_or(|(after, _)| *after > self.checkpointed()) {
+                break;
+            }
+            if let Some((_, name)) = self.retired.pop_front()
+                && let Err(e) = self.shared.blobs.remove(&name)
+            {
+                tracing::warn!(error = %e, "a superseded blob could not be removed; the next start removes it");
+            }
+        }
+        if !self.tail_reached {
+            return;
+        }
+        let next = self.shared.index.applied_next();
+        let from = self.found.len().saturating_sub(SWEEP_RUN);
+        for name in self.found.drain(from..) {
+            // On an error the file stays: the next start looks again.
+            if matches!(self.shared.index.get(Space::Blobs, &name), Ok(None)) {
+                self.retired.push_back((next, name));
+            }
+        }
+    }
+}
+
+/// The last entry of every changed key, sorted by key; blobs of the others are superseded.
+fn newest_per_key(fresh: &[Arc<Stored>], superseded: &mut Vec<BlobName>) -> Vec<(Box<[u8]>, usize)> {
+    let mut keys: Vec<_> =
+        fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
+    keys.sort_unstable();
+    let mut newest: Vec<(Box<[u8]>, usize)> = Vec::with_capacity(keys.len());
+    for (key, at) in keys {
+        match newest.last_mut() {
+            Some((last, earlier)) if *last == key => {
+                superseded.extend(blob_of(&fresh[*earlier]));
+                *earlier = at;
+            }
+            _ => newest.push((key, at)),
+        }
+    }
+    newest
+}
+
+fn blob_of(stored: &Stored) -> Option<BlobName> {
+    match &stored.entry.change {
+        Change::PutObject(meta) => match &meta.body {
+            BodyRef::Blob { name, .. } => row::blob_name(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// An entry whose body is not there must not become a row that promises it.
+fn check_body(stored: &Stored) -> Result<(), StoreError> {
+    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+    if stored.body.len() as u64 == size { Ok(()) } else { Err(unfit(stored, "came without its whole body")) }
+}
+
+fn unfit(stored: &Stored, what: &str) -> StoreError {
+    StoreError::Index(format!("the entry at offset {} {what}", stored.position.offset))
+}

@@ -1,0 +1,135 @@
+//! The index as the store sees it: ordered rows, applied in batches together with the applied offset.
+//!
+//! Must never hold bodies, and must never know the queue: it is a derived structure that can always be rebuilt by
+//! applying again what follows its last checkpoint. An engine that lost its memory (poisoned, damaged, closed) answers
+//! with an error; it never answers "no such row".
+
+use std::ops::{Bound, Range};
+
+use crate::store::StoreError;
+
+/// One ordered set of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Space {
+    /// Bucket, zero byte, key → current object.
+    Objects,
+    /// Name → bucket.
+    Buckets,
+    /// Number → registered target.
+    Targets,
+    /// Name of every blob that a current object owns → nothing.
+    Blobs,
+    /// Small facts of the store's own.
+    Meta,
+}
+
+/// An ordered key-value engine, as far as the store needs one.
+///
+/// One thread applies and checkpoints; any thread reads.
+pub(super) trait Index: Send + Sync + 'static {
+    /// One above the last applied offset, as reads see it now: 1 when new, and after opening what the last checkpoint
+    /// made durable.
+    fn applied_next(&self) -> u64;
+
+    /// Applies all edits and the applied offset in one transaction. Readers see all of it when this returns, or nothing;
+    /// nothing is durable before the next checkpoint. `replaced` is told every row of [`Space::Objects`] that is
+    /// replaced or removed, and may add edits to the same transaction; without it no old row needs to be read.
+    fn apply(&self, batch: &Batch, next: u64, replaced: Option<&mut Replaced<'_>>) -> Result<(), StoreError>;
+
+    /// Makes everything applied durable and returns one above the last durable offset.
+    fn checkpoint(&self) -> Result<u64, StoreError>;
+
+    /// The row under this key.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits rows in key order from `from` to below `to`, in one snapshot, while `visit` returns true.
+    fn scan(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+
+    /// How many rows a space has.
+    fn len(&self, space: Space) -> Result<u64, StoreError>;
+
+    /// Tries to get rid of writes that a full disk refused. True when none is left, so that more may be applied.
+    fn relieve(&self) -> bool;
+
+    /// The store is stopping: a checkpoint that waits for disk space gives up instead.
+    fn give_up(&self);
+}
+
+/// Told key and old row of objects; adds edits to the batch it is given.
+pub(super) type Replaced<'a> = dyn FnMut(&[u8], &[u8], &mut Batch) + 'a;
+
+/// Told key and row; false stops the scan.
+pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'a;
+
+/// Edits of one transaction, in one buffer that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    edits: Vec<EditAt>,
+}
+
+#[derive(Debug)]
+struct EditAt {
+    space: Space,
+    key: Range<usize>,
+    row: Option<Range<usize>>,
+}
+
+impl Batch {
+    /// Forgets every edit and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.edits.clear();
+    }
+
+    /// Adds a row that replaces whatever is under `key`; `write` appends its bytes, given the key.
+    pub(super) fn put(&mut self, space: Space, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let key_at = self.push(key);
+        let from = self.bytes.len();
+        write(&mut self.bytes);
+        self.edits.push(EditAt { space, key: key_at, row: Some(from..self.bytes.len()) });
+    }
+
+    /// Removes the row under `key`, if there is one.
+    pub(super) fn remove(&mut self, space: Space, key: &[u8]) {
+        let key = self.push(key);
+        self.edits.push(EditAt { space, key, row: None });
+    }
+
+    fn push(&mut self, key: &[u8]) -> Range<usize> {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        from..self.bytes.len()
+    }
+
+    /// The edits of one space, in the order they were added: a later one of the same key wins.
+    pub(super) fn edits(&self, space: Space) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.edits
+            .iter()
+            .filter(move |e| e.space == space)
+            .map(|e| (&self.bytes[e.key.clone()], e.row.clone().map(|r| &self.bytes[r])))
+    }
+
+    /// True if a space has edits.
+    pub(super) fn touches(&self, space: Space) -> bool {
+        self.edits.iter().any(|e| e.space == space)
+    }
+}
+
+/// The smallest key above every key that begins with `prefix`; none if there is no such key.
+pub(super) fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}

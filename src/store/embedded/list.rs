@@ -1,0 +1,175 @@
+//! Reads of rows: overlay first, then index, merged in key order.
+//!
+//! Must never open an index snapshot before the overlay was looked at: an entry leaves the overlay only once the index
+//! shows it, so in that order every durable change is seen in one of the two.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::apply::Shared;
+use super::index::{Space, end_of_prefix};
+use super::overlay::bucket_of;
+use super::row;
+use crate::queue::{BodyRef, Change, Stored};
+use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
+
+/// Overlay entries taken beyond what a page needs, because deletes give no row.
+const SLACK: usize = 64;
+
+/// The object that a change leaves behind, if it leaves one.
+fn object_of(stored: &Stored) -> Option<Object> {
+    let (Change::PutObject(meta), Some(event)) = (&stored.entry.change, &stored.entry.event) else {
+        return None;
+    };
+    Some(Object {
+        bucket: event.bucket.clone(),
+        key: event.key.clone(),
+        size: event.size,
+        etag: event.etag.clone(),
+        modified_us: event.time_us,
+        offset: stored.position.offset,
+        meta: Arc::new(meta.clone()),
+        place: match &meta.body {
+            BodyRef::Empty | BodyRef::Inline { .. } => Place::Memory(stored.body.clone()),
+            BodyRef::Blob { .. } => Place::Blob,
+        },
+    })
+}
+
+impl Shared {
+    /// The current object under this key.
+    pub(super) fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
+        let mut index_key = Vec::new();
+        row::object_key(&mut index_key, bucket, key);
+        if let Some(stored) = self.overlay.object(&index_key) {
+            return Ok(object_of(&stored));
+        }
+        let found = self.index.get(Space::Objects, &index_key)?;
+        found.map(|found| row::object(&bucket.into(), &index_key, &found)).transpose()
+    }
+
+    /// Current objects in key order; see [`crate::store::Store::list`].
+    pub(super) fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Object>, StoreError> {
+        let mut first = Vec::new();
+        row::object_key(&mut first, bucket, prefix);
+        let to = end_of_prefix(&first);
+        let mut from = Bound::Included(first);
+        if let Some(after) = after {
+            let mut key = Vec::new();
+            row::object_key(&mut key, bucket, after);
+            if matches!(&from, Bound::Included(first) if key >= *first) {
+                from = Bound::Excluded(key);
+            }
+        }
+        let mut page = Page { bucket: bucket.into(), max, objects: Vec::new() };
+        while page.objects.len() < max {
+            match self.list_round(&mut page, from.as_ref().map(Vec::as_slice), to.as_deref())? {
+                Some(reached) => from = Bound::Excluded(reached.into_vec()),
+                None => break,
+            }
+        }
+        Ok(page.objects)
+    }
+
+    /// Merges one bounded piece of the overlay with the index. Gives the key it reached, unless it reached the end.
+    fn list_round(
+        &self,
+        page: &mut Page,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+    ) -> Result<Option<Box<[u8]>>, StoreError> {
+        let take = (page.max - page.objects.len()).saturating_add(SLACK);
+        let changed = self.overlay.range(from, to, take);
+        // The overlay may hold more above its last key taken: the index counts only up to there.
+        let reached = if changed.len() == take { changed.last().map(|(key, _)| key.clone()) } else { None };
+        let mut changed = changed.iter().peekable();
+        self.index.scan(Space::Objects, from, to, &mut |key, found| {
+            if reached.as_deref().is_some_and(|reached| key > reached) {
+                return Ok(false);
+            }
+            while let Some((_, stored)) = changed.next_if(|(changed, _)| **changed < *key) {
+                page.add(object_of(stored));
+            }
+            match changed.next_if(|(changed, _)| **changed == *key) {
+                Some((_, stored)) => page.add(object_of(stored)),
+                None if page.is_full() => {}
+                None => page.add(Some(row::object(&page.bucket, key, found)?)),
+            }
+            Ok(!page.is_full())
+        })?;
+        for (_, stored) in changed {
+            page.add(object_of(stored));
+        }
+        Ok(reached)
+    }
+
+    /// The bucket with this name.
+    pub(super) fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
+        if let Some(stored) = self.overlay.bucket(name) {
+            return Ok(bucket_of(&stored.entry.change).and_then(|(_, bucket)| bucket));
+        }
+        let found = self.index.get(Space::Buckets, name.as_bytes())?;
+        found.map(|found| row::bucket(name.as_bytes(), &found)).transpose()
+    }
+
+    /// Every bucket, by name.
+    pub(super) fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
+        let changed = self.overlay.buckets();
+        let mut buckets = std::collections::BTreeMap::new();
+        self.index.scan(Space::Buckets, Bound::Unbounded, None, &mut |key, found| {
+            let bucket = row::bucket(key, found)?;
+            buckets.insert(bucket.name.clone(), bucket);
+            Ok(true)
+        })?;
+        for stored in changed {
+            match bucket_of(&stored.entry.change) {
+                Some((name, Some(bucket))) => drop(buckets.insert(name.clone(), bucket)),
+                Some((name, None)) => drop(buckets.remove(name)),
+                None => {}
+            }
+        }
+        Ok(buckets.into_values().collect())
+    }
+
+    /// Every registered target, by number.
+    pub(super) fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
+        let changed = self.overlay.targets();
+        let mut targets = std::collections::BTreeMap::new();
+        self.index.scan(Space::Targets, Bound::Unbounded, None, &mut |key, found| {
+            let target = row::target(key, found)?;
+            targets.insert(target.target, target);
+            Ok(true)
+        })?;
+        for (number, delta) in changed {
+            if let Some(target) = delta.over(targets.remove(&number)) {
+                targets.insert(number, target);
+            }
+        }
+        Ok(targets.into_values().collect())
+    }
+}
+
+/// One answer to LIST being filled.
+struct Page {
+    bucket: Arc<str>,
+    max: usize,
+    objects: Vec<Object>,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.objects.len() >= self.max
+    }
+
+    fn add(&mut self, object: Option<Object>) {
+        if !self.is_full() {
+            self.objects.extend(object);
+        }
+    }
+}

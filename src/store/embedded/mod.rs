@@ -1,0 +1,214 @@
+//! The embedded store: an index, pack files for small bodies, blob files for large ones, under one data directory.
+//!
+//! ```text
+//!   journal ──publish──► overlay ─┐
+//!      │                          ├──► get, list          bodies: record ≤ inline_bytes → pack, larger → blob
+//!      └──feed──► index thread ──►┘
+//!                 packs, index
+//! ```
+//!
+//! Must never make a change durable by itself, and must never show less than what is durable: what it cannot show is an
+//! error.
+
+mod apply;
+mod backend;
+mod blobs;
+mod body;
+mod index;
+mod list;
+mod overlay;
+mod packs;
+mod redb_index;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use self::apply::{Applier, LINGER, Shared, Times};
+use self::index::{Index, Space};
+use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
+use crate::journal::disk::Disk;
+use crate::queue::{Feed, Publish};
+use crate::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError};
+
+/// The row of [`Space::Meta`] that says where packs end.
+const META_PACK_END: &[u8] = b"pack-end";
+
+/// What only tests choose.
+struct Tuning {
+    pack_bytes: u64,
+    linger: Duration,
+}
+
+/// What the index thread does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It follows the queue, or was not started yet.
+    Running,
+    /// It waits for disk space. Reads go on; the overlay fills, and changes are refused once it is full.
+    NoSpace(String),
+    /// The queue cannot give it the next entry. Reads go on, changes must be refused; it tries again by itself.
+    Stalled(String),
+    /// The index or a pack failed: it will apply nothing more, and the process must end and start again.
+    Failed(String),
+    /// It stopped after its last checkpoint.
+    Stopped,
+}
+
+/// The embedded store.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// What the index thread gets when it starts.
+    idle: Mutex<Option<(PackWriter, Vec<row::BlobName>)>>,
+    times: Times,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store under the data directory `dir`, which must exist, or makes an empty one. Blocking. Reads are
+    /// complete only after [`EmbeddedStore::start`].
+    ///
+    /// Fails if the disk fails, or if index and bodies do not belong together: the index is never made anew beside
+    /// bodies of an older one.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        config: &crate::config::Store,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_with(disk, dir, config, Tuning { pack_bytes: PACK_BYTES, linger: LINGER })
+    }
+
+    fn open_with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        config: &crate::config::Store,
+        tuning: Tuning,
+    ) -> Result<Arc<Self>, StoreError> {
+        let (packs_dir, blobs_dir) = (dir.join("packs"), dir.join("blobs"));
+        disk.create_dir_all(&packs_dir)?;
+        disk.create_dir_all(&blobs_dir)?;
+        disk.sync_dir(dir)?;
+        let packs = Arc::new(Packs::new(disk.clone(), packs_dir));
+        let blobs = Arc::new(blobs::Blobs::new(disk.clone(), blobs_dir));
+        let found = blobs.names()?;
+        let bodies = !found.is_empty() || !packs.numbers()?.is_empty();
+        let index = redb_index::RedbIndex::open(&*disk, dir, config.index_cache_bytes, bodies)?;
+        let end = match index.get(Space::Meta, META_PACK_END)? {
+            Some(row) => PackEnd::from_bytes(&row)
+                .ok_or_else(|| StoreError::Index("the row that says where packs end is damaged".into()))?,
+            None => PackEnd::NONE,
+        };
+        let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
+        let shared = Arc::new(Shared {
+            overlay: Arc::default(),
+            checkpointed: AtomicU64::new(index.applied_next()),
+            index: Box::new(index),
+            packs,
+            blobs,
+            status: watch::Sender::new(Status::Running),
+        });
+        let idle = Mutex::new(Some((writer, found)));
+        let times = Times { linger: tuning.linger, checkpoint: config.checkpoint_interval };
+        Ok(Arc::new(Self { shared, idle, times, thread: Mutex::default() }))
+    }
+
+    /// The first offset that is not in the synced checkpoint; 1 when new. The feed must begin there.
+    pub fn checkpoint_next(&self) -> u64 {
+        self.shared.checkpointed.load(Ordering::Acquire)
+    }
+
+    /// The first offset that the index does not show yet.
+    pub fn applied_next(&self) -> u64 {
+        self.shared.index.applied_next()
+    }
+
+    /// What the journal's writer tells every durable batch, before it advances the durable end.
+    pub fn publisher(&self) -> Arc<dyn Publish> {
+        self.shared.overlay.clone()
+    }
+
+    /// What the index thread does, now and from now on.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
+    }
+
+    /// Applies everything that is durable now, then follows the queue on a thread of its own. Blocking; once only.
+    ///
+    /// On a damaged record it returns early with [`Status::Stalled`]: rows applied so far are served.
+    pub fn start(&self, feed: Box<dyn Feed>) -> Result<(), StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (packs, found) = idle.ok_or_else(|| StoreError::Index("it is started already".into()))?;
+        let mut applier = Applier::new(self.shared.clone(), feed, packs, found, self.times);
+        applier.replay()?;
+        let status = self.shared.status.clone();
+        let thread = std::thread::Builder::new().name("index".into()).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| applier.run())).is_err() {
+                status.send_replace(Status::Failed("the index thread broke off".into()));
+            }
+        })?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
+    }
+
+    /// Applies what is durable, makes a last checkpoint and ends the index thread. Blocking; later calls do nothing.
+    pub fn stop(&self) {
+        self.shared.overlay.stop();
+        self.shared.index.give_up();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A panic was caught inside and is in the status.
+        drop(thread.map(JoinHandle::join));
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
+        self.shared.bucket(name)
+    }
+
+    fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
+        self.shared.buckets()
+    }
+
+    fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
+        self.shared.object(bucket, key)
+    }
+
+    fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<Object>, StoreError> {
+        self.shared.list(bucket, prefix, after, max)
+    }
+
+    async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError> {
+        body::read(&self.shared, object, range).await
+    }
+
+    async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
+        Ok(Box::new(blobs::Writer::create(self.shared.blobs.clone()).await?))
+    }
+
+    fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
+        self.shared.targets()
+    }
+}

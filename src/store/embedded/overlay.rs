@@ -1,0 +1,273 @@
+//! The overlay: changes that are durable and not in the index yet.
+//!
+//! Must never lose an entry before the index shows it, and must never be slow: the journal's writer thread publishes
+//! here, with one lock per batch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use super::row::object_key;
+use crate::queue::{Change, Publish, Stored, TargetNo};
+use crate::store::{Bucket, RegisteredTarget};
+
+/// Waiting entries that wake the index thread before its waiting time is over …
+const WAKE_ENTRIES: u64 = 4096;
+/// … and waiting bytes (of the overlay's budget).
+const WAKE_BYTES: u64 = 8 << 20;
+/// Entries removed under one lock, so that the writer thread never waits long.
+const REMOVE_RUN: usize = 256;
+
+/// Changes that are durable and not in the index yet.
+#[derive(Default)]
+pub(super) struct Overlay {
+    state: RwLock<State>,
+    signal: Mutex<Signal>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bucket, zero byte, key → the newest change.
+    objects: BTreeMap<Box<[u8]>, Arc<Stored>>,
+    buckets: HashMap<Arc<str>, Arc<Stored>>,
+    targets: BTreeMap<TargetNo, TargetDelta>,
+}
+
+#[derive(Default)]
+struct Signal {
+    /// One above the last published offset.
+    published: u64,
+    /// One above the last offset that the index shows.
+    applied: u64,
+    /// Budget bytes published and not applied: only a hint.
+    bytes: u64,
+    stop: bool,
+}
+
+impl Signal {
+    fn waiting(&self) -> u64 {
+        self.published.saturating_sub(self.applied)
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting() >= WAKE_ENTRIES || self.bytes >= WAKE_BYTES
+    }
+}
+
+/// What is not in the index yet about one target: its registration and its newest pause.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TargetDelta {
+    registered: Option<Arc<Stored>>,
+    paused: Option<bool>,
+    offset: u64,
+}
+
+impl TargetDelta {
+    /// Adds a later change of the same target.
+    pub(super) fn add(&mut self, stored: &Arc<Stored>) {
+        match stored.entry.change {
+            Change::RegisterTarget { .. } => {
+                self.registered = Some(stored.clone());
+                self.paused = None;
+            }
+            Change::PauseTarget { paused, .. } => self.paused = Some(paused),
+            _ => return,
+        }
+        self.offset = stored.position.offset;
+    }
+
+    /// The target after these changes, given what the index has. None: the index does not know it either.
+    pub(super) fn over(&self, base: Option<RegisteredTarget>) -> Option<RegisteredTarget> {
+        let registered = self.registered.as_ref().and_then(|stored| match &stored.entry.change {
+            Change::RegisterTarget { target, name, kind } => Some(RegisteredTarget {
+                target: *target,
+                name: name.clone(),
+                kind: kind.clone(),
+                since: stored.position.offset,
+                paused: false,
+            }),
+            _ => None,
+        });
+        let mut target = registered.or(base)?;
+        target.paused = self.paused.unwrap_or(target.paused);
+        Some(target)
+    }
+}
+
+/// The target that a change is about.
+pub(super) fn target_of(change: &Change) -> Option<TargetNo> {
+    match change {
+        Change::RegisterTarget { target, .. } | Change::PauseTarget { target, .. } => Some(*target),
+        _ => None,
+    }
+}
+
+/// The bucket that a change makes (`Some`) or removes (`None`), with its name.
+pub(super) fn bucket_of(change: &Change) -> Option<(&Arc<str>, Option<Bucket>)> {
+    match change {
+        Change::CreateBucket { bucket, time_us, owner } => {
+            let made = Bucket { name: bucket.clone(), created_us: *time_us, owner: owner.clone() };
+            Some((bucket, Some(made)))
+        }
+        Change::DeleteBucket { bucket } => Some((bucket, None)),
+        _ => None,
+    }
+}
+
+/// The index key of the object that an entry changes.
+pub(super) fn key_of(stored: &Stored) -> Option<Box<[u8]>> {
+    let event = match &stored.entry.change {
+        Change::PutObject(_) | Change::DeleteObject => stored.entry.event.as_ref()?,
+        _ => return None,
+    };
+    let mut key = Vec::new();
+    object_key(&mut key, &event.bucket, &event.key);
+    Some(key.into_boxed_slice())
+}
+
+impl Overlay {
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest change of an object that is not in the index yet.
+    pub(super) fn object(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        self.read().objects.get(key).cloned()
+    }
+
+    /// The first `max` changed objects from `from` to below `to`, in key order.
+    pub(super) fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        max: usize,
+    ) -> Vec<(Box<[u8]>, Arc<Stored>)> {
+        if let (Bound::Included(from) | Bound::Excluded(from), Some(to)) = (from, to)
+            && from >= to
+        {
+            return Vec::new();
+        }
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.read();
+        let found = state.objects.range::<[u8], _>((from, to)).take(max);
+        found.map(|(key, stored)| (key.clone(), stored.clone())).collect()
+    }
+
+    /// The newest change of a bucket.
+    pub(super) fn bucket(&self, name: &str) -> Option<Arc<Stored>> {
+        self.read().buckets.get(name).cloned()
+    }
+
+    /// The newest change of every changed bucket.
+    pub(super) fn buckets(&self) -> Vec<Arc<Stored>> {
+        self.read().buckets.values().cloned().collect()
+    }
+
+    /// What changed about every changed target.
+    pub(super) fn targets(&self) -> BTreeMap<TargetNo, TargetDelta> {
+        self.read().targets.clone()
+    }
+
+    /// The index shows these entries now: forgets each unless a later change took its place.
+    pub(super) fn remove(&self, applied: &[Arc<Stored>]) {
+        for run in applied.chunks(REMOVE_RUN) {
+            let keys: Vec<_> = run.iter().map(|stored| (key_of(stored), stored)).collect();
+            let mut state = self.write();
+            for (key, stored) in keys {
+                state.remove(key.as_deref(), stored);
+            }
+        }
+        let mut signal = self.signal();
+        if let Some(last) = applied.last() {
+            signal.applied = last.position.offset + 1;
+        }
+        let bytes: u64 = applied.iter().map(|s| u64::from(s.charge)).sum();
+        signal.bytes = signal.bytes.saturating_sub(bytes);
+    }
+
+    fn signal(&self) -> MutexGuard<'_, Signal> {
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something waits for the index, the time is over, or the store stops. True if something waits.
+    pub(super) fn wait_for_any(&self, time: Duration) -> bool {
+        let idle = |s: &mut Signal| !s.stop && s.waiting() == 0;
+        let waited = self.wake.wait_timeout_while(self.signal(), time, idle);
+        waited.unwrap_or_else(PoisonError::into_inner).0.waiting() > 0
+    }
+
+    /// Waits until a full batch waits for the index, the time is over, or the store stops.
+    pub(super) fn wait_for_batch(&self, time: Duration) {
+        let short = |s: &mut Signal| !s.stop && !s.is_full();
+        drop(self.wake.wait_timeout_while(self.signal(), time, short));
+    }
+
+    /// Waits for the time to be over or the store to stop. True if it stops.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let waited = self.wake.wait_timeout_while(self.signal(), time, |s| !s.stop);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+
+    /// Tells the index thread to stop.
+    pub(super) fn stop(&self) {
+        self.signal().stop = true;
+        self.wake.notify_all();
+    }
+
+    /// True once the store stops.
+    pub(super) fn stopping(&self) -> bool {
+        self.signal().stop
+    }
+}
+
+impl State {
+    fn remove(&mut self, key: Option<&[u8]>, stored: &Stored) {
+        let offset = stored.position.offset;
+        if let Some(key) = key {
+            if self.objects.get(key).is_some_and(|s| s.position.offset <= offset) {
+                self.objects.remove(key);
+            }
+        } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
+            if self.buckets.get(name).is_some_and(|s| s.position.offset <= offset) {
+                self.buckets.remove(name);
+            }
+        } else if let Some(target) = target_of(&stored.entry.change)
+            && self.targets.get(&target).is_some_and(|delta| delta.offset <= offset)
+        {
+            self.targets.remove(&target);
+        }
+    }
+}
+
+impl Publish for Overlay {
+    fn publish(&self, batch: &[Arc<Stored>]) {
+        // Keys are built before the lock: readers wait for the insertions only.
+        let keys: Vec<_> = batch.iter().map(|stored| key_of(stored)).collect();
+        let mut state = self.write();
+        for (key, stored) in keys.into_iter().zip(batch) {
+            if let Some(key) = key {
+                state.objects.insert(key, stored.clone());
+            } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
+                state.buckets.insert(name.clone(), stored.clone());
+            } else if let Some(target) = target_of(&stored.entry.change) {
+                state.targets.entry(target).or_default().add(stored);
+            }
+        }
+        drop(state);
+        let Some(last) = batch.last() else { return };
+        let mut signal = self.signal();
+        let (was_idle, was_full) = (signal.waiting() == 0, signal.is_full());
+        signal.published = last.position.offset + 1;
+        signal.bytes += batch.iter().map(|s| u64::from(s.charge)).sum::<u64>();
+        if was_idle || (!was_full && signal.is_full()) {
+            drop(signal);
+            self.wake.notify_all();
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The index on redb: one file, every batch a transaction without a sync, every checkpoint one with.
+//!
+//! Must never answer "no such row" when the engine failed: errors and panics of the engine become `StoreError::Index`.
+
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use super::backend::{Backend, Kept};
+use super::index::{Batch, Index, Replaced, Space, Visit};
+use crate::journal::disk::{Disk, DiskFile};
+use crate::store::StoreError;
+
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Open<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+/// The file's name, and the one it has until it is complete.
+const FILE: &str = "index.redb";
+const FILE_NEW: &str = "index.redb.new";
+/// Rows of [`Space::Meta`].
+const META_FORMAT: &[u8] = b"format";
+const META_APPLIED: &[u8] = b"applied";
+/// The layout of spaces and rows: another number is a newer tidings.
+const FORMAT: u64 = 1;
+/// Spaces in the order in which one transaction writes them.
+const SPACES: [Space; 5] = [Space::Objects, Space::Buckets, Space::Targets, Space::Blobs, Space::Meta];
+
+fn table(space: Space) -> Table {
+    TableDefinition::new(match space {
+        Space::Objects => "objects",
+        Space::Buckets => "buckets",
+        Space::Targets => "targets",
+        Space::Blobs => "blobs",
+        Space::Meta => "meta",
+    })
+}
+
+/// The index on redb.
+pub(super) struct RedbIndex {
+    db: Database,
+    file: Arc<dyn DiskFile>,
+    kept: Arc<Kept>,
+    /// One above the last offset that reads see.
+    applied: AtomicU64,
+}
+
+impl RedbIndex {
+    /// Opens the index in `dir`, or makes an empty one. A new index has its name only once it is complete and durable.
+    /// Where `bodies` of an older index lie, none is made: their rows would be gone without a word.
+    pub(super) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        cache_bytes: u64,
+        bodies: bool,
+    ) -> Result<Self, StoreError> {
+        let path = dir.join(FILE);
+        match disk.open(&path) {
+            Ok(file) => guard(|| Self::open_file(file, cache_bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && bodies => Err(StoreError::Index(format!(
+                "{} is missing although objects are there; restore it, or move packs and blobs away",
+                path.display()
+            ))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let new = dir.join(FILE_NEW);
+                match disk.remove(&new) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+                    _ => {}
+                }
+                let index = guard(|| Self::open_file(disk.create(&new)?, cache_bytes))?;
+                disk.rename(&new, &path)?;
+                disk.sync_dir(dir)?;
+                Ok(index)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn open_file(file: Arc<dyn DiskFile>, cache_bytes: u64) -> Result<Self, StoreError> {
+        let kept = Arc::new(Kept::default());
+        let db = Database::builder()
+            .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
+            .create_with_backend(Backend::new(file.clone(), kept.clone()))
+            .map_err(failed)?;
+        let index = Self { db, file, kept, applied: AtomicU64::new(1) };
+        match index.number(META_FORMAT) {
+            Ok(Some(FORMAT)) => {}
+            Ok(Some(other)) => {
+                return Err(StoreError::Index(format!(
+                    "its format is {other}, this program reads {FORMAT}; use the program that wrote it"
+                )));
+            }
+            Ok(None) => return Err(StoreError::Index("it has no format number".into())),
+            // A new file has no tables yet.
+            Err(_) if index.is_new()? => index.initialize()?,
+            Err(e) => return Err(e),
+        }
+        if let Some(next) = index.number(META_APPLIED)? {
+            index.applied.store(next, Ordering::Release);
+        }
+        Ok(index)
+    }
+
+    fn is_new(&self) -> Result<bool, StoreError> {
+        let read = self.db.begin_read().map_err(failed)?;
+        Ok(read.list_tables().map_err(failed)?.next().is_none())
+    }
+
+    fn initialize(&self) -> Result<(), StoreError> {
+        let mut write = self.db.begin_write().map_err(failed)?;
+        write.set_quick_repair(true);
+        for space in SPACES {
+            write.open_table(table(space)).map_err(failed)?;
+        }
+        {
+            let mut meta = write.open_table(table(Space::Meta)).map_err(failed)?;
+            meta.insert(META_FORMAT, &FORMAT.to_le_bytes()[..]).map_err(failed)?;
+        }
+        write.commit().map_err(failed)
+    }
+
+    fn number(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
+        let Some(row) = self.get(Space::Meta, key)? else { return Ok(None) };
+        let bytes = row.as_slice().try_into().map_err(|_| StoreError::Index("a number is damaged".into()))?;
+        Ok(Some(u64::from_le_bytes(bytes)))
+    }
+
+    fn apply_all(
+        &self,
+        batch: &Batch,
+        next: u64,
+        replaced: Option<&mut Replaced<'_>>,
+    ) -> Result<(), StoreError> {
+        let mut write = self.db.begin_write().map_err(failed)?;
+        write.set_durability(Durability::None).map_err(failed)?;
+        let mut more = Batch::default();
+        if let Some(replaced) = replaced {
+            let mut objects = write.open_table(table(Space::Objects)).map_err(failed)?;
+            for (key, row) in batch.edits(Space::Objects) {
+                if let Some(old) = edit(&mut objects, key, row)? {
+                    replaced(key, old.value(), &mut more);
+                }
+            }
+        } else {
+            apply_space(&write, Space::Objects, batch)?;
+        }
+        for space in SPACES.into_iter().filter(|s| *s != Space::Objects) {
+            apply_space(&write, space, batch)?;
+            apply_space(&write, space, &more)?;
+        }
+        {
+            let mut meta = write.open_table(table(Space::Meta)).map_err(failed)?;
+            meta.insert(META_APPLIED, &next.to_le_bytes()[..]).map_err(failed)?;
+        }
+        write.commit().map_err(failed)
+    }
+}
+
+fn apply_space(write: &redb::WriteTransaction, space: Space, batch: &Batch) -> Result<(), StoreError> {
+    if batch.touches(space) {
+        let mut rows = write.open_table(table(space)).map_err(failed)?;
+        for (key, row) in batch.edits(space) {
+            edit(&mut rows, key, row)?;
+        }
+    }
+    Ok(())
+}
+
+type Old<'t> = redb::AccessGuard<'t, &'static [u8]>;
+
+fn edit<'a>(rows: &'a mut Open<'_>, key: &[u8], row: Option<&[u8]>) -> Result<Option<Old<'a>>, StoreError> {
+    match row {
+        Some(row) => rows.insert(key, row),
+        None => rows.remove(key),
+    }
+    .map_err(failed)
+}
+
+impl Index for RedbIndex {
+    fn applied_next(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    fn apply(&self, batch: &Batch, next: u64, replaced: Option<&mut Replaced<'_>>) -> Result<(), StoreError> {
+        guard(|| self.apply_all(batch, next, replaced))?;
+        self.applied.store(next, Ordering::Release);
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<u64, StoreError> {
+        let next = self.applied_next();
+        self.kept.checkpointing(true);
+        let result = guard(|| {
+            let mut write = self.db.begin_write().map_err(failed)?;
+            write.set_durability(Durability::Immediate).map_err(failed)?;
+            write.set_quick_repair(true);
+            write.commit().map_err(failed)
+        });
+        self.kept.checkpointing(false);
+        result.map(|()| next)
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        guard(|| {
+            let read = self.db.begin_read().map_err(failed)?;
+            let rows = read.open_table(table(space)).map_err(failed)?;
+            let row = rows.get(key).map_err(failed)?;
+            Ok(row.map(|r| r.value().to_vec()))
+        })
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        guard(|| {
+            let read = self.db.begin_read().map_err(failed)?;
+            let rows = read.open_table(table(space)).map_err(failed)?;
+            let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+            if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) = (from, to)
+                && from >= to
+            {
+                return Ok(());
+            }
+            for entry in ReadableTable::range::<&[u8]>(&rows, (from, to)).map_err(failed)? {
+                let (key, row) = entry.map_err(failed)?;
+                if !visit(key.value(), row.value())? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn len(&self, space: Space) -> Result<u64, StoreError> {
+        guard(|| {
+            let read = self.db.begin_read().map_err(failed)?;
+            let rows = read.open_table(table(space)).map_err(failed)?;
+            rows.len().map_err(failed)
+        })
+    }
+
+    fn relieve(&self) -> bool {
+        // An error that is not "full" shows itself again at the next write or sync, which reports it.
+        !self.kept.any() || Backend::drain(&*self.file, &self.kept).is_ok()
+    }
+
+    fn give_up(&self) {
+        self.kept.give_up();
+    }
+}
+
+fn failed(e: impl Into<redb::Error>) -> StoreError {
+    StoreError::Index(e.into().to_string())
+}
+
+/// Runs `work`; the engine panics on some kinds of damage, and that must stay an error of one call.
+fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(StoreError::Index(format!("the engine broke off: {text}")))
+    })
+}

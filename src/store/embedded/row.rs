@@ -1,0 +1,286 @@
+//! Keys and rows of the index: hand-encoded, versioned, each with its own checksum.
+//!
+//! Must never hold a body, and decoding must never panic: a row that does not make sense is an error that names it.
+
+use std::sync::Arc;
+
+use crc_fast::crc32_iscsi as crc32c;
+
+use crate::queue::{BodyRef, ObjectMeta, Stored, TargetNo};
+use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
+
+/// The first byte of every row: another one is a row of a newer tidings.
+const ROW_VERSION: u8 = 1;
+const BODY_EMPTY: u8 = 0;
+const BODY_PACK: u8 = 1;
+const BODY_BLOB: u8 = 2;
+const ETAG_TEXT: u8 = 0;
+const ETAG_MD5: u8 = 1;
+
+/// A blob's random name as bytes; as text it has 32 hex digits.
+pub(super) type BlobName = [u8; 16];
+
+/// Where an applied object's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyPlace {
+    /// Zero bytes long.
+    Empty,
+    /// In a pack file.
+    Pack { pack: u32, at: u64, crc32c: u32 },
+    /// In a blob file.
+    Blob { name: BlobName, crc32c: u32 },
+}
+
+/// Writes the index key of an object: bucket, zero byte, key. Bucket names hold no zero byte.
+pub(super) fn object_key(out: &mut Vec<u8>, bucket: &str, key: &str) {
+    out.reserve(bucket.len() + 1 + key.len());
+    out.extend_from_slice(bucket.as_bytes());
+    out.push(0);
+    out.extend_from_slice(key.as_bytes());
+}
+
+/// The bytes of a blob's name.
+pub(super) fn blob_name(text: &str) -> Option<BlobName> {
+    let mut name = [0; 16];
+    hex::decode_to_slice(text, &mut name).ok().map(|()| name)
+}
+
+/// Appends the row of a `PutObject`; false if the change is another one.
+pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: BodyPlace) -> bool {
+    let (crate::queue::Change::PutObject(meta), Some(event)) = (&stored.entry.change, &stored.entry.event)
+    else {
+        return false;
+    };
+    let from = out.len();
+    out.push(ROW_VERSION);
+    out.push(match place {
+        BodyPlace::Empty => BODY_EMPTY,
+        BodyPlace::Pack { .. } => BODY_PACK,
+        BodyPlace::Blob { .. } => BODY_BLOB,
+    });
+    out.extend_from_slice(&stored.position.offset.to_le_bytes());
+    out.extend_from_slice(&event.time_us.to_le_bytes());
+    out.extend_from_slice(&event.size.to_le_bytes());
+    out.extend_from_slice(&meta.crc64.to_le_bytes());
+    match place {
+        BodyPlace::Empty => {}
+        BodyPlace::Pack { pack, at, crc32c } => {
+            out.extend_from_slice(&pack.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(&crc32c.to_le_bytes());
+        }
+        BodyPlace::Blob { name, crc32c } => {
+            out.extend_from_slice(&name);
+            out.extend_from_slice(&crc32c.to_le_bytes());
+        }
+    }
+    put_etag(out, &event.etag);
+    put_varint(out, meta.headers.len() as u64);
+    for (name, value) in &meta.headers {
+        put_text(out, name);
+        put_text(out, value);
+    }
+    seal(out, from, key);
+    true
+}
+
+/// Appends a bucket's row.
+pub(super) fn put_bucket(out: &mut Vec<u8>, bucket: &Bucket) {
+    let from = out.len();
+    out.push(ROW_VERSION);
+    out.extend_from_slice(&bucket.created_us.to_le_bytes());
+    put_text(out, &bucket.owner);
+    seal(out, from, bucket.name.as_bytes());
+}
+
+/// The index key of a target.
+pub(super) fn target_key(target: TargetNo) -> [u8; 4] {
+    target.0.to_be_bytes()
+}
+
+/// Appends a target's row.
+pub(super) fn put_target(out: &mut Vec<u8>, target: &RegisteredTarget) {
+    let from = out.len();
+    out.push(ROW_VERSION);
+    out.extend_from_slice(&target.since.to_le_bytes());
+    out.push(u8::from(target.paused));
+    put_text(out, &target.name);
+    put_text(out, &target.kind);
+    seal(out, from, &target_key(target.target));
+}
+
+/// Ends a row with a checksum over its key and its bytes.
+fn seal(out: &mut Vec<u8>, from: usize, key: &[u8]) {
+    let crc = row_crc(key, &out[from..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+fn row_crc(key: &[u8], row: &[u8]) -> u32 {
+    crc32c(row) ^ crc32c(key).rotate_left(1)
+}
+
+fn put_etag(out: &mut Vec<u8>, etag: &str) {
+    let mut md5 = [0; 16];
+    let lower = !etag.bytes().any(|b| b.is_ascii_uppercase());
+    if lower && hex::decode_to_slice(etag, &mut md5).is_ok() {
+        out.push(ETAG_MD5);
+        out.extend_from_slice(&md5);
+    } else {
+        out.push(ETAG_TEXT);
+        put_text(out, etag);
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push((n as u8) | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// The object of a row. `bucket` is the one that the key begins with.
+pub(super) fn object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Result<Object, StoreError> {
+    try_object(bucket, key, row).ok_or_else(|| damaged(key))
+}
+
+fn try_object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Option<Object> {
+    let mut rest = open(key, row)?;
+    let name = std::str::from_utf8(key.strip_prefix(bucket.as_bytes())?.strip_prefix(b"\0")?).ok()?;
+    let head = take_head(&mut rest)?;
+    let (body, place) = match head.place {
+        BodyPlace::Empty => (BodyRef::Empty, Place::Memory(bytes::Bytes::new())),
+        BodyPlace::Pack { pack, at, crc32c } => (BodyRef::Inline { crc32c }, Place::Pack { pack, at }),
+        BodyPlace::Blob { name, crc32c } => {
+            (BodyRef::Blob { name: hex::encode(name).into(), crc32c }, Place::Blob)
+        }
+    };
+    let etag = take_etag(&mut rest)?;
+    let count = usize::try_from(take_varint(&mut rest)?).ok()?;
+    // A header takes at least two bytes, so a wrong count cannot ask for more memory than the row has.
+    let mut headers = Vec::with_capacity(count.min(rest.len() / 2));
+    for _ in 0..count {
+        headers.push((take_text(&mut rest)?.into(), take_text(&mut rest)?.into()));
+    }
+    rest.is_empty().then(|| Object {
+        bucket: bucket.clone(),
+        key: name.into(),
+        size: head.size,
+        etag,
+        modified_us: head.time_us,
+        offset: head.offset,
+        meta: Arc::new(ObjectMeta { body, crc64: head.crc64, headers }),
+        place,
+    })
+}
+
+/// The bucket of a row.
+pub(super) fn bucket(key: &[u8], row: &[u8]) -> Result<Bucket, StoreError> {
+    let decode = || {
+        let mut rest = open(key, row)?;
+        let created_us = i64::from_le_bytes(take(&mut rest)?);
+        let owner = take_text(&mut rest)?.into();
+        let name = std::str::from_utf8(key).ok()?.into();
+        rest.is_empty().then_some(Bucket { name, created_us, owner })
+    };
+    decode().ok_or_else(|| damaged(key))
+}
+
+/// The target of a row.
+pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreError> {
+    let decode = || {
+        let mut rest = open(key, row)?;
+        let target = TargetNo(u32::from_be_bytes(key.try_into().ok()?));
+        let since = u64::from_le_bytes(take(&mut rest)?);
+        let paused = take::<1>(&mut rest)? != [0];
+        let (name, kind) = (take_text(&mut rest)?.into(), take_text(&mut rest)?.into());
+        rest.is_empty().then_some(RegisteredTarget { target, name, kind, since, paused })
+    };
+    decode().ok_or_else(|| damaged(key))
+}
+
+/// Where the body of an object's row is; none if the row is damaged.
+pub(super) fn place(key: &[u8], row: &[u8]) -> Option<BodyPlace> {
+    take_head(&mut open(key, row)?).map(|head| head.place)
+}
+
+fn damaged(key: &[u8]) -> StoreError {
+    StoreError::Index(format!(
+        "the row of {:?} is damaged or of a newer version",
+        String::from_utf8_lossy(key)
+    ))
+}
+
+/// Checks version and checksum, and gives what lies between them.
+fn open<'a>(key: &[u8], row: &'a [u8]) -> Option<&'a [u8]> {
+    let (body, crc) = row.split_last_chunk::<4>()?;
+    if u32::from_le_bytes(*crc) != row_crc(key, body) {
+        return None;
+    }
+    body.strip_prefix(&[ROW_VERSION])
+}
+
+struct Head {
+    offset: u64,
+    time_us: i64,
+    size: u64,
+    crc64: u64,
+    place: BodyPlace,
+}
+
+fn take_head(rest: &mut &[u8]) -> Option<Head> {
+    let [kind] = take::<1>(rest)?;
+    let offset = u64::from_le_bytes(take(rest)?);
+    let time_us = i64::from_le_bytes(take(rest)?);
+    let size = u64::from_le_bytes(take(rest)?);
+    let crc64 = u64::from_le_bytes(take(rest)?);
+    let place = match kind {
+        BODY_EMPTY => BodyPlace::Empty,
+        BODY_PACK => BodyPlace::Pack {
+            pack: u32::from_le_bytes(take(rest)?),
+            at: u64::from_le_bytes(take(rest)?),
+            crc32c: u32::from_le_bytes(take(rest)?),
+        },
+        BODY_BLOB => BodyPlace::Blob { name: take(rest)?, crc32c: u32::from_le_bytes(take(rest)?) },
+        _ => return None,
+    };
+    Some(Head { offset, time_us, size, crc64, place })
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut n = 0;
+    for shift in (0..64).step_by(7) {
+        let [byte] = take::<1>(rest)?;
+        n |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let len = usize::try_from(take_varint(rest)?).ok()?;
+    let (text, tail) = rest.split_at_checked(len)?;
+    *rest = tail;
+    std::str::from_utf8(text).ok()
+}
+
+fn take_etag(rest: &mut &[u8]) -> Option<Arc<str>> {
+    match take::<1>(rest)? {
+        [ETAG_MD5] => Some(hex::encode(take::<16>(rest)?).into()),
+        [ETAG_TEXT] => take_text(rest).map(Into::into),
+        _ => None,
+    }
+}

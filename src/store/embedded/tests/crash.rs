@@ -1,0 +1,136 @@
+//! What is on disk at a checkpoint, and what a start makes of it.
+
+use super::*;
+
+/// When the queue hears of a checkpoint, every file and folder of the store is synced.
+#[test]
+fn a_checkpoint_is_reported_only_when_everything_is_synced() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let disk = Arc::new(TestDisk::default());
+    let unsynced = disk.unsynced.clone();
+    let bad = Arc::new(Mutex::new(Vec::new()));
+    let seen = bad.clone();
+    log.state().on_checkpoint = Some(Box::new(move || {
+        seen.lock().unwrap().extend(unsynced.lock().unwrap().iter().cloned());
+    }));
+    let store = open(&log, disk, dir.path(), ALWAYS);
+    for n in 0..100 {
+        let last = log.put(&format!("k{n}"), vec![n; 3000]);
+        if n % 10 == 0 {
+            log.wait_checkpointed(last + 1);
+        }
+    }
+    store.stop();
+    assert_eq!(*bad.lock().unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(store.checkpoint_next(), 101);
+    assert!(
+        dir.path().join("packs/00000002.pack").exists(),
+        "no pack was full: the test says less than it should"
+    );
+}
+
+#[test]
+fn a_superseded_blob_goes_after_the_checkpoint_and_not_before() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), NEVER);
+    let runtime = runtime();
+    let blob = || {
+        runtime.block_on(async {
+            let mut writer = store.new_blob().await.unwrap();
+            writer.write(Bytes::from_static(b"body")).await.unwrap();
+            let mut blob = writer.finish().await.unwrap();
+            blob.keep();
+            (blob.name.clone(), blob.crc32c)
+        })
+    };
+    let path = |name: &str| dir.path().join("blobs").join(&name[..2]).join(name);
+    let names: Vec<_> = ["over", "over", "deleted", "small", "kept"]
+        .map(|key| {
+            let (name, crc) = blob();
+            log.put_blob(key, &name, crc, 4);
+            name
+        })
+        .into();
+    log.wait_applied();
+    let replaced = blob();
+    log.put_blob("over", &replaced.0, replaced.1, 4);
+    log.delete("deleted");
+    log.put("small", "x");
+    log.wait_applied();
+    assert!(names.iter().all(|name| path(name).exists()), "removed before any checkpoint");
+    store.stop();
+    drop(store);
+    let store = open(&log, os(), dir.path(), ALWAYS);
+    // The sweep runs on the index thread, before the batch after next.
+    while names[..4].iter().any(|name| path(name).exists()) {
+        let last = log.put("tick", "x");
+        log.wait_checkpointed(last + 1);
+    }
+    assert!(path(&names[4]).exists() && path(&replaced.0).exists());
+    assert_eq!(store.object("b", "over").unwrap().unwrap().offset, 6);
+}
+
+#[test]
+fn a_running_store_removes_superseded_blobs_itself() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), ALWAYS);
+    let first = runtime().block_on(async {
+        let mut blob = store.new_blob().await.unwrap().finish().await.unwrap();
+        blob.keep();
+        log.put_blob("k", &blob.name, blob.crc32c, 0);
+        blob.name.clone()
+    });
+    log.wait_applied();
+    log.delete("k");
+    let path = dir.path().join("blobs").join(&first[..2]).join(&*first);
+    while path.exists() {
+        let last = log.put("tick", "x");
+        log.wait_checkpointed(last + 1);
+    }
+}
+
+#[test]
+fn an_unfinished_or_discarded_blob_leaves_no_file_and_an_orphan_goes_at_start() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), ALWAYS);
+    let files = || -> usize {
+        let folders = std::fs::read_dir(dir.path().join("blobs")).unwrap();
+        folders.map(|f| std::fs::read_dir(f.unwrap().path()).unwrap().count()).sum()
+    };
+    let runtime = runtime();
+    runtime.block_on(async {
+        drop(store.new_blob().await.unwrap());
+        drop(store.new_blob().await.unwrap().finish().await.unwrap());
+        let mut orphan = store.new_blob().await.unwrap().finish().await.unwrap();
+        orphan.keep();
+    });
+    // Waits for the removals, which run on the runtime's blocking threads.
+    drop(runtime);
+    assert_eq!(files(), 1);
+    drop(store);
+    let _store = open(&log, os(), dir.path(), ALWAYS);
+    while files() > 0 {
+        let last = log.put("tick", "x");
+        log.wait_checkpointed(last + 1);
+    }
+}
+
+#[test]
+fn an_index_that_is_gone_is_not_made_anew_beside_its_bodies() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), NEVER);
+    log.put("k", "body");
+    log.wait_applied();
+    drop(store);
+    std::fs::remove_file(dir.path().join("index.redb")).unwrap();
+    let error = open_only(os(), dir.path(), NEVER).err().unwrap().to_string();
+    assert!(error.contains("index.redb is missing"), "{error}");
+}
+
+#[test]
+fn an_index_that_was_cut_off_while_it_was_made_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("index.redb.new"), b"half of something").unwrap();
+    let store = open(&Arc::default(), os(), dir.path(), NEVER);
+    assert_eq!(store.checkpoint_next(), 1);
+}

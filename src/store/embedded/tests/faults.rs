@@ -1,0 +1,207 @@
+//! Full disks, damaged bytes, a queue that cannot go on.
+
+use super::*;
+use crate::store::embedded::Status;
+use crate::store::embedded::row::{self, BodyPlace};
+use proptest::prelude::*;
+
+#[test]
+fn a_full_disk_stops_nothing_but_applying_and_heals() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let disk = Arc::new(TestDisk::default());
+    let full = disk.full.clone();
+    let store = open(&log, disk, dir.path(), ALWAYS);
+    for n in 0..500 {
+        log.put(&format!("k{n}"), vec![1; 500]);
+    }
+    log.wait_checkpointed(501);
+    full.store(true, Ordering::Release);
+    for n in 0..500 {
+        log.put(&format!("k{n}"), vec![2; 600]);
+    }
+    let runtime = runtime();
+    let mut status = store.status();
+    runtime.block_on(status.wait_for(|s| matches!(s, Status::NoSpace(_)))).unwrap();
+    let check = |size| {
+        assert_eq!(store.list("b", "", None, 1000).unwrap().len(), 500);
+        for n in 0..500 {
+            let object = store.object("b", &format!("k{n}")).unwrap().unwrap();
+            assert_eq!(runtime.block_on(body(&store, &object)).unwrap().len(), size);
+        }
+    };
+    check(600);
+    full.store(false, Ordering::Release);
+    log.wait_checkpointed(1001);
+    runtime.block_on(status.wait_for(|s| *s == Status::Running)).unwrap();
+    check(600);
+    store.stop();
+    let again = open(&log, os(), dir.path(), NEVER);
+    assert_eq!(again.checkpoint_next(), 1001);
+    assert_eq!(again.object("b", "k7").unwrap().unwrap().size, 600);
+}
+
+/// The disk is full for the index alone: rows without bodies, so that no pack stops the thread first.
+#[test]
+fn a_checkpoint_on_a_full_disk_waits_and_loses_no_row() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let disk = Arc::new(TestDisk::default());
+    let full = disk.full.clone();
+    let store = open(&log, disk, dir.path(), ALWAYS);
+    full.store(true, Ordering::Release);
+    for n in 0..2000 {
+        log.put(&format!("k{n:04}"), "");
+    }
+    let all = || store.list("b", "", None, 10_000).unwrap().len();
+    assert_eq!(all(), 2000);
+    full.store(false, Ordering::Release);
+    log.wait_checkpointed(2001);
+    assert_eq!(all(), 2000);
+    // Full again while it stops: it gives up, and the next start applies the rest again.
+    full.store(true, Ordering::Release);
+    for n in 2000..2100 {
+        log.put(&format!("k{n:04}"), "");
+    }
+    store.stop();
+    full.store(false, Ordering::Release);
+    drop(store);
+    let again = open(&log, os(), dir.path(), NEVER);
+    assert_eq!(again.list("b", "", None, 10_000).unwrap().len(), 2100);
+}
+
+#[test]
+fn damaged_bodies_are_told_from_whole_ones() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), NEVER);
+    let runtime = runtime();
+    log.put("pack", vec![5; 1000]);
+    let name = runtime.block_on(async {
+        let mut blob = store.new_blob().await.unwrap();
+        blob.write(vec![6; 600_000].into()).await.unwrap();
+        let mut blob = blob.finish().await.unwrap();
+        blob.keep();
+        log.put_blob("blob", &blob.name, blob.crc32c, 600_000);
+        blob.name.clone()
+    });
+    log.wait_applied();
+    let blob = dir.path().join("blobs").join(&name[..2]).join(&*name);
+    flip(&dir.path().join("packs/00000001.pack"), 4096 + 500);
+    flip(&blob, 599_000);
+    let read = |key| runtime.block_on(body(&store, &store.object("b", key).unwrap().unwrap()));
+    assert!(matches!(read("pack"), Err(StoreError::Damaged { .. })));
+    assert!(matches!(read("blob"), Err(StoreError::Damaged { .. })));
+    std::fs::remove_file(&blob).unwrap();
+    assert!(matches!(read("blob"), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_reader_of_a_replaced_object_is_told_to_look_again() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), NEVER);
+    let runtime = runtime();
+    let name = runtime.block_on(async {
+        let mut blob = store.new_blob().await.unwrap();
+        blob.write(Bytes::from_static(b"old")).await.unwrap();
+        let mut blob = blob.finish().await.unwrap();
+        blob.keep();
+        log.put_blob("k", &blob.name, blob.crc32c, 3);
+        blob.name.clone()
+    });
+    let old = store.object("b", "k").unwrap().unwrap();
+    log.put("k", "new");
+    std::fs::remove_file(dir.path().join("blobs").join(&name[..2]).join(&*name)).unwrap();
+    assert!(matches!(runtime.block_on(body(&store, &old)), Err(StoreError::Gone)));
+}
+
+#[test]
+fn a_damaged_journal_stalls_the_index_and_reads_go_on() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    log.put("k", "before");
+    log.state().stalled = true;
+    let store = open(&log, os(), dir.path(), NEVER);
+    assert!(matches!(&*store.status().borrow(), Status::Stalled(_)));
+    assert!(store.object("b", "k").unwrap().is_none());
+    assert_eq!(store.applied_next(), 1);
+    log.state().stalled = false;
+    log.wait_applied();
+    assert_eq!(store.object("b", "k").unwrap().unwrap().size, 6);
+    let runtime = runtime();
+    runtime.block_on(store.status().wait_for(|s| *s == Status::Running)).unwrap();
+}
+
+#[test]
+fn an_entry_without_its_body_fails_the_store_instead_of_making_a_row() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), NEVER);
+    let (change, event, _) = put_of("k", &"body".into());
+    log.push(change, event, Bytes::new());
+    let runtime = runtime();
+    runtime.block_on(store.status().wait_for(|s| matches!(s, Status::Failed(_)))).unwrap();
+    assert_eq!(store.applied_next(), 1);
+}
+
+#[test]
+fn a_pack_of_a_newer_version_is_refused_with_a_sentence() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, os(), dir.path(), NEVER);
+    log.put("k", "body");
+    log.wait_applied();
+    drop(store);
+    flip(&dir.path().join("packs/00000001.pack"), 9);
+    let store = open(&log, os(), dir.path(), NEVER);
+    let error = runtime().block_on(body(&store, &store.object("b", "k").unwrap().unwrap())).unwrap_err();
+    assert!(error.to_string().contains("this program reads 1"), "{error}");
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = OsDisk.open(path).unwrap();
+    let mut byte = [0];
+    file.read_at(&mut byte, at).unwrap();
+    file.write_at(&[!byte[0]], at).unwrap();
+}
+
+fn some_row() -> (Vec<u8>, Vec<u8>) {
+    let (change, event, body) = put_of("key", &"body".into());
+    let position = Position { epoch: 1, offset: 9 };
+    let stored = Stored { position, entry: Entry { change, event, deliveries: Vec::new() }, body, charge: 0 };
+    let (mut key, mut out) = (Vec::new(), Vec::new());
+    row::object_key(&mut key, "b", "key");
+    assert!(row::put_object(&mut out, &key, &stored, BodyPlace::Pack { pack: 3, at: 4096, crc32c: 1 }));
+    (key, out)
+}
+
+#[test]
+fn a_row_gives_back_what_was_put_in() {
+    let (key, bytes) = some_row();
+    let object = row::object(&"b".into(), &key, &bytes).unwrap();
+    assert_eq!((&*object.key, object.size, object.offset), ("key", 4, 9));
+    assert_eq!(&*object.etag, "00112233445566778899aabbccddeeff");
+    assert_eq!(object.meta.headers, [("content-type".into(), "text/plain".into())]);
+    assert_eq!(object.meta.crc64, 7);
+    assert_eq!(object.place, crate::store::Place::Pack { pack: 3, at: 4096 });
+    assert!(row::object(&"b".into(), b"b\0other", &bytes).is_err(), "a row under another key");
+}
+
+proptest! {
+    #[test]
+    fn no_changed_bit_of_a_row_goes_unseen(at in any::<prop::sample::Index>(), bit in 0..8) {
+        let (key, mut bytes) = some_row();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1_u8 << bit;
+        prop_assert!(row::object(&"b".into(), &key, &bytes).is_err());
+    }
+
+    #[test]
+    fn no_bytes_at_all_make_decoding_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..120), version in any::<bool>()) {
+        if version && bytes.len() > 8 {
+            // With a right version and checksum, so that what lies between is decoded too.
+            bytes[0] = 1;
+            let end = bytes.len() - 4;
+            let crc = crc32c(&bytes[..end]) ^ crc32c(b"b\0k").rotate_left(1);
+            bytes[end..].copy_from_slice(&crc.to_le_bytes());
+        }
+        let _ = row::object(&"b".into(), b"b\0k", &bytes);
+        let _ = row::bucket(b"b\0k", &bytes);
+        let _ = row::target(b"b\0k", &bytes);
+        let _ = row::place(b"b\0k", &bytes);
+    }
+}

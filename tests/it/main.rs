@@ -1,0 +1,12 @@
+//! Black-box tests that need no broker, and the tests that keep the project tidy.
+//!
+//! Must never need a network, a fixed port or another program than this one.
+
+#[allow(dead_code, reason = "shared with the live tests, which use more of it")]
+#[path = "../checker/mod.rs"]
+mod checker;
+#[allow(dead_code, reason = "not every constant is used by every test binary")]
+#[path = "../support/chunked.rs"]
+mod chunked;
+mod judge;
+mod tidy;

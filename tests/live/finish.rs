@@ -1,0 +1,80 @@
+//! The end of every live test: drain, read everything back, judge, print the numbers.
+//!
+//! Must never skip a part: a test that judged less would look the same.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use tidings::client::{Client, Listing};
+
+use crate::books;
+use crate::checker::{Listed, Report, Run, check};
+use crate::consumer;
+use crate::load::Shared;
+use crate::server::{Ready, Server};
+
+/// Reads at once while every key is compared.
+const READERS: usize = 16;
+
+/// Waits until everything is delivered, reads every key back byte by byte, lists the bucket, reads the topic
+/// from its beginning, judges, and ends the server by SIGTERM. Panics unless all is right.
+pub(crate) async fn conclude(
+    test: &str,
+    server: &mut Server,
+    ready: &Ready,
+    shared: &Shared,
+    topic: &str,
+    max_duplicates: usize,
+) -> Report {
+    let reading = books::drained(&ready.admin).await;
+    read_every_key(&ready.s3, shared).await;
+    let listing = list_all(&ready.s3, shared.bucket()).await;
+    let deliveries = consumer::read_all(topic).await;
+    let ops = shared.recorder.ops();
+    let bucket = format!("{}/", shared.bucket());
+    let report = check(&Run {
+        ops: &ops,
+        deliveries: &deliveries,
+        listing: Some(&listing),
+        books: Some(reading.books),
+        matches: &|key| key.starts_with(&bucket),
+        max_duplicates,
+    });
+    println!("{test}: {report}");
+    println!(
+        "{test}: {} objects at the end; books {:?}, repeated {}; {} answers 5xx",
+        listing.len(),
+        reading.books,
+        reading.repeated,
+        shared.refused()
+    );
+    assert!(report.violations.is_empty(), "{test}: {report}");
+    server.stop().await;
+    report
+}
+
+async fn read_every_key(client: &Client, shared: &Shared) {
+    let reads = stream::iter(shared.keys()).map(|key| async move {
+        assert!(shared.read(client, &key).await, "no answer to GET {key} at the end");
+    });
+    reads.buffer_unordered(READERS).collect::<Vec<()>>().await;
+}
+
+async fn list_all(client: &Client, bucket: &str) -> Vec<Listed> {
+    let mut listed = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let query: Vec<(&str, &str)> = token.iter().map(|token| ("continuation-token", &**token)).collect();
+        let answer = client.list_v2(bucket, &query).await.expect("an answer");
+        let page = Listing::parse(&answer.body).unwrap_or_else(|| panic!("not a listing: {answer:?}"));
+        listed.extend(page.objects.into_iter().map(|object| Listed {
+            key: Arc::from(format!("{bucket}/{}", object.key)),
+            etag: object.etag,
+            size: object.size,
+        }));
+        match page.next {
+            Some(next) => token = Some(next),
+            None => return listed,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Live tests: the real binary on a real disk against a real Kafka broker, judged by the checker.
+//!
+//! Must never trust the product's own log: what is expected comes from the answers that clients got, and what
+//! arrived is read by a consumer of their own. The tests take turns, since some of them break the broker for
+//! everybody.
+
+#[allow(dead_code, reason = "shared with tests/it, which tests the checker itself")]
+#[path = "../checker/mod.rs"]
+mod checker;
+
+mod books;
+mod broker;
+mod consumer;
+mod finish;
+mod kills;
+mod load;
+mod server;
+mod volume;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no other live test runs. A failed test gives its turn away like any other.
+async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+/// The run's seed: `TIDINGS_SEED`, or one made of the time. Printed, so that a failure can be repeated.
+fn seed(test: &str) -> u64 {
+    let now = || {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.expect("a clock after 1970").subsec_nanos().into()
+    };
+    let seed = number("TIDINGS_SEED").unwrap_or_else(now);
+    println!("{test}: TIDINGS_SEED={seed}");
+    seed
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}

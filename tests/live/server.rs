@@ -1,0 +1,172 @@
+//! The real binary as a child process: configured, started, killed, stopped and started again on the same
+//! data.
+//!
+//! Must never reach into the process: it knows what a person at the shell knows.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tidings::client::Client;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// A start may take this long, recovery included.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// A stop by SIGTERM may take this long: the server's own deadline and some more.
+const STOP_TIMEOUT: Duration = Duration::from_secs(45);
+/// One request may take this long before its outcome counts as unknown.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The region of the test servers.
+const REGION: &str = "test-1";
+
+/// One data directory and the process that may be running on it.
+pub(crate) struct Server {
+    dir: Option<TempDir>,
+    path: PathBuf,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+}
+
+/// How to reach a server that is ready.
+#[derive(Clone)]
+pub(crate) struct Ready {
+    /// Its S3 listener, with the credentials of its data directory.
+    pub(crate) s3: Client,
+    /// Its admin listener, without credentials.
+    pub(crate) admin: Client,
+}
+
+impl Server {
+    /// A fresh data directory whose one target is `topic`. `extra` is more TOML, before the target's tables.
+    pub(crate) fn new(topic: &str, extra: &str) -> Self {
+        let dir = TempDir::with_prefix_in("live-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let path = dir.path().to_owned();
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nregion = \"{REGION}\"\ndata = {data:?}\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n{extra}\n\
+             [target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {topic:?}\n\
+             [[target.live.rule]]\nbucket = \"live-*\"\n\
+             events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n",
+            data = path.join("data"),
+            broker = crate::broker::address(),
+        );
+        fs::write(path.join("tidings.toml"), config).expect("a writable directory");
+        Self { dir: Some(dir), path, running: None }
+    }
+
+    /// Starts the process and does not wait for it. With `failpoint` it kills itself when it gets there.
+    pub(crate) fn launch(&mut self, failpoint: Option<&str>) {
+        assert!(self.running.is_none(), "the last process was not waited for");
+        let log = File::options().append(true).create(true).open(self.log()).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        command.arg("serve").arg("--config").arg(self.path.join("tidings.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        command.env_remove("TIDINGS_FAILPOINT");
+        if let Some(point) = failpoint {
+            command.env("TIDINGS_FAILPOINT", point);
+        }
+        let mut child = command.spawn().expect("the binary starts");
+        let stdout = child.stdout.take().expect("piped");
+        self.running = Some(Running { child, stdout: BufReader::new(stdout).lines() });
+    }
+
+    /// Waits until the launched process is ready; `None` if it ended before.
+    pub(crate) async fn ready(&mut self) -> Option<Ready> {
+        let running = self.running.as_mut().expect("launched");
+        let (mut s3, mut admin) = (None, None);
+        loop {
+            let line = timeout(START_TIMEOUT, running.stdout.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("not ready after {START_TIMEOUT:?}"));
+            let line = line.expect("readable output")?;
+            if let Some(address) = line.strip_prefix("listening s3 ") {
+                s3 = Some(address.trim().to_owned());
+            } else if let Some(address) = line.strip_prefix("listening admin ") {
+                admin = Some(address.trim().to_owned());
+            } else if line.trim() == "ready" {
+                let (access_key, secret_key) = self.credentials();
+                let client = |address: Option<String>, access: &str, secret: &str| {
+                    let address = address.expect("both listeners are printed before `ready`");
+                    let client = Client::new(&address, REGION, access, secret).expect("a printed address");
+                    client.with_timeout(REQUEST_TIMEOUT)
+                };
+                return Some(Ready {
+                    s3: client(s3, &access_key, &secret_key),
+                    admin: client(admin, "", ""),
+                });
+            }
+        }
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub(crate) async fn start(&mut self) -> Ready {
+        self.launch(None);
+        match self.ready().await {
+            Some(ready) => ready,
+            None => panic!("the server ended at its start, {}", self.ended().await),
+        }
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub(crate) async fn kill(&mut self) {
+        let mut running = self.running.take().expect("running");
+        running.child.start_kill().expect("a child of ours");
+        running.child.wait().await.expect("a child of ours");
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("running");
+        let status = timeout(START_TIMEOUT, running.child.wait()).await;
+        status.unwrap_or_else(|_| panic!("still running after {START_TIMEOUT:?}")).expect("a child of ours")
+    }
+
+    /// SIGTERM, and waits for the end, which must be clean.
+    pub(crate) async fn stop(&mut self) {
+        self.signal("TERM").await;
+        let mut running = self.running.take().expect("running");
+        let status = timeout(STOP_TIMEOUT, running.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("still running {STOP_TIMEOUT:?} after SIGTERM"));
+        let status = status.expect("a child of ours");
+        assert!(status.success(), "SIGTERM ended with {status}");
+    }
+
+    /// Sends a signal by name: `STOP`, `CONT`, `TERM`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await;
+        assert!(status.expect("a shell").success(), "kill -{name} {pid}");
+    }
+
+    fn credentials(&self) -> (String, String) {
+        let text = fs::read_to_string(self.path.join("data/credentials.toml")).expect("credentials");
+        let table: toml::Table = text.parse().expect("TOML");
+        let first = table["credential"].get(0).expect("one credential");
+        let field = |name: &str| first[name].as_str().expect("a string").to_owned();
+        (field("access_key"), field("secret_key"))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path.join("stderr.log")
+    }
+}
+
+impl Drop for Server {
+    /// A failed test keeps its directory and shows the end of the server's log.
+    fn drop(&mut self) {
+        const SHOWN: usize = 30;
+        let Some(dir) = self.dir.take().filter(|_| std::thread::panicking()) else { return };
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        eprintln!("kept {}; the end of stderr.log:", dir.keep().display());
+        lines[lines.len().saturating_sub(SHOWN)..].iter().for_each(|line| eprintln!("  {line}"));
+    }
+}

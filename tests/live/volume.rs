@@ -1,0 +1,111 @@
+//! Many changes through to the topic: without a fault, and with the broker killed, the broker stopped and the
+//! server stopped in the middle.
+//!
+//! Must never pass without its fault: each shows that changes were acknowledged while it lasted.
+
+use std::time::{Duration, Instant};
+
+use crate::broker::Fault;
+use crate::finish::conclude;
+use crate::load::{Load, Plan};
+use crate::server::{Ready, Server};
+use crate::{books, consumer, seed, turn};
+
+/// How long the broker stands still.
+const STOPPED_FOR: Duration = Duration::from_secs(30);
+/// Changes that must be acknowledged while the broker is away.
+const DURING_OUTAGE: u64 = 2_000;
+
+const PLAN: Plan =
+    Plan { clients: 32, keys: 5_000, changes: 30_000, deletes: 150, reads: 50, blobs: 5, seed: 0 };
+
+struct Scene {
+    test: &'static str,
+    topic: String,
+    server: Server,
+    ready: Ready,
+    load: Load,
+    began: Instant,
+}
+
+/// A topic, a server, a bucket, and clients at work.
+async fn begin(test: &'static str, changes: u64) -> Scene {
+    let plan = Plan { changes, seed: seed(test), ..PLAN };
+    let topic = consumer::create_topic(test).await;
+    let mut server = Server::new(&topic, "");
+    let ready = server.start().await;
+    let made = ready.s3.create_bucket("live-volume").await.expect("an answer");
+    assert_eq!(made.status, 200, "{made:?}");
+    let load = Load::start("live-volume", plan);
+    load.serve(Some(ready.s3.clone()));
+    Scene { test, topic, server, ready, load, began: Instant::now() }
+}
+
+/// Waits for the clients, judges, and returns the duplicates.
+async fn end(mut scene: Scene, max_duplicates: usize) -> usize {
+    let shared = scene.load.finished().await;
+    let seconds = scene.began.elapsed().as_secs_f64();
+    let (test, ready) = (scene.test, &scene.ready);
+    println!("{test}: {:.0} operations/s by the clients", shared.recorder.ops().len() as f64 / seconds);
+    let report = conclude(test, &mut scene.server, ready, &shared, &scene.topic, max_duplicates).await;
+    assert!(report.reads as u64 >= PLAN.keys, "every key was read back");
+    report.duplicates()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100k_changes_of_32_clients_arrive_once_and_in_order() {
+    let _turn = turn().await;
+    let scene = begin("volume", 100_000).await;
+    scene.load.acknowledged(100_000).await;
+    assert_eq!(scene.load.shared.refused(), 0, "no fault, no 5xx");
+    end(scene, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_in_the_middle_loses_nothing() {
+    let _turn = turn().await;
+    let scene = begin("broker-killed", PLAN.changes).await;
+    scene.load.acknowledged(PLAN.changes / 3).await;
+    let fault = Fault::kill().await;
+    let before = scene.load.acknowledged_now();
+    books::backlog_above(&scene.ready.admin, DURING_OUTAGE / 2).await;
+    scene.load.acknowledged((before + DURING_OUTAGE).min(PLAN.changes)).await;
+    fault.mend().await;
+    let duplicates = end(scene, usize::MAX).await;
+    println!("broker-killed: {duplicates} duplicates");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stands_still_for_half_a_minute_loses_nothing() {
+    let _turn = turn().await;
+    let scene = begin("broker-stopped", PLAN.changes).await;
+    scene.load.acknowledged(PLAN.changes / 3).await;
+    let fault = Fault::stop().await;
+    let (since, before) = (tokio::time::Instant::now(), scene.load.acknowledged_now());
+    books::backlog_above(&scene.ready.admin, DURING_OUTAGE / 2).await;
+    scene.load.acknowledged((before + DURING_OUTAGE).min(PLAN.changes)).await;
+    tokio::time::sleep_until(since + STOPPED_FOR).await;
+    fault.mend().await;
+    let duplicates = end(scene, usize::MAX).await;
+    println!("broker-stopped: {duplicates} duplicates");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_stopped_and_started_under_load_loses_nothing() {
+    const STOPS: u64 = 3;
+    let _turn = turn().await;
+    let mut scene = begin("server-stopped", 12_000).await;
+    for stop in 1..=STOPS {
+        scene.load.acknowledged(stop * 3_000).await;
+        // Stands still for a moment first: what was half done must be finished or given up, never both.
+        scene.server.signal("STOP").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        scene.server.signal("CONT").await;
+        scene.server.stop().await;
+        scene.load.serve(None);
+        scene.ready = scene.server.start().await;
+        scene.load.serve(Some(scene.ready.s3.clone()));
+    }
+    // A clean stop saves its progress: what was delivered before is not delivered again.
+    end(scene, 0).await;
+}

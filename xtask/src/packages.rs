@@ -1,0 +1,224 @@
+//! The system packages that building and testing need: found out by using them, installed where that is allowed.
+//! Must never install anything that is there, or without saying it.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::fail::{MISSING, fail};
+use crate::paths;
+
+/// The oldest Java that the broker runs on.
+const JAVA: u32 = 17;
+/// Packages with such a Java, best first; a distribution has some of them.
+const JAVA_PACKAGES: [&str; 3] =
+    ["openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless"];
+
+/// Something that must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    C,
+    Cxx,
+    Make,
+    PkgConfig,
+    Openssl,
+    Zlib,
+    Java,
+    Maven,
+}
+
+/// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
+pub(crate) const BUILD: &[Need] =
+    &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
+
+impl Need {
+    fn name(self) -> &'static str {
+        match self {
+            Need::C => "a C compiler (cc)",
+            Need::Cxx => "a C++ compiler (c++)",
+            Need::Make => "make",
+            Need::PkgConfig => "pkg-config",
+            Need::Openssl => "the OpenSSL headers",
+            Need::Zlib => "the zlib headers",
+            Need::Java => "Java 17 or newer",
+            Need::Maven => "Maven (mvn)",
+        }
+    }
+
+    /// The Debian package that brings it; `java` is the one chosen for Java.
+    fn package(self, java: &'static str) -> &'static str {
+        match self {
+            Need::C | Need::Cxx | Need::Make => "build-essential",
+            Need::PkgConfig => "pkg-config",
+            Need::Openssl => "libssl-dev",
+            Need::Zlib => "zlib1g-dev",
+            Need::Java => java,
+            Need::Maven => "maven",
+        }
+    }
+
+    fn there(self) -> bool {
+        match self {
+            // A compiler without the C library's headers is of no use.
+            Need::C => compiles("cc", "c", "stdio.h"),
+            Need::Cxx => compiles("c++", "c++", "cstdio"),
+            Need::Make => paths::program("make").is_some(),
+            Need::PkgConfig => paths::program("pkg-config").is_some(),
+            Need::Openssl => env::var_os("OPENSSL_DIR").is_some() || compiles("cc", "c", "openssl/ssl.h"),
+            Need::Zlib => compiles("cc", "c", "zlib.h"),
+            Need::Java => java().is_some(),
+            Need::Maven => paths::program("mvn").is_some(),
+        }
+    }
+}
+
+/// Makes sure that everything in `needs` is there. As root on a Debian system what is missing is installed;
+/// otherwise the error names it, with the line that installs it.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    let missing = missing(needs, Need::there);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("missing: {}", names(&missing));
+    if paths::program("apt-get").is_none() {
+        let sentence =
+            format!("install {} with this system's package manager, then run this again", names(&missing));
+        return Err(fail(MISSING, sentence));
+    }
+    if !root() {
+        let line = install_line(&missing, choose_java(known_to_apt)).join(" ");
+        return Err(fail(
+            MISSING,
+            format!("run this line as root, then this again:\n  apt-get update && {line}"),
+        ));
+    }
+    apt(&["apt-get".into(), "update".into(), "-q".into()])?;
+    apt(&install_line(&missing, choose_java(known_to_apt)))?;
+    let still = self::missing(&missing, Need::there);
+    if !still.is_empty() {
+        return Err(fail(MISSING, format!("installed, and still missing: {}", names(&still))));
+    }
+    Ok(())
+}
+
+fn missing(needs: &[Need], there: impl Fn(Need) -> bool) -> Vec<Need> {
+    needs.iter().copied().filter(|need| !there(*need)).collect()
+}
+
+fn names(needs: &[Need]) -> String {
+    needs.iter().map(|need| need.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn install_line(missing: &[Need], java: &'static str) -> Vec<String> {
+    let packages: BTreeSet<&str> = missing.iter().map(|need| need.package(java)).collect();
+    let fixed = ["apt-get", "install", "-y", "-q", "--no-install-recommends"];
+    fixed.into_iter().chain(packages).map(str::to_owned).collect()
+}
+
+fn choose_java(known: impl Fn(&str) -> bool) -> &'static str {
+    // Where apt knows none of them, the last name gives apt's own, clear message.
+    JAVA_PACKAGES.into_iter().find(|package| known(package)).unwrap_or(JAVA_PACKAGES[JAVA_PACKAGES.len() - 1])
+}
+
+fn known_to_apt(package: &str) -> bool {
+    let asked =
+        Command::new("apt-cache").args(["show", "--no-all-versions", package]).stderr(Stdio::null()).output();
+    asked.is_ok_and(|answer| answer.status.success() && !answer.stdout.is_empty())
+}
+
+fn root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")
+}
+
+fn apt(line: &[String]) -> Result<()> {
+    println!("+ {}", line.join(" "));
+    let status = Command::new(&line[0])
+        .args(&line[1..])
+        // Another apt may be at work; its end is awaited, within a bound.
+        .args(["-o", "DPkg::Lock::Timeout=300"])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot start apt-get")?;
+    if !status.success() {
+        return Err(fail(MISSING, format!("apt-get ended with {status}; see what it printed above")));
+    }
+    Ok(())
+}
+
+/// Whether `compiler` runs and finds `header`.
+fn compiles(compiler: &str, language: &str, header: &str) -> bool {
+    Command::new(compiler)
+        .args(["-E", "-x", language, "-include", header, "/dev/null", "-o", "/dev/null"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// A Java that is new enough: of `JAVA_HOME`, of `PATH`, or of those that are installed beside it.
+pub(crate) fn java() -> Option<PathBuf> {
+    let home = env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
+    let installed = std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten();
+    let installed = installed.map(|entry| entry.path().join("bin/java"));
+    home.into_iter().chain(paths::program("java")).chain(installed).find(|java| {
+        let answer = Command::new(java).arg("-version").output();
+        let version = answer.ok().and_then(|answer| java_version(&String::from_utf8_lossy(&answer.stderr)));
+        version.is_some_and(|version| version >= JAVA)
+    })
+}
+
+/// The major version in what `java -version` prints, such as `openjdk version "17.0.15" 2025-04-15`.
+fn java_version(printed: &str) -> Option<u32> {
+    let version = printed.lines().find_map(|line| line.split_once("version \"")?.1.split('"').next())?;
+    let mut parts = version.split(['.', '-', '+', '_']);
+    match parts.next()?.parse().ok()? {
+        // Up to Java 8 the major version came second.
+        1 => parts.next()?.parse().ok(),
+        major => Some(major),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_asked_for_and_each_package_once() {
+        let gone = missing(BUILD, |need| matches!(need, Need::Make | Need::PkgConfig | Need::Zlib));
+        assert_eq!(gone, [Need::C, Need::Cxx, Need::Openssl]);
+        let line = install_line(&gone, "unused").join(" ");
+        assert_eq!(line, "apt-get install -y -q --no-install-recommends build-essential libssl-dev");
+        assert!(missing(BUILD, |_| true).is_empty());
+    }
+
+    #[test]
+    fn java_comes_from_the_best_package_that_apt_knows() {
+        assert_eq!(choose_java(|_| true), "openjdk-17-jre-headless");
+        assert_eq!(choose_java(|package| package.contains("21")), "openjdk-21-jre-headless");
+        assert_eq!(choose_java(|_| false), "default-jre-headless");
+        assert_eq!(Need::Java.package("openjdk-21-jre-headless"), "openjdk-21-jre-headless");
+    }
+
+    #[test]
+    fn java_versions_are_read_old_and_new() {
+        assert_eq!(java_version("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime"), Some(17));
+        assert_eq!(
+            java_version("Picked up JAVA_TOOL_OPTIONS: -X\nopenjdk version \"25\" 2025-09-16"),
+            Some(25)
+        );
+        assert_eq!(java_version("java version \"1.8.0_402\""), Some(8));
+        assert_eq!(java_version("openjdk version \"22-ea\" 2024-03-19"), Some(22));
+        assert_eq!(java_version("java: not found"), None);
+    }
+
+    #[test]
+    fn a_header_is_found_only_where_there_is_one() {
+        assert!(compiles("cc", "c", "stdio.h"));
+        assert!(!compiles("cc", "c", "tidings/no_such_header.h"));
+        assert!(!compiles("no-such-compiler", "c", "stdio.h"));
+    }
+}

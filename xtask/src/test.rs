@@ -1,0 +1,96 @@
+//! `cargo xtask test`: packages, broker, format, lints, all tests, and the end of the broker, whatever happens.
+//! Must never call a run good in which something was skipped.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::brokers::{self, From, Set};
+use crate::fail::{FAILED, MISSING, fail};
+use crate::guard::Guard;
+use crate::steps::{self, Steps};
+use crate::summary::Tally;
+use crate::{fail as failure, packages, paths};
+
+/// The features that add the tests against real brokers.
+const LIVE: &str = "tidings/live,tidings-kafka/live";
+
+/// Runs everything, prints a table of the steps and, as the last line, `N passed, N failed`.
+pub(crate) fn run(from: Option<From>) -> Result<()> {
+    let root = paths::root()?;
+    let set = Set::test()?;
+    let mut guard = Guard::start(&set)?;
+    let mut steps = Steps::new();
+    let mut tally = Tally::default();
+
+    let needs = [packages::BUILD, brokers::needs(from)?].concat();
+    let mut lacking = None;
+    steps.step("system packages", || {
+        packages::ensure(&needs).inspect_err(|error| lacking = Some(failure::code(error)))
+    });
+    if lacking == Some(MISSING) {
+        return Err(fail(MISSING, steps.problems.join("\n")));
+    }
+
+    steps.step("kafka up", || {
+        let address = match brokers::given() {
+            Some(address) => set.outside(&address)?,
+            // A run that was killed together with its guard may have left one.
+            None => set.end().and_then(|()| set.up(from))?,
+        };
+        println!("kafka {address}");
+        Ok(())
+    });
+    steps.step("cargo fmt", || {
+        steps::run(&mut guard, &mut paths::cargo(&["fmt", "--all", "--check"])?, |_| ())
+    });
+    steps.step("cargo clippy", || {
+        let words = ["clippy", "--workspace", "--all-targets", "--features", LIVE, "--", "-D", "warnings"];
+        steps::run(&mut guard, &mut paths::cargo(&words)?, |_| ())
+    });
+    let tested = steps.step("cargo test", || {
+        let mut cargo = paths::cargo(&["test", "--workspace", "--no-fail-fast", "--features", LIVE])?;
+        cargo.env("CARGO_TERM_COLOR", "never");
+        // Without a broker the live tests fail, and all others still tell something.
+        if let Ok(variables) = set.env() {
+            cargo.envs(variables);
+        }
+        steps::run(&mut guard, &mut cargo, |line| tally.line(line))
+    });
+    tally.end();
+    steps.step("kafka down", || guard.finish());
+
+    // Where the tests did not even compile, every test file would be named, which helps nobody.
+    if tested.is_some() || tally.passed + tally.failed > 0 {
+        steps.problems.extend(tally.problems(&test_files(&root)?));
+    }
+    steps.print();
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if steps.problems.is_empty() {
+        return Ok(());
+    }
+    Err(fail(FAILED, format!("{} problems, see above", steps.problems.len())))
+}
+
+/// The integration test files of every package, by path within the package.
+fn test_files(root: &Path) -> Result<Vec<String>> {
+    let mut packages = vec![root.to_path_buf(), root.join("xtask")];
+    for entry in fs::read_dir(root.join("connectors")).context("cannot read connectors/")? {
+        packages.push(entry?.path());
+    }
+    let mut files = Vec::new();
+    for package in packages {
+        let Ok(tests) = fs::read_dir(package.join("tests")) else { continue };
+        for entry in tests {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if path.join("main.rs").is_file() {
+                files.push(format!("tests/{name}/main.rs"));
+            } else if path.is_file() && name.ends_with(".rs") {
+                files.push(format!("tests/{name}"));
+            }
+        }
+    }
+    Ok(files)
+}
