@@ -96,15 +96,8 @@ impl App {
         let commit = Arc::new(Commit::new(queue.clone(), store.clone(), now_us, random));
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let targets = targets::start(&config, &queue, &commit, unix_ms, &mut random_u64).await?;
-        let parts = Arc::new(Parts {
-            store,
-            queue,
-            commit,
-            targets,
-            metrics,
-            clock: now_us,
-            started_us: now_us(),
-        });
+        let parts =
+            Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
         let listen = async |what: &str, at: SocketAddr| {
             TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
         };
@@ -117,7 +110,8 @@ impl App {
         let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, secrets);
         let frontend = tokio::spawn(frontend.serve(s3, stop.clone().cancelled_owned()));
         let service = Admin::new(parts.clone(), token, audit);
-        let admin_task = tokio::spawn(admin::serve(admin, service, admin::Bounds::default(), stop.child_token()));
+        let admin_task =
+            tokio::spawn(admin::serve(admin, service, admin::Bounds::default(), stop.child_token()));
         let upkeep = parts.metrics.clone();
         let upkeep = tokio::spawn(async move { upkeep.run_upkeep().await });
         Ok(Self {

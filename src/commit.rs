@@ -129,7 +129,12 @@ impl From<AppendError> for CommitError {
 
 impl Commit {
     /// A commit path over a queue and the store that applies it.
-    pub fn new(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: fn() -> i64, random: fastrand::Rng) -> Self {
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        clock: fn() -> i64,
+        random: fastrand::Rng,
+    ) -> Self {
         let inner = Inner {
             queue,
             store,
@@ -206,7 +211,12 @@ impl Commit {
     }
 
     /// Makes a bucket.
-    pub async fn create_bucket(&self, permit: Permit, name: &str, request: RequestInfo) -> Result<(), CommitError> {
+    pub async fn create_bucket(
+        &self,
+        permit: Permit,
+        name: &str,
+        request: RequestInfo,
+    ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let bucket: Arc<str> = name.into();
         detached(async move {
@@ -221,7 +231,12 @@ impl Commit {
     }
 
     /// Removes an empty bucket.
-    pub async fn delete_bucket(&self, permit: Permit, name: &str, _request: RequestInfo) -> Result<(), CommitError> {
+    pub async fn delete_bucket(
+        &self,
+        permit: Permit,
+        name: &str,
+        _request: RequestInfo,
+    ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let bucket: Arc<str> = name.into();
         detached(async move {
@@ -236,7 +251,12 @@ impl Commit {
     }
 
     /// Gives a target's name its number. The caller makes sure that the number was never given.
-    pub async fn register_target(&self, target: TargetNo, name: &str, kind: &str) -> Result<Position, CommitError> {
+    pub async fn register_target(
+        &self,
+        target: TargetNo,
+        name: &str,
+        kind: &str,
+    ) -> Result<Position, CommitError> {
         let change = Change::RegisterTarget { target, name: name.into(), kind: kind.into() };
         self.setting(change).await
     }

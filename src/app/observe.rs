@@ -50,7 +50,9 @@ impl AdminBackend for Parts {
     async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError> {
         let entry = self.targets.get(name).ok_or(ChangeError::NoSuchTarget)?;
         let Some(lane) = &entry.lane else {
-            return Err(ChangeError::Conflict("the target is not configured any more; its backlog is kept".into()));
+            return Err(ChangeError::Conflict(
+                "the target is not configured any more; its backlog is kept".into(),
+            ));
         };
         if paused {
             // Quiet first: nothing is sent any more by the time the answer says so.
@@ -128,7 +130,10 @@ fn snapshot(entry: &Entry) -> TargetSnapshot {
         in_flight: of_lane(|s| s.in_flight),
         in_flight_limit: of_lane(|s| s.in_flight_limit),
         oldest_undelivered_us: taken.into_iter().chain(waiting).min(),
-        last_success_us: status.as_ref().and_then(|s| s.last_success_unix_ms).map(|ms| ms.saturating_mul(1_000)),
+        last_success_us: status
+            .as_ref()
+            .and_then(|s| s.last_success_unix_ms)
+            .map(|ms| ms.saturating_mul(1_000)),
         dead_letters: books.dead_lettered,
         oldest_dead_letter_us: None,
     }

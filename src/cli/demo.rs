@@ -145,7 +145,9 @@ impl Demo {
         println!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
         println!("credentials {}", path.display());
         println!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
-        println!("  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/");
+        println!(
+            "  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/"
+        );
         println!("\nServing until Ctrl-C.");
         tokio::select! {
             signal = tokio::signal::ctrl_c() => Ok(signal?),
@@ -198,7 +200,14 @@ fn print_beside(done: &[Done], arrived: &[Arrived]) {
     for change in done {
         let left = format!("{} {}", change.what, change.key);
         match arrived.iter().find(|a| a.request == change.request) {
-            Some(a) => println!("{left:<34} #{} {} {} size={} etag={}", a.number, a.kind, a.key, a.size, short(&a.etag)),
+            Some(a) => println!(
+                "{left:<34} #{} {} {} size={} etag={}",
+                a.number,
+                a.kind,
+                a.key,
+                a.size,
+                short(&a.etag)
+            ),
             None => println!("{left:<34} (nothing arrived)"),
         }
     }
@@ -212,11 +221,21 @@ fn short(etag: &str) -> &str {
 fn compare(done: &[Done], arrived: &[Arrived]) -> anyhow::Result<()> {
     let mut expected: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for d in done {
-        expected.entry(d.key.to_owned()).or_default().push((d.kind.to_owned(), d.etag.clone(), d.size, d.request.clone()));
+        expected.entry(d.key.to_owned()).or_default().push((
+            d.kind.to_owned(),
+            d.etag.clone(),
+            d.size,
+            d.request.clone(),
+        ));
     }
     let mut got: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for a in arrived {
-        got.entry(a.key.clone()).or_default().push((a.kind.clone(), a.etag.clone(), a.size, a.request.clone()));
+        got.entry(a.key.clone()).or_default().push((
+            a.kind.clone(),
+            a.etag.clone(),
+            a.size,
+            a.request.clone(),
+        ));
     }
     ensure!(expected == got, "what arrived is not what was done:\n  done    {expected:?}\n  arrived {got:?}");
     Ok(())
@@ -231,7 +250,14 @@ mod tests {
     }
 
     fn arrived(number: usize, key: &str, request: &str) -> Arrived {
-        Arrived { number, kind: "k".into(), key: key.into(), etag: "e".into(), size: 1, request: request.into() }
+        Arrived {
+            number,
+            kind: "k".into(),
+            key: key.into(),
+            etag: "e".into(),
+            size: 1,
+            request: request.into(),
+        }
     }
 
     #[test]

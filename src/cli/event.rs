@@ -41,7 +41,10 @@ impl Event {
         let known = EventKind::ALL.iter().find(|k| k.cos_name() == kind || k.s3_name() == kind);
         let Some(found) = known else {
             let names: Vec<_> = EventKind::ALL.iter().map(|k| format!("  {}", k.cos_name())).collect();
-            return Err(Failure::Usage(format!("error: no event is named `{kind}`; there are:\n{}", names.join("\n"))));
+            return Err(Failure::Usage(format!(
+                "error: no event is named `{kind}`; there are:\n{}",
+                names.join("\n")
+            )));
         };
         let encoder = Encoder::new(Encoding::S3, &region, "1250000000", None);
         let message = encoder

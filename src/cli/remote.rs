@@ -74,8 +74,9 @@ impl Server {
     async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
         let config = self.config.load()?;
         let data = self.data.as_ref().unwrap_or(&config.server.data);
-        let token = Token::load(data)
-            .with_context(|| format!("no admin token in {}: name the server's data directory with --data", data.display()))?;
+        let token = Token::load(data).with_context(|| {
+            format!("no admin token in {}: name the server's data directory with --data", data.display())
+        })?;
         let admin = self.admin.clone().unwrap_or_else(|| config.admin.listen.to_string());
         let url = format!("http://{admin}{path}");
         let sent = reqwest::Client::builder()
@@ -86,7 +87,8 @@ impl Server {
             .bearer_auth(token.expose())
             .send()
             .await;
-        let answer = sent.with_context(|| format!("no server answers at {admin}: is `tidings serve` running?"))?;
+        let answer =
+            sent.with_context(|| format!("no server answers at {admin}: is `tidings serve` running?"))?;
         let status = answer.status();
         let body = answer.bytes().await.context("the answer broke off")?;
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -105,7 +107,9 @@ impl Target {
             TargetCommand::Ls => (Method::GET, "/v1/targets".to_owned()),
             TargetCommand::Show { name } => (Method::GET, format!("/v1/targets/{}", checked(name)?)),
             TargetCommand::Pause { name } => (Method::POST, format!("/v1/targets/{}/pause", checked(name)?)),
-            TargetCommand::Resume { name } => (Method::POST, format!("/v1/targets/{}/resume", checked(name)?)),
+            TargetCommand::Resume { name } => {
+                (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
+            }
         };
         let value = self.server.call(method, &path).await?;
         if self.server.json {
@@ -150,7 +154,10 @@ fn text(value: &Value) -> String {
 }
 
 fn print_table(targets: &[Value]) {
-    println!("{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}", "NAME", "KIND", "STATE", "DELIVERED", "BACKLOG", "HELD", "AGE s");
+    println!(
+        "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}",
+        "NAME", "KIND", "STATE", "DELIVERED", "BACKLOG", "HELD", "AGE s"
+    );
     for t in targets {
         let books = &t["books"];
         println!(

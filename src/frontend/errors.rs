@@ -243,7 +243,9 @@ mod tests {
 
     #[test]
     fn no_space_says_when_to_come_back() {
-        let answer = of_commit(CommitError::Full(crate::queue::Full { why: "log".into() })).to_http_response().expect("writable");
+        let answer = of_commit(CommitError::Full(crate::queue::Full { why: "log".into() }))
+            .to_http_response()
+            .expect("writable");
         let answer = complete(answer, None, "/b/k", "1", false);
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers().get(RETRY_AFTER), Some(&RETRY_AFTER_SECONDS));
