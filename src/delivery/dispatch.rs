@@ -8,9 +8,9 @@ use std::panic::AssertUnwindSafe;
 use tidings_connector::{Cause, Delivery, ErrorClass, Limits, Message, Receipt, Ticket};
 use tokio::time::Instant;
 
-use super::keys::SlotRef;
 use super::lane::Lane;
 use super::link::Connection;
+use super::slots::SlotRef;
 use crate::fail;
 use crate::queue::Column;
 
@@ -22,8 +22,7 @@ impl Lane {
         loop {
             let Connection::Up(link) = &self.connection else { return };
             let Some(limits) = link.limits() else {
-                let cause =
-                    Cause::new(ErrorClass::Unknown, "the connector panicked when asked for its limits");
+                let cause = Cause::new(ErrorClass::Connect, "the connector can deliver nothing any more");
                 return self.lose_connection(&cause, 0, now);
             };
             self.view.in_flight_limit = limits.in_flight.max(1);
@@ -100,8 +99,8 @@ impl Lane {
             }
             let attempt = self.keys.attempt(slot);
             if attempt <= 1 && fail::mutant("progress-before-ack") {
-                let offset = self.keys.stored(slot).position.offset;
-                self.reader.settle(&[(offset, Column::Delivered)]);
+                self.settled.push((self.keys.stored(slot).position.offset, Column::Delivered));
+                self.settle_by.get_or_insert(now);
             }
             let ticket = Ticket { incarnation: self.incarnation, slot: slot.0, attempt };
             batch.push(Delivery { message, attempt, receipt: Receipt::new(ticket, &self.inbox) });

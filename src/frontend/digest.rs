@@ -1,60 +1,17 @@
 //! Checksums: what a request declares about its body, and what the bytes say, in one pass.
 //!
-//! Must never let a declared checksum go unchecked: what cannot be checked is refused before the body is read.
+//! Must never let a declared checksum go unchecked: what cannot be checked is refused before the body is
+//! read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::CrcAlgorithm;
 use http::HeaderMap;
 use md5::{Digest as _, Md5};
-use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
+use super::checksum::{Algorithm, Sum};
 use super::context::BodyFault;
-
-/// A checksum that a client may declare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    Crc32,
-    Crc32c,
-    Crc64Nvme,
-    Sha1,
-    Sha256,
-}
-
-impl Algorithm {
-    const ALL: [Algorithm; 5] =
-        [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme, Algorithm::Sha1, Algorithm::Sha256];
-
-    /// The header, or the trailer, that carries it.
-    pub(super) fn header(self) -> &'static str {
-        match self {
-            Algorithm::Crc32 => "x-amz-checksum-crc32",
-            Algorithm::Crc32c => "x-amz-checksum-crc32c",
-            Algorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
-            Algorithm::Sha1 => "x-amz-checksum-sha1",
-            Algorithm::Sha256 => "x-amz-checksum-sha256",
-        }
-    }
-
-    fn bytes(self) -> usize {
-        match self {
-            Algorithm::Crc32 | Algorithm::Crc32c => 4,
-            Algorithm::Crc64Nvme => 8,
-            Algorithm::Sha1 => 20,
-            Algorithm::Sha256 => 32,
-        }
-    }
-
-    fn of_header(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.header().eq_ignore_ascii_case(name))
-    }
-
-    /// True if `name` is a header that carries one of ours.
-    pub(super) fn is_header(name: &str) -> bool {
-        Self::of_header(name).is_some()
-    }
-}
 
 /// What a request declares about its body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,47 +77,6 @@ impl Declared {
     /// True if there is nothing to check.
     pub(super) fn is_empty(&self) -> bool {
         self.md5.is_none() && self.sum.is_none()
-    }
-}
-
-/// A checksum in the making.
-enum Sum {
-    Crc32(Crc32),
-    Crc32c(Crc32c),
-    Crc64Nvme(Crc64Nvme),
-    Sha1(Sha1),
-    Sha256(Sha256),
-}
-
-impl Sum {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Crc32 => Sum::Crc32(Crc32::new()),
-            Algorithm::Crc32c => Sum::Crc32c(Crc32c::new()),
-            Algorithm::Crc64Nvme => Sum::Crc64Nvme(Crc64Nvme::new()),
-            Algorithm::Sha1 => Sum::Sha1(Sha1::new()),
-            Algorithm::Sha256 => Sum::Sha256(Sha256::new()),
-        }
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        match self {
-            Sum::Crc32(sum) => sum.update(data),
-            Sum::Crc32c(sum) => sum.update(data),
-            Sum::Crc64Nvme(sum) => sum.update(data),
-            Sum::Sha1(sum) => sum.update(data),
-            Sum::Sha256(sum) => sum.update(data),
-        }
-    }
-
-    fn base64(self) -> String {
-        match self {
-            Sum::Crc32(sum) => BASE64.encode(sum.finalize()),
-            Sum::Crc32c(sum) => BASE64.encode(sum.finalize()),
-            Sum::Crc64Nvme(sum) => BASE64.encode(sum.finalize()),
-            Sum::Sha1(sum) => BASE64.encode(sum.finalize()),
-            Sum::Sha256(sum) => BASE64.encode(sum.finalize()),
-        }
     }
 }
 
@@ -238,7 +154,8 @@ fn the_trailer(trailers: &HeaderMap, algorithm: Algorithm) -> Result<&str, BodyF
     }
 }
 
-/// Follows the body of a request whose bytes no handler sees, and says at its end whether it is what was declared.
+/// Follows the body of a request whose bytes no handler sees, and says at its end whether it is what was
+/// declared.
 pub(super) struct DocumentHash {
     md5: Option<Md5>,
     sum: Option<Sum>,
@@ -276,95 +193,4 @@ impl DocumentHash {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(n, v)| (n.parse().expect("name"), v.parse().expect("value"))).collect()
-    }
-
-    fn hash(pairs: &[(&'static str, &str)], trailers: &[(&'static str, &str)]) -> Result<Hashes, BodyFault> {
-        let mut hash = BodyHash::new(Declared::of(&headers(pairs)).expect("checkable"));
-        hash.update(b"1234");
-        hash.update(b"56789");
-        hash.finish(Some(headers(trailers)))
-    }
-
-    /// The published check values of the algorithms: all are of "123456789".
-    fn check_values() -> [(&'static str, String); 5] {
-        [
-            ("x-amz-checksum-crc32", BASE64.encode(0xcbf4_3926_u32.to_be_bytes())),
-            ("x-amz-checksum-crc32c", BASE64.encode(0xe306_9283_u32.to_be_bytes())),
-            ("x-amz-checksum-crc64nvme", BASE64.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes())),
-            ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE=".into()),
-            ("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=".into()),
-        ]
-    }
-
-    #[test]
-    fn every_algorithm_gives_its_check_value() {
-        let got = hash(&[("content-md5", "JfnnlDI7RTiF9RgfG2JNCw==")], &[]).expect("equal");
-        assert_eq!(got.etag, "25f9e794323b453885f5181f1b624d0b");
-        assert_eq!(got.crc64, 0x995d_c9bb_df19_39fa, "CRC-64/XZ");
-        for (name, value) in &check_values() {
-            assert!(hash(&[(name, value)], &[]).is_ok(), "{name}");
-            let got = hash(&[("x-amz-trailer", name)], &[(name, value)]).expect("equal");
-            assert_eq!(got.sum.map(|sum| sum.1).as_ref(), Some(value), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_or_missing_checksum_is_a_fault() {
-        for (name, value) in &check_values() {
-            let other = BASE64.encode(vec![7; BASE64.decode(value).expect("base64").len()]);
-            assert_eq!(hash(&[(name, &other)], &[]).expect_err(name), BodyFault::Digest);
-            assert_eq!(
-                hash(&[("x-amz-trailer", name)], &[(name, &other)]).expect_err(name),
-                BodyFault::Digest
-            );
-            assert!(hash(&[("x-amz-trailer", name)], &[]).is_err(), "{name} did not come");
-            let twice = [(*name, value.as_str()), (*name, value.as_str())];
-            assert!(hash(&[("x-amz-trailer", name)], &twice).is_err(), "{name} came twice");
-            let more = [(*name, value.as_str()), ("x-amz-meta-a", "b")];
-            assert!(hash(&[("x-amz-trailer", name)], &more).is_err(), "{name} and another");
-            assert!(hash(&[], &[(name, value)]).is_err(), "{name} was not declared");
-        }
-        assert_eq!(
-            hash(&[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], &[]).expect_err("md5"),
-            BodyFault::Digest
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_checked_is_refused() {
-        let cases: [&[(&'static str, &str)]; 8] = [
-            &[("content-md5", "short")],
-            &[("x-amz-checksum-crc32", "AAAAAAA=")],
-            &[("x-amz-checksum-crc32", "!!!!!!==")],
-            &[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-crc32c", "AAAAAA==")],
-            &[("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-trailer", "x-amz-checksum-crc32")],
-            &[("x-amz-trailer", "x-amz-meta-late")],
-            &[("x-amz-checksum-type", "COMPOSITE")],
-            &[("x-amz-sdk-checksum-algorithm", "CRC32")],
-        ];
-        for case in cases {
-            assert!(Declared::of(&headers(case)).is_err(), "{case:?}");
-        }
-    }
-
-    #[test]
-    fn documents_are_compared_at_their_end() {
-        let check = |pairs: &[(&'static str, &str)], body: &[u8]| {
-            let mut hash = DocumentHash::new(Declared::of(&headers(pairs)).expect("checkable"));
-            hash.update(body);
-            hash.finish()
-        };
-        let md5 = [("content-md5", "JfnnlDI7RTiF9RgfG2JNCw==")];
-        let crc = [("x-amz-checksum-crc32", "y/Q5Jg==")];
-        for pairs in [&md5, &crc] {
-            assert_eq!(check(pairs, b"123456789"), Ok(()));
-            assert_eq!(check(pairs, b"123456780"), Err(BodyFault::Digest));
-        }
-        assert_eq!(check(&[], b"anything"), Ok(()));
-    }
-}
+mod tests;

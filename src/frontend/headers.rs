@@ -1,13 +1,14 @@
 //! Headers of a request as operations see them: what is kept with an object, and what nobody may ignore.
 //!
-//! Must never drop a header that changes what the client asked for: a header that an operation does not know is refused.
+//! Must never drop a header that changes what the client asked for: a header that an operation does not know
+//! is refused.
 
 use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
-use super::digest::Algorithm;
+use super::checksum::Algorithm;
 
 /// The largest sum of names and values of a client's own metadata, in bytes.
 const MAX_USER_METADATA: usize = 2048;
@@ -33,9 +34,12 @@ static SYSTEM_METADATA: LazyLock<[(HeaderName, Arc<str>); 6]> = LazyLock::new(||
     })
 });
 
+/// Headers as an object keeps them: lower-case names and values.
+type Kept = Vec<(Arc<str>, Arc<str>)>;
+
 /// The headers to keep with an object: lower-case names, sorted.
-pub(super) fn metadata(headers: &HeaderMap) -> Result<Vec<(Arc<str>, Arc<str>)>, S3Error> {
-    let mut kept: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+pub(super) fn metadata(headers: &HeaderMap) -> Result<Kept, S3Error> {
+    let mut kept = Kept::new();
     let mut size = 0;
     for (name, text) in SYSTEM_METADATA.iter() {
         let Some(value) = headers.get(name) else { continue };

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! server.rs     listener, connection bound, timeouts, drain
-//! layer.rs      request id, guard, body watch, panics, error answers       one request passes here, in this order
+//! layer.rs      request id, guard, body watch, panics, error answers: one request, in this order
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
 //! operations.rs the verified, typed request goes to its family: objects, put, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! ```
 //!
-//! Must never make a change durable by itself (that is `commit`), never answer success to a change that `commit` did
-//! not confirm, and never put a key, a body or a secret into a log.
+//! Must never make a change durable by itself (that is `commit`), never answer success to a change that
+//! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
 mod auth;
 mod buckets;
+mod checksum;
 mod chunks;
 mod context;
 mod delete;
@@ -50,6 +51,15 @@ pub trait SecretLookup: Send + Sync + 'static {
     fn secret(&self, access_key: &str) -> Option<SecretString>;
 }
 
+/// What the frontend takes from outside instead of reaching for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ambient {
+    /// The clock that signatures are measured against.
+    pub now: fn() -> jiff::Timestamp,
+    /// Where request ids begin: random at every start, so that no two runs answer with the same ids.
+    pub seed: u64,
+}
+
 /// The S3 listener's service. Made once by the application, then [`Frontend::serve`]d.
 pub struct Frontend {
     layer: Arc<layer::Layer>,
@@ -64,6 +74,7 @@ impl Frontend {
         account: &config::Account,
         commit: Arc<Commit>,
         secrets: Arc<dyn SecretLookup>,
+        ambient: Ambient,
     ) -> Self {
         let limits = operations::Limits {
             inline_bytes: store.inline_bytes,
@@ -74,7 +85,7 @@ impl Frontend {
         let operations = operations::Operations::new(commit, limits);
         let service = auth::service(operations, secrets, server.domain.as_deref());
         let rules = guard::Rules { region: server.region.clone() };
-        let layer = layer::Layer::new(service, rules, server.idle_timeout);
+        let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
         Self { layer: Arc::new(layer), server: server.clone() }
     }
 }

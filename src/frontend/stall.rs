@@ -1,6 +1,7 @@
 //! A socket whose writes may not stand still for ever: a client that stops reading loses its connection.
 //!
-//! Must never bound reads: a connection waits for its next request, and for a handler, as long as others allow.
+//! Must never bound reads: a connection waits for its next request, and for a handler, as long as others
+//! allow.
 
 use std::future::Future;
 use std::io;
@@ -88,7 +89,7 @@ mod tests {
         // Slow, but never still for ten seconds.
         let reader = tokio::spawn(async move {
             for _ in 0..10 {
-                tokio::time::sleep(Duration::from_secs(9)).await;
+                tokio::time::advance(Duration::from_secs(9)).await;
                 far.read_exact(&mut [0; 16]).await.expect("open");
             }
             far

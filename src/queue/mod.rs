@@ -108,6 +108,13 @@ pub struct Permit {
     pub(crate) held: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
+impl Permit {
+    /// Space in a queue that has no bound, such as one that keeps nothing.
+    pub fn unbounded(bytes: u32) -> Self {
+        Self { bytes, held: None }
+    }
+}
+
 /// No space for a change now: the client's 503 SlowDown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
