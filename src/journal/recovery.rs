@@ -329,8 +329,9 @@ fn walk(segment: &Arc<Segment>) -> io::Result<Walk> {
             }
             BatchKind::Seal | BatchKind::CleanSeal => walk.known.epoch = walk.known.epoch.max(header.epoch),
             BatchKind::Footer => {
-                // Closed, but the trailer did not reach the disk.
+                // Being closed, and the trailer did not reach the disk: nothing may be written behind it.
                 walk.end_pos = cursor.pos;
+                walk.clean = false;
                 break;
             }
         }
