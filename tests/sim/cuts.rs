@@ -254,7 +254,7 @@ fn an_index_that_lagged_gives_all_budget_back() {
     runtime().block_on(async {
         // Nothing stays in memory: every entry is read from disk. The budget is 1 MiB.
         let stack = Stack::open_with_tail(&disk, NEVER, 0).await.expect("opens");
-        for n in 1..300 {
+        for n in 1..160 {
             stack.put(&format!("key-{}", n % 7), n).await.unwrap_or_else(|e| panic!("change {n}: {e}"));
         }
         stack.stop().await;

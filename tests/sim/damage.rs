@@ -10,7 +10,7 @@ use tidings::journal::{Journal, LogReader, OpenError, Opened, ReadError};
 
 use crate::disk::{Image, Mark, Op, SimDisk};
 use crate::log::{append, block_on, dir, start};
-use crate::rules::{options, record};
+use crate::rules::{body, options};
 use crate::sane;
 
 const SECTOR: usize = 512;
@@ -100,7 +100,7 @@ fn read(mut reader: LogReader<u64>) -> (BTreeMap<u64, u64>, Option<u64>) {
     loop {
         let more = reader.read_batch(|view| {
             let n = u64::from_le_bytes(view.meta.try_into().expect("a meta of ours"));
-            assert_eq!(view.body, &record(n).body[..], "a damaged body was given out");
+            assert_eq!(view.body, &body(n)[..], "a damaged body was given out");
             found.insert(view.offset, n);
         });
         match more {
