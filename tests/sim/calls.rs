@@ -140,7 +140,7 @@ fn a_failed_write_or_sync_ends_every_answer() {
         assert!(append(&disk, &journal, &[4]).remove(0).is_err());
         assert_eq!(disk.fired(), 1, "{call:?}");
         assert!(append(&disk, &journal, &[5]).remove(0).is_err(), "it went on after a failed {call:?}");
-        assert!(journal.failed().borrow().is_some());
+        block_on(journal.failed().wait_for(Option::is_some)).expect("alive");
         let synced = |trace: &[Op]| trace.iter().rposition(|op| matches!(op, Op::Sync { node: 0 }));
         let failed = |trace: &[Op]| trace.iter().rposition(|op| matches!(op, Op::SyncFailed { node: 0 }));
         assert!(disk.see(failed).is_none_or(|f| disk.see(synced).is_some_and(|s| s < f)), "synced again");
