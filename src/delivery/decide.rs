@@ -32,11 +32,11 @@ impl Lane {
         for settlement in arrived.drain(..) {
             let (ticket, slot) = (settlement.ticket, SlotRef(settlement.ticket.slot));
             if ticket.incarnation != self.incarnation || !self.keys.is_current(slot, ticket.attempt) {
-                self.view.late_receipts += 1;
+                self.view.counters.late_receipts += 1;
                 repeated += u64::from(settlement.outcome == Outcome::Delivered);
                 continue;
             }
-            self.view.attempts.count(&settlement.outcome);
+            self.view.counters.attempts.count(&settlement.outcome);
             let (flight, bytes) = self.keys.flight(slot);
             self.bytes_out -= bytes;
             let sent_at = self.flights.answered(flight);
@@ -45,11 +45,17 @@ impl Lane {
                     let stored = self.keys.delivered(slot);
                     settled.push((stored.position.offset, Column::Delivered));
                     if let Some(sent_at) = sent_at {
-                        self.view.attempt_seconds.observe(now.saturating_duration_since(sent_at));
+                        self.view
+                            .counters
+                            .attempt_seconds
+                            .observe_duration(now.saturating_duration_since(sent_at));
                     }
                     if let Some(event) = &stored.entry.event {
                         let late_us = unix_ms.saturating_mul(1_000).saturating_sub(event.time_us).max(0);
-                        self.view.end_to_end_seconds.observe(Duration::from_micros(late_us.unsigned_abs()));
+                        self.view
+                            .counters
+                            .end_to_end_seconds
+                            .observe_duration(Duration::from_micros(late_us.unsigned_abs()));
                     }
                     self.succeeded(unix_ms);
                 }
@@ -144,7 +150,7 @@ impl Lane {
 
     /// The encoder refused: held without a word from the target.
     pub(super) fn cannot_encode(&mut self, slot: SlotRef, why: Cause) {
-        self.view.attempts.rejected += 1;
+        self.view.counters.attempts.rejected += 1;
         self.hold(slot, None, &why);
         self.note(why);
     }
@@ -184,7 +190,7 @@ impl Lane {
     }
 
     fn note(&mut self, why: Cause) {
-        self.view.errors.count(why.class);
+        self.view.counters.errors.count(why.class);
         let at_unix_ms = (self.ambient.unix_ms)();
         self.view.last_error = Some(LastError { class: why.class, text: why.text, at_unix_ms });
     }
@@ -251,10 +257,10 @@ impl Lane {
             "the connection is given up; what was out is sent again");
         for slot in self.keys.out() {
             if self.keys.flight(slot).0 < late {
-                self.view.attempts.timeout += 1;
+                self.view.counters.attempts.timeout += 1;
                 self.retry(slot, None, why.clone(), now);
             } else {
-                self.view.attempts.abandoned += 1;
+                self.view.counters.attempts.abandoned += 1;
                 self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
                 self.keys.put_back(slot);
             }

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tidings_connector::{Cause, Message};
 
 pub use backoff::Backoff;
-pub use status::{Attempts, ErrorCounts, Histogram, LastError, TargetState, TargetStatus};
+pub use status::{LastError, TargetState, TargetStatus};
 pub use target::{Stopped, TargetHandle, spawn};
 
 use crate::queue::Stored;

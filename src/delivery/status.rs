@@ -1,12 +1,12 @@
-//! What a lane shows of itself: states, counters and two histograms, copied once per batch, read by a scrape.
+//! What a lane shows of itself: states and counters, copied once per batch, read by a scrape.
 //!
 //! Must never hold a key, a body or a secret, and must never be used to decide anything.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tidings_connector::{ErrorClass, Outcome};
+use tidings_connector::ErrorClass;
 
+use crate::metrics::TargetCounters;
 use crate::queue::Books;
 
 /// Whether a target takes events.
@@ -85,98 +85,12 @@ pub struct TargetStatus {
     pub books: Books,
     /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the Unix epoch.
     pub oldest_undelivered_us: Option<i64>,
-    /// Answers to attempts that had been given up; they never settle anything.
-    pub late_receipts: u64,
-    /// Attempts by result.
-    pub attempts: Attempts,
-    /// Failed attempts and connections by class.
-    pub errors: ErrorCounts,
-    /// From handing over to the answer, of delivered messages.
-    pub attempt_seconds: Histogram,
-    /// From the event's time to its delivery.
-    pub end_to_end_seconds: Histogram,
+    /// What it counted since the start.
+    pub counters: TargetCounters,
     /// Raised whenever a connection is given up.
     pub incarnation: u64,
     /// True once the lane has ended.
     pub stopped: bool,
-}
-
-/// Attempts by result, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attempts {
-    /// Delivered.
-    pub delivered: u64,
-    /// Not known to be delivered.
-    pub retry: u64,
-    /// The far side asked to slow down.
-    pub throttled: u64,
-    /// The event can never be accepted.
-    pub rejected: u64,
-    /// The far side takes nothing until somebody mends it.
-    pub faulted: u64,
-    /// No answer in time.
-    pub timeout: u64,
-    /// Given up with their connection.
-    pub abandoned: u64,
-}
-
-impl Attempts {
-    /// Counts one answer.
-    pub(super) fn count(&mut self, outcome: &Outcome) {
-        let counter = match outcome {
-            Outcome::Delivered => &mut self.delivered,
-            Outcome::Retry { .. } => &mut self.retry,
-            Outcome::Throttled { .. } => &mut self.throttled,
-            Outcome::Rejected { .. } => &mut self.rejected,
-            Outcome::Faulted { .. } => &mut self.faulted,
-        };
-        *counter += 1;
-    }
-}
-
-/// How many classes of errors there are.
-const CLASSES: usize = ErrorClass::ALL.len();
-
-/// Failures by class, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ErrorCounts([u64; CLASSES]);
-
-impl ErrorCounts {
-    /// Every class with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (ErrorClass, u64)> {
-        ErrorClass::ALL.iter().copied().zip(self.0)
-    }
-
-    pub(super) fn count(&mut self, class: ErrorClass) {
-        self.0[class as usize] += 1;
-    }
-}
-
-/// A histogram of durations with fixed buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Histogram {
-    /// Observations in each bucket of [`Histogram::BOUNDS`], not cumulative; the last one is above all bounds.
-    pub buckets: [u64; Histogram::BOUNDS.len() + 1],
-    /// The sum of all observations, in seconds.
-    pub sum_seconds: f64,
-}
-
-impl Histogram {
-    /// Upper bounds of the buckets, in seconds, inclusive.
-    pub const BOUNDS: [f64; 14] =
-        [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0];
-
-    /// How many observations there were.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    pub(super) fn observe(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(Self::BOUNDS.len());
-        self.buckets[bucket] += 1;
-        self.sum_seconds += seconds;
-    }
 }
 
 /// What the lane writes and a handle reads.
@@ -194,11 +108,7 @@ pub(super) struct View {
     pub(super) held: usize,
     pub(super) full: bool,
     pub(super) oldest_undelivered_us: Option<i64>,
-    pub(super) late_receipts: u64,
-    pub(super) attempts: Attempts,
-    pub(super) errors: ErrorCounts,
-    pub(super) attempt_seconds: Histogram,
-    pub(super) end_to_end_seconds: Histogram,
+    pub(super) counters: TargetCounters,
     pub(super) incarnation: u64,
     pub(super) stopped: bool,
 }

@@ -120,11 +120,7 @@ impl TargetHandle {
             full: view.full,
             books: self.shared.progress.books(),
             oldest_undelivered_us: view.oldest_undelivered_us,
-            late_receipts: view.late_receipts,
-            attempts: view.attempts,
-            errors: view.errors,
-            attempt_seconds: view.attempt_seconds,
-            end_to_end_seconds: view.end_to_end_seconds,
+            counters: view.counters,
             incarnation: view.incarnation,
             stopped: view.stopped,
         }
