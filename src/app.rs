@@ -23,7 +23,7 @@ use crate::commit::{Commit, Noted};
 use crate::config::Config;
 use crate::config::credentials::{self, Credentials};
 use crate::config::secret_file::Created;
-use crate::frontend::{Frontend, SecretLookup, Served};
+use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
 use crate::metrics::{Metrics, RefuseReason};
 use crate::queue::embedded::{EmbeddedQueue, Options};
@@ -112,7 +112,9 @@ impl App {
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
         let commit = Arc::clone(&parts.commit);
-        let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, secrets);
+        let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
+        let (server, store, account) = (&config.server, &config.store, &config.account);
+        let frontend = Frontend::new(server, store, account, commit, secrets, ambient);
         let frontend = tokio::spawn(frontend.serve(s3, stop.clone().cancelled_owned()));
         let service = Admin::new(parts.clone(), token, audit);
         let admin_task =

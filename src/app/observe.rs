@@ -140,6 +140,7 @@ fn of_lane(entry: &Entry) -> TargetSnapshot {
     };
     let state = match status.state {
         delivery::TargetState::Connecting => TargetState::Connecting,
+        delivery::TargetState::Up if status.throttled => TargetState::Throttled,
         delivery::TargetState::Up => TargetState::Up,
         delivery::TargetState::Down => TargetState::Down,
         delivery::TargetState::Faulted => TargetState::Faulted,

@@ -10,17 +10,19 @@
 //! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not delivered.
 
 mod backoff;
+mod connect;
 mod decide;
 mod dispatch;
+mod flights;
 mod health;
 mod keys;
 mod lane;
 mod link;
 mod rate;
+mod slots;
 mod status;
 mod target;
-#[cfg(test)]
-mod testing;
+mod tend;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::{Cause, Message};
+use tokio::time::Instant;
 
 pub use backoff::Backoff;
 pub use status::{LastError, TargetState, TargetStatus};
@@ -38,9 +41,11 @@ use crate::queue::Stored;
 /// Turns an entry into a message under the rule that matched. An error means that this event can never be sent.
 pub type EncodeFn = Arc<dyn Fn(&Stored, &str) -> Result<Message, Cause> + Send + Sync>;
 
-/// What a lane needs from its surroundings: the wall clock and a seed, so that tests choose both.
+/// What a lane needs from its surroundings: clocks and a seed, so that tests choose them.
 #[derive(Clone)]
 pub struct Ambient {
+    /// The monotonic clock: `tokio::time::Instant::now`.
+    pub now: fn() -> Instant,
     /// Milliseconds since the Unix epoch; shown to people, never used to decide anything.
     pub unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Seed of the lane's jitter.
@@ -55,6 +60,10 @@ pub const MAX_STUCK: usize = 1_000_000;
 pub const LANE_BYTES: usize = 128 << 20;
 /// The most entries taken from the queue at once.
 const TAKE: usize = 4_096;
+/// What is delivered while a read of the queue is under way is settled after this time …
+const SETTLE_DELAY: Duration = Duration::from_millis(20);
+/// … or when it is so much.
+const SETTLE_MOST: usize = 16_384;
 /// `deliver` awaits local buffers only; past this the connector is given up.
 const DELIVER_BOUND: Duration = Duration::from_secs(10);
 /// A gentle end of a connection may take this long.

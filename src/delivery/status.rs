@@ -63,6 +63,8 @@ pub struct TargetStatus {
     pub state: TargetState,
     /// Since when, in milliseconds since the Unix epoch.
     pub since_unix_ms: i64,
+    /// True while it waits because the far side asked for it.
+    pub throttled: bool,
     /// The latest failure since the start, mended or not.
     pub last_error: Option<LastError>,
     /// The latest delivery since the start, in milliseconds since the Unix epoch.
@@ -98,6 +100,7 @@ pub struct TargetStatus {
 pub(super) struct View {
     pub(super) state: TargetState,
     pub(super) since_unix_ms: i64,
+    pub(super) throttled: bool,
     pub(super) last_error: Option<LastError>,
     pub(super) last_success_unix_ms: Option<i64>,
     pub(super) read_error: Option<Arc<str>>,

@@ -197,6 +197,16 @@ impl<T: Send + 'static> Journal<T> {
         self.shared.ready.subscribe()
     }
 
+    /// Why no file can be prepared now, and whenever it changes.
+    pub fn blocked(&self) -> watch::Receiver<Option<String>> {
+        self.shared.blocked.subscribe()
+    }
+
+    /// How many segments were given up since the start, now and whenever it changes.
+    pub fn trimmed(&self) -> watch::Receiver<u64> {
+        self.shared.trimmed.subscribe()
+    }
+
     /// Why the journal failed, once it did: from then on nothing is acknowledged.
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
         self.shared.failed()

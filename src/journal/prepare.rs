@@ -48,6 +48,7 @@ impl<T: Send + 'static> Preparer<T> {
             let prepared = trimmed.and_then(|()| self.prepare());
             let mut spares = lock(&self.shared.spares);
             spares.blocked = prepared.as_ref().err().map(ToString::to_string);
+            self.shared.blocked.send_replace(spares.blocked.clone());
             if let Some(why) = &spares.blocked {
                 tracing::warn!("no file for the next journal segment: {why}");
             }
@@ -197,6 +198,7 @@ impl<T: Send + 'static> Preparer<T> {
             self.disk.sync_dir(&self.dir)?;
         }
         fail::point("segment.trim.unlinked");
+        self.shared.trimmed.send_modify(|n| *n += 1);
         Ok(())
     }
 }

@@ -72,9 +72,9 @@ pub struct TargetCounters {
     pub errors: ErrorCounts,
     /// Answers to attempts that had been given up; they never settle anything.
     pub late_receipts: u64,
-    /// From handing over to the answer, of delivered events.
+    /// From handing over to the outcome.
     pub attempt_seconds: Histogram,
-    /// From the event's time to its delivery.
+    /// From the event's time to its delivery, to the millisecond.
     pub end_to_end_seconds: Histogram,
 }
 

@@ -201,7 +201,7 @@ table! {
     AttemptErrors: Kind::Counter, "attempt_errors_total", ["target", "error_class"],
         "Attempts that did not deliver, by class of error.";
     AttemptDuration: Kind::Histogram, "attempt_duration_seconds", ["target"],
-        "From handing an event to the connector to its confirmation.";
+        "From handing an event to the connector to its outcome.";
     EndToEnd: Kind::Histogram, "end_to_end_seconds", ["target"],
         "From the commit of a change to the far side's confirmation.";
     LateReceipts: Kind::Counter, "late_receipts_total", ["target"],
