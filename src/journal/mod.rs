@@ -89,6 +89,19 @@ impl Opened {
         self.found.epoch
     }
 
+    /// The first offset that can be read; the next one to be given if there is none.
+    pub fn first(&self) -> u64 {
+        self.found.segments.first().map_or(self.found.next, |s| s.known().first)
+    }
+
+    /// A reader over what was found, before anything is written.
+    pub fn reader<T>(&self, offset: u64) -> LogReader<T> {
+        let segments = Segments::new(self.found.segments.clone());
+        let Options { clock, observer, .. } = &self.options;
+        let shared = Shared::new(segments, Spares::default(), self.found.next, *clock, Arc::clone(observer));
+        LogReader::new(Arc::new(shared), offset)
+    }
+
     /// How many records ever had each label.
     pub fn totals(&self) -> &BTreeMap<u32, u64> {
         &self.found.totals
@@ -124,6 +137,7 @@ impl Opened {
             retain_age: options.retain_age,
             random: options.random,
             recycled: found.recycled,
+            going: None,
             serial: 0,
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {

@@ -271,7 +271,7 @@ async fn a_full_budget_prepares_nothing_and_heals_when_trimmed() {
             biased;
             ready = prepared.wait_for(|ready| *ready >= 2) => drop(ready.expect("alive")),
             why = blocked.wait_for(Option::is_some) => {
-                drop(why.expect("alive"));
+                assert_eq!(why.expect("alive").as_deref(), Some("queue.max_bytes is reached"));
                 break;
             }
         }
@@ -280,6 +280,7 @@ async fn a_full_budget_prepares_nothing_and_heals_when_trimmed() {
     }
     assert!(journal.stat().bytes <= 6 * SEGMENT);
     journal.trim(n);
+    journal.trimmed().wait_for(|n| *n > 0).await.expect("alive");
     prepared.wait_for(|ready| *ready >= 3).await.expect("alive");
     assert!(journal.stat().first > 1);
     journal.stop();

@@ -56,7 +56,7 @@ mod tests {
     use crate::event::{Event, EventKind, RequestInfo};
     use crate::journal::{self, OsDisk};
     use crate::queue::embedded::{EmbeddedQueue, Options};
-    use crate::queue::entry::{Change, DeliveryTo, Entry, ObjectMeta, Stored};
+    use crate::queue::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored};
     use crate::queue::{Column, Publish, Queue as _, TargetNo};
 
     const RARE: TargetNo = TargetNo(1);
@@ -106,10 +106,11 @@ mod tests {
             request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into() },
         };
         let deliveries = vec![DeliveryTo { target, rule: "r".into() }];
-        let change = Change::PutObject(ObjectMeta::default());
-        let permit = queue.reserve(0).await.expect("space");
-        // Only its bytes matter here: they fill segments.
+        // Only its length matters here: it fills segments.
         let body = Bytes::from(vec![7; 16 << 10]);
+        let inline = BodyRef::Inline { crc32c: journal::crc32c(&body) };
+        let change = Change::PutObject(ObjectMeta { body: inline, ..ObjectMeta::default() });
+        let permit = queue.reserve(body.len()).await.expect("space");
         let entry = Entry { change, event: Some(event), deliveries };
         queue.append(permit, entry, body).await.expect("appended").offset
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use far::{Act, Config, FarSide, Order, fails, faulted, ok, rejected, retry};
+pub(in crate::delivery) use queue::entry;
 use queue::{Queue, TARGET, encode};
 
 use super::{Ambient, TargetHandle, TargetStatus};

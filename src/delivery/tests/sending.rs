@@ -68,8 +68,8 @@ async fn a_rate_limit_is_kept() {
         bench.append(&key(n), 1);
     }
     bench.pass(20 * SECOND).await;
-    let delivered = bench.queue.delivered();
-    assert!((990..=1_010).contains(&delivered), "{delivered} in 20 s at 50/s");
+    let sent = bench.far.attempts();
+    assert!((990..=1_010).contains(&sent), "{sent} in 20 s at 50/s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,4 +86,51 @@ async fn bytes_out_stay_within_the_limit() {
     *bench.far.limits.lock().unwrap() = Limits { in_flight: 100, batch: 100, bytes: 1 };
     bench.append("larger than the limit", 2);
     bench.until_delivered(42).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_read_is_not_begun_anew_for_every_answer() {
+    let mut n = 0;
+    let far = FarSide::new(move |_, _, _| {
+        n += 1;
+        Act::Answer(Outcome::Delivered, Duration::from_millis(1 + n % 300))
+    });
+    let bench = Bench::start(far, TargetLimits { max_in_flight: 400, ..LIMITS });
+    bench.queue.see(|log| log.read_takes = Duration::from_millis(150));
+    for n in 0..4_000 {
+        bench.append(&key(n), 1);
+    }
+    let began = tokio::time::Instant::now();
+    bench.until_delivered(4_000).await;
+    let reads = bench.queue.see(|log| log.reads);
+    assert!(reads < 100, "{reads} reads");
+    assert!(began.elapsed() < 15 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_delivered_is_settled_soon_though_a_read_goes_on() {
+    let bench = Bench::start(FarSide::new(|_, _, _| ok()), LIMITS);
+    bench.append("a", 1);
+    bench.until("read", |_| bench.far.attempts() == 1).await;
+    bench.pass(crate::delivery::SETTLE_DELAY * 2).await;
+    assert_eq!(bench.queue.delivered(), 1, "nothing else came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_is_counted_and_timed() {
+    let far = FarSide::new(|_, offset, attempt| match (offset % 3, attempt) {
+        (0, 1) => fails(),
+        _ => Act::Answer(Outcome::Delivered, Duration::from_millis(700)),
+    });
+    let bench = Bench::start(far, LIMITS);
+    for n in 0..30 {
+        bench.append(&key(n), 1);
+    }
+    bench.until_delivered(30).await;
+    let counted = bench.until("all is shown", |s| s.counters.attempts.delivered == 30).await.counters;
+    assert_eq!(counted.attempts.retry, 10);
+    assert_eq!((counted.attempt_seconds.count(), counted.end_to_end_seconds.count()), (40, 30));
+    // Failures are answered at once; each delivery took 0.7 s, and no timer fires much later.
+    let sum = counted.attempt_seconds.sum();
+    assert!((20.99..22.0).contains(&sum), "{sum}");
 }
