@@ -167,7 +167,9 @@ impl<T: Send + 'static> Preparer<T> {
         let floor = lock(&self.shared.spares).floor;
         let now = (self.shared.clock)();
         let retain_us = i64::try_from(self.retain_age.as_micros()).unwrap_or(i64::MAX);
+        let shared = Arc::clone(&self.shared);
         loop {
+            let _layout = lock(&shared.layout);
             let oldest = self.shared.segments.pop_oldest(|oldest, all| {
                 let known = oldest.known();
                 let Some(closed) = known.closed_us else { return false };

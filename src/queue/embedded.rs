@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +16,14 @@ use super::dispatcher::{self, Routes};
 use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
 use super::progress::{Progress, Row, Totals};
 use super::reader::EmbeddedReader;
-use super::rows::{self, RowFile};
+use super::rows::{self, Need, RowFile};
 use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
 use crate::event::Position;
 use crate::fail;
-use crate::journal::{self, Disk, Durable, Journal, LogReader, NewRecord, Opened, RecordView, Sink, Stat};
+use crate::journal::{
+    self, Damage, Disk, Durable, Journal, LabelNeed, LogReader, Needed, NewRecord, Opened, RecordView, Sink, Stat,
+};
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
@@ -85,6 +87,10 @@ pub(super) struct Inner {
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
     checkpoint: AtomicU64,
+    /// Every reader of the registry was added: only then may the log be trimmed.
+    complete: AtomicBool,
+    /// Why changes are refused although there is space.
+    held: watch::Sender<Option<String>>,
     /// Raised to ask for rows now; the value that was served comes back in `flushed`.
     wanted: watch::Sender<u64>,
     flushed: watch::Sender<u64>,
@@ -151,6 +157,8 @@ impl EmbeddedQueue {
             open: Mutex::default(),
             rows: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
+            complete: AtomicBool::new(false),
+            held: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
             flushed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
@@ -158,6 +166,8 @@ impl EmbeddedQueue {
             opened_totals,
             options,
         });
+        let keeper = Arc::downgrade(&inner);
+        inner.journal.compact_by(Arc::new(move || keeper.upgrade()?.needed()));
         let catch_up = {
             let inner = Arc::clone(&inner);
             Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
@@ -200,12 +210,30 @@ impl EmbeddedQueue {
             .map_err(|e| OpenError::Io(target, std::io::Error::other(e.to_string())))?;
         let matched = inner.opened_totals.get(&target.0).copied().unwrap_or(0);
         let row = row.unwrap_or_else(|| self.first_row(target, since));
+        // Where damage hides records from the count, a row that took more of them knows better.
+        let matched = matched.max(row.totals.taken);
         let progress = Arc::new(Progress::new(target, &row, matched, Arc::clone(&inner.routes.dispatched)));
         let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
         inner.rows().push((Arc::clone(&progress), file));
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
+    }
+
+    /// Every target of the registry has its reader now: from here on the log is trimmed and compacted by what they need.
+    pub fn all_added(&self) {
+        self.inner.complete.store(true, Ordering::Release);
+        self.inner.raise_floor();
+    }
+
+    /// Refuses changes (not settings) until it is called with none: the index cannot follow.
+    pub fn hold(&self, why: Option<String>) {
+        self.inner.held.send_replace(why);
+    }
+
+    /// What was durable and cannot be read, now and whenever more is found.
+    pub fn damage(&self) -> watch::Receiver<Vec<Damage>> {
+        self.inner.journal.damage()
     }
 
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
@@ -236,7 +264,9 @@ impl EmbeddedQueue {
 
     /// True while a change can be accepted durably.
     pub fn accepts(&self) -> bool {
-        *self.inner.journal.prepared().borrow() >= 2 && self.inner.journal.failed().borrow().is_none()
+        *self.inner.journal.prepared().borrow() >= 2
+            && self.inner.held.borrow().is_none()
+            && self.inner.journal.failed().borrow().is_none()
     }
 
     /// Makes all progress durable and closes the journal in order.
@@ -259,13 +289,12 @@ impl Queue for EmbeddedQueue {
         let inner = &self.inner;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_CHARGE);
         let deadline = tokio::time::Instant::now() + inner.options.reserve_timeout;
-        let mut prepared = inner.journal.prepared();
-        if *prepared.borrow() < 2 {
-            let ready = tokio::time::timeout_at(deadline, prepared.wait_for(|n| *n >= 2)).await;
-            if !matches!(ready, Ok(Ok(_))) {
-                let why =
-                    inner.journal.stat().blocked.unwrap_or_else(|| "no journal segment is ready".to_owned());
-                return Err(Full { why: format!("the event log is full: {why}") });
+        inner.wait_for_space(2, deadline).await?;
+        let mut open = inner.held.subscribe();
+        if open.borrow().is_some() {
+            let heals = tokio::time::timeout_at(deadline, open.wait_for(Option::is_none)).await.is_ok();
+            if let Some(why) = inner.held.borrow().clone().filter(|_| !heals) {
+                return Err(Full { why });
             }
         }
         let held =
@@ -274,6 +303,13 @@ impl Queue for EmbeddedQueue {
             Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit) }),
             _ => Err(Full { why: "too many changes wait for the index (queue.overlay_bytes)".to_owned() }),
         }
+    }
+
+    async fn reserve_setting(&self) -> Result<Permit, Full> {
+        let deadline = tokio::time::Instant::now() + self.inner.options.reserve_timeout;
+        // The last prepared segment is headroom; what a setting takes of the overlay is too little to count.
+        self.inner.wait_for_space(1, deadline).await?;
+        Ok(Permit { bytes: 0, held: None })
     }
 
     async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
@@ -318,13 +354,27 @@ impl Inner {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until so many segments stand ready.
+    async fn wait_for_space(&self, segments: usize, deadline: tokio::time::Instant) -> Result<(), Full> {
+        let mut prepared = self.journal.prepared();
+        if *prepared.borrow() >= segments {
+            return Ok(());
+        }
+        let ready = tokio::time::timeout_at(deadline, prepared.wait_for(|n| *n >= segments)).await;
+        if matches!(ready, Ok(Ok(_))) {
+            return Ok(());
+        }
+        let why = self.journal.stat().blocked.unwrap_or_else(|| "no journal segment is ready".to_owned());
+        Err(Full { why: format!("the event log is full: {why}") })
+    }
+
     /// Reads entries from disk, in offset order, at most `max` (rounded up to a whole batch).
     pub(super) fn read_from(
         &self,
         from: u64,
         max: usize,
         bodies: bool,
-    ) -> Result<Vec<Arc<Stored>>, ReadError> {
+    ) -> Result<Read, ReadError> {
         let mut log = self.journal.reader(from);
         read_log(&mut log, max, bodies)
     }
@@ -342,11 +392,30 @@ impl Inner {
 
     /// The store's checkpoint or a row was synced: says what nobody needs any more.
     fn raise_floor(&self) {
+        // While a reader may be missing, nobody knows what it needs.
+        if !self.complete.load(Ordering::Acquire) {
+            return;
+        }
         let mut floor = self.checkpoint.load(Ordering::Acquire);
         for (_, file) in self.rows().iter() {
-            floor = floor.min(file.synced_floor);
+            floor = floor.min(file.synced.floor());
         }
         self.journal.trim(floor);
+    }
+
+    /// What compaction must keep, by synced rows and the synced checkpoint.
+    fn needed(&self) -> Option<Needed> {
+        if !self.complete.load(Ordering::Acquire) {
+            return None;
+        }
+        // First the checkpoint: what becomes durable for a reader that is added meanwhile lies above it.
+        let from = self.checkpoint.load(Ordering::Acquire);
+        let rows = self.rows();
+        let needs = rows.iter().map(|(progress, file)| {
+            let Need { position, holes } = file.synced.clone();
+            (progress.target.0, LabelNeed { from: position, holes })
+        });
+        Some(Needed { from, labels: needs.collect() })
     }
 
     /// Writes and syncs rows when they change, until the queue stops; then once more.
@@ -405,12 +474,17 @@ impl Inner {
     }
 }
 
-/// Decodes up to `max` entries from where a log reader stands.
-pub(super) fn read_log(
-    log: &mut LogReader<Item>,
-    max: usize,
-    bodies: bool,
-) -> Result<Vec<Arc<Stored>>, ReadError> {
+/// What was read of the log.
+pub(super) struct Read {
+    /// The entries that are there: compaction leaves out what nobody needs.
+    pub(super) entries: Vec<Arc<Stored>>,
+    /// Everything below was read.
+    pub(super) next: u64,
+}
+
+/// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is durable.
+pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> Result<Read, ReadError> {
+    let from = log.position();
     let mut found = Vec::new();
     let mut bad = None;
     while found.len() < max && bad.is_none() {
@@ -426,7 +500,7 @@ pub(super) fn read_log(
             Ok(false) => break,
             Err(journal::ReadError::Lost { from, to }) => {
                 // What was read before the damage is given first.
-                if found.is_empty() {
+                if log.position() == from {
                     return Err(ReadError::Corrupt { from, to });
                 }
                 break;
@@ -437,15 +511,16 @@ pub(super) fn read_log(
     if let Some(at) = bad {
         found.retain(|s| s.position.offset < at);
         log.seek(at);
-        if found.is_empty() {
+        if at == from {
             return Err(ReadError::Corrupt { from: at, to: at });
         }
     }
-    Ok(found)
+    Ok(Read { entries: found, next: log.position() })
 }
 
 fn stored(view: &RecordView<'_>, bodies: bool) -> Result<Stored, codec::DecodeError> {
     let entry = codec::decode(view.meta, view.labels())?;
+    debug_assert!(!(bodies && view.bodyless), "compaction left out a body that the index still needs");
     let body = if bodies { Bytes::copy_from_slice(view.body) } else { Bytes::new() };
     Ok(Stored { position: journal::position(view), entry, body, charge: 0 })
 }
@@ -466,7 +541,11 @@ impl Feed for EmbeddedFeed {
         let found = match self.inner.tail.from(self.next, max) {
             super::tail::Found::Entries(found) => found,
             super::tail::Found::Nothing => Vec::new(),
-            super::tail::Found::Older => read_log(&mut self.log, max, true)?,
+            super::tail::Found::Older => {
+                let read = read_log(&mut self.log, max, true)?;
+                self.next = read.next;
+                read.entries
+            }
         };
         if let Some(last) = found.last() {
             self.next = last.position.offset + 1;

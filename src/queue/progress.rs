@@ -97,13 +97,6 @@ pub(super) struct Row {
     pub(super) holes: Vec<Hole>,
 }
 
-impl Row {
-    /// Everything below is needed by this reader no more.
-    pub(super) fn floor(&self) -> u64 {
-        self.holes.first().map_or(self.position, |h| h.offset)
-    }
-}
-
 /// Entries the dispatcher may put into a reader's inbox; beyond it the reader detaches and reads for itself.
 pub(super) const INBOX_ENTRIES: usize = 16_384;
 
