@@ -24,7 +24,10 @@ pub(super) fn unfinished(store: &EmbeddedStore) -> Option<String> {
 pub(super) async fn follow(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>, at_start: Option<String>) {
     let refuse = |why: &str| format!("the index cannot follow the event log: {why}");
     if let Some(why) = at_start {
-        tracing::error!("{}; reads go on, changes are refused until it is mended and started again", refuse(&why));
+        tracing::error!(
+            "{}; reads go on, changes are refused until it is mended and started again",
+            refuse(&why)
+        );
         queue.hold(Some(refuse(&why)));
         return;
     }

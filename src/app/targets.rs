@@ -76,6 +76,10 @@ pub(super) async fn start(
     for target in &registered {
         queue.add_reader(target.target, target.since)?;
     }
+    // Unless the log holds registrations that nobody has read.
+    if unfinished.is_none() {
+        queue.readers_complete();
+    }
     for target in &config.targets {
         let kind = target.connector.kind();
         if let Some(known) = registered.iter().find(|r| r.name == target.name) {
@@ -102,10 +106,6 @@ pub(super) async fn start(
             since: position.offset,
             paused: false,
         });
-    }
-    // Every reader is known: from here on the log may be trimmed by what they need.
-    if unfinished.is_none() {
-        queue.all_added();
     }
     let number_of = |name: &str| registered.iter().find(|r| *r.name == *name).map(|r| r.target);
     let rules: Vec<_> =

@@ -79,7 +79,10 @@ impl Offline {
         if self.json {
             println!("{}", serde_json::to_string(&found).context("JSON")?);
         } else {
-            println!("{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}", "FILE", "STATE", "FIRST", "END", "RECORDS", "BYTES");
+            println!(
+                "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
+                "FILE", "STATE", "FIRST", "END", "RECORDS", "BYTES"
+            );
             for f in &found.files {
                 println!(
                     "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
@@ -99,7 +102,8 @@ impl Offline {
         let lost = found.damage.iter().filter(|d| d.offsets() > 0);
         let from = lost.clone().map(|d| d.from).min().unwrap_or(0);
         let to = lost.map(|d| d.to).max().unwrap_or(0);
-        let next = format!("restore it, or stop the server and run `tidings journal accept-loss {from}..{to}`");
+        let next =
+            format!("restore it, or stop the server and run `tidings journal accept-loss {from}..{to}`");
         Err(Failure::Found(format!("the journal is damaged in {} place(s): {next}", found.damage.len())))
     }
 
@@ -112,9 +116,12 @@ impl Offline {
         let applied = store.checkpoint_next();
         drop(store);
         let (journal, progress) = (data.join("journal"), data.join("progress"));
-        let loss = repair::accept_loss(&*disk, &journal, &progress, range, applied, app::now_us(), app::random);
+        let loss =
+            repair::accept_loss(&*disk, &journal, &progress, range, applied, app::now_us(), app::random);
         let loss = loss.map_err(|e| match e {
-            AcceptError::Journal(e @ (RepairError::Nothing | RepairError::NotAll(_))) => Failure::Usage(e.to_string()),
+            AcceptError::Journal(e @ (RepairError::Nothing | RepairError::NotAll(_))) => {
+                Failure::Usage(e.to_string())
+            }
             other => Failure::Failed(other.into()),
         })?;
         if self.json {
@@ -137,7 +144,10 @@ impl Offline {
             None => self.config.load()?.server.data,
         };
         if !data.join("journal").is_dir() {
-            return Err(Failure::Usage(format!("{} is not a data directory: name it with --data", data.display())));
+            return Err(Failure::Usage(format!(
+                "{} is not a data directory: name it with --data",
+                data.display()
+            )));
         }
         Ok(data)
     }
@@ -148,6 +158,8 @@ fn parse(range: &str) -> Result<(u64, u64), Failure> {
     let (from, to) = range.split_once("..").unwrap_or((range, range));
     match (from.trim().parse(), to.trim().parse()) {
         (Ok(from), Ok(to)) if from <= to => Ok((from, to)),
-        _ => Err(Failure::Usage(format!("`{range}` is not a range of offsets: write FROM..TO, both included"))),
+        _ => {
+            Err(Failure::Usage(format!("`{range}` is not a range of offsets: write FROM..TO, both included")))
+        }
     }
 }

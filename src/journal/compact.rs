@@ -107,9 +107,10 @@ impl<T: Send + 'static> Compactor<T> {
                 poke.needed.clone()
             };
             let Some(needed) = needed else { continue };
+            let mut replaced = false;
             loop {
                 match self.once(&needed) {
-                    Ok(true) if !lock(&self.shared.poke).stopping => {}
+                    Ok(true) if !lock(&self.shared.poke).stopping => replaced = true,
                     Ok(_) => break,
                     Err(e) => {
                         tracing::warn!("the journal is not compacted now: {e}");
@@ -117,6 +118,10 @@ impl<T: Send + 'static> Compactor<T> {
                     }
                 }
             }
+            if replaced {
+                self.shared.compacted.send_modify(|n| *n += 1);
+            }
+            self.shared.looks.send_modify(|n| *n += 1);
         }
     }
 
@@ -154,13 +159,13 @@ impl<T: Send + 'static> Compactor<T> {
         for segment in all {
             let known = segment.known().clone();
             let closed = known.closed_us.is_some() && known.end <= needed.from && known.end > floor;
-            let spared = retained.contains(&segment.header.first) || self.avoid.contains(&segment.header.first);
+            let spared =
+                retained.contains(&segment.header.first) || self.avoid.contains(&segment.header.first);
             let estimate = if closed && !spared { self.estimate(segment, &known, needed) } else { None };
             // What is mostly needed stays; unless it is small, then it joins its neighbours.
             let fit = estimate.filter(|n| n * 2 < segment.file_len || *n < self.segment_bytes / 4);
-            let room = |run: &Run, n: u64| {
-                run.segments.len() < MERGED && run.estimate + n <= self.segment_bytes
-            };
+            let room =
+                |run: &Run, n: u64| run.segments.len() < MERGED && run.estimate + n <= self.segment_bytes;
             if !fit.is_some_and(|n| room(&run, n)) {
                 if run.gains() {
                     return Some(run);
@@ -208,7 +213,11 @@ impl<T: Send + 'static> Compactor<T> {
         };
         let records = known.counts.iter().map(need).sum::<u64>().min(content.records);
         let kept = u128::from(content.bare_bytes) * u128::from(records) / u128::from(content.records.max(1));
-        Some(u64::try_from(kept).unwrap_or(u64::MAX) + padded(counts_len(known.counts.len()) as u64) + 4 * BLOCK)
+        Some(
+            u64::try_from(kept).unwrap_or(u64::MAX)
+                + padded(counts_len(known.counts.len()) as u64)
+                + 4 * BLOCK,
+        )
     }
 
     /// Copies what is needed and puts the copy in the place of its sources.

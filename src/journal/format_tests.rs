@@ -3,16 +3,7 @@
 use super::format::*;
 
 fn view<'a>(labels: &'a [u8], meta: &'a [u8], body: &'a [u8]) -> RecordView<'a> {
-    RecordView {
-        offset: 7,
-        epoch: 2,
-        kind: 1,
-        bodyless: false,
-        labels,
-        meta,
-        body,
-        body_crc: crc32c(body),
-    }
+    RecordView { offset: 7, epoch: 2, kind: 1, bodyless: false, labels, meta, body, body_crc: crc32c(body) }
 }
 
 #[test]

@@ -187,12 +187,7 @@ struct Whole {
 }
 
 /// Gives the whole records from `next` on, up to the first that is not.
-fn give_whole(
-    pieces: Vec<Piece<'_>>,
-    next: u64,
-    end: u64,
-    give: &mut impl FnMut(&RecordView<'_>),
-) -> Whole {
+fn give_whole(pieces: Vec<Piece<'_>>, next: u64, end: u64, give: &mut impl FnMut(&RecordView<'_>)) -> Whole {
     let mut any = false;
     for piece in pieces {
         match piece {

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile, read_exact_at};
+use super::disk::{Disk, DiskFile, make_dir, read_exact_at};
 use super::format::{HeaderError, SegmentId};
 use super::losses;
 use super::prepare::RandomFn;
@@ -95,7 +95,7 @@ pub(super) fn open(
     now_us: i64,
     random: RandomFn,
 ) -> Result<Recovered, OpenError> {
-    disk.create_dir_all(dir)?;
+    make_dir(&**disk, dir)?;
     let accepted = losses::read(&**disk, dir)?;
     if accepted.iter().any(|loss| !loss.done) {
         return Err(OpenError::Unfinished);
@@ -116,8 +116,14 @@ pub(super) fn open(
         ..Recovered::default()
     };
     let opening = Opening { disk: &**disk, dir, segment_bytes, now_us, random };
-    for file in survey.files {
+    let (unused, used): (Vec<_>, Vec<_>) = survey.files.into_iter().partition(|f| f.role == Role::Empty);
+    for file in used {
         opening.take(&mut found, file)?;
+    }
+    // From the highest number down: whatever stops us on the way, no number is missing between those that are left.
+    for segment in unused.iter().rev().filter_map(|f| f.segment.as_ref()) {
+        opening.retire(&mut found, segment)?;
+        fail::point("recover.retired");
     }
     found.report.clean &= survey.damage.is_empty();
     found.report.damage = survey.damage;
@@ -144,8 +150,14 @@ impl Opening<'_> {
                 *segment.known_mut() = file.known;
                 found.segments.push(segment);
             }
-            Role::Unclosed { until, clean: true, last: true } => {
+            Role::Unclosed { until, clean: true, last: true, seals_from } => {
                 found.report.clean = true;
+                // The sync at the stop may have failed: what looks fine in the cache is then not on the disk, and a batch
+                // written behind it would be cut off from those before. Written and synced again, it is.
+                let mut seals = vec![0; (until - seals_from) as usize];
+                read_exact_at(&*segment.file, &mut seals, seals_from)?;
+                segment.file.write_at(&seals, seals_from)?;
+                segment.file.sync_data()?;
                 *segment.known_mut() = file.known;
                 found.segments.push(Arc::clone(&segment));
                 found.active = Some((segment, until));
@@ -163,8 +175,7 @@ impl Opening<'_> {
                 *segment.known_mut() = known;
                 found.segments.push(segment);
             }
-            Role::Empty => self.retire(found, &segment)?,
-            Role::BadSpare | Role::Unreadable => {}
+            Role::Empty | Role::BadSpare | Role::Unreadable => {}
         }
         Ok(())
     }

@@ -135,7 +135,15 @@ impl<'a> Repair<'a> {
             if numbers.0 < file.first {
                 let gap = (numbers.0, file.first - 1);
                 let begins = file.known.first;
-                self.fill(gap, next.min(begins), begins, &totals, &file.known.totals_before, time_us, random)?;
+                self.fill(
+                    gap,
+                    next.min(begins),
+                    begins,
+                    &totals,
+                    &file.known.totals_before,
+                    time_us,
+                    random,
+                )?;
             }
             let follows = self.survey.files[i + 1..].iter().find(|f| used(f));
             let numbered = follows.is_some_and(|f| f.first == file.last + 1);

@@ -190,14 +190,24 @@ pub(super) struct Walk {
     pub(super) end_pos: u64,
     /// The last batch is a clean seal.
     pub(super) clean: bool,
+    /// Where the batches without records at the end begin.
+    pub(super) seals_from: u64,
     pub(super) has_records: bool,
     pub(super) has_opening: bool,
     pub(super) damage: Vec<Damage>,
 }
 
 impl Walk {
+    /// Adds damage; what continues the damage before it is one with it.
+    fn damaged(&mut self, more: Damage) {
+        match self.damage.last_mut() {
+            Some(before) if before.offsets() > 0 && before.to + 1 == more.from => before.to = more.to,
+            _ => self.damage.push(more),
+        }
+    }
+
     fn nothing() -> Self {
-        Self { end_pos: BLOCK, ..Self::default() }
+        Self { end_pos: BLOCK, seals_from: BLOCK, ..Self::default() }
     }
 }
 
@@ -213,7 +223,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
     }
     let (mut begun, mut batches) = (next.is_some(), 0);
     while let Some(Walked { at, header, payload, lost }) = walker.step()? {
-        walk.damage.extend(lost);
+        lost.into_iter().for_each(|lost| walk.damaged(lost));
         batches += 1;
         if !std::mem::replace(&mut begun, true) {
             walk.known.first = header.first;
@@ -221,6 +231,9 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
         (walk.known.end, walk.end_pos) = (header.end, at + header.span());
         walk.known.epoch = walk.known.epoch.max(header.epoch);
         walk.clean = header.kind == BatchKind::CleanSeal;
+        if !matches!(header.kind, BatchKind::Seal | BatchKind::CleanSeal) {
+            walk.seals_from = walk.end_pos;
+        }
         match header.kind {
             BatchKind::Opening => {
                 let counts = decode_counts(&id, payload);
@@ -236,7 +249,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
                             view.labels().for_each(|label| walk.known.note_label(label, view.offset));
                             content.note(view.encoded_len(), view.body.len());
                         }
-                        Piece::Lost(from, end) => walk.damage.push(damage(segment, at, from, end)),
+                        Piece::Lost(from, end) => walk.damaged(damage(segment, at, from, end)),
                     }
                 }
                 walk.known.note_batch(&header, at);
@@ -261,7 +274,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
         walk.damage.insert(0, damage(segment, BLOCK, first, first));
     }
     if proven > walk.known.end {
-        walk.damage.push(damage(segment, walk.end_pos, walk.known.end.max(1), proven));
+        walk.damaged(damage(segment, walk.end_pos, walk.known.end.max(1), proven));
         walk.known.end = proven;
     }
     walk.known.content = Some(content);

@@ -154,11 +154,18 @@ pub(super) struct Shared<T> {
     pub(super) spares_changed: Condvar,
     /// Prepared files now, for whoever must not lock.
     pub(super) ready: watch::Sender<usize>,
+    /// Why no file can be prepared now; the same as in `spares`, for whoever waits for it.
+    pub(super) blocked: watch::Sender<Option<String>>,
+    /// How many segments were given up since the start.
+    pub(super) trimmed: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
     /// Held while files of live segments are renamed or removed: trimming and compaction exclude each other.
     pub(super) layout: Mutex<()>,
     pub(super) poke: Mutex<Poke>,
     pub(super) poked: Condvar,
+    /// How often the compacting thread came to an end of what there was to do, and how often it replaced segments.
+    pub(super) looks: watch::Sender<u64>,
+    pub(super) compacted: watch::Sender<u64>,
     /// What was durable and cannot be read, as far as anybody noticed.
     damage: watch::Sender<Vec<Damage>>,
     ended: AtomicBool,
@@ -194,10 +201,14 @@ impl<T> Shared<T> {
             spares: Mutex::new(spares),
             spares_changed: Condvar::new(),
             ready: watch::Sender::new(ready),
+            blocked: watch::Sender::new(None),
+            trimmed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             layout: Mutex::default(),
             poke: Mutex::default(),
             poked: Condvar::new(),
+            looks: watch::Sender::new(0),
+            compacted: watch::Sender::new(0),
             damage: watch::Sender::new(Vec::new()),
             ended: AtomicBool::new(false),
             clock,

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, read_exact_at};
-use super::format::{
-    BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Trailer, decode_counts,
-};
+use super::format::{BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Trailer, decode_counts};
 use super::recovery::OpenError;
 use super::scan::{self, Damage};
 use super::segment::{BatchCursor, Known, Segment, Step, file_name, number_of};
@@ -34,8 +32,9 @@ pub(super) struct Surveyed {
 pub(super) enum Role {
     /// Closed in order.
     Closed,
-    /// Whole, but not closed: its valid batches end here. `last`: nothing was written behind it.
-    Unclosed { until: u64, clean: bool, last: bool },
+    /// Whole, but not closed: its valid batches end here, and seals are all that stands from `seals_from` on. `last`:
+    /// nothing was written behind it.
+    Unclosed { until: u64, seals_from: u64, clean: bool, last: bool },
     /// Parts of it cannot be read. `last`: nothing was written behind it.
     Damaged { until: u64, last: bool },
     /// Nothing in it was ever acknowledged: it stands ready.
@@ -64,12 +63,7 @@ pub(super) struct Survey {
 }
 
 /// Looks at everything in `dir`. `deep` also reads every record of the closed segments.
-pub(super) fn survey(
-    disk: &dyn Disk,
-    dir: &Path,
-    proven_end: u64,
-    deep: bool,
-) -> Result<Survey, OpenError> {
+pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, deep: bool) -> Result<Survey, OpenError> {
     let mut survey = list(disk, dir)?;
     let files = std::mem::take(&mut survey.files);
     (survey.next, survey.next_number, survey.epoch) = (1, 1, 1);
@@ -78,7 +72,8 @@ pub(super) fn survey(
     let mut state = State { survey, used: false, open_end: false, suspect: None };
     for (i, mut file) in files.into_iter().enumerate() {
         let later = firsts[i + 1..].iter().copied().flatten().next();
-        if file.segment.is_some() && firsts[i].is_none() && later.is_none() && proven_end <= state.survey.next {
+        if file.segment.is_some() && firsts[i].is_none() && later.is_none() && proven_end <= state.survey.next
+        {
             // Nothing in it was ever acknowledged.
             file.role = Role::Empty;
         } else {
@@ -165,7 +160,7 @@ impl State {
         }
         let (until, last) = (walk.end_pos, later.is_none());
         file.role = match walk.damage.is_empty() {
-            true => Role::Unclosed { until, clean: walk.clean, last },
+            true => Role::Unclosed { until, seals_from: walk.seals_from, clean: walk.clean, last },
             false => Role::Damaged { until, last },
         };
         file.known = walk.known;

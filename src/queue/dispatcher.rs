@@ -6,13 +6,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::embedded::Read;
 use super::entry::{Stored, TargetNo};
 use super::progress::{INBOX_ENTRIES, Progress};
+use super::read::Read;
 use super::tail::{Found, Tail};
 
 /// Entries routed in one go.
@@ -115,23 +114,21 @@ impl Routes {
 
 /// Reads from disk what the tail does not hold any more: entries from an offset on, up to a number, without bodies.
 pub(super) type CatchUp = Arc<dyn Fn(u64, usize) -> Result<Read, super::ReadError> + Send + Sync>;
-/// What cannot be read is tried again after this long: no target may be passed over.
-const RETRY: Duration = Duration::from_secs(1);
 
-/// Routes until the queue ends.
+/// Routes until the queue ends, or until what it must route cannot be read.
 pub(super) async fn run(
     routes: Arc<Routes>,
     tail: Arc<Tail>,
     catch_up: CatchUp,
     mut durable: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
-) {
+) -> Result<(), String> {
     loop {
         let next = routes.dispatched.load(Ordering::Acquire);
         if *durable.borrow_and_update() <= next {
             tokio::select! {
-                changed = durable.changed() => if changed.is_err() { return },
-                _ = stop.wait_for(|s| *s) => return,
+                changed = durable.changed() => if changed.is_err() { return Ok(()) },
+                _ = stop.wait_for(|s| *s) => return Ok(()),
             }
             continue;
         }
@@ -147,13 +144,10 @@ pub(super) async fn run(
                 match tokio::task::spawn_blocking(move || read(next, BATCH)).await {
                     Ok(Ok(read)) => read,
                     Ok(Err(e)) => {
-                        tracing::error!("dispatching waits at offset {next}: {e}");
-                        tokio::select! {
-                            () = tokio::time::sleep(RETRY) => continue,
-                            _ = stop.wait_for(|s| *s) => return,
-                        }
+                        tracing::error!("dispatching stopped at offset {next}: {e}");
+                        return Err(format!("at offset {next}: {e}"));
                     }
-                    Err(_) => return,
+                    Err(e) => return if *stop.borrow() { Ok(()) } else { Err(e.to_string()) },
                 }
             }
         };

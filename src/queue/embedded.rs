@@ -14,25 +14,19 @@ use tokio::sync::{Semaphore, watch};
 
 use super::dispatcher::{self, Routes};
 use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::feed::{Charges, EmbeddedFeed};
 use super::progress::{Progress, Row, Totals};
+use super::read::{Read, read_log};
 use super::reader::EmbeddedReader;
-use super::rows::{self, Need, RowFile};
+use super::rows::{self, RowFile};
 use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
 use crate::event::Position;
 use crate::fail;
-use crate::journal::{
-    self, Damage, Disk, Durable, Journal, LabelNeed, LogReader, Needed, NewRecord, Opened, RecordView, Sink, Stat,
-};
+use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat};
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
-/// A row is written at most this long after a change …
-const ROW_WRITTEN: Duration = Duration::from_millis(200);
-/// … and synced at most this long after it.
-const ROW_SYNCED: Duration = Duration::from_secs(1);
-/// An idle reader's row is written again once its position is so many offsets behind.
-const IDLE_SLACK: u64 = 20_000;
 /// Overlay bytes that an entry costs beside its body.
 const ENTRY_CHARGE: u32 = 1024;
 
@@ -82,25 +76,27 @@ pub(super) struct Inner {
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
     options: Options,
-    disk: Arc<dyn Disk>,
-    overlay: Arc<Semaphore>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) overlay: Arc<Semaphore>,
+    pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
-    checkpoint: AtomicU64,
-    /// Every reader of the registry was added: only then may the log be trimmed.
-    complete: AtomicBool,
+    pub(super) checkpoint: AtomicU64,
+    /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
+    pub(super) complete: AtomicBool,
     /// Why changes are refused although there is space.
     held: watch::Sender<Option<String>>,
     /// Raised to ask for rows now; the value that was served comes back in `flushed`.
-    wanted: watch::Sender<u64>,
-    flushed: watch::Sender<u64>,
-    failed: watch::Sender<Option<String>>,
-    stopping: watch::Sender<bool>,
+    pub(super) wanted: watch::Sender<u64>,
+    pub(super) flushed: watch::Sender<u64>,
+    pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) stopping: watch::Sender<bool>,
     opened_totals: std::collections::BTreeMap<u32, u64>,
 }
 
 /// Puts each durable batch where readers look: books, store, tail.
 struct QueueSink {
+    charges: Arc<Charges>,
     store: Arc<dyn Publish>,
     tail: Arc<Tail>,
     routes: Arc<Routes>,
@@ -116,6 +112,7 @@ impl Sink<Item> for QueueSink {
             })
             .collect();
         self.routes.count_matched(&batch);
+        self.charges.push(&batch);
         self.store.publish(&batch);
         self.tail.push(&batch);
     }
@@ -130,7 +127,7 @@ impl EmbeddedQueue {
         applied: u64,
         store: Arc<dyn Publish>,
     ) -> Result<Self, StartError> {
-        disk.create_dir_all(&options.progress_dir)?;
+        journal::disk::make_dir(&*disk, &options.progress_dir)?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
         let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
@@ -143,7 +140,13 @@ impl EmbeddedQueue {
         }
         let routes = Arc::new(Routes::new(opened.next()));
         let tail = Arc::new(Tail::new(usize::try_from(options.tail_bytes).unwrap_or(usize::MAX)));
-        let sink = Arc::new(QueueSink { store, tail: Arc::clone(&tail), routes: Arc::clone(&routes) });
+        let charges = Arc::<Charges>::default();
+        let sink = Arc::new(QueueSink {
+            charges: Arc::clone(&charges),
+            store,
+            tail: Arc::clone(&tail),
+            routes: Arc::clone(&routes),
+        });
         let opened_totals = opened.totals().clone();
         let journal = opened.start(sink as Arc<dyn Sink<Item>>)?;
         let permits =
@@ -154,6 +157,7 @@ impl EmbeddedQueue {
             routes,
             disk,
             overlay: Arc::new(Semaphore::new(permits)),
+            charges,
             open: Mutex::default(),
             rows: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
@@ -172,13 +176,20 @@ impl EmbeddedQueue {
             let inner = Arc::clone(&inner);
             Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
         };
-        tokio::spawn(dispatcher::run(
+        let dispatch = dispatcher::run(
             Arc::clone(&inner.routes),
             Arc::clone(&inner.tail),
             catch_up,
             inner.journal.durable_end(),
             inner.stopping.subscribe(),
-        ));
+        );
+        let of_dispatch = Arc::clone(&inner);
+        tokio::spawn(async move {
+            // Without it every lane would wait for ever and nobody would know.
+            if let Err(why) = dispatch.await {
+                of_dispatch.failed.send_replace(Some(format!("dispatching stopped: {why}")));
+            }
+        });
         let keeper = Arc::clone(&inner);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
@@ -189,11 +200,7 @@ impl EmbeddedQueue {
 
     /// The store's own reader, from `from` on.
     pub fn feed(&self, from: u64) -> Box<dyn Feed> {
-        Box::new(EmbeddedFeed {
-            inner: Arc::clone(&self.inner),
-            log: self.inner.journal.reader(from),
-            next: from,
-        })
+        Box::new(EmbeddedFeed::new(Arc::clone(&self.inner), from))
     }
 
     /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept for it.
@@ -220,8 +227,9 @@ impl EmbeddedQueue {
         Ok(progress)
     }
 
-    /// Every target of the registry has its reader now: from here on the log is trimmed and compacted by what they need.
-    pub fn all_added(&self) {
+    /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs cannot be known
+    /// before.
+    pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
         self.inner.raise_floor();
     }
@@ -346,7 +354,7 @@ impl Queue for EmbeddedQueue {
 }
 
 impl Inner {
-    fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
+    pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -369,12 +377,7 @@ impl Inner {
     }
 
     /// Reads entries from disk, in offset order, at most `max` (rounded up to a whole batch).
-    pub(super) fn read_from(
-        &self,
-        from: u64,
-        max: usize,
-        bodies: bool,
-    ) -> Result<Read, ReadError> {
+    pub(super) fn read_from(&self, from: u64, max: usize, bodies: bool) -> Result<Read, ReadError> {
         let mut log = self.journal.reader(from);
         read_log(&mut log, max, bodies)
     }
@@ -388,181 +391,5 @@ impl Inner {
         });
         let mut flushed = self.flushed.subscribe();
         flushed.wait_for(|n| *n >= ticket).await.map(|_| ()).map_err(|_| ReadError::Closed)
-    }
-
-    /// The store's checkpoint or a row was synced: says what nobody needs any more.
-    fn raise_floor(&self) {
-        // While a reader may be missing, nobody knows what it needs.
-        if !self.complete.load(Ordering::Acquire) {
-            return;
-        }
-        let mut floor = self.checkpoint.load(Ordering::Acquire);
-        for (_, file) in self.rows().iter() {
-            floor = floor.min(file.synced.floor());
-        }
-        self.journal.trim(floor);
-    }
-
-    /// What compaction must keep, by synced rows and the synced checkpoint.
-    fn needed(&self) -> Option<Needed> {
-        if !self.complete.load(Ordering::Acquire) {
-            return None;
-        }
-        // First the checkpoint: what becomes durable for a reader that is added meanwhile lies above it.
-        let from = self.checkpoint.load(Ordering::Acquire);
-        let rows = self.rows();
-        let needs = rows.iter().map(|(progress, file)| {
-            let Need { position, holes } = file.synced.clone();
-            (progress.target.0, LabelNeed { from: position, holes })
-        });
-        Some(Needed { from, labels: needs.collect() })
-    }
-
-    /// Writes and syncs rows when they change, until the queue stops; then once more.
-    async fn keep_rows(&self) {
-        let mut wanted = self.wanted.subscribe();
-        let mut stopping = self.stopping.subscribe();
-        let mut last_sync = tokio::time::Instant::now();
-        let mut tick = tokio::time::interval(ROW_WRITTEN);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let (asked, stop) = tokio::select! {
-                _ = tick.tick() => (false, false),
-                changed = wanted.changed() => (changed.is_ok(), changed.is_err()),
-                _ = stopping.wait_for(|s| *s) => (true, true),
-            };
-            let served = *wanted.borrow_and_update();
-            let now = asked || last_sync.elapsed() >= ROW_SYNCED;
-            if let Err(e) = self.write_rows(now) {
-                let why = format!("progress cannot be made durable: {e}");
-                tracing::error!("{why}");
-                self.failed.send_replace(Some(why));
-                return;
-            }
-            if now {
-                last_sync = tokio::time::Instant::now();
-                self.flushed.send_replace(served);
-            }
-            if stop {
-                return;
-            }
-        }
-    }
-
-    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is tried again.
-    fn write_rows(&self, sync: bool) -> std::io::Result<()> {
-        let durable_end = *self.journal.durable_end().borrow();
-        let mut synced = false;
-        for (progress, file) in self.rows().iter_mut() {
-            if progress.wants_row(file.position, IDLE_SLACK) {
-                let row = progress.row(durable_end);
-                if let Err(e) = file.write(progress.target, &row) {
-                    progress.state().dirty = true;
-                    tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
-                    continue;
-                }
-            }
-            if sync {
-                file.sync()?;
-                synced = true;
-            }
-        }
-        if synced {
-            self.raise_floor();
-        }
-        Ok(())
-    }
-}
-
-/// What was read of the log.
-pub(super) struct Read {
-    /// The entries that are there: compaction leaves out what nobody needs.
-    pub(super) entries: Vec<Arc<Stored>>,
-    /// Everything below was read.
-    pub(super) next: u64,
-}
-
-/// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is durable.
-pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> Result<Read, ReadError> {
-    let from = log.position();
-    let mut found = Vec::new();
-    let mut bad = None;
-    while found.len() < max && bad.is_none() {
-        let more = log.read_batch(|view| match stored(view, bodies) {
-            Ok(stored) => found.push(Arc::new(stored)),
-            Err(e) => {
-                tracing::error!("record {} is not an entry: {e}", view.offset);
-                bad.get_or_insert(view.offset);
-            }
-        });
-        match more {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(journal::ReadError::Lost { from, to }) => {
-                // What was read before the damage is given first.
-                if log.position() == from {
-                    return Err(ReadError::Corrupt { from, to });
-                }
-                break;
-            }
-            Err(journal::ReadError::Io(e)) => return Err(ReadError::Io(e)),
-        }
-    }
-    if let Some(at) = bad {
-        found.retain(|s| s.position.offset < at);
-        log.seek(at);
-        if at == from {
-            return Err(ReadError::Corrupt { from: at, to: at });
-        }
-    }
-    Ok(Read { entries: found, next: log.position() })
-}
-
-fn stored(view: &RecordView<'_>, bodies: bool) -> Result<Stored, codec::DecodeError> {
-    let entry = codec::decode(view.meta, view.labels())?;
-    debug_assert!(!(bodies && view.bodyless), "compaction left out a body that the index still needs");
-    let body = if bodies { Bytes::copy_from_slice(view.body) } else { Bytes::new() };
-    Ok(Stored { position: journal::position(view), entry, body, charge: 0 })
-}
-
-/// The store's own reader.
-struct EmbeddedFeed {
-    inner: Arc<Inner>,
-    log: LogReader<Item>,
-    next: u64,
-}
-
-impl Feed for EmbeddedFeed {
-    fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
-        self.log.seek(self.next);
-        if !self.log.wait(wait) {
-            return if self.log.ended() { Err(ReadError::Closed) } else { Ok(Vec::new()) };
-        }
-        let found = match self.inner.tail.from(self.next, max) {
-            super::tail::Found::Entries(found) => found,
-            super::tail::Found::Nothing => Vec::new(),
-            super::tail::Found::Older => {
-                let read = read_log(&mut self.log, max, true)?;
-                self.next = read.next;
-                read.entries
-            }
-        };
-        if let Some(last) = found.last() {
-            self.next = last.position.offset + 1;
-        }
-        Ok(found)
-    }
-
-    fn durable_end(&self) -> u64 {
-        self.log.durable_end()
-    }
-
-    fn applied(&self, charge: u64) {
-        self.inner.overlay.add_permits(usize::try_from(charge).unwrap_or(0));
-    }
-
-    fn checkpointed(&self, next: u64) {
-        self.inner.checkpoint.fetch_max(next, Ordering::AcqRel);
-        self.inner.raise_floor();
     }
 }

@@ -17,7 +17,10 @@ mod codec;
 mod dispatcher;
 pub mod embedded;
 mod entry;
+mod feed;
+mod keeper;
 pub mod progress;
+mod read;
 mod reader;
 pub mod repair;
 mod rows;
@@ -112,6 +115,13 @@ pub struct Permit {
     pub bytes: u32,
     /// Gives the space back when dropped.
     pub(crate) held: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// Space in a queue that has no bound, such as one that keeps nothing.
+    pub fn unbounded(bytes: u32) -> Self {
+        Self { bytes, held: None }
+    }
 }
 
 /// No space for a change now: the client's 503 SlowDown.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::embedded::{Inner, Read};
+use super::embedded::Inner;
 use super::entry::Stored;
 use super::progress::{Column, Progress};
+use super::read::{self, Read};
 use super::tail::Found;
 use super::{ReadError, Reader};
 
@@ -81,7 +82,7 @@ fn read_holes(inner: &Inner, wanted: &[u64]) -> Result<Vec<Arc<Stored>>, ReadErr
         }
         if batch.is_empty() {
             log.seek(*offset);
-            batch = super::embedded::read_log(&mut log, 1, false)?.entries.into();
+            batch = read::read_log(&mut log, 1, false)?.entries.into();
         }
         match batch.pop_front() {
             Some(stored) if stored.position.offset == *offset => found.push(stored),
