@@ -2,6 +2,7 @@
 //!
 //! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the right order.
 
+mod index;
 pub mod lock;
 mod observe;
 mod targets;
@@ -62,7 +63,7 @@ pub fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
-fn random(bytes: &mut [u8]) -> std::io::Result<()> {
+pub(crate) fn random(bytes: &mut [u8]) -> std::io::Result<()> {
     getrandom::fill(bytes).map_err(|e| std::io::Error::other(e.to_string()))
 }
 
@@ -101,7 +102,12 @@ impl App {
             Noted::Refused => counted.refused(RefuseReason::QueueFull),
         })));
         let unix_ms = Arc::new(|| now_us() / 1_000);
-        let targets = targets::start(&config, &queue, &commit, unix_ms, &mut random_u64).await?;
+        let stalled = index::unfinished(&store);
+        let (watch, count) = (stalled.clone(), metrics.journal.corrupt_records.clone());
+        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
+        tokio::spawn(index::count_damage(queue.damage(), count));
+        let stalled = stalled.as_deref();
+        let targets = targets::start(&config, &queue, &commit, stalled, unix_ms, &mut random_u64).await?;
         let parts =
             Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
         let listen = async |what: &str, at: SocketAddr| {

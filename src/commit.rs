@@ -289,7 +289,7 @@ impl Commit {
     }
 
     async fn setting(&self, change: Change) -> Result<Position, CommitError> {
-        let permit = self.reserve(0).await?;
+        let permit = self.inner.queue.reserve_setting().await?;
         let inner = Arc::clone(&self.inner);
         detached(async move { inner.append_setting(permit, change).await }).await
     }

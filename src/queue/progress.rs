@@ -97,13 +97,6 @@ pub(super) struct Row {
     pub(super) holes: Vec<Hole>,
 }
 
-impl Row {
-    /// Everything below is needed by this reader no more.
-    pub(super) fn floor(&self) -> u64 {
-        self.holes.first().map_or(self.position, |h| h.offset)
-    }
-}
-
 /// Where a reader's oldest unsettled event is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Oldest {
