@@ -11,70 +11,32 @@ use tokio::time::Instant;
 use super::lane::Lane;
 use super::slots::SlotRef;
 use super::status::LastError;
-use super::{Observer, RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
+use super::tally::Tally;
+use super::{RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
 use crate::queue::Column;
 
 /// An entry rejected so often is held for good: before that, it may have been rejected with everything else.
 const REJECTIONS: u32 = 2;
 
-/// Groups what is alike before the observer hears of it: a batch leaves at one moment, and much of it comes back at
-/// another.
-struct Tally {
-    observer: Arc<dyn Observer>,
-    attempts: (Duration, u64),
-    end_to_end: (Duration, u64),
-}
-
-impl Tally {
-    fn new(observer: Arc<dyn Observer>) -> Self {
-        Self { observer, attempts: (Duration::ZERO, 0), end_to_end: (Duration::ZERO, 0) }
-    }
-
-    fn attempt(&mut self, outcome: &Outcome, took: Duration) {
-        if *outcome != Outcome::Delivered {
-            return self.observer.attempts(outcome, took, 1);
-        }
-        if took != self.attempts.0 {
-            self.tell_attempts();
-            self.attempts.0 = took;
-        }
-        self.attempts.1 += 1;
-    }
-
-    fn delivered(&mut self, took: Duration) {
-        if took != self.end_to_end.0 {
-            self.tell_end_to_end();
-            self.end_to_end.0 = took;
-        }
-        self.end_to_end.1 += 1;
-    }
-
-    fn tell_attempts(&mut self) {
-        if self.attempts.1 > 0 {
-            self.observer.attempts(&Outcome::Delivered, self.attempts.0, self.attempts.1);
-            self.attempts.1 = 0;
-        }
-    }
-
-    fn tell_end_to_end(&mut self) {
-        if self.end_to_end.1 > 0 {
-            self.observer.end_to_end(self.end_to_end.0, self.end_to_end.1);
-            self.end_to_end.1 = 0;
-        }
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        self.tell_attempts();
-        self.tell_end_to_end();
-    }
-}
-
 impl Lane {
+    /// Takes every answer that arrived and decides on each.
+    pub(super) fn take_answers(&mut self, now: Instant) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.inbox.drain(&mut arrived);
+        if !arrived.is_empty() {
+            let mut settled = std::mem::take(&mut self.settled);
+            self.repeated += self.decide(&mut arrived, &mut settled, now);
+            self.settled = settled;
+            if !self.settled.is_empty() || self.repeated > 0 {
+                self.settle_by.get_or_insert(now + self.patience);
+            }
+        }
+        self.arrived = arrived;
+    }
+
     /// Decides on every answer. Adds what was delivered to `settled`, by offset; returns how many late answers said
     /// that their event arrived, which makes its current attempt a repetition.
-    pub(super) fn decide(
+    fn decide(
         &mut self,
         arrived: &mut Vec<Settlement>,
         settled: &mut Vec<(u64, Column)>,
