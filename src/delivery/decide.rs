@@ -17,9 +17,24 @@ use crate::queue::Column;
 const REJECTIONS: u32 = 2;
 
 impl Lane {
+    /// Takes every answer that arrived and decides on each.
+    pub(super) fn take_answers(&mut self, now: Instant) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.inbox.drain(&mut arrived);
+        if !arrived.is_empty() {
+            let mut settled = std::mem::take(&mut self.settled);
+            self.repeated += self.decide(&mut arrived, &mut settled, now);
+            self.settled = settled;
+            if !self.settled.is_empty() || self.repeated > 0 {
+                self.settle_by.get_or_insert(now + self.patience);
+            }
+        }
+        self.arrived = arrived;
+    }
+
     /// Decides on every answer. Adds what was delivered to `settled`, by offset; returns how many late answers said
     /// that their event arrived, which makes its current attempt a repetition.
-    pub(super) fn decide(
+    fn decide(
         &mut self,
         arrived: &mut Vec<Settlement>,
         settled: &mut Vec<(u64, Column)>,

@@ -21,6 +21,7 @@ mod link;
 mod rate;
 mod slots;
 mod status;
+mod tally;
 mod target;
 mod tend;
 #[cfg(test)]

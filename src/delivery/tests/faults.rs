@@ -5,7 +5,7 @@
 use tidings_connector::{Cause, ErrorClass, Limits, Outcome, Scope};
 
 use super::*;
-use crate::delivery::{THROTTLE_CAP, TargetState};
+use crate::delivery::{DELIVER_BOUND, THROTTLE_CAP, TargetState};
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_receipt_is_sent_again() {
@@ -63,7 +63,9 @@ async fn a_deliver_that_hangs_costs_its_connection() {
     });
     let bench = Bench::start(far, TargetLimits { attempt_timeout: Duration::from_secs(3_600), ..LIMITS });
     bench.append("a", 3);
+    let began = tokio::time::Instant::now();
     bench.until_delivered(3).await;
+    assert!(began.elapsed() < DELIVER_BOUND + 5 * SECOND, "{:?}", began.elapsed());
     assert_eq!((bench.status().incarnation, *bench.far.connects.lock().unwrap()), (2, 2));
 }
 
