@@ -75,7 +75,7 @@ impl<T: Send + 'static> Preparer<T> {
     /// When the oldest segment that is kept for replay only becomes too old; none if there is no such segment.
     fn until_aged(&self, floor: u64) -> Option<Duration> {
         let all = self.shared.segments.all();
-        let known = all.first()?.known();
+        let known = all.first().filter(|_| followed(&all))?.known();
         let closed = known.closed_us.filter(|_| known.end <= floor)?;
         let age = (self.shared.clock)().saturating_sub(closed).max(0).cast_unsigned();
         Some(self.retain_age.saturating_sub(Duration::from_micros(age)).max(Duration::from_millis(1)))
@@ -171,6 +171,10 @@ impl<T: Send + 'static> Preparer<T> {
             let oldest = self.shared.segments.pop_oldest(|oldest, all| {
                 let known = oldest.known();
                 let Some(closed) = known.closed_us else { return false };
+                // The last one with records stays: it alone tells the next start where offsets go on.
+                if !followed(all) {
+                    return false;
+                }
                 // Kept for replay while both bounds allow it: the bytes of everything newer, and the age.
                 let kept: u64 = all.iter().filter(|s| s.known().end <= floor).map(|s| s.file_len).sum();
                 let young = now.saturating_sub(closed) < retain_us && kept <= self.retain_bytes;
@@ -199,6 +203,14 @@ impl<T: Send + 'static> Preparer<T> {
         fail::point("segment.trim.unlinked");
         Ok(())
     }
+}
+
+/// True if a segment with durable records follows the oldest one.
+fn followed(all: &[Arc<Segment>]) -> bool {
+    all.get(1).is_some_and(|next| {
+        let known = next.known();
+        known.end > known.first
+    })
 }
 
 /// Bytes that a journal needs at least for its segments to roll.

@@ -96,12 +96,14 @@ pub(super) fn open(
     let files = live_files(&**disk, dir)?;
     let mut found = Recovered { next: 1, next_number: 1, epoch: 1, ..Recovered::default() };
     let mut files = files.into_iter().peekable();
+    let mut idle = Vec::new();
     // Files without a single batch stand ready at the end; the one before them is where writing stopped. A file with
     // batches behind one without is a gap, which `link` finds.
     while let Some(segment) = files.next() {
-        found.next_number = segment.header.last + 1;
+        let after = segment.header.last + 1;
         if read_closed(&segment)? {
             link(&mut found, &segment)?;
+            found.next_number = after;
             continue;
         }
         let mut walk = walk(&segment)?;
@@ -125,12 +127,18 @@ pub(super) fn open(
         }
         if followed.is_none() && !walk.has_records && !walk.clean {
             // Nothing was acknowledged in it: it lives again under a new id, like those that stand ready behind it.
-            retire(&mut found, &**disk, dir, segment, segment_bytes)?;
+            idle.push(segment);
             continue;
         }
+        found.next_number = after;
         let followed = followed.is_some();
         found.report.clean = walk.clean;
         finish_last(&mut found, disk, dir, &segment, walk, followed, now_us, random)?;
+    }
+    // The highest number first: a kill in between leaves no gap before a file that is still there.
+    for segment in idle.into_iter().rev() {
+        found.next_number = found.next_number.min(segment.header.first);
+        retire(&mut found, &**disk, dir, segment, segment_bytes)?;
     }
     if proven_end > found.next {
         let file = dir.display().to_string();
@@ -350,7 +358,6 @@ fn retire(
         disk.remove(&segment.path)?;
     }
     disk.sync_dir(dir)?;
-    found.next_number = found.next_number.min(segment.header.first);
     Ok(())
 }
 
