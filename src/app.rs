@@ -22,7 +22,7 @@ use crate::admin::{self, Admin, AuditLog, Token};
 use crate::commit::Commit;
 use crate::config::Config;
 use crate::config::credentials::{self, Created, Credentials};
-use crate::frontend::{Frontend, SecretLookup, Served};
+use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
 use crate::metrics::{self, Metrics};
 use crate::queue::embedded::{EmbeddedQueue, Options};
@@ -107,7 +107,9 @@ impl App {
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
         let commit = Arc::clone(&parts.commit);
-        let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, secrets);
+        let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
+        let (server, store, account) = (&config.server, &config.store, &config.account);
+        let frontend = Frontend::new(server, store, account, commit, secrets, ambient);
         let frontend = tokio::spawn(frontend.serve(s3, stop.clone().cancelled_owned()));
         let service = Admin::new(parts.clone(), token, audit);
         let admin_task =

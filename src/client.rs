@@ -185,6 +185,10 @@ impl Client {
         };
         let authorization = self.signer.sign(&parts, at).authorization;
         signed.push(("authorization", &authorization));
+        // An empty PUT says so: without a length it would have no body at all.
+        if body.is_empty() && (method == Method::PUT || method == Method::POST) {
+            signed.push(("content-length", "0"));
+        }
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
         self.send(method, &target, &signed, body).await
     }

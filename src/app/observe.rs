@@ -32,7 +32,7 @@ impl AdminBackend for Parts {
         let targets: Vec<_> = self.targets.all();
         let snapshot = Snapshot {
             now_us: (self.clock)(),
-            targets: targets.iter().map(|t| snapshot(t)).collect(),
+            targets: targets.iter().map(snapshot).collect(),
             queue: QueueSnapshot { bytes: stat.bytes, limit_bytes: stat.max_bytes },
             config: ConfigSnapshot { last_reload_ok: true, last_success_us: self.started_us },
         };

@@ -110,7 +110,12 @@ pub(super) async fn start(
                 None
             }
             Some(wanted) => {
-                let ambient = Ambient { unix_ms: Arc::clone(&unix_ms), seed: seed() };
+                let ambient = Ambient {
+                    now: tokio::time::Instant::now,
+                    unix_ms: Arc::clone(&unix_ms),
+                    seed: seed(),
+                    observer: Arc::new(()),
+                };
                 let reader = queue.open(target.target, 0).await?;
                 let encode = encoder(config, wanted);
                 Some(delivery::spawn(wanted, target.target, reader, encode, ambient, target.paused))

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use secrecy::ExposeSecret as _;
 
 use super::{Failure, serve};
 use crate::app::App;
@@ -78,29 +79,31 @@ impl Demo {
         let file = dir.join("tidings.toml");
         std::fs::write(&file, self.configuration(dir, &receiver.url()))?;
         let config = config::load(Some(&file), std::iter::empty()).map_err(|e| anyhow::anyhow!("{e}"))?;
-        let region = config.server.region.clone();
         let app = App::start(config).await?;
+        let shown = self.show_on(&app, &receiver).await;
+        app.stop().await?;
+        shown?;
+        println!("\nEvery change arrived once, in order per key.");
+        Ok(())
+    }
+
+    async fn show_on(&self, app: &App, receiver: &Receiver) -> anyhow::Result<()> {
+        let region = &app.config().server.region;
         let endpoint = format!("http://{}", app.s3_address());
-        let access = app.credentials().access_keys().next().context("no credential was made")?.to_owned();
-        let secret = app.credentials().secret(&access).context("no secret was made")?.clone();
-        let client = {
-            use secrecy::ExposeSecret as _;
-            Client::new(&endpoint, &region, &access, secret.expose_secret())?
-        };
+        let access = app.credentials().access_keys().next().context("no credential was made")?;
+        let secret = app.credentials().secret(access).context("no secret was made")?;
+        let client = Client::new(&endpoint, region, access, secret.expose_secret())?;
         println!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
         let done = make_changes(&client).await?;
         let arrived = receiver.wait_for(done.len(), ARRIVE_WITHIN).await;
         print_beside(&done, &arrived);
         let verdict = compare(&done, &arrived);
-        let books = self.books(&app, done.len() as u64).await;
+        let books = self.books(app, done.len() as u64).await;
         if self.keep {
-            self.serve_on(&app, &endpoint, &region).await?;
+            self.serve_on(app, &endpoint, region).await?;
         }
-        app.stop().await?;
         verdict?;
-        books?;
-        println!("\nEvery change arrived once, in order per key.");
-        Ok(())
+        books
     }
 
     fn configuration(&self, dir: &Path, receiver: &str) -> String {

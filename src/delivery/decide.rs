@@ -2,21 +2,74 @@
 //!
 //! Must never settle on anything but Delivered of the current attempt, and must never drop an entry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_connector::{Cause, Connector, ErrorClass, Fault, Outcome, Scope, Settlement};
-use tokio::task::JoinError;
+use tidings_connector::{Cause, Outcome, Scope, Settlement};
 use tokio::time::Instant;
 
-use super::keys::SlotRef;
 use super::lane::Lane;
-use super::link::{ConnectError, Connection, Link};
-use super::status::{LastError, TargetState};
-use super::{RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
+use super::slots::SlotRef;
+use super::status::LastError;
+use super::{Observer, RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
 use crate::queue::Column;
 
 /// An entry rejected so often is held for good: before that, it may have been rejected with everything else.
 const REJECTIONS: u32 = 2;
+
+/// Groups what is alike before the observer hears of it: a batch leaves at one moment, and much of it comes back at
+/// another.
+struct Tally {
+    observer: Arc<dyn Observer>,
+    attempts: (Duration, u64),
+    end_to_end: (Duration, u64),
+}
+
+impl Tally {
+    fn new(observer: Arc<dyn Observer>) -> Self {
+        Self { observer, attempts: (Duration::ZERO, 0), end_to_end: (Duration::ZERO, 0) }
+    }
+
+    fn attempt(&mut self, outcome: &Outcome, took: Duration) {
+        if *outcome != Outcome::Delivered {
+            return self.observer.attempts(outcome, took, 1);
+        }
+        if took != self.attempts.0 {
+            self.tell_attempts();
+            self.attempts.0 = took;
+        }
+        self.attempts.1 += 1;
+    }
+
+    fn delivered(&mut self, took: Duration) {
+        if took != self.end_to_end.0 {
+            self.tell_end_to_end();
+            self.end_to_end.0 = took;
+        }
+        self.end_to_end.1 += 1;
+    }
+
+    fn tell_attempts(&mut self) {
+        if self.attempts.1 > 0 {
+            self.observer.attempts(&Outcome::Delivered, self.attempts.0, self.attempts.1);
+            self.attempts.1 = 0;
+        }
+    }
+
+    fn tell_end_to_end(&mut self) {
+        if self.end_to_end.1 > 0 {
+            self.observer.end_to_end(self.end_to_end.0, self.end_to_end.1);
+            self.end_to_end.1 = 0;
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.tell_attempts();
+        self.tell_end_to_end();
+    }
+}
 
 impl Lane {
     /// Decides on every answer. Adds what was delivered to `settled`, by offset; returns how many late answers said
@@ -28,6 +81,7 @@ impl Lane {
         now: Instant,
     ) -> u64 {
         let unix_ms = (self.ambient.unix_ms)();
+        let mut tally = Tally::new(Arc::clone(&self.ambient.observer));
         let mut repeated = 0;
         for settlement in arrived.drain(..) {
             let (ticket, slot) = (settlement.ticket, SlotRef(settlement.ticket.slot));
@@ -36,20 +90,18 @@ impl Lane {
                 repeated += u64::from(settlement.outcome == Outcome::Delivered);
                 continue;
             }
-            self.view.attempts.count(&settlement.outcome);
             let (flight, bytes) = self.keys.flight(slot);
             self.bytes_out -= bytes;
-            let sent_at = self.flights.answered(flight);
+            let sent_at = self.flights.answered(flight).unwrap_or(now);
+            tally.attempt(&settlement.outcome, now.saturating_duration_since(sent_at));
+            self.view.attempts.count(&settlement.outcome);
             match settlement.outcome {
                 Outcome::Delivered => {
                     let stored = self.keys.delivered(slot);
                     settled.push((stored.position.offset, Column::Delivered));
-                    if let Some(sent_at) = sent_at {
-                        self.view.attempt_seconds.observe(now.saturating_duration_since(sent_at));
-                    }
                     if let Some(event) = &stored.entry.event {
-                        let late_us = unix_ms.saturating_mul(1_000).saturating_sub(event.time_us).max(0);
-                        self.view.end_to_end_seconds.observe(Duration::from_micros(late_us.unsigned_abs()));
+                        let took_ms = unix_ms.saturating_sub(event.time_us / 1_000).max(0);
+                        tally.delivered(Duration::from_millis(took_ms.unsigned_abs()));
                     }
                     self.succeeded(unix_ms);
                 }
@@ -75,7 +127,7 @@ impl Lane {
     }
 
     /// Only this key waits, unless too many do.
-    fn retry(&mut self, slot: SlotRef, after: Option<Duration>, why: Cause, now: Instant) {
+    pub(super) fn retry(&mut self, slot: SlotRef, after: Option<Duration>, why: Cause, now: Instant) {
         let wish = after.unwrap_or_default().min(RETRY_AFTER_CAP);
         if self.health.is_closed() {
             // This says something about the target, not about the key: the key is tried when the target recovers.
@@ -183,82 +235,9 @@ impl Lane {
             "the target takes no events: everything is kept, one probe at a time");
     }
 
-    fn note(&mut self, why: Cause) {
+    pub(super) fn note(&mut self, why: Cause) {
         self.view.errors.count(why.class);
         let at_unix_ms = (self.ambient.unix_ms)();
         self.view.last_error = Some(LastError { class: why.class, text: why.text, at_unix_ms });
-    }
-
-    /// An attempt to connect ended.
-    pub(super) fn connected(
-        &mut self,
-        result: Result<Result<Box<dyn Connector>, ConnectError>, JoinError>,
-        now: Instant,
-    ) {
-        let fault = match result {
-            Ok(Ok(connector)) => {
-                self.unconnected = TargetState::Connecting;
-                self.connection = Connection::Up(Link::new(connector));
-                self.health.probe_now(now);
-                return;
-            }
-            Ok(Err(ConnectError::Fault(fault))) => fault,
-            Ok(Err(ConnectError::Late)) => Fault::retry(ErrorClass::Timeout, "connecting took too long"),
-            Err(_) => Fault::retry(ErrorClass::Unknown, "the connector panicked while connecting"),
-        };
-        self.connection_failures = self.connection_failures.saturating_add(1);
-        let wait = self.pace.delay(self.connection_failures, &mut self.rng);
-        let retry_at = match &fault.outcome {
-            Outcome::Retry { after: Some(after), .. } => now + wait.max((*after).min(RETRY_AFTER_CAP)),
-            Outcome::Throttled { until, .. } => {
-                Instant::from(*until).clamp(now + wait, now + THROTTLE_CAP.max(wait))
-            }
-            // The others make no sense here; they are retried like anything unknown.
-            Outcome::Retry { after: None, .. } | Outcome::Delivered | Outcome::Rejected { .. } => now + wait,
-            Outcome::Faulted { .. } => now + wait,
-        };
-        let faulted = matches!(fault.outcome, Outcome::Faulted { .. });
-        let state = if faulted { TargetState::Faulted } else { TargetState::Down };
-        if self.unconnected != state {
-            tracing::warn!(
-                target_name = self.shared.name(),
-                state = state.label(),
-                "cannot connect: {}",
-                fault.message
-            );
-        }
-        self.unconnected = state;
-        self.connection = Connection::None { retry_at };
-        self.note(match fault.outcome {
-            Outcome::Retry { why, .. }
-            | Outcome::Throttled { why, .. }
-            | Outcome::Rejected { why }
-            | Outcome::Faulted { why, .. } => why,
-            Outcome::Delivered => Cause::new(ErrorClass::Unknown, &fault.message),
-        });
-    }
-
-    /// The connection is given up. What it had out is unknown, hence sent again: batches below `late` missed their
-    /// deadline, which is their failure; the others are only abandoned. Answers of this incarnation are late from now on.
-    pub(super) fn lose_connection(&mut self, why: &Cause, late: u64, now: Instant) {
-        self.connection_failures = self.connection_failures.saturating_add(1);
-        let retry_at = now + self.pace.delay(self.connection_failures, &mut self.rng);
-        std::mem::replace(&mut self.connection, Connection::None { retry_at }).abandon();
-        self.incarnation += 1;
-        self.flights.clear();
-        self.bytes_out = 0;
-        tracing::warn!(target_name = self.shared.name(), class = why.class.label(), cause = %why.text,
-            "the connection is given up; what was out is sent again");
-        for slot in self.keys.out() {
-            if self.keys.flight(slot).0 < late {
-                self.view.attempts.timeout += 1;
-                self.retry(slot, None, why.clone(), now);
-            } else {
-                self.view.attempts.abandoned += 1;
-                self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
-                self.keys.put_back(slot);
-            }
-        }
-        self.note(why.clone());
     }
 }

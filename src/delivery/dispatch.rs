@@ -8,9 +8,9 @@ use std::panic::AssertUnwindSafe;
 use tidings_connector::{Cause, Delivery, ErrorClass, Limits, Message, Receipt, Ticket};
 use tokio::time::Instant;
 
-use super::keys::SlotRef;
 use super::lane::Lane;
 use super::link::Connection;
+use super::slots::SlotRef;
 
 impl Lane {
     /// Sends as much as may be sent now.
@@ -20,8 +20,7 @@ impl Lane {
         loop {
             let Connection::Up(link) = &self.connection else { return };
             let Some(limits) = link.limits() else {
-                let cause =
-                    Cause::new(ErrorClass::Unknown, "the connector panicked when asked for its limits");
+                let cause = Cause::new(ErrorClass::Connect, "the connector can deliver nothing any more");
                 return self.lose_connection(&cause, 0, now);
             };
             self.view.in_flight_limit = limits.in_flight.max(1);

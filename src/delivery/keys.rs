@@ -1,4 +1,4 @@
-//! The entries of one lane: a queue per key, one entry of a key in flight, thousands of keys in flight.
+//! The entries of one lane by key: a queue per key, one entry of a key in flight, thousands of keys in flight.
 //!
 //! ```text
 //!            ┌───────────── next entry ◄── delivered ─┐
@@ -20,18 +20,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::slots::{NONE, SlotRef, Slots};
 use crate::queue::Stored;
-
-/// Ends a list of slots.
-const NONE: u32 = u32::MAX;
-/// What an entry costs beside its texts and body: the structures and their allocations.
-const FIXED_WEIGHT: usize = 640;
-/// The order log is swept when it is this much longer than twice the live entries.
-const SWEEP_SLACK: usize = 1_024;
 
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+enum Phase {
     /// Its first entry may be sent.
     Ready,
     /// Its first entry is out.
@@ -40,22 +34,6 @@ pub(super) enum Phase {
     Delayed,
     /// Its first entry cannot be delivered until something is mended.
     Held,
-}
-
-/// A handle to an entry of the lane: the slot's number, and its generation in the upper half.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SlotRef(pub(super) u64);
-
-#[derive(Debug)]
-struct Slot {
-    stored: Option<Arc<Stored>>,
-    generation: u32,
-    key: u32,
-    next: u32,
-    attempt: u32,
-    /// The batch it left with, and the payload bytes that it has out.
-    flight: u64,
-    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -88,9 +66,8 @@ impl Hasher for Hashed {
     fn finish(&self) -> u64 {
         self.0
     }
-    fn write(&mut self, bytes: &[u8]) {
-        debug_assert!(false, "only u64 keys are hashed here");
-        self.0 = bytes.len() as u64;
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only hashes are looked up here");
     }
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
@@ -100,48 +77,43 @@ impl Hasher for Hashed {
 /// All entries of one lane, by key.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    slots: Vec<Slot>,
-    free_slots: Vec<u32>,
+    slots: Slots,
     keys: Vec<Key>,
-    free_keys: Vec<u32>,
+    free: Vec<u32>,
     by_hash: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     ready: VecDeque<u32>,
     timers: BinaryHeap<Reverse<Timer>>,
     /// Entries by the phase of their key, and keys by phase.
     entries: [usize; 4],
     by_phase: [usize; 4],
-    /// Every entry in the order taken, settled ones swept from the front.
-    order: VecDeque<SlotRef>,
-    weight: usize,
-    total: usize,
 }
 
 impl Keys {
     /// Adds an entry at the end of its key.
     pub(super) fn take(&mut self, stored: Arc<Stored>) {
         let hash = key_hash(&stored);
-        self.weight += weight(&stored);
-        self.total += 1;
-        let slot = self.new_slot(stored);
-        match self.by_hash.get(&hash) {
-            Some(&key) => {
-                let at = &mut self.keys[key as usize];
-                let tail = std::mem::replace(&mut at.tail, slot);
-                at.entries += 1;
-                self.entries[at.phase as usize] += 1;
-                self.slots[tail as usize].next = slot;
-                self.slots[slot as usize].key = key;
+        if let Some(&key) = self.by_hash.get(&hash) {
+            let slot = self.slots.insert(stored, key);
+            self.slots.strip(slot);
+            let at = &mut self.keys[key as usize];
+            at.entries += 1;
+            self.entries[at.phase as usize] += 1;
+            let tail = std::mem::replace(&mut at.tail, slot);
+            self.slots.at_mut(tail as usize).next = slot;
+        } else {
+            let key = self.free.pop().unwrap_or(self.keys.len() as u32);
+            let head = self.slots.insert(stored, key);
+            let phase = Phase::Ready;
+            let new =
+                |timer| Key { hash, head, tail: head, entries: 1, phase, failures: 0, rejections: 0, timer };
+            match self.keys.get_mut(key as usize) {
+                Some(at) => *at = new(at.timer),
+                None => self.keys.push(new(0)),
             }
-            None => {
-                let key = self.new_key(hash, slot);
-                self.slots[slot as usize].key = key;
-                self.ready.push_back(key);
-            }
-        }
-        self.order.push_back(self.reference(slot));
-        if self.order.len() > 2 * self.total + SWEEP_SLACK {
-            let slots = &self.slots;
-            self.order.retain(|r| live(slots, *r));
+            self.by_hash.insert(hash, key);
+            self.entries[phase as usize] += 1;
+            self.by_phase[phase as usize] += 1;
+            self.ready.push_back(key);
         }
     }
 
@@ -151,7 +123,7 @@ impl Keys {
         Some(self.launch(key))
     }
 
-    /// The entry to probe a closed target with: one that never failed first, else the one that waits longest.
+    /// The entry to probe a closed target with: of a key that is ready first, else of the one that waits longest.
     pub(super) fn start_probe(&mut self) -> Option<SlotRef> {
         if let Some(slot) = self.start() {
             return Some(slot);
@@ -169,7 +141,7 @@ impl Keys {
 
     /// It did not leave after all: it is the next one again, and this was no attempt.
     pub(super) fn unstart(&mut self, slot: SlotRef) {
-        self.slots[index(slot)].attempt -= 1;
+        self.slots.at_mut(slot.index()).attempt -= 1;
         self.put_back(slot);
     }
 
@@ -183,6 +155,7 @@ impl Keys {
     /// Its attempt failed: its key waits until `due`.
     pub(super) fn delay(&mut self, slot: SlotRef, due: Instant) {
         let key = self.key_in_flight(slot);
+        self.slots.strip(slot.index() as u32);
         self.set_phase(key, Phase::Delayed);
         self.set_timer(key, due);
     }
@@ -190,6 +163,7 @@ impl Keys {
     /// It cannot be delivered now: its key is held, until `due` or until it is released.
     pub(super) fn hold(&mut self, slot: SlotRef, due: Option<Instant>) {
         let key = self.key_in_flight(slot);
+        self.slots.strip(slot.index() as u32);
         self.set_phase(key, Phase::Held);
         if let Some(due) = due {
             self.set_timer(key, due);
@@ -199,37 +173,28 @@ impl Keys {
     /// The far side has it: the entry leaves, and its key goes on. Returns the entry.
     pub(super) fn delivered(&mut self, slot: SlotRef) -> Arc<Stored> {
         let key = self.key_in_flight(slot);
-        let next = self.slots[index(slot)].next;
+        let next = self.slots.at(slot.index()).next;
         let at = &mut self.keys[key as usize];
         at.entries -= 1;
         self.entries[at.phase as usize] -= 1;
         if next == NONE {
-            debug_assert_eq!(at.entries, 0, "a list ends before its count");
+            assert_eq!(at.entries, 0, "a key's list ends before its count");
             self.by_phase[at.phase as usize] -= 1;
             at.timer = at.timer.wrapping_add(1);
             self.by_hash.remove(&at.hash);
-            self.free_keys.push(key);
+            self.free.push(key);
         } else {
             at.head = next;
             (at.failures, at.rejections) = (0, 0);
             self.set_phase(key, Phase::Ready);
             self.ready.push_back(key);
         }
-        let at = &mut self.slots[index(slot)];
-        at.generation = at.generation.wrapping_add(1);
-        let stored = at.stored.take().expect("a slot in flight holds its entry");
-        self.free_slots.push(index(slot) as u32);
-        self.weight -= weight(&stored);
-        self.total -= 1;
-        stored
+        self.slots.remove(slot)
     }
 
     /// Keys whose moment has come are ready again.
     pub(super) fn wake_due(&mut self, now: Instant) {
-        while let Some(due) = self.next_due() {
-            if due > now {
-                break;
-            }
+        while self.next_due().is_some_and(|due| due <= now) {
             let Some(Reverse(timer)) = self.timers.pop() else { break };
             self.set_phase(timer.key, Phase::Ready);
             self.ready.push_back(timer.key);
@@ -268,61 +233,62 @@ impl Keys {
     /// Every entry that is in flight.
     pub(super) fn out(&self) -> Vec<SlotRef> {
         let out = self.keys.iter().filter(|k| k.entries > 0 && k.phase == Phase::InFlight);
-        out.map(|k| self.reference(k.head)).collect()
+        out.map(|k| self.slots.reference(k.head)).collect()
     }
 
     /// True if this is the attempt that is out now, not an older one.
     pub(super) fn is_current(&self, slot: SlotRef, attempt: u32) -> bool {
-        index(slot) < self.slots.len() && live(&self.slots, slot) && {
-            let at = &self.slots[index(slot)];
+        self.slots.is_live(slot) && {
+            let at = self.slots.at(slot.index());
             let key = &self.keys[at.key as usize];
-            at.attempt == attempt && key.phase == Phase::InFlight && key.head as usize == index(slot)
+            at.attempt == attempt && key.phase == Phase::InFlight && key.head as usize == slot.index()
         }
     }
 
     /// The entry itself.
     pub(super) fn stored(&self, slot: SlotRef) -> &Arc<Stored> {
-        self.slots[index(slot)].stored.as_ref().expect("a referenced slot holds its entry")
+        self.slots.stored(slot)
     }
 
     /// Which attempt it is in, from 1.
     pub(super) fn attempt(&self, slot: SlotRef) -> u32 {
-        self.slots[index(slot)].attempt
+        self.slots.at(slot.index()).attempt
     }
 
     /// The batch it left with, and the bytes it has out.
     pub(super) fn flight(&self, slot: SlotRef) -> (u64, usize) {
-        (self.slots[index(slot)].flight, self.slots[index(slot)].bytes)
+        let at = self.slots.at(slot.index());
+        (at.flight, at.bytes)
     }
 
     /// Notes the batch it leaves with, and the bytes it has out.
     pub(super) fn set_flight(&mut self, slot: SlotRef, flight: u64, bytes: usize) {
-        let at = &mut self.slots[index(slot)];
+        let at = self.slots.at_mut(slot.index());
         (at.flight, at.bytes) = (flight, bytes);
     }
 
     /// The hash of its key.
     pub(super) fn hash(&self, slot: SlotRef) -> u64 {
-        self.keys[self.slots[index(slot)].key as usize].hash
+        self.keys[self.slots.at(slot.index()).key as usize].hash
     }
 
     /// Counts one more failure in a row of its key; returns how many that makes.
     pub(super) fn failed(&mut self, slot: SlotRef) -> u32 {
-        let key = &mut self.keys[self.slots[index(slot)].key as usize];
+        let key = &mut self.keys[self.slots.at(slot.index()).key as usize];
         key.failures = key.failures.saturating_add(1);
         key.failures
     }
 
     /// Counts one more rejection of the entry; returns how many that makes.
     pub(super) fn rejected(&mut self, slot: SlotRef) -> u32 {
-        let key = &mut self.keys[self.slots[index(slot)].key as usize];
+        let key = &mut self.keys[self.slots.at(slot.index()).key as usize];
         key.rejections = key.rejections.saturating_add(1);
         key.rejections
     }
 
     /// Entries in the lane.
     pub(super) fn len(&self) -> usize {
-        self.total
+        self.slots.len()
     }
 
     /// Entries that are out: one per key in flight.
@@ -347,43 +313,28 @@ impl Keys {
 
     /// The estimated memory of all entries, in bytes.
     pub(super) fn weight(&self) -> usize {
-        self.weight
+        self.slots.weight()
     }
 
     /// The event time of the oldest entry, in microseconds since the Unix epoch.
     pub(super) fn oldest_us(&mut self) -> Option<i64> {
-        while let Some(first) = self.order.front() {
-            if live(&self.slots, *first) {
-                let stored = self.stored(*first);
-                return stored.entry.event.as_ref().map(|e| e.time_us);
-            }
-            self.order.pop_front();
-        }
-        None
-    }
-
-    /// How many timers exist: live ones and overtaken ones not yet swept.
-    #[cfg(test)]
-    pub(super) fn timers(&self) -> usize {
-        self.timers.len()
+        self.slots.oldest()?.entry.event.as_ref().map(|e| e.time_us)
     }
 
     fn launch(&mut self, key: u32) -> SlotRef {
-        debug_assert_ne!(self.keys[key as usize].phase, Phase::InFlight, "two entries of one key in flight");
+        assert_ne!(self.keys[key as usize].phase, Phase::InFlight, "two entries of one key in flight");
         self.set_phase(key, Phase::InFlight);
         let slot = self.keys[key as usize].head;
-        self.slots[slot as usize].attempt += 1;
-        self.reference(slot)
+        self.slots.at_mut(slot as usize).attempt += 1;
+        self.slots.reference(slot)
     }
 
     /// The key of an entry that is in flight.
     fn key_in_flight(&self, slot: SlotRef) -> u32 {
-        let key = self.slots[index(slot)].key;
+        let key = self.slots.at(slot.index()).key;
         let at = &self.keys[key as usize];
-        assert!(
-            at.phase == Phase::InFlight && at.head as usize == index(slot),
-            "an outcome without an attempt"
-        );
+        let out = at.phase == Phase::InFlight && at.head as usize == slot.index();
+        assert!(out, "an outcome without an attempt");
         key
     }
 
@@ -411,58 +362,6 @@ impl Keys {
             self.timers.pop();
         }
     }
-
-    fn new_slot(&mut self, stored: Arc<Stored>) -> u32 {
-        if let Some(slot) = self.free_slots.pop() {
-            let at = &mut self.slots[slot as usize];
-            (at.stored, at.next, at.attempt) = (Some(stored), NONE, 0);
-            return slot;
-        }
-        let stored = Some(stored);
-        self.slots.push(Slot {
-            stored,
-            generation: 0,
-            key: NONE,
-            next: NONE,
-            attempt: 0,
-            flight: 0,
-            bytes: 0,
-        });
-        (self.slots.len() - 1) as u32
-    }
-
-    fn new_key(&mut self, hash: u64, slot: u32) -> u32 {
-        let timer = self.free_keys.last().map_or(0, |k| self.keys[*k as usize].timer);
-        let phase = Phase::Ready;
-        let new = Key { hash, head: slot, tail: slot, entries: 1, phase, failures: 0, rejections: 0, timer };
-        let key = match self.free_keys.pop() {
-            Some(key) => {
-                self.keys[key as usize] = new;
-                key
-            }
-            None => {
-                self.keys.push(new);
-                (self.keys.len() - 1) as u32
-            }
-        };
-        self.by_hash.insert(hash, key);
-        self.entries[phase as usize] += 1;
-        self.by_phase[phase as usize] += 1;
-        key
-    }
-
-    fn reference(&self, slot: u32) -> SlotRef {
-        SlotRef(u64::from(self.slots[slot as usize].generation) << 32 | u64::from(slot))
-    }
-}
-
-fn index(slot: SlotRef) -> usize {
-    (slot.0 & u64::from(u32::MAX)) as usize
-}
-
-fn live(slots: &[Slot], slot: SlotRef) -> bool {
-    let at = &slots[index(slot)];
-    at.stored.is_some() && u64::from(at.generation) == slot.0 >> 32
 }
 
 /// The hash by which a key is known: of bucket and key, or of the offset where there is no event (which is a bug).
@@ -477,16 +376,4 @@ fn key_hash(stored: &Stored) -> u64 {
         None => hasher.write_u64(stored.position.offset),
     }
     hasher.finish()
-}
-
-/// The estimated memory of one entry, in bytes.
-fn weight(stored: &Stored) -> usize {
-    let texts = stored.entry.event.as_ref().map_or(0, |e| e.bucket.len() + e.key.len());
-    let headers = match &stored.entry.change {
-        crate::queue::Change::PutObject(meta) => {
-            meta.headers.iter().map(|(n, v)| n.len() + v.len() + 64).sum()
-        }
-        _ => 0,
-    };
-    FIXED_WEIGHT + texts + headers + stored.body.len()
 }

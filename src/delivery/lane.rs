@@ -2,32 +2,32 @@
 //!
 //! It has two halves. *Waiting* is one select that may be interrupted anywhere and loses nothing. *Working* has no
 //! await at all: it takes what arrived, decides, sends and shows. So a cancelled wait can never leave work half done.
-//! The order of the working half matters: settlements come before the end of their connection, because what a
-//! connector said before it ended still counts.
+//! A read of the queue goes on while the lane works, since to begin it anew would cost a disk read; what was delivered
+//! meanwhile is settled when the read ends, or a little later at most.
+//! The order of the working half matters: answers come before the end of their connection, because what a connector
+//! said before it ended still counts.
 //!
 //! Must never settle an entry whose current attempt was not answered with Delivered.
 
-use std::collections::VecDeque;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidings_connector::{Cause, ErrorClass, Settlement, SettlementInbox};
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::flights::Flights;
 use super::health::Health;
 use super::keys::Keys;
 use super::link::{Connection, LinkEvent};
 use super::rate::Rate;
 use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
-use super::{
-    Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE,
-};
+use super::{Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, SETTLE_DELAY, SETTLE_MOST};
 use crate::config;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
 
-/// One target's loop and all it knows.
+/// One target's loop and all it knows, except its reader.
 pub(super) struct Lane {
     pub(super) number: TargetNo,
     pub(super) target: config::Target,
@@ -38,7 +38,6 @@ pub(super) struct Lane {
     pub(super) rate: Option<Rate>,
     pub(super) shared: Arc<Shared>,
 
-    pub(super) reader: Box<dyn Reader>,
     pub(super) keys: Keys,
     pub(super) inbox: Arc<SettlementInbox>,
     pub(super) flights: Flights,
@@ -56,43 +55,33 @@ pub(super) struct Lane {
     /// A batch waits until the connection takes one again.
     pub(super) blocked: bool,
 
-    paused: bool,
-    releases: u64,
-    stop_by: Option<Instant>,
-    /// Whether the queue can be read: false once it is closed.
-    readable: bool,
-    read_failures: u32,
-    read_at: Option<Instant>,
-    full: bool,
+    pub(super) paused: bool,
+    pub(super) releases: u64,
+    pub(super) stop_by: Option<Instant>,
+
+    /// False once the queue is closed.
+    pub(super) readable: bool,
+    pub(super) read_failures: u32,
+    /// Not read before this moment, after a failure.
+    pub(super) read_at: Option<Instant>,
+    /// Delivered and not settled with the reader yet, and until when it is.
+    settled: Vec<(u64, Column)>,
+    repeated: u64,
+    pub(super) settle_by: Option<Instant>,
 
     pub(super) view: View,
-    shown_held: Option<usize>,
+    pub(super) shown_held: Option<usize>,
     arrived: Vec<Settlement>,
-    settled: Vec<(u64, Column)>,
-    timer: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
+    pub(super) timer: Pin<Box<Sleep>>,
+    pub(super) armed: Option<Instant>,
 }
 
-/// Batches that are out, oldest first: all attempts may take equally long, so that one deadline is enough.
-#[derive(Debug, Default)]
-pub(super) struct Flights {
-    first: u64,
-    out: VecDeque<Flight>,
-}
-
-/// One batch that left.
-#[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) sent_at: Instant,
-    outstanding: usize,
-}
-
-/// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot loop.
-const TICK: Duration = Duration::from_millis(1);
+/// A read of the queue that is under way.
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<Arc<Stored>>, ReadError>> + Send + 'a>>;
 
 /// What ended a wait.
 enum Wake {
-    /// Settlements, the timer, or a wish: the working half looks at all of them every time.
+    /// Answers, the timer, or a wish: the working half looks at all of them every time.
     Look,
     Read(Result<Vec<Arc<Stored>>, ReadError>),
     Link(LinkEvent),
@@ -102,13 +91,12 @@ impl Lane {
     pub(super) fn new(
         target: &config::Target,
         number: TargetNo,
-        reader: Box<dyn Reader>,
         encode: EncodeFn,
         ambient: Ambient,
         shared: Arc<Shared>,
     ) -> Self {
-        let (limits, now) = (target.limits, Instant::now());
-        let since = (ambient.unix_ms)();
+        let (limits, now) = (target.limits, (ambient.now)());
+        let since_unix_ms = (ambient.unix_ms)();
         Self {
             number,
             rng: fastrand::Rng::with_seed(ambient.seed),
@@ -118,7 +106,6 @@ impl Lane {
             encode,
             ambient,
             shared,
-            reader,
             keys: Keys::default(),
             inbox: SettlementInbox::new(),
             flights: Flights::default(),
@@ -136,96 +123,112 @@ impl Lane {
             readable: true,
             read_failures: 0,
             read_at: None,
-            full: false,
-            view: View { since_unix_ms: since, ..View::default() },
+            settled: Vec::new(),
+            repeated: 0,
+            settle_by: None,
+            view: View { since_unix_ms, ..View::default() },
             shown_held: None,
             arrived: Vec::new(),
-            settled: Vec::new(),
             timer: Box::pin(sleep_until(now)),
             armed: None,
         }
     }
 
     /// Serves the target until a stop is wished, then winds up.
-    pub(super) async fn run(mut self) -> Stopped {
-        let mut wake = Wake::Look;
+    pub(super) async fn run(mut self, mut reader: Box<dyn Reader>) -> Stopped {
+        self.work(Wake::Look);
         loop {
-            let now = Instant::now();
-            self.settle_arrived(now);
-            self.handle(wake, now);
-            self.heed_wishes(now);
-            self.tend(now);
-            self.dispatch(now);
-            self.show();
-            if self.stop_by.is_some_and(|by| self.keys.in_flight() == 0 || now >= by) {
-                return self.wind_up().await;
+            // The reader is free here, and nowhere else.
+            self.settle(reader.as_mut());
+            if self.is_done() {
+                return self.wind_up(reader.as_mut()).await;
             }
-            self.arm(now);
-            wake = self.wait().await;
+            let room = self.room();
+            let mut reading: Option<Reading<'_>> = (room > 0).then(|| reader.next(room));
+            let read = loop {
+                match self.wait(&mut reading).await {
+                    read @ Wake::Read(_) => break read,
+                    wake => self.work(wake),
+                }
+                if self.wants_reader(reading.is_some()) {
+                    break Wake::Look;
+                }
+            };
+            drop(reading);
+            self.work(read);
         }
     }
 
     /// The waiting half: may be interrupted anywhere.
-    async fn wait(&mut self) -> Wake {
-        let room = self.room();
-        let (reader, connection, shared) = (&mut self.reader, &mut self.connection, &self.shared);
+    async fn wait(&mut self, reading: &mut Option<Reading<'_>>) -> Wake {
         tokio::select! {
             () = self.inbox.arrived() => Wake::Look,
-            read = reader.next(room), if room > 0 => Wake::Read(read),
-            event = connection.event(self.blocked) => Wake::Link(event),
+            read = async { reading.as_mut().expect("the branch is off without it").await }, if reading.is_some() => {
+                Wake::Read(read)
+            }
+            event = self.connection.event(self.blocked) => Wake::Link(event),
             () = self.timer.as_mut(), if self.armed.is_some() => {
                 self.armed = None;
                 Wake::Look
             }
-            () = shared.wished.notified() => Wake::Look,
+            () = self.shared.wished.notified() => Wake::Look,
         }
     }
 
-    /// How many entries may be taken from the queue now.
-    fn room(&mut self) -> usize {
-        let most = self.target.limits.max_in_flight.clamp(1, MAX_IN_FLIGHT);
-        let (total, stuck) = (self.keys.len(), self.keys.stuck());
-        // Stuck keys do not use up the room of the others, unless everything is stuck together.
-        let counted = if self.health.is_closed() { total } else { total - stuck };
-        let bound = stuck >= MAX_STUCK || self.keys.weight() >= LANE_BYTES;
-        if bound && !self.full {
-            tracing::warn!(
-                target_name = self.shared.name(),
-                stuck,
-                "the lane keeps all it may and reads no further"
-            );
-        }
-        self.full = bound;
-        if bound || !self.readable || self.paused || self.stop_by.is_some() || self.read_at.is_some() {
-            return 0;
-        }
-        let room = most.saturating_sub(counted);
-        // A nearly full lane waits until a larger read is worth its while.
-        if room < (most / 4).max(1) { 0 } else { room.min(TAKE) }
+    /// The working half: never waits.
+    fn work(&mut self, wake: Wake) {
+        let now = (self.ambient.now)();
+        self.take_answers(now);
+        self.handle(wake, now);
+        self.heed_wishes(now);
+        self.tend(now);
+        self.dispatch(now);
+        self.show();
+        self.arm(now);
     }
 
-    /// Takes every answer that arrived and decides on each; what was delivered is settled in one call.
-    fn settle_arrived(&mut self, now: Instant) {
+    /// Takes every answer that arrived and decides on each.
+    fn take_answers(&mut self, now: Instant) {
         let mut arrived = std::mem::take(&mut self.arrived);
         self.inbox.drain(&mut arrived);
         if !arrived.is_empty() {
             let mut settled = std::mem::take(&mut self.settled);
-            settled.clear();
-            let repeated = self.decide(&mut arrived, &mut settled, now);
-            if !settled.is_empty() {
-                self.reader.settle(&settled);
-            }
-            if repeated > 0 {
-                self.reader.repeated(repeated);
-            }
+            self.repeated += self.decide(&mut arrived, &mut settled, now);
             self.settled = settled;
+            if !self.settled.is_empty() || self.repeated > 0 {
+                self.settle_by.get_or_insert(now + SETTLE_DELAY);
+            }
         }
         self.arrived = arrived;
     }
 
+    /// Settles what was delivered, in one call.
+    fn settle(&mut self, reader: &mut dyn Reader) {
+        if !self.settled.is_empty() {
+            reader.settle(&self.settled);
+            self.settled.clear();
+        }
+        if self.repeated > 0 {
+            reader.repeated(std::mem::take(&mut self.repeated));
+        }
+        self.settle_by = None;
+    }
+
+    /// True if the loop needs the reader: to settle, to read, or to let it go.
+    fn wants_reader(&mut self, reading: bool) -> bool {
+        let settle = self
+            .settle_by
+            .is_some_and(|by| !reading || self.settled.len() >= SETTLE_MOST || by <= (self.ambient.now)());
+        settle || self.is_done() || reading != (self.room() > 0)
+    }
+
+    fn is_done(&self) -> bool {
+        self.stop_by.is_some_and(|by| self.keys.in_flight() == 0 || by <= (self.ambient.now)())
+    }
+
     fn handle(&mut self, wake: Wake, now: Instant) {
         match wake {
-            Wake::Look => {}
+            Wake::Look | Wake::Link(LinkEvent::Writable) => {}
             Wake::Read(Ok(entries)) => {
                 (self.read_failures, self.view.read_error) = (0, None);
                 for stored in entries {
@@ -239,7 +242,6 @@ impl Lane {
                 tracing::error!(target_name = self.shared.name(), %error, "the queue cannot be read; trying again");
                 self.view.read_error = Some(error.to_string().into());
             }
-            Wake::Link(LinkEvent::Writable) => {}
             Wake::Link(LinkEvent::Connected(result)) => self.connected(result, now),
             Wake::Link(LinkEvent::Ended(why)) => {
                 self.lose_connection(&Cause::new(ErrorClass::Connect, &why), 0, now);
@@ -247,178 +249,21 @@ impl Lane {
         }
     }
 
-    fn heed_wishes(&mut self, now: Instant) {
-        let wish = self.shared.wish();
-        self.stop_by = wish.stop_by;
-        if wish.releases != self.releases {
-            self.releases = wish.releases;
-            self.keys.release_all();
-            self.health.probe_now(now);
-            self.connection_failures = 0;
-            self.read_at = None;
-            if let Connection::None { retry_at } = &mut self.connection {
-                *retry_at = now;
-            }
-        }
-        self.paused = wish.paused;
-    }
-
-    /// Everything that time brings: deadlines, due keys, connecting.
-    fn tend(&mut self, now: Instant) {
-        if let Some(late) = self.flights.late(now, self.target.limits.attempt_timeout) {
-            let cause = Cause::new(ErrorClass::Timeout, "no answer within the attempt's deadline");
-            self.lose_connection(&cause, late, now);
-        }
-        if self.throttled_until.is_some_and(|until| until <= now) {
-            self.throttled_until = None;
-        }
-        if self.read_at.is_some_and(|at| at <= now) {
-            self.read_at = None;
-        }
-        if !self.health.is_closed() {
-            self.keys.wake_due(now);
-        }
-        let idle = self.paused || self.stop_by.is_some();
-        if self.paused && self.stop_by.is_none() && self.keys.in_flight() == 0 {
-            // A paused lane needs no connection once nothing is out.
-            if !matches!(self.connection, Connection::None { .. }) {
-                let none = Connection::None { retry_at: now };
-                std::mem::replace(&mut self.connection, none).close();
-                self.incarnation += 1;
-                self.unconnected = TargetState::Connecting;
-            }
-        } else if !idle && matches!(self.connection, Connection::None { retry_at } if retry_at <= now) {
-            self.connection = Connection::start(&self.target.connector, self.target.limits.attempt_timeout);
-        }
-    }
-
-    /// True if nothing forbids sending, as far as operators and throttles are concerned.
-    pub(super) fn may_send(&self) -> bool {
-        !self.paused && self.stop_by.is_none() && self.throttled_until.is_none()
-    }
-
-    /// Sets the one timer to the earliest moment at which something is to do.
-    fn arm(&mut self, now: Instant) {
-        let mut next: Option<Instant> = self.stop_by;
-        let mut at = |moment: Option<Instant>| next = [next, moment].into_iter().flatten().min();
-        at(self.flights.deadline(self.target.limits.attempt_timeout));
-        at(self.throttled_until);
-        at(self.read_at);
-        let idle = self.paused || self.stop_by.is_some();
-        if !idle {
-            if let Connection::None { retry_at } = self.connection {
-                at(Some(retry_at));
-            }
-            let paced = self.rate.as_ref().map_or(now, |rate| rate.next_at(now));
-            match self.health.closed().map(|closed| closed.probe_at) {
-                None => {
-                    at(self.keys.next_due());
-                    let waits = paced > now && self.keys.ready() > 0;
-                    at(Some(paced).filter(|_| waits && matches!(self.connection, Connection::Up(_))));
-                }
-                Some(probe_at) if !self.blocked && self.can_send_probe() => at(Some(probe_at.max(paced))),
-                Some(_) => {}
-            }
-        }
-        // Armed too early costs one idle look; arming anew for every batch would cost more.
-        if let Some(next) = next.map(|next| next.max(now + TICK))
-            && self.armed.is_none_or(|armed| next < armed)
-        {
-            self.timer.as_mut().reset(next);
-            self.armed = Some(next);
-        }
-    }
-
-    /// Shows the lane as it is now.
-    fn show(&mut self) {
-        let state = match &self.connection {
-            _ if self.paused => TargetState::Paused,
-            Connection::Up(_) => self.health.state(),
-            _ if self.unconnected != TargetState::Connecting => self.unconnected,
-            _ if self.health.is_closed() => self.health.state(),
-            _ => TargetState::Connecting,
-        };
-        if state != self.view.state {
-            tracing::info!(
-                target_name = self.shared.name(),
-                from = self.view.state.label(),
-                to = state.label(),
-                "state"
-            );
-            (self.view.state, self.view.since_unix_ms) = (state, (self.ambient.unix_ms)());
-        }
-        let (out, held) = (self.keys.in_flight(), self.keys.held());
-        self.view.in_flight = out;
-        self.view.held = held;
-        self.view.waiting = self.keys.len() - out - held;
-        self.view.retrying = self.keys.stuck() - held;
-        self.view.full = self.full;
-        self.view.oldest_undelivered_us = self.keys.oldest_us();
-        self.view.incarnation = self.incarnation;
-        if Some(held) != self.shown_held {
-            self.shown_held = Some(held);
-            self.shared.progress().set_held(held as u64);
-        }
-        let view = &self.view;
-        self.shared.show(|shown| shown.clone_from(view));
-    }
-
     /// Gives up what is still out, makes the progress durable and lets go of the far side.
-    async fn wind_up(mut self) -> Stopped {
+    async fn wind_up(mut self, reader: &mut dyn Reader) -> Stopped {
         let abandoned = self.keys.in_flight();
-        self.incarnation += 1;
-        let none = Connection::None { retry_at: Instant::now() };
+        self.shared.progress().set_held(0);
+        let none = Connection::None { retry_at: (self.ambient.now)() };
         let closing = std::mem::replace(&mut self.connection, none).close();
-        let not_durable = match timeout(FLUSH_BOUND, self.reader.flush()).await {
+        let not_durable = match timeout(FLUSH_BOUND, reader.flush()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the progress was not durable in time".to_owned()),
         };
         if let Some(closing) = closing {
-            let _ = timeout_at(Instant::now() + 2 * CLOSE_BOUND, closing).await;
+            // Bounded twice: each half of closing has this bound, too.
+            let _ = timeout(2 * CLOSE_BOUND, closing).await;
         }
         Stopped { abandoned, not_durable }
-    }
-}
-
-impl Flights {
-    /// A batch of so many messages leaves; returns its number.
-    pub(super) fn leave(&mut self, messages: usize, now: Instant) -> u64 {
-        self.out.push_back(Flight { sent_at: now, outstanding: messages });
-        self.first + self.out.len() as u64 - 1
-    }
-
-    /// The number that the next batch will have.
-    pub(super) fn next(&self) -> u64 {
-        self.first + self.out.len() as u64
-    }
-
-    /// One message of a batch was answered; returns when it left.
-    pub(super) fn answered(&mut self, flight: u64) -> Option<Instant> {
-        let at = self.out.get_mut(usize::try_from(flight.checked_sub(self.first)?).ok()?)?;
-        let sent_at = at.sent_at;
-        at.outstanding = at.outstanding.saturating_sub(1);
-        while self.out.front().is_some_and(|f| f.outstanding == 0) {
-            self.out.pop_front();
-            self.first += 1;
-        }
-        Some(sent_at)
-    }
-
-    /// Forgets all batches: their connection is gone.
-    pub(super) fn clear(&mut self) {
-        self.first += self.out.len() as u64;
-        self.out.clear();
-    }
-
-    /// When the oldest batch is late.
-    fn deadline(&self, bound: Duration) -> Option<Instant> {
-        self.out.front().map(|f| f.sent_at + bound)
-    }
-
-    /// The number above the batches that are late now, if any is.
-    fn late(&self, now: Instant, bound: Duration) -> Option<u64> {
-        let late = self.out.iter().take_while(|f| f.sent_at + bound <= now).count();
-        (late > 0).then_some(self.first + late as u64)
     }
 }

@@ -109,9 +109,10 @@ impl Link {
         Self { connector, batches, task }
     }
 
-    /// How much may be out now; none if the connector panicked when it was asked.
+    /// How much may be out now. `None` if the connector is no longer healthy, or panics when it is asked.
     pub(super) fn limits(&self) -> Option<Limits> {
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.connector.limits())).ok()
+        let ask = || self.connector.healthy().then(|| self.connector.limits());
+        std::panic::catch_unwind(AssertUnwindSafe(ask)).ok().flatten()
     }
 
     /// True if a batch can be handed over now.

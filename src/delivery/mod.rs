@@ -10,27 +10,30 @@
 //! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not delivered.
 
 mod backoff;
+mod connect;
 mod decide;
 mod dispatch;
+mod flights;
 mod health;
 mod keys;
 mod lane;
 mod link;
 mod rate;
+mod slots;
 mod status;
 mod target;
-#[cfg(test)]
-mod testing;
+mod tend;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_connector::{Cause, Message};
+use tidings_connector::{Cause, Message, Outcome};
+use tokio::time::Instant;
 
 pub use backoff::Backoff;
-pub use status::{Attempts, ErrorCounts, Histogram, LastError, TargetState, TargetStatus};
+pub use status::{Attempts, ErrorCounts, LastError, TargetState, TargetStatus};
 pub use target::{Stopped, TargetHandle, spawn};
 
 use crate::queue::Stored;
@@ -38,13 +41,34 @@ use crate::queue::Stored;
 /// Turns an entry into a message under the rule that matched. An error means that this event can never be sent.
 pub type EncodeFn = Arc<dyn Fn(&Stored, &str) -> Result<Message, Cause> + Send + Sync>;
 
-/// What a lane needs from its surroundings: the wall clock and a seed, so that tests choose both.
+/// Hears of attempts in groups, for metrics. Called on the lane's own path: must be short and never block.
+pub trait Observer: Send + Sync {
+    /// `count` attempts came to equal outcomes; each `took` so long from handing over to the outcome.
+    fn attempts(&self, outcome: &Outcome, took: Duration, count: u64);
+    /// `count` attempts were given up at their deadline, after this bound.
+    fn timed_out(&self, bound: Duration, count: u64);
+    /// `count` events were delivered so long after their commit, to the millisecond.
+    fn end_to_end(&self, took: Duration, count: u64);
+}
+
+/// Hears nothing.
+impl Observer for () {
+    fn attempts(&self, _: &Outcome, _: Duration, _: u64) {}
+    fn timed_out(&self, _: Duration, _: u64) {}
+    fn end_to_end(&self, _: Duration, _: u64) {}
+}
+
+/// What a lane needs from its surroundings: clocks, a seed and an observer, so that tests choose them.
 #[derive(Clone)]
 pub struct Ambient {
+    /// The monotonic clock: `tokio::time::Instant::now`.
+    pub now: fn() -> Instant,
     /// Milliseconds since the Unix epoch; shown to people, never used to decide anything.
     pub unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Seed of the lane's jitter.
     pub seed: u64,
+    /// Who counts attempts; `Arc::new(())` for nobody.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// The most entries that one lane keeps in flight or waiting, whatever the configuration says.
@@ -55,6 +79,10 @@ pub const MAX_STUCK: usize = 1_000_000;
 pub const LANE_BYTES: usize = 128 << 20;
 /// The most entries taken from the queue at once.
 const TAKE: usize = 4_096;
+/// What is delivered while a read of the queue is under way is settled after this time …
+const SETTLE_DELAY: Duration = Duration::from_millis(20);
+/// … or when it is so much.
+const SETTLE_MOST: usize = 16_384;
 /// `deliver` awaits local buffers only; past this the connector is given up.
 const DELIVER_BOUND: Duration = Duration::from_secs(10);
 /// A gentle end of a connection may take this long.

@@ -1,9 +1,8 @@
-//! What a lane shows of itself: states, counters and two histograms, copied once per batch, read by a scrape.
+//! What a lane shows of itself: states and counters, copied once per batch, read by a scrape.
 //!
 //! Must never hold a key, a body or a secret, and must never be used to decide anything.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidings_connector::{ErrorClass, Outcome};
 
@@ -63,6 +62,8 @@ pub struct TargetStatus {
     pub state: TargetState,
     /// Since when, in milliseconds since the Unix epoch.
     pub since_unix_ms: i64,
+    /// True while it waits because the far side asked for it.
+    pub throttled: bool,
     /// The latest failure since the start, mended or not.
     pub last_error: Option<LastError>,
     /// The latest delivery since the start, in milliseconds since the Unix epoch.
@@ -91,10 +92,6 @@ pub struct TargetStatus {
     pub attempts: Attempts,
     /// Failed attempts and connections by class.
     pub errors: ErrorCounts,
-    /// From handing over to the answer, of delivered messages.
-    pub attempt_seconds: Histogram,
-    /// From the event's time to its delivery.
-    pub end_to_end_seconds: Histogram,
     /// Raised whenever a connection is given up.
     pub incarnation: u64,
     /// True once the lane has ended.
@@ -152,38 +149,12 @@ impl ErrorCounts {
     }
 }
 
-/// A histogram of durations with fixed buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Histogram {
-    /// Observations in each bucket of [`Histogram::BOUNDS`], not cumulative; the last one is above all bounds.
-    pub buckets: [u64; Histogram::BOUNDS.len() + 1],
-    /// The sum of all observations, in seconds.
-    pub sum_seconds: f64,
-}
-
-impl Histogram {
-    /// Upper bounds of the buckets, in seconds, inclusive.
-    pub const BOUNDS: [f64; 14] =
-        [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0];
-
-    /// How many observations there were.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    pub(super) fn observe(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = Self::BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(Self::BOUNDS.len());
-        self.buckets[bucket] += 1;
-        self.sum_seconds += seconds;
-    }
-}
-
 /// What the lane writes and a handle reads.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
     pub(super) state: TargetState,
     pub(super) since_unix_ms: i64,
+    pub(super) throttled: bool,
     pub(super) last_error: Option<LastError>,
     pub(super) last_success_unix_ms: Option<i64>,
     pub(super) read_error: Option<Arc<str>>,
@@ -197,8 +168,6 @@ pub(super) struct View {
     pub(super) late_receipts: u64,
     pub(super) attempts: Attempts,
     pub(super) errors: ErrorCounts,
-    pub(super) attempt_seconds: Histogram,
-    pub(super) end_to_end_seconds: Histogram,
     pub(super) incarnation: u64,
     pub(super) stopped: bool,
 }

@@ -52,6 +52,7 @@ pub struct Stopped {
 #[derive(Clone)]
 pub struct TargetHandle {
     shared: Arc<Shared>,
+    now: fn() -> Instant,
 }
 
 /// Starts the lane of one target. It connects by itself, now or whenever the far side is there.
@@ -77,10 +78,11 @@ pub fn spawn(
         ended: watch::Sender::new(None),
     });
     let unix_ms = Arc::clone(&ambient.unix_ms);
-    let lane = Lane::new(target, number, reader, encode, ambient, Arc::clone(&shared));
+    let now = ambient.now;
+    let lane = Lane::new(target, number, encode, ambient, Arc::clone(&shared));
     let of_lane = Arc::clone(&shared);
     tokio::spawn(async move {
-        let stopped = AssertUnwindSafe(lane.run()).catch_unwind().await.unwrap_or_else(|_| {
+        let stopped = AssertUnwindSafe(lane.run(reader)).catch_unwind().await.unwrap_or_else(|_| {
             // A bug: nothing is lost (its entries stay unsettled), and nothing is hidden.
             let text = "the lane ended by a bug; restart to deliver what it kept";
             tracing::error!(target_name = %of_lane.name, "{text}");
@@ -92,7 +94,7 @@ pub fn spawn(
         of_lane.show(|view| view.stopped = true);
         of_lane.ended.send_replace(Some(stopped));
     });
-    TargetHandle { shared }
+    TargetHandle { shared, now }
 }
 
 impl TargetHandle {
@@ -109,6 +111,7 @@ impl TargetHandle {
             kind: self.shared.kind,
             state: view.state,
             since_unix_ms: view.since_unix_ms,
+            throttled: view.throttled,
             last_error: view.last_error,
             last_success_unix_ms: view.last_success_unix_ms,
             read_error: view.read_error,
@@ -123,8 +126,6 @@ impl TargetHandle {
             late_receipts: view.late_receipts,
             attempts: view.attempts,
             errors: view.errors,
-            attempt_seconds: view.attempt_seconds,
-            end_to_end_seconds: view.end_to_end_seconds,
             incarnation: view.incarnation,
             stopped: view.stopped,
         }
@@ -146,7 +147,7 @@ impl TargetHandle {
     /// Ends the lane: takes and sends nothing more, waits at most `deadline` for what is out, makes the progress
     /// durable and lets go of the far side. Called again, it tells how the lane ended.
     pub async fn stop(&self, deadline: Duration) -> Stopped {
-        let by = Instant::now() + deadline;
+        let by = (self.now)() + deadline;
         self.shared.want(|wish| wish.stop_by = Some(wish.stop_by.map_or(by, |earlier| earlier.min(by))));
         let mut ended = self.shared.ended.subscribe();
         match ended.wait_for(Option::is_some).await.as_deref() {

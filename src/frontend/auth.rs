@@ -76,11 +76,22 @@ impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let denied = || S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required");
         let verified = cx.credentials().map(|c| c.access_key.clone()).ok_or_else(denied)?;
+        let is_document = cx.s3_op().name() != "PutObject";
         let extensions = cx.extensions_mut();
         let context = extensions.get::<Arc<RequestContext>>().ok_or_else(denied)?;
         // The verifier and the guard must have read the same key, or one of them was deceived.
         if *context.claim.access_key != *verified {
             return Err(denied());
+        }
+        // Documents are read into memory as a whole, so they say how long they are before anything is read.
+        if is_document {
+            match context.claim.length {
+                None => return Err(S3ErrorCode::MissingContentLength.into()),
+                Some(length) if length > MAX_XML_BYTES as u64 => {
+                    return Err(S3ErrorCode::MaxMessageLengthExceeded.into());
+                }
+                Some(_) => {}
+            }
         }
         let access_key = Arc::clone(&context.claim.access_key);
         extensions.insert(Principal { access_key });

@@ -48,7 +48,7 @@ pub(super) async fn create(
     let created = operations.commit.create_bucket(permit, &input.bucket, caller.request_info()).await;
     created.map_err(errors::of_commit)?;
     let location = Some(format!("/{}", input.bucket));
-    Ok(S3Response::new(CreateBucketOutput { location, ..Default::default() }))
+    Ok(S3Response::new(CreateBucketOutput { location }))
 }
 
 /// Deletes an empty bucket.
@@ -116,7 +116,6 @@ pub(super) fn list(
         bucket_region: Some(operations.limits.region.clone()),
         creation_date: Some(time(bucket.created_us)),
         name: Some(bucket.name.to_string()),
-        ..Default::default()
     });
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(buckets.collect()),

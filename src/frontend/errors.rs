@@ -181,6 +181,8 @@ fn default_message(code: &str) -> &'static str {
         "InvalidDigest" => "The Content-MD5 is not valid.",
         "MetadataTooLarge" => "The metadata is larger than 2 KiB.",
         "EntityTooLarge" => "The body is larger than one request may carry.",
+        "MissingContentLength" => "The length of the body must be declared.",
+        "MaxMessageLengthExceeded" => "The document is larger than a request may carry.",
         "InvalidURI" => "The path is not valid.",
         "SignatureDoesNotMatch" => "The signature does not match.",
         "NotImplemented" => "This is not implemented.",
@@ -207,57 +209,4 @@ fn element(out: &mut String, name: &str, text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(response: HttpResponse) -> String {
-        let bytes = response.into_body().bytes().expect("in memory");
-        String::from_utf8(bytes.to_vec()).expect("UTF-8")
-    }
-
-    #[test]
-    fn every_error_has_its_four_elements() {
-        let bare = S3Error::from(S3ErrorCode::NoSuchKey).to_http_response().expect("writable");
-        let got = complete(bare, None, "/b/<k>&", "00FF", false);
-        assert_eq!(got.status(), StatusCode::NOT_FOUND);
-        assert_eq!(
-            text(got),
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>\
-             <Message>The specified key does not exist.</Message><Resource>/b/&lt;k&gt;&amp;</Resource>\
-             <RequestId>00FF</RequestId></Error>"
-        );
-        let told = S3Error::with_message(S3ErrorCode::InvalidArgument, "a < b & \"c\"");
-        let got = text(complete(told.to_http_response().expect("writable"), None, "/", "1", false));
-        assert!(got.contains("<Message>a &lt; b &amp; &quot;c&quot;</Message>"), "{got}");
-        assert!(text(internal("/x", "9", false)).contains("<RequestId>9</RequestId>"));
-        assert!(text(internal("/x", "9", true)).is_empty());
-    }
-
-    #[test]
-    fn a_body_fault_is_the_reason() {
-        let vague = S3Error::from(S3ErrorCode::InternalError).to_http_response().expect("writable");
-        let got = complete(vague, Some(BodyFault::Digest), "/b", "1", false);
-        assert_eq!(got.status(), StatusCode::BAD_REQUEST);
-        assert!(text(got).contains("<Code>BadDigest</Code>"));
-    }
-
-    #[test]
-    fn no_space_says_when_to_come_back() {
-        let answer = of_commit(CommitError::Full(crate::queue::Full { why: "log".into() }))
-            .to_http_response()
-            .expect("writable");
-        let answer = complete(answer, None, "/b/k", "1", false);
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.headers().get(RETRY_AFTER), Some(&RETRY_AFTER_SECONDS));
-        assert!(text(answer).contains("<Code>SlowDown</Code>"));
-    }
-
-    #[test]
-    fn long_and_odd_resources_stay_within_xml() {
-        let long = "é".repeat(MAX_RESOURCE);
-        let got = text(internal(&long, "1", false));
-        assert!(got.len() < MAX_RESOURCE + 400);
-        let got = text(internal("/\u{1}\u{0}", "1", false));
-        assert!(got.contains("<Resource>/\u{FFFD}\u{FFFD}</Resource>"), "{got}");
-    }
-}
+mod tests;

@@ -33,9 +33,12 @@ static SYSTEM_METADATA: LazyLock<[(HeaderName, Arc<str>); 6]> = LazyLock::new(||
     })
 });
 
+/// Headers as an object keeps them: lower-case names and values.
+type Kept = Vec<(Arc<str>, Arc<str>)>;
+
 /// The headers to keep with an object: lower-case names, sorted.
-pub(super) fn metadata(headers: &HeaderMap) -> Result<Vec<(Arc<str>, Arc<str>)>, S3Error> {
-    let mut kept: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+pub(super) fn metadata(headers: &HeaderMap) -> Result<Kept, S3Error> {
+    let mut kept = Kept::new();
     let mut size = 0;
     for (name, text) in SYSTEM_METADATA.iter() {
         let Some(value) = headers.get(name) else { continue };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use super::chunks::Chunks;
 use super::context::{BodyFault, RequestContext};
@@ -101,7 +101,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
                 return this.fail(BodyFault::Stalled);
             };
             if let Some(timer) = &mut this.timer {
-                timer.as_mut().reset(Instant::now() + this.idle);
+                timer.set(tokio::time::sleep(this.idle));
             }
             let result = match frame {
                 None => this.end(),

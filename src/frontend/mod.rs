@@ -50,6 +50,15 @@ pub trait SecretLookup: Send + Sync + 'static {
     fn secret(&self, access_key: &str) -> Option<SecretString>;
 }
 
+/// What the frontend takes from outside instead of reaching for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ambient {
+    /// The clock that signatures are measured against.
+    pub now: fn() -> jiff::Timestamp,
+    /// Where request ids begin: random at every start, so that no two runs answer with the same ids.
+    pub seed: u64,
+}
+
 /// The S3 listener's service. Made once by the application, then [`Frontend::serve`]d.
 pub struct Frontend {
     layer: Arc<layer::Layer>,
@@ -64,6 +73,7 @@ impl Frontend {
         account: &config::Account,
         commit: Arc<Commit>,
         secrets: Arc<dyn SecretLookup>,
+        ambient: Ambient,
     ) -> Self {
         let limits = operations::Limits {
             inline_bytes: store.inline_bytes,
@@ -74,7 +84,7 @@ impl Frontend {
         let operations = operations::Operations::new(commit, limits);
         let service = auth::service(operations, secrets, server.domain.as_deref());
         let rules = guard::Rules { region: server.region.clone() };
-        let layer = layer::Layer::new(service, rules, server.idle_timeout);
+        let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
         Self { layer: Arc::new(layer), server: server.clone() }
     }
 }

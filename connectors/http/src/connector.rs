@@ -189,6 +189,10 @@ impl Sender {
     async fn answered(&self, mut answer: Response) -> (Outcome, Option<Report>) {
         let status = answer.status();
         let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a date in Retry-After means nothing without the wall clock"
+        )]
         let after = after.and_then(|value| retry_after(value, SystemTime::now()));
         let text = format!("POST {} answered {status}", self.origin);
         let outcome = answered(status.as_u16(), after, Instant::now(), &text);

@@ -67,6 +67,7 @@ impl ProducerContext for Counted {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bare loop is what is measured")]
 fn bare(config: &KafkaConfig, count: usize, headers: usize) -> f64 {
     let topic: Arc<str> = config.destination().expect("a topic").source().into();
     let delivered = Counted::default();

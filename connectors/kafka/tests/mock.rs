@@ -25,14 +25,14 @@ const BROKER: i32 = 1;
 /// A mock cluster on a thread of its own: its handle may not move between threads.
 #[derive(Clone)]
 struct Mock {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::SyncSender<Job>,
     brokers: Arc<str>,
 }
 
 impl Mock {
     fn start() -> Self {
-        let (jobs, inbox) = mpsc::channel::<Job>();
-        let (told, brokers) = mpsc::channel();
+        let (jobs, inbox) = mpsc::sync_channel::<Job>(1);
+        let (told, brokers) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let cluster = MockCluster::new(1).unwrap();
             told.send(cluster.bootstrap_servers()).unwrap();
@@ -45,7 +45,7 @@ impl Mock {
 
     /// Runs `job` on the cluster's thread and waits for it.
     fn run<T: Send + 'static>(&self, job: impl FnOnce(&Cluster) -> T + Send + 'static) -> T {
-        let (done, result) = mpsc::channel();
+        let (done, result) = mpsc::sync_channel(1);
         self.jobs.send(Box::new(move |cluster| done.send(job(cluster)).unwrap())).unwrap();
         result.recv().unwrap()
     }

@@ -42,7 +42,7 @@ const OF_CHANGES: [&str; 4] = ["x-id", "delete", "versionId", "X-Amz-Security-To
 
 /// A decoded query without repeated names.
 #[derive(Debug)]
-pub(crate) struct Query<'a> {
+pub(super) struct Query<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
@@ -102,7 +102,7 @@ impl<'a> Query<'a> {
         if need("X-Amz-Algorithm")? != ALGORITHM {
             return Err(Refusal::Denied("Only AWS Signature Version 4 is supported."));
         }
-        if !super::is_sha256(need("X-Amz-Signature")?) {
+        if !super::head::is_sha256(need("X-Amz-Signature")?) {
             return Err(Refusal::BadSignature);
         }
         Ok(Presigned {

@@ -2,7 +2,8 @@
 //!
 //! Must never accept two readings of one text: every piece comes once, in the published order.
 
-use super::{Refusal, Rules, is_sha256};
+use super::head::is_sha256;
+use super::{Refusal, Rules};
 
 /// The one algorithm that we take.
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -1,1 +1,13 @@
-//! x
+//! The frontend as clients meet it: an in-process server on a free port over the commit path on a queue in memory.
+//!
+//! Must never reach into a handler: everything here goes over TCP.
+
+mod attacks;
+mod bodies;
+mod chunked;
+mod conditions;
+mod lists;
+mod memory;
+mod objects;
+mod serving;
+mod support;

@@ -23,6 +23,7 @@ const READ: Duration = Duration::from_secs(30);
 /// A topic name that no other test uses: `base` and a bucket's name, which a template renders.
 pub fn fresh(base: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
+    #[expect(clippy::disallowed_methods, reason = "a name that no earlier run used")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     format!("{base}.{now}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

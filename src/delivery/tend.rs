@@ -1,0 +1,156 @@
+//! What time and operators bring to a lane, what it shows, and when it wants to be woken.
+//!
+//! Must never await: this is part of the lane's working half.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use tidings_connector::{Cause, ErrorClass};
+
+use super::lane::Lane;
+use super::link::Connection;
+use super::status::TargetState;
+use super::{LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
+
+/// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot loop.
+const TICK: Duration = Duration::from_millis(1);
+
+impl Lane {
+    /// How many entries may be taken from the queue now.
+    pub(super) fn room(&mut self) -> usize {
+        let most = self.target.limits.max_in_flight.clamp(1, MAX_IN_FLIGHT);
+        let (total, stuck) = (self.keys.len(), self.keys.stuck());
+        // Stuck keys do not use up the room of the others, unless everything is stuck together.
+        let counted = if self.health.is_closed() { total } else { total - stuck };
+        let full = stuck >= MAX_STUCK || self.keys.weight() >= LANE_BYTES;
+        if full && !self.view.full {
+            tracing::warn!(
+                target_name = self.shared.name(),
+                stuck,
+                "the lane keeps all it may and reads no further"
+            );
+        }
+        self.view.full = full;
+        let idle = self.paused || self.stop_by.is_some();
+        if full || idle || !self.readable || self.read_at.is_some() {
+            return 0;
+        }
+        let room = most.saturating_sub(counted);
+        // A nearly full lane waits until a larger read is worth its while.
+        if room < (most / 4).max(1) { 0 } else { room.min(TAKE) }
+    }
+
+    /// What operators wish.
+    pub(super) fn heed_wishes(&mut self, now: Instant) {
+        let wish = self.shared.wish();
+        (self.paused, self.stop_by) = (wish.paused, wish.stop_by);
+        if wish.releases != self.releases {
+            self.releases = wish.releases;
+            self.keys.release_all();
+            self.health.probe_now(now);
+            self.connection_failures = 0;
+            self.read_at = None;
+            if let Connection::None { retry_at } = &mut self.connection {
+                *retry_at = now;
+            }
+        }
+    }
+
+    /// Everything that time brings: deadlines, due keys, connecting, and the end of what a paused lane does not need.
+    pub(super) fn tend(&mut self, now: Instant) {
+        let bound = self.target.limits.attempt_timeout;
+        if let Some(late) = self.flights.late(now, bound) {
+            let cause = Cause::new(ErrorClass::Timeout, "no answer within the attempt's deadline");
+            self.lose_connection(&cause, late, now);
+        }
+        self.throttled_until = self.throttled_until.filter(|until| *until > now);
+        self.read_at = self.read_at.filter(|at| *at > now);
+        if !self.health.is_closed() {
+            self.keys.wake_due(now);
+        }
+        if self.stop_by.is_some() {
+            return;
+        }
+        match &self.connection {
+            Connection::None { retry_at } if !self.paused && *retry_at <= now => {
+                self.connection = Connection::start(&self.target.connector, bound);
+            }
+            Connection::Connecting(_) | Connection::Up(_) if self.paused && self.keys.in_flight() == 0 => {
+                let none = Connection::None { retry_at: now };
+                std::mem::replace(&mut self.connection, none).close();
+                self.incarnation += 1;
+                self.unconnected = TargetState::Connecting;
+            }
+            _ => {}
+        }
+    }
+
+    /// True if nothing forbids sending, as far as operators and throttles are concerned.
+    pub(super) fn may_send(&self) -> bool {
+        !self.paused && self.stop_by.is_none() && self.throttled_until.is_none()
+    }
+
+    /// Sets the one timer to the earliest moment at which something is to do.
+    pub(super) fn arm(&mut self, now: Instant) {
+        let mut next: Option<Instant> = None;
+        let mut at = |moment: Option<Instant>| next = [next, moment].into_iter().flatten().min();
+        at(self.stop_by);
+        at(self.settle_by);
+        at(self.flights.deadline(self.target.limits.attempt_timeout));
+        at(self.throttled_until);
+        at(self.read_at);
+        if !self.paused && self.stop_by.is_none() {
+            if let Connection::None { retry_at } = self.connection {
+                at(Some(retry_at));
+            }
+            let paced = self.rate.as_ref().map_or(now, |rate| rate.next_at(now));
+            match self.health.closed().map(|closed| closed.probe_at) {
+                None => {
+                    at(self.keys.next_due());
+                    let waits = paced > now && self.keys.ready() > 0;
+                    at(Some(paced).filter(|_| waits && matches!(self.connection, Connection::Up(_))));
+                }
+                Some(probe_at) if !self.blocked && self.can_send_probe() => at(Some(probe_at.max(paced))),
+                Some(_) => {}
+            }
+        }
+        // Armed too early costs one idle look; arming anew for every batch would cost more.
+        if let Some(next) = next.map(|next| next.max(now + TICK))
+            && self.armed.is_none_or(|armed| next < armed)
+        {
+            self.timer.as_mut().reset(next);
+            self.armed = Some(next);
+        }
+    }
+
+    /// Shows the lane as it is now.
+    pub(super) fn show(&mut self) {
+        let state = match &self.connection {
+            _ if self.paused => TargetState::Paused,
+            Connection::Up(_) => self.health.state(),
+            _ if self.unconnected != TargetState::Connecting => self.unconnected,
+            _ if self.health.is_closed() => self.health.state(),
+            _ => TargetState::Connecting,
+        };
+        if state != self.view.state {
+            let (from, to) = (self.view.state.label(), state.label());
+            tracing::info!(target_name = self.shared.name(), from, to, "the target's state changed");
+            (self.view.state, self.view.since_unix_ms) = (state, (self.ambient.unix_ms)());
+        }
+        let (out, held) = (self.keys.in_flight(), self.keys.held());
+        self.view.throttled = self.throttled_until.is_some();
+        self.view.in_flight = out;
+        self.view.held = held;
+        self.view.waiting = self.keys.len() - out - held;
+        self.view.retrying = self.keys.stuck() - held;
+        self.view.oldest_undelivered_us = self.keys.oldest_us();
+        self.view.incarnation = self.incarnation;
+        if self.shown_held != Some(held) {
+            self.shown_held = Some(held);
+            self.shared.progress().set_held(held as u64);
+        }
+        let view = &self.view;
+        self.shared.show(|shown| shown.clone_from(view));
+    }
+}

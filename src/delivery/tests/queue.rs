@@ -1,0 +1,178 @@
+//! A queue in memory: what was appended, what was taken, what was settled.
+//!
+//! Must never be lenient: it asserts what the embedded queue would rely on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidings_connector::{Cause, ErrorClass, Message};
+use tokio::sync::Notify;
+
+use crate::delivery::EncodeFn;
+use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::queue::{
+    Change, Column, DeliveryTo, Entry, ObjectMeta, ReadError, Reader, Stored, TargetNo, progress::Progress,
+};
+
+pub(super) const TARGET: TargetNo = TargetNo(7);
+
+/// A queue in memory: what was appended, what was taken, what was settled.
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) entries: Vec<Arc<Stored>>,
+    pub(super) position: usize,
+    pub(super) holes: BTreeMap<u64, Arc<Stored>>,
+    pub(super) delivered: Vec<u64>,
+    pub(super) repeated: u64,
+    pub(super) flushed: usize,
+    pub(super) fail_next: Option<ReadError>,
+}
+
+/// One reader of a [`Log`], and the test's view of it.
+#[derive(Clone, Default)]
+pub(super) struct Queue {
+    pub(super) log: Arc<Mutex<Log>>,
+    more: Arc<Notify>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// The reader given to a lane. Opened anew, it gives every hole first.
+pub(super) struct MemoryReader {
+    queue: Queue,
+    holes: VecDeque<Arc<Stored>>,
+}
+
+impl Queue {
+    /// Appends one event of `key`.
+    pub(super) fn append(&self, key: &str) {
+        let mut log = self.log.lock().expect("no test panics while it holds this");
+        let offset = log.entries.len() as u64 + 1;
+        log.entries.push(Arc::new(entry(offset, key)));
+        drop(log);
+        self.more.notify_one();
+    }
+
+    /// Opens the reader.
+    pub(super) fn open(&self) -> Box<dyn Reader> {
+        let log = self.log.lock().expect("no test panics while it holds this");
+        let holes = log.holes.values().cloned().collect();
+        Box::new(MemoryReader { queue: self.clone(), holes })
+    }
+
+    /// Looks at the log.
+    pub(super) fn see<T>(&self, look: impl FnOnce(&mut Log) -> T) -> T {
+        look(&mut self.log.lock().expect("no test panics while it holds this"))
+    }
+
+    /// How many entries are delivered.
+    pub(super) fn delivered(&self) -> usize {
+        self.see(|log| log.delivered.len())
+    }
+
+    /// Checks the books: matched = delivered + backlog + held.
+    pub(super) fn check_books(&self) {
+        let held = self.progress.books().held as usize;
+        self.see(|log| {
+            let unread = log.entries.len() - log.position;
+            assert!(held <= log.holes.len(), "more entries held than not settled");
+            assert_eq!(
+                log.entries.len(),
+                log.delivered.len() + log.holes.len() + unread,
+                "the books do not balance"
+            );
+        });
+    }
+}
+
+#[async_trait]
+impl Reader for MemoryReader {
+    async fn next(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
+        assert!(max > 0);
+        loop {
+            if let Some(error) = self.queue.see(|log| log.fail_next.take()) {
+                return Err(error);
+            }
+            if !self.holes.is_empty() {
+                return Ok(self.holes.drain(..max.min(self.holes.len())).collect());
+            }
+            let taken = self.queue.see(|log| {
+                let end = log.entries.len().min(log.position + max);
+                let taken: Vec<_> = log.entries[log.position..end].to_vec();
+                log.position = end;
+                log.holes.extend(taken.iter().map(|s| (s.position.offset, Arc::clone(s))));
+                taken
+            });
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            self.queue.more.notified().await;
+        }
+    }
+
+    fn settle(&mut self, settled: &[(u64, Column)]) {
+        self.queue.see(|log| {
+            for (offset, column) in settled {
+                assert_eq!(*column, Column::Delivered);
+                assert!(log.holes.remove(offset).is_some(), "{offset} is settled, but was no hole");
+                log.delivered.push(*offset);
+            }
+        });
+    }
+
+    fn repeated(&mut self, count: u64) {
+        self.queue.see(|log| log.repeated += count);
+    }
+
+    fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.queue.progress)
+    }
+
+    async fn flush(&mut self) -> Result<(), ReadError> {
+        self.queue.see(|log| log.flushed = log.delivered.len());
+        Ok(())
+    }
+}
+
+/// One entry for the target, one microsecond of event time per offset.
+pub(super) fn entry(offset: u64, key: &str) -> Stored {
+    let event = Event {
+        id: uuid::Uuid::from_u128(u128::from(offset)),
+        kind: EventKind::CreatedPut,
+        time_us: offset as i64,
+        bucket: "bucket".into(),
+        key: key.into(),
+        version: None,
+        size: 1,
+        etag: "etag".into(),
+        request: RequestInfo { id: "request".into(), source_ip: None, principal: "key".into() },
+    };
+    let deliveries = vec![DeliveryTo { target: TARGET, rule: "rule-1".into() }];
+    Stored {
+        position: Position { epoch: 1, offset },
+        entry: Entry { change: Change::PutObject(ObjectMeta::default()), event: Some(event), deliveries },
+        body: Bytes::new(),
+        charge: 0,
+    }
+}
+
+/// The key as message key, the offset as payload; a key that begins with `unencodable` cannot be encoded, and one
+/// that begins with `panics` makes the encoder panic.
+pub(super) fn encode() -> EncodeFn {
+    Arc::new(|stored, rule| {
+        assert_eq!(rule, "rule-1");
+        let event = stored.entry.event.as_ref().expect("every test entry has an event");
+        assert!(!event.key.starts_with("panics"), "on purpose");
+        if event.key.starts_with("unencodable") {
+            return Err(Cause::new(ErrorClass::Encode, "on purpose"));
+        }
+        Ok(Message {
+            id: event.id.to_string().into(),
+            key: Bytes::copy_from_slice(event.key.as_bytes()),
+            payload: Bytes::copy_from_slice(&stored.position.offset.to_be_bytes()),
+            headers: Vec::new(),
+            destination: "".into(),
+        })
+    })
+}

@@ -1,0 +1,89 @@
+//! Order, batches and limits.
+//!
+//! Must never look at a lane from inside: what the far side and the status show is what counts.
+
+use tidings_connector::{Limits, Outcome};
+
+use super::*;
+use crate::delivery::TargetState;
+
+#[test]
+fn the_checker_knows_the_order() {
+    let seen = |offsets: &[u64]| offsets.iter().map(|o| ("k".to_owned(), *o)).collect::<Vec<_>>();
+    assert_eq!(Order::default().check(&seen(&[1, 2, 3, 2])), Ok(()));
+    assert!(Order::default().check(&seen(&[1, 3, 2])).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn delivers_everything_in_order_and_in_batches() {
+    let bench = Bench::start(FarSide::new(|_, _, _| ok()), LIMITS);
+    for n in 0..3_000 {
+        bench.append(&key(n % 700), 1);
+    }
+    bench.until_delivered(3_000).await;
+    assert_eq!(bench.far.attempts(), 3_000);
+    assert_eq!(*bench.far.largest_batch.lock().unwrap(), 100);
+    let status = bench.status();
+    assert_eq!((status.state, status.in_flight, status.waiting, status.held), (TargetState::Up, 0, 0, 0));
+    assert_eq!((status.attempts.delivered, status.oldest_undelivered_us), (3_000, None));
+    assert_eq!(status.last_success_unix_ms, Some(1_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_of_a_key_is_out_and_many_keys_are() {
+    let slow = || Act::Answer(Outcome::Delivered, SECOND);
+    let bench = Bench::start(FarSide::new(move |_, _, _| slow()), LIMITS);
+    for n in 0..900 {
+        bench.append(&key(n % 300), 1);
+    }
+    bench.until("all keys are out", |s| s.in_flight == 300).await;
+    assert_eq!(bench.handle.status().waiting, 600);
+    assert_eq!(bench.handle.status().oldest_undelivered_us, Some(1));
+    bench.until_delivered(900).await;
+    assert_eq!(*bench.far.most_out.lock().unwrap(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stuck_key_stops_nobody_else() {
+    let limits = TargetLimits { max_in_flight: 100, ..LIMITS };
+    let far = FarSide::new(|key, _, _| if key == "stuck" { fails() } else { ok() });
+    let bench = Bench::start(far, limits);
+    // Far more events of the stuck key than the lane may keep of all the others together.
+    bench.append("stuck", 1_000);
+    for n in 0..1_000 {
+        bench.append(&key(n), 1);
+    }
+    bench.until_delivered(1_000).await;
+    let status = bench.status();
+    assert_eq!((status.state, status.retrying), (TargetState::Up, 1_000));
+    bench.far.follow(|_, _, _| ok());
+    bench.until_delivered(2_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_kept() {
+    let limits = TargetLimits { rate_limit: Some(50), ..LIMITS };
+    let bench = Bench::start(FarSide::new(|_, _, _| ok()), limits);
+    for n in 0..2_000 {
+        bench.append(&key(n), 1);
+    }
+    bench.pass(20 * SECOND).await;
+    let delivered = bench.queue.delivered();
+    assert!((990..=1_010).contains(&delivered), "{delivered} in 20 s at 50/s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_out_stay_within_the_limit() {
+    let far = FarSide::new(|_, _, _| Act::Answer(Outcome::Delivered, SECOND));
+    // Each message has a key of five bytes and a payload of eight.
+    *far.limits.lock().unwrap() = Limits { in_flight: 100, batch: 100, bytes: 13 * 4 };
+    let bench = Bench::start(far, LIMITS);
+    for n in 10..50 {
+        bench.append(&format!("k-{n}x"), 1);
+    }
+    bench.until_delivered(40).await;
+    assert_eq!(*bench.far.most_out.lock().unwrap(), 4);
+    *bench.far.limits.lock().unwrap() = Limits { in_flight: 100, batch: 100, bytes: 1 };
+    bench.append("larger than the limit", 2);
+    bench.until_delivered(42).await;
+}
