@@ -68,16 +68,6 @@ async fn crash(journal: Journal<u64>) {
     std::mem::forget(journal);
 }
 
-/// Waits for something that another thread does and nothing announces.
-async fn until(done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it happens");
-}
-
 fn segments(dir: &Path) -> Vec<PathBuf> {
     OsDisk.list(dir).expect("listed").into_iter().filter(|p| segment::number_of(p).is_some()).collect()
 }
@@ -133,7 +123,8 @@ async fn counts_per_label_survive_rolls_recycling_and_restarts() {
     assert!(segments(dir.path()).len() > 8, "it rolled");
     let first_before = journal.stat().first;
     journal.trim(250);
-    until(|| journal.stat().first != first_before).await;
+    journal.trimmed().wait_for(|n| *n > 0).await.expect("alive");
+    assert!(journal.stat().first > first_before);
     journal.stop();
     drop(journal);
     let opened = Opened::open(Arc::new(OsDisk), options(dir.path()), 0).expect("opens");
@@ -272,109 +263,25 @@ async fn a_full_budget_prepares_nothing_and_heals_when_trimmed() {
     let options = Options { max_bytes: 6 * SEGMENT, ..options(dir.path()) };
     let opened = Opened::open(Arc::new(OsDisk), options, 0).expect("opens");
     let journal: Journal<u64> = opened.start(Arc::new(Seen::default())).expect("starts");
-    let mut prepared = journal.prepared();
+    let (mut prepared, mut blocked) = (journal.prepared(), journal.blocked());
     let mut n = 0;
-    while journal.stat().blocked.is_none() {
+    loop {
+        // As a change does: nothing is handed over while fewer than two files stand ready.
+        tokio::select! {
+            biased;
+            ready = prepared.wait_for(|ready| *ready >= 2) => drop(ready.expect("alive")),
+            why = blocked.wait_for(Option::is_some) => {
+                assert_eq!(why.expect("alive").as_deref(), Some("queue.max_bytes is reached"));
+                break;
+            }
+        }
         append(&journal, n, 60_000).await;
         n += 1;
-        if journal.stat().segments >= 4 {
-            // The preparing thread says why before anybody waits for it.
-            prepared.wait_for(|ready| *ready <= 2).await.expect("alive");
-        }
     }
     assert!(journal.stat().bytes <= 6 * SEGMENT);
     journal.trim(n);
+    journal.trimmed().wait_for(|n| *n > 0).await.expect("alive");
     prepared.wait_for(|ready| *ready >= 3).await.expect("alive");
     assert!(journal.stat().first > 1);
     journal.stop();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_stand_ready_stay_dense_over_restarts() {
-    let dir = tempfile::tempdir().expect("a directory");
-    for life in 0..5 {
-        let (journal, ..) = open(dir.path());
-        assert_eq!(append(&journal, life, 10).await, life + 1);
-        let mut prepared = journal.prepared();
-        prepared.wait_for(|ready| *ready >= prepare::READY).await.expect("alive");
-        match life % 2 {
-            0 => journal.stop(),
-            _ => crash(journal).await,
-        }
-    }
-}
-
-/// The disk of a process that dies after some changes of the directory.
-struct Dying {
-    disk: OsDisk,
-    left: std::sync::atomic::AtomicI64,
-}
-
-impl Dying {
-    fn change(&self) -> io::Result<&OsDisk> {
-        match self.left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) {
-            1.. => Ok(&self.disk),
-            _ => Err(io::Error::other("dead")),
-        }
-    }
-}
-
-impl Disk for Dying {
-    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.change()?.create(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change()?.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.change()?.sync_dir(dir)
-    }
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.disk.create_dir_all(dir)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        self.disk.list(dir)
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_dies_anywhere_can_be_repeated() {
-    for changes in 0.. {
-        let dir = tempfile::tempdir().expect("a directory");
-        unclean(dir.path(), 5).await;
-        let disk = Dying { disk: OsDisk, left: changes.into() };
-        let died = Opened::open(Arc::new(disk), options(dir.path()), 0).is_err();
-        let (journal, _, _) = open(dir.path());
-        assert_eq!(read_all(&journal, 1).len(), 5, "after a start that died after {changes} changes");
-        assert_eq!(append(&journal, 5, 10).await, 6);
-        journal.stop();
-        if !died {
-            assert!(changes > 5, "the start changes more than that");
-            return;
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trimming_everything_keeps_where_offsets_go_on() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (journal, ..) = open(dir.path());
-    for n in 0..100 {
-        append(&journal, n, 8_000).await;
-    }
-    crash(journal).await;
-    let (journal, ..) = open(dir.path());
-    journal.trim(101);
-    until(|| journal.stat().first > 80).await;
-    journal.stop();
-    drop(journal);
-    let (journal, ..) = try_open(dir.path(), 101).expect("what was trimmed is not missing");
-    assert_eq!(append(&journal, 100, 10).await, 101);
-    assert_eq!(journal.stat().durable_end, 102);
 }

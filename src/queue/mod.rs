@@ -17,6 +17,7 @@ mod codec;
 mod dispatcher;
 pub mod embedded;
 mod entry;
+mod feed;
 pub mod progress;
 mod reader;
 mod rows;
@@ -105,6 +106,13 @@ pub struct Permit {
     pub bytes: u32,
     /// Gives the space back when dropped.
     pub(crate) held: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// Space in a queue that has no bound, such as one that keeps nothing.
+    pub fn unbounded(bytes: u32) -> Self {
+        Self { bytes, held: None }
+    }
 }
 
 /// No space for a change now: the client's 503 SlowDown.

@@ -278,6 +278,9 @@ impl Applier {
         // Where no object owns a blob, no old row needs to be read.
         let watch = self.shared.index.len(Space::Blobs)? > 0;
         self.shared.index.apply(&self.batch, next, if watch { Some(&mut replaced) } else { None })?;
+        if self.batch.touches(Space::Buckets) {
+            self.shared.overlay.known_buckets.changed();
+        }
         self.retired.extend(superseded.into_iter().map(|name| (next, name)));
         Ok(())
     }

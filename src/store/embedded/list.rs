@@ -111,6 +111,19 @@ impl Shared {
 
     /// The bucket with this name.
     pub(super) fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
+        let cache = &self.overlay.known_buckets;
+        if let Some(bucket) = cache.get(name) {
+            return Ok(Some(bucket));
+        }
+        let generation = cache.generation();
+        let found = self.look_up_bucket(name)?;
+        if let Some(bucket) = &found {
+            cache.keep(bucket, generation);
+        }
+        Ok(found)
+    }
+
+    fn look_up_bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
         if let Some(stored) = self.overlay.bucket(name) {
             return Ok(bucket_of(&stored.entry.change).and_then(|(_, bucket)| bucket));
         }

@@ -14,6 +14,7 @@ mod apply;
 mod backend;
 mod blobs;
 mod body;
+mod bucket_cache;
 mod index;
 mod list;
 mod overlay;

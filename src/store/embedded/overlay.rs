@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use super::bucket_cache::BucketCache;
 use super::row::object_key;
 use crate::queue::{Change, Publish, Stored, TargetNo};
 use crate::store::{Bucket, RegisteredTarget};
@@ -23,6 +24,7 @@ const REMOVE_RUN: usize = 256;
 #[derive(Default)]
 pub(super) struct Overlay {
     state: RwLock<State>,
+    pub(super) known_buckets: BucketCache,
     signal: Mutex<Signal>,
     wake: Condvar,
 }
@@ -250,16 +252,21 @@ impl Publish for Overlay {
         // Keys are built before the lock: readers wait for the insertions only.
         let keys: Vec<_> = batch.iter().map(|stored| key_of(stored)).collect();
         let mut state = self.write();
+        let mut bucket_changed = false;
         for (key, stored) in keys.into_iter().zip(batch) {
             if let Some(key) = key {
                 state.objects.insert(key, stored.clone());
             } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
                 state.buckets.insert(name.clone(), stored.clone());
+                bucket_changed = true;
             } else if let Some(target) = target_of(&stored.entry.change) {
                 state.targets.entry(target).or_default().add(stored);
             }
         }
         drop(state);
+        if bucket_changed {
+            self.known_buckets.changed();
+        }
         let Some(last) = batch.last() else { return };
         let mut signal = self.signal();
         let (was_idle, was_full) = (signal.waiting() == 0, signal.is_full());

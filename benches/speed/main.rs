@@ -1,0 +1,69 @@
+//! `cargo xtask bench`: how fast tidings is, beside references that run on the same machine in the same run.
+//!
+//! Must never measure with settings that the product does not run with.
+
+mod backlog;
+mod journal;
+mod kafka;
+mod lane;
+mod load;
+mod machine;
+mod null;
+mod puts;
+mod report;
+mod server;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "speed")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The load generator: a process of its own.
+    #[command(hide = true)]
+    Load(load::Load),
+    /// Makes a backlog.
+    #[command(hide = true)]
+    Fill(backlog::Fill),
+    /// The reference server that stores nothing.
+    #[command(hide = true)]
+    NullServer,
+    /// Runs the rows and prints them.
+    Run(report::Run),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Some(Command::Load(load)) => load::run(&load),
+        Some(Command::Fill(fill)) => backlog::fill(&fill),
+        Some(Command::NullServer) => null::run(),
+        Some(Command::Run(run)) => rows(&run),
+        None => rows(&report::Run::default()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn rows(run: &report::Run) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(report::rows(run))
+}

@@ -1,0 +1,183 @@
+//! Which rows run, how often, and how they are written down. Must never hide a row that misses its target.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::{journal, lane, machine, puts};
+
+/// What to run.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Run {
+    /// Only rows whose name begins so.
+    #[arg(long)]
+    pub(crate) only: Vec<String>,
+    /// `host:port` of the Kafka broker; without it TIDINGS_TEST_KAFKA says.
+    #[arg(long)]
+    pub(crate) kafka: Option<String>,
+    /// Windows of at least 60 s, a million objects present, a backlog of 10 million.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// How often each row runs: medians are shown.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: usize,
+    /// Seconds of each window; overrides the mode's.
+    #[arg(long)]
+    pub(crate) seconds: Option<f64>,
+    /// Write the table to this file.
+    #[arg(long)]
+    pub(crate) write: Option<PathBuf>,
+}
+
+impl Run {
+    /// The length of a window of load.
+    pub(crate) fn window(&self) -> f64 {
+        self.seconds.unwrap_or(if self.full { 60.0 } else { 10.0 })
+    }
+
+    /// Entries of the large backlog.
+    pub(crate) fn backlog(&self) -> u64 {
+        if self.full { 10_000_000 } else { 1_000_000 }
+    }
+
+    /// The broker.
+    pub(crate) fn broker(&self) -> Result<String> {
+        let named = self.kafka.clone().or_else(|| std::env::var("TIDINGS_TEST_KAFKA").ok());
+        named.context("this row needs a broker: TIDINGS_TEST_KAFKA=host:port")
+    }
+}
+
+/// One figure of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    /// What was measured: the same in every run.
+    pub(crate) what: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) value: f64,
+    /// The reference's figure, in the same unit.
+    pub(crate) reference: Option<f64>,
+    /// What it should be, and whether this figure is.
+    pub(crate) target: &'static str,
+    pub(crate) met: fn(value: f64, reference: f64) -> bool,
+}
+
+/// Everything that was measured, run by run.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    figures: Vec<Vec<Figure>>,
+    notes: Vec<String>,
+}
+
+impl Table {
+    /// Adds the figure of one run, and prints it.
+    pub(crate) fn add(&mut self, figure: Figure) {
+        println!("{}", line(&figure));
+        match self.figures.iter_mut().find(|f| f[0].what == figure.what) {
+            Some(same) => same.push(figure),
+            None => self.figures.push(vec![figure]),
+        }
+    }
+
+    /// Says something beside the figures.
+    pub(crate) fn note(&mut self, text: String) {
+        println!("    {text}");
+        self.notes.push(text);
+    }
+
+    fn medians(&self) -> Vec<Figure> {
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let of = |runs: &Vec<Figure>| Figure {
+            value: median(runs.iter().map(|f| f.value).collect()),
+            reference: runs[0].reference.map(|_| median(runs.iter().filter_map(|f| f.reference).collect())),
+            ..runs[0].clone()
+        };
+        self.figures.iter().map(of).collect()
+    }
+}
+
+fn number(value: f64) -> String {
+    match value {
+        v if v >= 1000.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+fn line(f: &Figure) -> String {
+    let reference = f.reference.map_or_else(String::new, |r| {
+        format!("; reference {} {}, ratio {:.2}", number(r), f.unit, f.value / r)
+    });
+    let met = if (f.met)(f.value, f.reference.unwrap_or(f64::NAN)) { "met" } else { "MISSED" };
+    format!("{}: {} {}{reference}; target {}: {met}", f.what, number(f.value), f.unit, f.target)
+}
+
+/// Runs what is wanted.
+pub(crate) async fn rows(run: &Run) -> Result<()> {
+    let mut table = Table::default();
+    let wanted = |name: &str| run.only.is_empty() || run.only.iter().any(|only| name.starts_with(&**only));
+    for turn in 1..=run.runs.max(1) {
+        println!("run {turn} of {}", run.runs.max(1));
+        if wanted("journal") {
+            journal::row(run, &mut table).await?;
+        }
+        if wanted("puts") {
+            puts::beside_nothing(run, &mut table).await?;
+        }
+        if wanted("kafka") {
+            puts::delivered(run, &mut table).await?;
+        }
+        if wanted("lane") {
+            lane::backlog(run, &mut table).await?;
+        }
+        if wanted("idle") {
+            lane::idle(run, &mut table).await?;
+        }
+        if wanted("neighbour") {
+            puts::neighbour(run, &mut table).await?;
+        }
+    }
+    let text = markdown(&table, run);
+    println!("\n{text}");
+    if let Some(path) = &run.write {
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn markdown(table: &Table, run: &Run) -> String {
+    let mut text = String::from("# Benchmarks\n\n");
+    let mode = if run.full { "`cargo xtask bench --full`" } else { "`cargo xtask bench`" };
+    let _ = writeln!(
+        text,
+        "Written by {mode}: medians of {} runs with windows of {} s. Server, load generator and broker share the\n\
+         machine: {}.\n",
+        run.runs.max(1),
+        run.window(),
+        machine::describe()
+    );
+    text.push_str("| what | tidings | reference | ratio | target | |\n|---|---|---|---|---|---|\n");
+    for f in table.medians() {
+        let reference = f.reference.map_or_else(|| "-".to_owned(), |r| format!("{} {}", number(r), f.unit));
+        let ratio = f.reference.map_or_else(|| "-".to_owned(), |r| format!("{:.2}", f.value / r));
+        let met = if (f.met)(f.value, f.reference.unwrap_or(f64::NAN)) { "met" } else { "**missed**" };
+        let _ = writeln!(
+            text,
+            "| {} | {} {} | {reference} | {ratio} | {} | {met} |",
+            f.what,
+            number(f.value),
+            f.unit,
+            f.target
+        );
+    }
+    if !table.notes.is_empty() {
+        text.push_str("\nBeside the figures, run by run:\n\n");
+        for note in &table.notes {
+            let _ = writeln!(text, "- {note}");
+        }
+    }
+    text
+}
