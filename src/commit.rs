@@ -207,6 +207,7 @@ impl Commit {
             inner.append_event(permit, change, event, bytes).await
         })
         .await
+        .inspect(|_| fail::point("ack.after"))
     }
 
     /// Removes the current object. A missing key is no error and makes no event.
