@@ -12,6 +12,7 @@ mod recovery;
 mod rewrite;
 mod segment;
 mod shared;
+mod ticket;
 mod writer;
 
 use std::collections::BTreeMap;
