@@ -73,6 +73,7 @@ pub(super) async fn start(
     for target in &registered {
         queue.add_reader(target.target, target.since)?;
     }
+    queue.readers_complete();
     for target in &config.targets {
         let kind = target.connector.kind();
         if let Some(known) = registered.iter().find(|r| r.name == target.name) {

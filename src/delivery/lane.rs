@@ -12,6 +12,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidings_connector::{Cause, ErrorClass, Settlement, SettlementInbox};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -23,7 +24,7 @@ use super::link::{Connection, LinkEvent};
 use super::rate::Rate;
 use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
-use super::{Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, SETTLE_DELAY, SETTLE_MOST};
+use super::{Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, SETTLE_DELAY, SETTLE_DELAY_MAX};
 use crate::config;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
 
@@ -68,6 +69,8 @@ pub(super) struct Lane {
     settled: Vec<(u64, Column)>,
     repeated: u64,
     pub(super) settle_by: Option<Instant>,
+    /// How long a read may keep that from being settled.
+    patience: Duration,
 
     pub(super) view: View,
     pub(super) shown_held: Option<usize>,
@@ -126,6 +129,7 @@ impl Lane {
             settled: Vec::new(),
             repeated: 0,
             settle_by: None,
+            patience: SETTLE_DELAY,
             view: View { since_unix_ms, ..View::default() },
             shown_held: None,
             arrived: Vec::new(),
@@ -196,7 +200,7 @@ impl Lane {
             self.repeated += self.decide(&mut arrived, &mut settled, now);
             self.settled = settled;
             if !self.settled.is_empty() || self.repeated > 0 {
-                self.settle_by.get_or_insert(now + SETTLE_DELAY);
+                self.settle_by.get_or_insert(now + self.patience);
             }
         }
         self.arrived = arrived;
@@ -216,9 +220,11 @@ impl Lane {
 
     /// True if the loop needs the reader: to settle, to read, or to let it go.
     fn wants_reader(&mut self, reading: bool) -> bool {
-        let settle = self
-            .settle_by
-            .is_some_and(|by| !reading || self.settled.len() >= SETTLE_MOST || by <= (self.ambient.now)());
+        let overdue = self.settle_by.is_some_and(|by| by <= (self.ambient.now)());
+        if overdue && reading {
+            self.patience = (self.patience * 2).min(SETTLE_DELAY_MAX);
+        }
+        let settle = overdue || (self.settle_by.is_some() && !reading);
         settle || self.is_done() || reading != (self.room() > 0)
     }
 
@@ -229,18 +235,9 @@ impl Lane {
     fn handle(&mut self, wake: Wake, now: Instant) {
         match wake {
             Wake::Look | Wake::Link(LinkEvent::Writable) => {}
-            Wake::Read(Ok(entries)) => {
-                (self.read_failures, self.view.read_error) = (0, None);
-                for stored in entries {
-                    self.keys.take(stored);
-                }
-            }
-            Wake::Read(Err(ReadError::Closed)) => self.readable = false,
-            Wake::Read(Err(error)) => {
-                self.read_failures += 1;
-                self.read_at = Some(now + self.pace.delay(self.read_failures, &mut self.rng));
-                tracing::error!(target_name = self.shared.name(), %error, "the queue cannot be read; trying again");
-                self.view.read_error = Some(error.to_string().into());
+            Wake::Read(read) => {
+                self.patience = SETTLE_DELAY;
+                self.take_read(read, now);
             }
             Wake::Link(LinkEvent::Connected(result)) => self.connected(result, now),
             Wake::Link(LinkEvent::Ended(why)) => {

@@ -79,10 +79,10 @@ pub const MAX_STUCK: usize = 1_000_000;
 pub const LANE_BYTES: usize = 128 << 20;
 /// The most entries taken from the queue at once.
 const TAKE: usize = 4_096;
-/// What is delivered while a read of the queue is under way is settled after this time …
+/// What is delivered while a read of the queue is under way is settled after this time at first …
 const SETTLE_DELAY: Duration = Duration::from_millis(20);
-/// … or when it is so much.
-const SETTLE_MOST: usize = 16_384;
+/// … and, since that ends the read, after twice the time whenever a read did not end by itself, up to this.
+const SETTLE_DELAY_MAX: Duration = Duration::from_millis(160);
 /// `deliver` awaits local buffers only; past this the connector is given up.
 const DELIVER_BOUND: Duration = Duration::from_secs(10);
 /// A gentle end of a connection may take this long.

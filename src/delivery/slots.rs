@@ -135,6 +135,12 @@ impl Slots {
         self.order.front().map(|first| self.stored(*first).as_ref())
     }
 
+    /// Places kept for entries and for their order, used or not.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.len() + self.order.len()
+    }
+
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.live

@@ -1,17 +1,18 @@
-//! What time and operators bring to a lane, what it shows, and when it wants to be woken.
+//! What the queue, time and operators bring to a lane, what it shows, and when it wants to be woken.
 //!
 //! Must never await: this is part of the lane's working half.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use tidings_connector::{Cause, ErrorClass};
+use tokio::time::Instant;
 
 use super::lane::Lane;
 use super::link::Connection;
 use super::status::TargetState;
 use super::{LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
+use crate::queue::{ReadError, Stored};
 
 /// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot loop.
 const TICK: Duration = Duration::from_millis(1);
@@ -39,6 +40,23 @@ impl Lane {
         let room = most.saturating_sub(counted);
         // A nearly full lane waits until a larger read is worth its while.
         if room < (most / 4).max(1) { 0 } else { room.min(TAKE) }
+    }
+
+    /// What a read of the queue gave, or why it gave nothing.
+    pub(super) fn take_read(&mut self, read: Result<Vec<Arc<Stored>>, ReadError>, now: Instant) {
+        match read {
+            Ok(entries) => {
+                (self.read_failures, self.view.read_error) = (0, None);
+                entries.into_iter().for_each(|stored| self.keys.take(stored));
+            }
+            Err(ReadError::Closed) => self.readable = false,
+            Err(error) => {
+                self.read_failures = self.read_failures.saturating_add(1);
+                self.read_at = Some(now + self.pace.delay(self.read_failures, &mut self.rng));
+                tracing::error!(target_name = self.shared.name(), %error, "the queue cannot be read; trying again");
+                self.view.read_error = Some(error.to_string().into());
+            }
+        }
     }
 
     /// What operators wish.

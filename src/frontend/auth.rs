@@ -1,4 +1,5 @@
-//! Authentication: secrets for the signature verifier, and the principal that only a verified signature makes.
+//! Authentication: secrets for the signature verifier, and the principal that only a verified signature
+//! makes.
 //!
 //! Must never hand out a [`Principal`] anywhere else, and must never let a secret reach a message or a log.
 

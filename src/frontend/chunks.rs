@@ -1,8 +1,8 @@
 //! The framing of an `aws-chunked` body, checked and bounded before the verifier sees it.
 //!
-//! The verifier holds one whole chunk in memory, forgives a missing last chunk and does not count bytes. Here a chunk
-//! is bounded (unsigned ones are cut into small ones, which nothing signs), the last chunk must come, and the decoded
-//! length must be the declared one. Must never look at signatures or buffer data.
+//! The verifier holds one whole chunk in memory, forgives a missing last chunk and does not count bytes. Here
+//! a chunk is bounded (unsigned ones are cut into small ones, which nothing signs), the last chunk must come,
+//! and the decoded length must be the declared one. Must never look at signatures or buffer data.
 
 use std::collections::VecDeque;
 

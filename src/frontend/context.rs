@@ -1,5 +1,5 @@
-//! What one request carries from layer to handler beside its input: its id, its peer, its claim, and what went wrong
-//! with its body.
+//! What one request carries from layer to handler beside its input: its id, its peer, its claim, and what
+//! went wrong with its body.
 //!
 //! Must never hold a secret. It is made by the layer only; nothing in it comes from a header unchecked.
 
@@ -22,8 +22,8 @@ pub(crate) struct RequestContext {
     pub(crate) peer: IpAddr,
     /// What the guard let through.
     pub(crate) claim: Claim,
-    /// Why the body could not be read, once it could not. The verifier wraps errors beyond recognition, so the reason
-    /// travels here.
+    /// Why the body could not be read, once it could not. The verifier wraps errors beyond recognition, so
+    /// the reason travels here.
     pub(crate) fault: OnceLock<BodyFault>,
 }
 

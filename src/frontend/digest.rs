@@ -1,60 +1,17 @@
 //! Checksums: what a request declares about its body, and what the bytes say, in one pass.
 //!
-//! Must never let a declared checksum go unchecked: what cannot be checked is refused before the body is read.
+//! Must never let a declared checksum go unchecked: what cannot be checked is refused before the body is
+//! read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::CrcAlgorithm;
 use http::HeaderMap;
 use md5::{Digest as _, Md5};
-use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
+use super::checksum::{Algorithm, Sum};
 use super::context::BodyFault;
-
-/// A checksum that a client may declare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    Crc32,
-    Crc32c,
-    Crc64Nvme,
-    Sha1,
-    Sha256,
-}
-
-impl Algorithm {
-    const ALL: [Algorithm; 5] =
-        [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme, Algorithm::Sha1, Algorithm::Sha256];
-
-    /// The header, or the trailer, that carries it.
-    pub(super) fn header(self) -> &'static str {
-        match self {
-            Algorithm::Crc32 => "x-amz-checksum-crc32",
-            Algorithm::Crc32c => "x-amz-checksum-crc32c",
-            Algorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
-            Algorithm::Sha1 => "x-amz-checksum-sha1",
-            Algorithm::Sha256 => "x-amz-checksum-sha256",
-        }
-    }
-
-    fn bytes(self) -> usize {
-        match self {
-            Algorithm::Crc32 | Algorithm::Crc32c => 4,
-            Algorithm::Crc64Nvme => 8,
-            Algorithm::Sha1 => 20,
-            Algorithm::Sha256 => 32,
-        }
-    }
-
-    fn of_header(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|a| a.header().eq_ignore_ascii_case(name))
-    }
-
-    /// True if `name` is a header that carries one of ours.
-    pub(super) fn is_header(name: &str) -> bool {
-        Self::of_header(name).is_some()
-    }
-}
 
 /// What a request declares about its body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,47 +77,6 @@ impl Declared {
     /// True if there is nothing to check.
     pub(super) fn is_empty(&self) -> bool {
         self.md5.is_none() && self.sum.is_none()
-    }
-}
-
-/// A checksum in the making.
-enum Sum {
-    Crc32(Crc32),
-    Crc32c(Crc32c),
-    Crc64Nvme(Crc64Nvme),
-    Sha1(Sha1),
-    Sha256(Sha256),
-}
-
-impl Sum {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Crc32 => Sum::Crc32(Crc32::new()),
-            Algorithm::Crc32c => Sum::Crc32c(Crc32c::new()),
-            Algorithm::Crc64Nvme => Sum::Crc64Nvme(Crc64Nvme::new()),
-            Algorithm::Sha1 => Sum::Sha1(Sha1::new()),
-            Algorithm::Sha256 => Sum::Sha256(Sha256::new()),
-        }
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        match self {
-            Sum::Crc32(sum) => sum.update(data),
-            Sum::Crc32c(sum) => sum.update(data),
-            Sum::Crc64Nvme(sum) => sum.update(data),
-            Sum::Sha1(sum) => sum.update(data),
-            Sum::Sha256(sum) => sum.update(data),
-        }
-    }
-
-    fn base64(self) -> String {
-        match self {
-            Sum::Crc32(sum) => BASE64.encode(sum.finalize()),
-            Sum::Crc32c(sum) => BASE64.encode(sum.finalize()),
-            Sum::Crc64Nvme(sum) => BASE64.encode(sum.finalize()),
-            Sum::Sha1(sum) => BASE64.encode(sum.finalize()),
-            Sum::Sha256(sum) => BASE64.encode(sum.finalize()),
-        }
     }
 }
 
@@ -238,7 +154,8 @@ fn the_trailer(trailers: &HeaderMap, algorithm: Algorithm) -> Result<&str, BodyF
     }
 }
 
-/// Follows the body of a request whose bytes no handler sees, and says at its end whether it is what was declared.
+/// Follows the body of a request whose bytes no handler sees, and says at its end whether it is what was
+/// declared.
 pub(super) struct DocumentHash {
     md5: Option<Md5>,
     sum: Option<Sum>,

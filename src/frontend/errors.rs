@@ -1,7 +1,7 @@
 //! Errors as clients see them: S3's XML with Code, Message, Resource and RequestId, always.
 //!
-//! Must never show where a file lies, what a signature should have been, or a secret. Reasons for operators go to the
-//! log, without keys.
+//! Must never show where a file lies, what a signature should have been, or a secret. Reasons for operators
+//! go to the log, without keys.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -125,8 +125,8 @@ pub(super) fn internal(resource: &str, request_id: &str, bare: bool) -> HttpResp
     document.response(StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new(), bare)
 }
 
-/// Writes an error that the verifier or a handler answered again, complete. `fault` is what went wrong with the body,
-/// which is then the reason for whatever was answered.
+/// Writes an error that the verifier or a handler answered again, complete. `fault` is what went wrong with
+/// the body, which is then the reason for whatever was answered.
 pub(super) fn complete(
     response: HttpResponse,
     fault: Option<BodyFault>,

@@ -1,13 +1,14 @@
 //! Headers of a request as operations see them: what is kept with an object, and what nobody may ignore.
 //!
-//! Must never drop a header that changes what the client asked for: a header that an operation does not know is refused.
+//! Must never drop a header that changes what the client asked for: a header that an operation does not know
+//! is refused.
 
 use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
-use super::digest::Algorithm;
+use super::checksum::Algorithm;
 
 /// The largest sum of names and values of a client's own metadata, in bytes.
 const MAX_USER_METADATA: usize = 2048;

@@ -1,7 +1,8 @@
-//! The bytes of one request, watched on their way to the verifier: stalls, chunk framing, checksums of documents.
+//! The bytes of one request, watched on their way to the verifier: stalls, chunk framing, checksums of
+//! documents.
 //!
-//! Must never buffer more than one frame. What goes wrong is noted in the request's context, since the verifier wraps
-//! errors beyond recognition.
+//! Must never buffer more than one frame. What goes wrong is noted in the request's context, since the
+//! verifier wraps errors beyond recognition.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,13 +21,19 @@ use super::context::{BodyFault, RequestContext};
 use super::digest::DocumentHash;
 use super::guard::Payload;
 
+/// A body that moves by less than this within the idle timeout stands still: else a byte now and then would
+/// hold the reserved space for weeks.
+const PROGRESS: usize = 16 << 10;
+
 /// A watched body.
 pub(super) struct Inbound<B = Incoming> {
     inner: B,
     context: Arc<RequestContext>,
     idle: Duration,
-    /// Runs while a frame is waited for. A body that is there already never makes one.
+    /// Runs from the first wait until the body has moved on. A body that is there already never makes one.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes that came since the timer was set.
+    moved: usize,
     chunks: Option<Chunks>,
     document: Option<DocumentHash>,
     ready: VecDeque<Bytes>,
@@ -45,7 +52,17 @@ impl<B> Inbound<B> {
             (Payload::Chunked { signed, .. }, Some(length)) => Some(Chunks::new(signed, length)),
             _ => None,
         };
-        Self { inner, context, idle, timer: None, chunks, document, ready: VecDeque::new(), ended: false }
+        Self {
+            inner,
+            context,
+            idle,
+            timer: None,
+            moved: 0,
+            chunks,
+            document,
+            ready: VecDeque::new(),
+            ended: false,
+        }
     }
 
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
@@ -57,6 +74,11 @@ impl<B> Inbound<B> {
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), BodyFault> {
+        self.moved += data.len();
+        if self.moved >= PROGRESS {
+            self.moved = 0;
+            self.timer = None;
+        }
         if let Some(document) = &mut self.document {
             document.update(&data);
         }
@@ -100,9 +122,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
                 ready!(timer.as_mut().poll(cx));
                 return this.fail(BodyFault::Stalled);
             };
-            if let Some(timer) = &mut this.timer {
-                timer.set(tokio::time::sleep(this.idle));
-            }
             let result = match frame {
                 None => this.end(),
                 Some(Err(_)) => Err(BodyFault::Broken),
@@ -121,5 +140,45 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
             Some(_) => SizeHint::default(),
             None => self.inner.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::guard::Claim;
+    use http_body_util::{BodyExt, StreamBody};
+
+    /// A body of one frame of `size` bytes every `every`, watched with an idle timeout of ten seconds.
+    async fn read(size: usize, every: Duration) -> Result<usize, BodyFault> {
+        let claim = Claim { access_key: "A".into(), payload: Payload::Unsigned, length: None };
+        let peer = std::net::Ipv4Addr::LOCALHOST.into();
+        let fault = std::sync::OnceLock::new();
+        let context = Arc::new(RequestContext { id: "1".into(), peer, claim, fault });
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            for _ in 0..20 {
+                tokio::time::advance(every).await;
+                let frame = Frame::data(Bytes::from(vec![0; size]));
+                if sender.send(Ok::<_, std::io::Error>(frame)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|frame| (frame, receiver))
+        });
+        let body = Inbound::new(StreamBody::new(Box::pin(frames)), context, Duration::from_secs(10), None);
+        body.collect().await.map(|all| all.to_bytes().len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_is_read_and_a_trickle_is_not() {
+        let second = Duration::from_secs(1);
+        assert_eq!(read(PROGRESS, second * 9).await, Ok(20 * PROGRESS));
+        assert_eq!(read(1, second / 4).await, Ok(20), "small and quick enough as a whole");
+        assert_eq!(read(1, second * 9).await, Err(BodyFault::Stalled), "a byte now and then");
+        assert_eq!(read(PROGRESS, second * 11).await, Err(BodyFault::Stalled));
     }
 }

@@ -1,4 +1,5 @@
-//! One request, in this order: an id, the guard, the watched body, the verifier and the operation, a complete answer.
+//! One request, in this order: an id, the guard, the watched body, the verifier and the operation, a complete
+//! answer.
 //!
 //! Must never let a request reach the verifier unguarded, and never answer without a request id.
 
@@ -39,7 +40,8 @@ pub(super) struct Layer {
     host_id: HeaderValue,
 }
 
-/// Request ids: one mixed counter, so that they look random, never repeat within a run, and cost one addition.
+/// Request ids: one mixed counter, so that they look random, never repeat within a run, and cost one
+/// addition.
 struct Ids {
     seed: u64,
     next: AtomicU64,

@@ -173,7 +173,8 @@ fn page(store: &dyn Store, query: Query<'_>) -> Result<Page, StoreError> {
         if !full {
             return Ok(page);
         }
-        // A batch that ended inside a prefix was mostly waste: the next one is smaller. One that did not is larger.
+        // A batch that ended inside a prefix was mostly waste: the next one is smaller. One that did not is
+        // larger.
         rows = match jump {
             Some(_) => (rows / 2).max(MIN_ROWS),
             None => (rows * 2).min(query.max + 1).max(MIN_ROWS),
@@ -190,8 +191,8 @@ fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a 
     key.get(..prefix.len() + at + delimiter.len())
 }
 
-/// A string above every key that begins with `prefix`, and below every other key above those: the prefix and then the
-/// highest character until no key could be longer.
+/// A string above every key that begins with `prefix`, and below every other key above those: the prefix and
+/// then the highest character until no key could be longer.
 fn past_every_key(prefix: &str) -> String {
     const HIGHEST: char = '\u{10FFFF}';
     let mut end = String::with_capacity(MAX_KEY + 2 * HIGHEST.len_utf8());

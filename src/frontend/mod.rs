@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! server.rs     listener, connection bound, timeouts, drain
-//! layer.rs      request id, guard, body watch, panics, error answers       one request passes here, in this order
+//! layer.rs      request id, guard, body watch, panics, error answers: one request, in this order
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
 //! operations.rs the verified, typed request goes to its family: objects, put, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! ```
 //!
-//! Must never make a change durable by itself (that is `commit`), never answer success to a change that `commit` did
-//! not confirm, and never put a key, a body or a secret into a log.
+//! Must never make a change durable by itself (that is `commit`), never answer success to a change that
+//! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
 mod auth;
 mod buckets;
+mod checksum;
 mod chunks;
 mod context;
 mod delete;

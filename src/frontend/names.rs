@@ -7,7 +7,8 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 /// The longest key, in bytes of UTF-8.
 pub(super) const MAX_KEY: usize = 1024;
 
-/// Checks a key: 1 to 1,024 bytes without NUL. Anything else is allowed, and stays as it is: `..`, `//`, newlines.
+/// Checks a key: 1 to 1,024 bytes without NUL. Anything else is allowed, and stays as it is: `..`, `//`,
+/// newlines.
 pub(super) fn check_key(key: &str) -> Result<(), S3Error> {
     if key.len() > MAX_KEY {
         return Err(S3Error::from(S3ErrorCode::KeyTooLongError));

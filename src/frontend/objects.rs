@@ -1,6 +1,7 @@
 //! GET and HEAD Object: conditions, ranges, and the bytes as they are stored.
 //!
-//! Must never answer a success before the first bytes are there: a damaged object is an error, not a broken answer.
+//! Must never answer a success before the first bytes are there: a damaged object is an error, not a broken
+//! answer.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! PUT Object: space first, then one pass over the body, then the commit path.
 //!
-//! Must never leave anything behind when the request ends at any await: permit, blob writer and blob handle all give
-//! back what they hold when dropped, and nothing is spawned here.
+//! Must never leave anything behind when the request ends at any await: permit, blob writer and blob handle
+//! all give back what they hold when dropped, and nothing is spawned here.
 
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use http::header::{IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
 use s3s::dto::{ChecksumType, ETag, ETagCondition, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, s3_error};
 
+use super::checksum::Algorithm;
 use super::context::{BodyFault, Caller, RequestContext};
-use super::digest::{Algorithm, BodyHash, Declared, Hashes};
+use super::digest::{BodyHash, Declared, Hashes};
 use super::operations::Operations;
 use super::{errors, headers, names};
 use crate::commit::{Conditions, NewBody, PutObject};
@@ -132,8 +133,8 @@ struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// Reads a small body into one allocation of its own: a slice of the connection's buffer would keep all of it
-    /// alive for as long as the record is in memory.
+    /// Reads a small body into one allocation of its own: a slice of the connection's buffer would keep all
+    /// of it alive for as long as the record is in memory.
     async fn read_inline(mut self) -> S3Result<(NewBody, BodyHash)> {
         let mut bytes = BytesMut::with_capacity(usize::try_from(self.size).unwrap_or(0));
         while let Some(data) = self.next(bytes.len() as u64).await? {
@@ -178,7 +179,8 @@ impl Body<'_> {
         }
     }
 
-    /// Why the stream failed: what we noted on the way in or, if it was the verifier, what its pinned version says.
+    /// Why the stream failed: what we noted on the way in or, if it was the verifier, what its pinned version
+    /// says.
     fn failed(&self, error: &StdError) -> S3Error {
         let fault = self.context.fault.get().copied().unwrap_or_else(|| {
             let text = error.to_string();

@@ -31,14 +31,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Served {
-    /// Connections that were still busy at the deadline and were cut. Their changes, once handed to the commit path,
-    /// go on without them.
+    /// Connections that were still busy at the deadline and were cut. Their changes, once handed to the
+    /// commit path, go on without them.
     pub cut: usize,
 }
 
 impl Frontend {
-    /// Serves `listener` until `stop` completes; then takes no new connection, lets requests that run finish within
-    /// the configured shutdown timeout, and cuts the rest.
+    /// Serves `listener` until `stop` completes; then takes no new connection, lets requests that run finish
+    /// within the configured shutdown timeout, and cuts the rest.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Served {
         let connections = Arc::new(Semaphore::new(self.server.max_connections.min(Semaphore::MAX_PERMITS)));
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());

@@ -1,6 +1,7 @@
 //! A socket whose writes may not stand still for ever: a client that stops reading loses its connection.
 //!
-//! Must never bound reads: a connection waits for its next request, and for a handler, as long as others allow.
+//! Must never bound reads: a connection waits for its next request, and for a handler, as long as others
+//! allow.
 
 use std::future::Future;
 use std::io;

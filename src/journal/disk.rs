@@ -45,6 +45,16 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
+/// Makes `dir` and its own name durable: without the second, a power cut takes everything in it along.
+pub fn make_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.create_dir_all(dir)?;
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => disk.sync_dir(Path::new(".")),
+        Some(parent) => disk.sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
 /// Reads exactly `buf.len()` bytes, or fails with `UnexpectedEof`.
 pub fn read_exact_at(file: &dyn DiskFile, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
     while !buf.is_empty() {

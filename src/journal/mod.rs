@@ -90,6 +90,19 @@ impl Opened {
         self.found.epoch
     }
 
+    /// The first offset that can be read; the next one to be given if there is none.
+    pub fn first(&self) -> u64 {
+        self.found.segments.first().map_or(self.found.next, |s| s.known().first)
+    }
+
+    /// A reader over what was found, before anything is written.
+    pub fn reader<T>(&self, offset: u64) -> LogReader<T> {
+        let segments = Segments::new(self.found.segments.clone());
+        let Options { clock, observer, .. } = &self.options;
+        let shared = Shared::new(segments, Spares::default(), self.found.next, *clock, Arc::clone(observer));
+        LogReader::new(Arc::new(shared), offset)
+    }
+
     /// How many records ever had each label.
     pub fn totals(&self) -> &BTreeMap<u32, u64> {
         &self.found.totals
@@ -125,6 +138,7 @@ impl Opened {
             retain_age: options.retain_age,
             random: options.random,
             recycled: found.recycled,
+            going: None,
             serial: 0,
         };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -196,6 +210,16 @@ impl<T: Send + 'static> Journal<T> {
     /// How many files stand ready for the next segments, now and whenever it changes.
     pub fn prepared(&self) -> watch::Receiver<usize> {
         self.shared.ready.subscribe()
+    }
+
+    /// Why no file can be prepared now, and whenever it changes.
+    pub fn blocked(&self) -> watch::Receiver<Option<String>> {
+        self.shared.blocked.subscribe()
+    }
+
+    /// How many segments were given up since the start, now and whenever it changes.
+    pub fn trimmed(&self) -> watch::Receiver<u64> {
+        self.shared.trimmed.subscribe()
     }
 
     /// Why the journal failed, once it did: from then on nothing is acknowledged.

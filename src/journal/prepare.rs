@@ -4,7 +4,7 @@
 //! a temporary name → header → sync → rename → directory sync. Must never touch a segment that somebody may still read.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ pub(super) struct Preparer<T> {
     pub(super) random: RandomFn,
     /// Files taken back, under temporary names, ready to live again.
     pub(super) recycled: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    /// Not live any more for readers, and its file not taken back yet: the next one must wait, or a number would be
+    /// missing between the files.
+    pub(super) going: Option<Arc<Segment>>,
     pub(super) serial: u64,
 }
 
@@ -48,6 +51,7 @@ impl<T: Send + 'static> Preparer<T> {
             let prepared = trimmed.and_then(|()| self.prepare());
             let mut spares = lock(&self.shared.spares);
             spares.blocked = prepared.as_ref().err().map(ToString::to_string);
+            self.shared.blocked.send_replace(spares.blocked.clone());
             if let Some(why) = &spares.blocked {
                 tracing::warn!("no file for the next journal segment: {why}");
             }
@@ -75,7 +79,7 @@ impl<T: Send + 'static> Preparer<T> {
     /// When the oldest segment that is kept for replay only becomes too old; none if there is no such segment.
     fn until_aged(&self, floor: u64) -> Option<Duration> {
         let all = self.shared.segments.all();
-        let known = all.first()?.known();
+        let known = all.first().filter(|_| may_lose_oldest(&all))?.known();
         let closed = known.closed_us.filter(|_| known.end <= floor)?;
         let age = (self.shared.clock)().saturating_sub(closed).max(0).cast_unsigned();
         Some(self.retain_age.saturating_sub(Duration::from_micros(age)).max(Duration::from_millis(1)))
@@ -118,14 +122,26 @@ impl<T: Send + 'static> Preparer<T> {
             Some(old) => old,
             None => {
                 let path = self.temporary();
-                let file = self.disk.create(&path)?;
-                if let Err(e) = self.zero(&*file) {
-                    let _ = self.disk.remove(&path);
-                    return Err(e);
-                }
-                (path, file)
+                (path.clone(), self.disk.create(&path)?)
             }
         };
+        let made = self.bring_to_life(number, &temporary, file);
+        if made.is_err() {
+            // A file whose write or sync failed is not tried again; gone already if the rename came first.
+            let _ = self.disk.remove(&temporary);
+        }
+        made
+    }
+
+    fn bring_to_life(
+        &mut self,
+        number: u64,
+        temporary: &Path,
+        file: Arc<dyn DiskFile>,
+    ) -> io::Result<Arc<Segment>> {
+        if file.len()? < self.segment_bytes {
+            self.zero(&*file)?;
+        }
         let mut id = [0; 16];
         (self.random)(&mut id)?;
         let header = SegmentHeader { id: SegmentId::new(id), first: number, last: number };
@@ -133,7 +149,7 @@ impl<T: Send + 'static> Preparer<T> {
         file.sync_data()?;
         let path = self.dir.join(file_name(number));
         fail::point("segment.roll.created");
-        self.disk.rename(&temporary, &path)?;
+        self.disk.rename(temporary, &path)?;
         if !fail::mutant("skip-dir-sync") {
             self.disk.sync_dir(&self.dir)?;
         }
@@ -168,16 +184,24 @@ impl<T: Send + 'static> Preparer<T> {
         let now = (self.shared.clock)();
         let retain_us = i64::try_from(self.retain_age.as_micros()).unwrap_or(i64::MAX);
         loop {
-            let oldest = self.shared.segments.pop_oldest(|oldest, all| {
+            if let Some(going) = self.going.take() {
+                let result = self.take_back(&going);
+                if result.is_err() {
+                    self.going = Some(going);
+                    return result;
+                }
+            }
+            self.going = self.shared.segments.pop_oldest(|oldest, all| {
                 let known = oldest.known();
                 let Some(closed) = known.closed_us else { return false };
                 // Kept for replay while both bounds allow it: the bytes of everything newer, and the age.
                 let kept: u64 = all.iter().filter(|s| s.known().end <= floor).map(|s| s.file_len).sum();
                 let young = now.saturating_sub(closed) < retain_us && kept <= self.retain_bytes;
-                known.end <= floor && !young
+                known.end <= floor && !young && may_lose_oldest(all)
             });
-            let Some(oldest) = oldest else { return Ok(()) };
-            self.take_back(&oldest)?;
+            if self.going.is_none() {
+                return Ok(());
+            }
         }
     }
 
@@ -189,16 +213,36 @@ impl<T: Send + 'static> Preparer<T> {
         let unshared = Arc::strong_count(segment) == 1 && Arc::strong_count(&segment.file) == 1;
         if unshared && segment.file_len == self.segment_bytes && self.recycled.len() < wanted.max(1) {
             let temporary = self.temporary();
-            self.disk.rename(&segment.path, &temporary)?;
-            self.disk.sync_dir(&self.dir)?;
-            self.recycled.push((temporary, Arc::clone(&segment.file)));
+            match self.disk.rename(&segment.path, &temporary) {
+                Ok(()) => {
+                    self.disk.sync_dir(&self.dir)?;
+                    self.recycled.push((temporary, Arc::clone(&segment.file)));
+                }
+                // An earlier try came so far; its file goes at the next start.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.disk.sync_dir(&self.dir)?,
+                Err(e) => return Err(e),
+            }
         } else {
-            self.disk.remove(&segment.path)?;
+            match self.disk.remove(&segment.path) {
+                // An earlier try came so far.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
             self.disk.sync_dir(&self.dir)?;
         }
         fail::point("segment.trim.unlinked");
+        self.shared.trimmed.send_modify(|n| *n += 1);
         Ok(())
     }
+}
+
+/// True if a later segment has durable records. The last such one is never taken back, however little it is needed: it
+/// knows the next offset and the counts.
+fn may_lose_oldest(all: &[Arc<Segment>]) -> bool {
+    all.iter().skip(1).any(|s| {
+        let known = s.known();
+        known.end > known.first
+    })
 }
 
 /// Bytes that a journal needs at least for its segments to roll.

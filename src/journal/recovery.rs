@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile, read_exact_at};
+use super::disk::{Disk, DiskFile, make_dir, read_exact_at};
 use super::format::{
     BATCH_HEADER, BLOCK, BatchHeader, BatchKind, HeaderError, SegmentHeader, SegmentId, Trailer,
     decode_counts,
@@ -79,6 +79,8 @@ struct Walk {
     end_pos: u64,
     /// The last batch was a clean seal.
     clean: bool,
+    /// Where the batches without records at the end begin.
+    seals_from: u64,
     has_records: bool,
     has_opening: bool,
 }
@@ -92,10 +94,11 @@ pub(super) fn open(
     now_us: i64,
     random: RandomFn,
 ) -> Result<Recovered, OpenError> {
-    disk.create_dir_all(dir)?;
+    make_dir(&**disk, dir)?;
     let files = live_files(&**disk, dir)?;
     let mut found = Recovered { next: 1, next_number: 1, epoch: 1, ..Recovered::default() };
     let mut files = files.into_iter().peekable();
+    let mut unused = Vec::new();
     // Files without a single batch stand ready at the end; the one before them is where writing stopped. A file with
     // batches behind one without is a gap, which `link` finds.
     while let Some(segment) = files.next() {
@@ -125,7 +128,7 @@ pub(super) fn open(
         }
         if followed.is_none() && !walk.has_records && !walk.clean {
             // Nothing was acknowledged in it: it lives again under a new id, like those that stand ready behind it.
-            retire(&mut found, &**disk, dir, segment, segment_bytes)?;
+            unused.push(segment);
             continue;
         }
         let followed = followed.is_some();
@@ -135,6 +138,11 @@ pub(super) fn open(
     if proven_end > found.next {
         let file = dir.display().to_string();
         return Err(OpenError::Corrupt { file, at: 0, from: found.next, to: proven_end - 1 });
+    }
+    // From the highest number down: whatever stops us on the way, no number is missing between those that are left.
+    for segment in unused.into_iter().rev() {
+        retire(&mut found, &**disk, dir, segment, segment_bytes)?;
+        fail::point("recover.retired");
     }
     // Offsets after an unclean stop may repeat numbers that were written and never acknowledged.
     if !found.report.clean && found.next > 1 {
@@ -157,6 +165,12 @@ fn finish_last(
 ) -> Result<(), OpenError> {
     let until = walk.end_pos;
     if walk.clean && !followed {
+        // The sync at the stop may have failed: what looks fine in the cache is then not on the disk, and a batch written
+        // behind it would be cut off from those before. Written and synced again, it is.
+        let mut seals = vec![0; (until - walk.seals_from) as usize];
+        read_exact_at(&*segment.file, &mut seals, walk.seals_from)?;
+        segment.file.write_at(&seals, walk.seals_from)?;
+        segment.file.sync_data()?;
         *segment.known_mut() = walk.known;
         segment.known_mut().used = until;
         link(found, segment)?;
@@ -322,6 +336,9 @@ fn walk(segment: &Arc<Segment>) -> io::Result<Walk> {
         }
         walk.clean = header.kind == BatchKind::CleanSeal;
         walk.end_pos = cursor.pos;
+        if !matches!(header.kind, BatchKind::Seal | BatchKind::CleanSeal) {
+            walk.seals_from = walk.end_pos;
+        }
     }
     Ok(walk)
 }

@@ -112,6 +112,10 @@ pub(super) struct Shared<T> {
     pub(super) spares_changed: Condvar,
     /// Prepared files now, for whoever must not lock.
     pub(super) ready: watch::Sender<usize>,
+    /// Why no file can be prepared now; the same as in `spares`, for whoever waits for it.
+    pub(super) blocked: watch::Sender<Option<String>>,
+    /// How many segments were given up since the start.
+    pub(super) trimmed: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
     ended: AtomicBool,
     /// Microseconds since the Unix epoch; for people, never for order.
@@ -146,6 +150,8 @@ impl<T> Shared<T> {
             spares: Mutex::new(spares),
             spares_changed: Condvar::new(),
             ready: watch::Sender::new(ready),
+            blocked: watch::Sender::new(None),
+            trimmed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             ended: AtomicBool::new(false),
             clock,

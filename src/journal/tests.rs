@@ -123,10 +123,8 @@ async fn counts_per_label_survive_rolls_recycling_and_restarts() {
     assert!(segments(dir.path()).len() > 8, "it rolled");
     let first_before = journal.stat().first;
     journal.trim(250);
-    let mut prepared = journal.prepared();
-    while journal.stat().first == first_before {
-        prepared.changed().await.expect("alive");
-    }
+    journal.trimmed().wait_for(|n| *n > 0).await.expect("alive");
+    assert!(journal.stat().first > first_before);
     journal.stop();
     drop(journal);
     let opened = Opened::open(Arc::new(OsDisk), options(dir.path()), 0).expect("opens");
@@ -265,18 +263,24 @@ async fn a_full_budget_prepares_nothing_and_heals_when_trimmed() {
     let options = Options { max_bytes: 6 * SEGMENT, ..options(dir.path()) };
     let opened = Opened::open(Arc::new(OsDisk), options, 0).expect("opens");
     let journal: Journal<u64> = opened.start(Arc::new(Seen::default())).expect("starts");
-    let mut prepared = journal.prepared();
+    let (mut prepared, mut blocked) = (journal.prepared(), journal.blocked());
     let mut n = 0;
-    while journal.stat().blocked.is_none() {
+    loop {
+        // As a change does: nothing is handed over while fewer than two files stand ready.
+        tokio::select! {
+            biased;
+            ready = prepared.wait_for(|ready| *ready >= 2) => drop(ready.expect("alive")),
+            why = blocked.wait_for(Option::is_some) => {
+                assert_eq!(why.expect("alive").as_deref(), Some("queue.max_bytes is reached"));
+                break;
+            }
+        }
         append(&journal, n, 60_000).await;
         n += 1;
-        if journal.stat().segments >= 4 {
-            // The preparing thread says why before anybody waits for it.
-            prepared.wait_for(|ready| *ready <= 2).await.expect("alive");
-        }
     }
     assert!(journal.stat().bytes <= 6 * SEGMENT);
     journal.trim(n);
+    journal.trimmed().wait_for(|n| *n > 0).await.expect("alive");
     prepared.wait_for(|ready| *ready >= 3).await.expect("alive");
     assert!(journal.stat().first > 1);
     journal.stop();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -46,7 +47,9 @@ impl<T: Send + 'static> Writer<T> {
             let result = match take {
                 Take::Records(records, ticket) => {
                     let first = self.next;
-                    let result = self.write_all(records);
+                    // A bug in what the sink calls must not leave callers waiting for ever.
+                    let result = catch_unwind(AssertUnwindSafe(|| self.write_all(records)))
+                        .unwrap_or_else(|_| Err(io::Error::other("the writer broke off by a bug")));
                     self.shared.finish(&ticket, result.as_ref().map(|()| first).map_err(ToString::to_string));
                     result
                 }

@@ -115,20 +115,20 @@ impl Routes {
 /// Reads from disk what the tail does not hold any more: entries from an offset on, up to a number, without bodies.
 pub(super) type CatchUp = Arc<dyn Fn(u64, usize) -> Result<Vec<Arc<Stored>>, super::ReadError> + Send + Sync>;
 
-/// Routes until the queue ends.
+/// Routes until the queue ends, or until what it must route cannot be read.
 pub(super) async fn run(
     routes: Arc<Routes>,
     tail: Arc<Tail>,
     catch_up: CatchUp,
     mut durable: watch::Receiver<u64>,
     mut stop: watch::Receiver<bool>,
-) {
+) -> Result<(), String> {
     loop {
         let next = routes.dispatched.load(Ordering::Acquire);
         if *durable.borrow_and_update() <= next {
             tokio::select! {
-                changed = durable.changed() => if changed.is_err() { return },
-                _ = stop.wait_for(|s| *s) => return,
+                changed = durable.changed() => if changed.is_err() { return Ok(()) },
+                _ = stop.wait_for(|s| *s) => return Ok(()),
             }
             continue;
         }
@@ -142,9 +142,9 @@ pub(super) async fn run(
                     Ok(Ok(batch)) => batch,
                     Ok(Err(e)) => {
                         tracing::error!("dispatching stopped at offset {next}: {e}");
-                        return;
+                        return Err(format!("at offset {next}: {e}"));
                     }
-                    Err(_) => return,
+                    Err(e) => return if *stop.borrow() { Ok(()) } else { Err(e.to_string()) },
                 }
             }
         };

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::dispatcher::{self, Routes};
 use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::feed::{Charges, EmbeddedFeed};
 use super::progress::{Progress, Row, Totals};
 use super::reader::EmbeddedReader;
 use super::rows::{self, RowFile};
@@ -81,10 +82,13 @@ pub(super) struct Inner {
     pub(super) routes: Arc<Routes>,
     options: Options,
     disk: Arc<dyn Disk>,
-    overlay: Arc<Semaphore>,
+    pub(super) overlay: Arc<Semaphore>,
+    pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
-    checkpoint: AtomicU64,
+    pub(super) checkpoint: AtomicU64,
+    /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
+    complete: AtomicBool,
     /// Raised to ask for rows now; the value that was served comes back in `flushed`.
     wanted: watch::Sender<u64>,
     flushed: watch::Sender<u64>,
@@ -95,6 +99,7 @@ pub(super) struct Inner {
 
 /// Puts each durable batch where readers look: books, store, tail.
 struct QueueSink {
+    charges: Arc<Charges>,
     store: Arc<dyn Publish>,
     tail: Arc<Tail>,
     routes: Arc<Routes>,
@@ -110,6 +115,7 @@ impl Sink<Item> for QueueSink {
             })
             .collect();
         self.routes.count_matched(&batch);
+        self.charges.push(&batch);
         self.store.publish(&batch);
         self.tail.push(&batch);
     }
@@ -124,7 +130,7 @@ impl EmbeddedQueue {
         applied: u64,
         store: Arc<dyn Publish>,
     ) -> Result<Self, StartError> {
-        disk.create_dir_all(&options.progress_dir)?;
+        journal::disk::make_dir(&*disk, &options.progress_dir)?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
         let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
@@ -137,7 +143,13 @@ impl EmbeddedQueue {
         }
         let routes = Arc::new(Routes::new(opened.next()));
         let tail = Arc::new(Tail::new(usize::try_from(options.tail_bytes).unwrap_or(usize::MAX)));
-        let sink = Arc::new(QueueSink { store, tail: Arc::clone(&tail), routes: Arc::clone(&routes) });
+        let charges = Arc::<Charges>::default();
+        let sink = Arc::new(QueueSink {
+            charges: Arc::clone(&charges),
+            store,
+            tail: Arc::clone(&tail),
+            routes: Arc::clone(&routes),
+        });
         let opened_totals = opened.totals().clone();
         let journal = opened.start(sink as Arc<dyn Sink<Item>>)?;
         let permits =
@@ -148,9 +160,11 @@ impl EmbeddedQueue {
             routes,
             disk,
             overlay: Arc::new(Semaphore::new(permits)),
+            charges,
             open: Mutex::default(),
             rows: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
+            complete: AtomicBool::new(false),
             wanted: watch::Sender::new(0),
             flushed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
@@ -162,13 +176,20 @@ impl EmbeddedQueue {
             let inner = Arc::clone(&inner);
             Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
         };
-        tokio::spawn(dispatcher::run(
+        let dispatch = dispatcher::run(
             Arc::clone(&inner.routes),
             Arc::clone(&inner.tail),
             catch_up,
             inner.journal.durable_end(),
             inner.stopping.subscribe(),
-        ));
+        );
+        let of_dispatch = Arc::clone(&inner);
+        tokio::spawn(async move {
+            // Without it every lane would wait for ever and nobody would know.
+            if let Err(why) = dispatch.await {
+                of_dispatch.failed.send_replace(Some(format!("dispatching stopped: {why}")));
+            }
+        });
         let keeper = Arc::clone(&inner);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
@@ -179,11 +200,7 @@ impl EmbeddedQueue {
 
     /// The store's own reader, from `from` on.
     pub fn feed(&self, from: u64) -> Box<dyn Feed> {
-        Box::new(EmbeddedFeed {
-            inner: Arc::clone(&self.inner),
-            log: self.inner.journal.reader(from),
-            next: from,
-        })
+        Box::new(EmbeddedFeed::new(Arc::clone(&self.inner), from))
     }
 
     /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept for it.
@@ -206,6 +223,13 @@ impl EmbeddedQueue {
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
+    }
+
+    /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs cannot be known
+    /// before.
+    pub fn readers_complete(&self) {
+        self.inner.complete.store(true, Ordering::Release);
+        self.inner.raise_floor();
     }
 
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
@@ -341,7 +365,10 @@ impl Inner {
     }
 
     /// The store's checkpoint or a row was synced: says what nobody needs any more.
-    fn raise_floor(&self) {
+    pub(super) fn raise_floor(&self) {
+        if !self.complete.load(Ordering::Acquire) {
+            return;
+        }
         let mut floor = self.checkpoint.load(Ordering::Acquire);
         for (_, file) in self.rows().iter() {
             floor = floor.min(file.synced_floor);
@@ -448,42 +475,4 @@ fn stored(view: &RecordView<'_>, bodies: bool) -> Result<Stored, codec::DecodeEr
     let entry = codec::decode(view.meta, view.labels())?;
     let body = if bodies { Bytes::copy_from_slice(view.body) } else { Bytes::new() };
     Ok(Stored { position: journal::position(view), entry, body, charge: 0 })
-}
-
-/// The store's own reader.
-struct EmbeddedFeed {
-    inner: Arc<Inner>,
-    log: LogReader<Item>,
-    next: u64,
-}
-
-impl Feed for EmbeddedFeed {
-    fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
-        self.log.seek(self.next);
-        if !self.log.wait(wait) {
-            return if self.log.ended() { Err(ReadError::Closed) } else { Ok(Vec::new()) };
-        }
-        let found = match self.inner.tail.from(self.next, max) {
-            super::tail::Found::Entries(found) => found,
-            super::tail::Found::Nothing => Vec::new(),
-            super::tail::Found::Older => read_log(&mut self.log, max, true)?,
-        };
-        if let Some(last) = found.last() {
-            self.next = last.position.offset + 1;
-        }
-        Ok(found)
-    }
-
-    fn durable_end(&self) -> u64 {
-        self.log.durable_end()
-    }
-
-    fn applied(&self, charge: u64) {
-        self.inner.overlay.add_permits(usize::try_from(charge).unwrap_or(0));
-    }
-
-    fn checkpointed(&self, next: u64) {
-        self.inner.checkpoint.fetch_max(next, Ordering::AcqRel);
-        self.inner.raise_floor();
-    }
 }

@@ -17,6 +17,7 @@ mod codec;
 mod dispatcher;
 pub mod embedded;
 mod entry;
+mod feed;
 pub mod progress;
 mod reader;
 mod rows;

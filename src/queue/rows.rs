@@ -106,6 +106,8 @@ impl RowFile {
         let generations = [generation_of(&file.slots[0])?, generation_of(&file.slots[1])?];
         file.generation = generations[0].max(generations[1]);
         file.writing = usize::from(generations[1] < generations[0]);
+        // A killed process leaves the newer row unsynced, and the older one is all that a power cut would leave.
+        file.slots[1 - file.writing].sync_data()?;
         file.write(target, row)?;
         file.sync()?;
         disk.sync_dir(dir)?;

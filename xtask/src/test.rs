@@ -13,8 +13,8 @@ use crate::steps::{self, Steps};
 use crate::summary::Tally;
 use crate::{fail as failure, packages, paths};
 
-/// The features that add the tests against real brokers.
-const LIVE: &str = "tidings/live,tidings-kafka/live";
+/// The features that add the tests against real brokers, and those that make the product die or misbehave on purpose.
+const LIVE: &str = "tidings/live,tidings/faults,tidings-kafka/live";
 
 /// Runs everything, prints a table of the steps and, as the last line, `N passed, N failed`.
 pub(crate) fn run(from: Option<From>) -> Result<()> {

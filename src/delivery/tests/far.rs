@@ -3,6 +3,7 @@
 //! Must never panic on a lane's mistake: that would only look like a broken connector.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(super) struct FarSide {
     /// Answers to `connect`, oldest first; when none is left, it succeeds.
     pub(super) refuse: Mutex<VecDeque<Option<Fault>>>,
     pub(super) limits: Mutex<Limits>,
+    /// Unhealthy until it is connected anew.
+    pub(super) broken: AtomicBool,
     /// What a lane did that it must not do. A panic here would only look like a broken connector.
     violations: Mutex<Vec<&'static str>>,
 }
@@ -84,6 +87,7 @@ impl FarSide {
             closed: Mutex::default(),
             refuse: Mutex::default(),
             violations: Mutex::default(),
+            broken: AtomicBool::default(),
             limits: Mutex::new(Limits { in_flight: 1_000, batch: 100, bytes: 1 << 20 }),
         })
     }
@@ -162,6 +166,7 @@ impl ConnectorConfig for Config {
         }
         // What an older connection had out is unknown to the new one.
         self.0.out.lock().expect("held briefly").clear();
+        self.0.broken.store(false, Ordering::Relaxed);
         Ok(Box::new(Scripted(Arc::clone(&self.0))))
     }
     async fn check(&self) -> Vec<Finding> {
@@ -208,6 +213,10 @@ impl Connector for Scripted {
             let act = (self.0.script.lock().expect("held briefly"))(&key, offset, delivery.attempt);
             self.act(act, key, delivery.receipt).await;
         }
+    }
+
+    fn healthy(&self) -> bool {
+        !self.0.broken.load(Ordering::Relaxed)
     }
 
     async fn close(self: Box<Self>) {

@@ -137,3 +137,15 @@ async fn a_wish_to_wait_is_kept_and_capped() {
     bench.pass(20 * SECOND).await;
     assert_eq!(bench.queue.delivered(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_unhealthy_connector_is_replaced() {
+    let bench = Bench::start(FarSide::new(|_, _, _| ok()), LIMITS);
+    bench.append("a", 1);
+    bench.until_delivered(1).await;
+    bench.far.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.append("a", 1);
+    bench.until_delivered(2).await;
+    assert_eq!((bench.status().incarnation, *bench.far.connects.lock().unwrap()), (2, 2));
+    assert_eq!(bench.far.attempts(), 2, "nothing was sent through it");
+}

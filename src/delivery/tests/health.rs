@@ -136,3 +136,27 @@ async fn a_destination_fault_holds_only_its_keys_and_is_probed_slowly() {
     bench.far.follow(|_, _, _| ok());
     bench.until_delivered(4).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_stuck_keys_cost_one_timer() {
+    let far = FarSide::new(|key, _, _| if key.starts_with("key") { fails() } else { ok() });
+    let bench = Bench::start(far, TargetLimits { backoff_max: 3_600 * SECOND, ..LIMITS });
+    for n in 0..10_000 {
+        bench.append(&key(n), 1);
+        // Enough goes well for the target to stay up.
+        bench.append(&format!("good-{}", n / 8), 1);
+    }
+    bench.until_delivered(10_000).await;
+    // Bring them all to long delays, with something good in between so that each is tried.
+    for n in 0..400 {
+        bench.append(&format!("good-{n}"), 1);
+        bench.pass(SECOND).await;
+    }
+    assert!(bench.status().retrying > 9_000, "{}", bench.status().retrying);
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(tasks <= 3, "{tasks} tasks: the lane, its connection, and one that is ending");
+    let (before, shown) = (bench.far.attempts(), bench.queue.see(|log| log.reads));
+    bench.pass(60 * SECOND).await;
+    let (attempts, reads) = (bench.far.attempts() - before, bench.queue.see(|log| log.reads) - shown);
+    assert!(attempts < 10_000 && reads < 100, "{attempts} attempts, {reads} reads in a minute");
+}

@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidings_connector::{Cause, ErrorClass, Message};
 use tokio::sync::Notify;
 
+use super::elapse;
 use crate::delivery::EncodeFn;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::queue::{
@@ -28,6 +30,9 @@ pub(super) struct Log {
     pub(super) repeated: u64,
     pub(super) flushed: usize,
     pub(super) fail_next: Option<ReadError>,
+    /// How long a read takes, and how many were begun.
+    pub(super) read_takes: Duration,
+    pub(super) reads: usize,
 }
 
 /// One reader of a [`Log`], and the test's view of it.
@@ -90,6 +95,13 @@ impl Queue {
 impl Reader for MemoryReader {
     async fn next(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
         assert!(max > 0);
+        let takes = self.queue.see(|log| {
+            log.reads += 1;
+            log.read_takes
+        });
+        if !takes.is_zero() {
+            elapse(takes).await;
+        }
         loop {
             if let Some(error) = self.queue.see(|log| log.fail_next.take()) {
                 return Err(error);
@@ -136,7 +148,7 @@ impl Reader for MemoryReader {
 }
 
 /// One entry for the target, one microsecond of event time per offset.
-pub(super) fn entry(offset: u64, key: &str) -> Stored {
+pub(in crate::delivery) fn entry(offset: u64, key: &str) -> Stored {
     let event = Event {
         id: uuid::Uuid::from_u128(u128::from(offset)),
         kind: EventKind::CreatedPut,

@@ -68,8 +68,8 @@ async fn a_rate_limit_is_kept() {
         bench.append(&key(n), 1);
     }
     bench.pass(20 * SECOND).await;
-    let delivered = bench.queue.delivered();
-    assert!((990..=1_010).contains(&delivered), "{delivered} in 20 s at 50/s");
+    let sent = bench.far.attempts();
+    assert!((990..=1_010).contains(&sent), "{sent} in 20 s at 50/s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,4 +86,69 @@ async fn bytes_out_stay_within_the_limit() {
     *bench.far.limits.lock().unwrap() = Limits { in_flight: 100, batch: 100, bytes: 1 };
     bench.append("larger than the limit", 2);
     bench.until_delivered(42).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_read_is_not_begun_anew_for_every_answer() {
+    let mut n = 0;
+    let far = FarSide::new(move |_, _, _| {
+        n += 1;
+        Act::Answer(Outcome::Delivered, Duration::from_millis(1 + n % 300))
+    });
+    let bench = Bench::start(far, TargetLimits { max_in_flight: 400, ..LIMITS });
+    bench.queue.see(|log| log.read_takes = Duration::from_millis(150));
+    for n in 0..4_000 {
+        bench.append(&key(n), 1);
+    }
+    let began = tokio::time::Instant::now();
+    bench.until_delivered(4_000).await;
+    let reads = bench.queue.see(|log| log.reads);
+    assert!(reads < 100, "{reads} reads");
+    assert!(began.elapsed() < 15 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_delivered_is_settled_soon_though_a_read_goes_on() {
+    let bench = Bench::start(FarSide::new(|_, _, _| ok()), LIMITS);
+    bench.append("a", 1);
+    bench.until("read", |_| bench.far.attempts() == 1).await;
+    bench.pass(crate::delivery::SETTLE_DELAY * 2).await;
+    assert_eq!(bench.queue.delivered(), 1, "nothing else came");
+}
+
+/// Remembers what it hears: delivered, other outcomes, events, and the longest attempt.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<(u64, u64, u64, Duration)>);
+
+impl Observer for Heard {
+    fn attempts(&self, outcome: &Outcome, took: Duration, count: u64) {
+        let mut heard = self.0.lock().unwrap();
+        if *outcome == Outcome::Delivered {
+            heard.0 += count;
+            heard.3 = heard.3.max(took);
+        } else {
+            heard.1 += count;
+        }
+    }
+    fn timed_out(&self, _: Duration, _: u64) {}
+    fn end_to_end(&self, _: Duration, count: u64) {
+        self.0.lock().unwrap().2 += count;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_observer_hears_of_every_attempt() {
+    let far = FarSide::new(|_, offset, attempt| match (offset % 3, attempt) {
+        (0, 1) => fails(),
+        _ => Act::Answer(Outcome::Delivered, Duration::from_millis(700)),
+    });
+    let heard = Arc::new(Heard::default());
+    let bench = Bench::observed(Queue::default(), far, LIMITS, false, heard.clone());
+    for n in 0..30 {
+        bench.append(&key(n), 1);
+    }
+    bench.until_delivered(30).await;
+    let heard = *heard.0.lock().unwrap();
+    assert_eq!((heard.0, heard.1, heard.2), (30, 10, 30));
+    assert!(heard.3 >= Duration::from_millis(700) && heard.3 < SECOND, "{:?}", heard.3);
 }

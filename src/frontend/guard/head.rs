@@ -13,8 +13,8 @@ use super::{Payload, Refusal};
 const MAX_SIGNED_HEADERS: usize = 128;
 /// Header names with this prefix are ours; no client may send one.
 const RESERVED_PREFIX: &str = "x-tidings-";
-/// The `x-amz-*` headers that need no signature: what each says is proven elsewhere (by the payload's place in the
-/// signature, by the chunks' signatures, by the length and the checksums of the body).
+/// The `x-amz-*` headers that need no signature: what each says is proven elsewhere (by the payload's place
+/// in the signature, by the chunks' signatures, by the length and the checksums of the body).
 const UNSIGNED_BY_CUSTOM: [&str; 4] =
     ["x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer", "x-amz-checksum-algorithm"];
 

@@ -1,8 +1,9 @@
 //! The guard: decides from a request's head alone whether it may go on to signature verification.
 //!
-//! The verifier behind it checks only what the client *declares* signed, takes several algorithms and forgives much.
-//! Everything it would forgive is refused here. Must never read a body, a clock or a secret: pure, so that every rule
-//! is a test. What it returns is a *claim*; only a verified signature makes a principal of it (`auth.rs`).
+//! The verifier behind it checks only what the client *declares* signed, takes several algorithms and
+//! forgives much. Everything it would forgive is refused here. Must never read a body, a clock or a secret:
+//! pure, so that every rule is a test. What it returns is a *claim*; only a verified signature makes a
+//! principal of it (`auth.rs`).
 
 mod head;
 mod query;
@@ -63,7 +64,8 @@ pub(crate) struct Rules {
     pub(crate) region: String,
 }
 
-/// Checks one request's head. `local` is true if the peer is on this machine; `now` is in seconds since the Unix epoch.
+/// Checks one request's head. `local` is true if the peer is on this machine; `now` is in seconds since the
+/// Unix epoch.
 pub(crate) fn check(parts: &Parts, rules: &Rules, local: bool, now: i64) -> Result<Claim, Refusal> {
     let headers = &parts.headers;
     check_path(parts.uri.path())?;

@@ -124,7 +124,8 @@ fn is_authenticating(name: &str) -> bool {
     AUTHENTICATING.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Decodes percent-encoding, and `+` as a space where that is the custom. `None`: a broken escape, or not UTF-8.
+/// Decodes percent-encoding, and `+` as a space where that is the custom. `None`: a broken escape, or not
+/// UTF-8.
 pub(super) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let special = |b: u8| b == b'%' || (plus_is_space && b == b'+');
     let Some(first) = text.bytes().position(special) else { return Some(Cow::Borrowed(text)) };

@@ -36,6 +36,7 @@ struct State {
     lost: bool,
     replaced: usize,
     damaged: bool,
+    broken: bool,
 }
 
 impl Memory {
@@ -75,6 +76,11 @@ impl Memory {
     /// The next `times` reads find that the object was replaced meanwhile.
     pub(super) fn replace_under_readers(&self, times: usize) {
         self.with(|s| s.replaced = times);
+    }
+
+    /// From now on the store panics when it is read.
+    pub(super) fn break_down(&self) {
+        self.with(|s| s.broken = true);
     }
 
     /// From now on every body is damaged.
@@ -187,6 +193,7 @@ impl Store for Shelf {
     }
 
     async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError> {
+        assert!(!self.0.with(|s| s.broken), "a bug, as asked for");
         let replaced = self.0.with(|s| {
             let replaced = s.replaced > 0;
             s.replaced = s.replaced.saturating_sub(1);

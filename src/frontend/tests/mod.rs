@@ -1,4 +1,5 @@
-//! The frontend as clients meet it: an in-process server on a free port over the commit path on a queue in memory.
+//! The frontend as clients meet it: an in-process server on a free port over the commit path on a queue in
+//! memory.
 //!
 //! Must never reach into a handler: everything here goes over TCP.
 

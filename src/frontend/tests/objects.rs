@@ -305,3 +305,15 @@ async fn a_reader_sees_an_object_that_was_replaced_and_never_a_damaged_one() {
     assert_eq!(told(&damaged), (500, "InternalError"));
     assert!(!String::from_utf8_lossy(&damaged.body).contains("checksum"));
 }
+
+/// A69: a bug costs one answer, and nothing else.
+#[tokio::test]
+async fn a_panic_is_an_answer() {
+    let running = Running::with_bucket().await;
+    running.client.put("bucket", "key", "hello").await.expect("answered");
+    running.memory.break_down();
+    let broken = running.client.get("bucket", "key").await.expect("answered");
+    assert_eq!(told(&broken), (500, "InternalError"));
+    assert_complete_error(&broken);
+    assert_eq!(running.client.put("bucket", "key", "again").await.expect("answered").status, 200);
+}

@@ -164,7 +164,8 @@ impl Running {
         (head + more + "\r\n").into_bytes()
     }
 
-    /// Waits until nothing is half written any more; a test that never gets there hangs, and its runner's limit ends it.
+    /// Waits until nothing is half written any more; a test that never gets there hangs, and its runner's
+    /// limit ends it.
     pub(super) async fn settled(&self) {
         while self.memory.stray_blobs() > 0 {
             tokio::task::yield_now().await;

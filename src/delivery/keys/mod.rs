@@ -13,12 +13,19 @@
 //!
 //! Must never let two entries of one key be in flight, nor forget an entry that was not delivered.
 
+mod ask;
+mod hash;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use tokio::time::Instant;
+
+use hash::{Hashed, key_hash};
 
 use super::slots::{NONE, SlotRef, Slots};
 use crate::queue::Stored;
@@ -56,22 +63,6 @@ struct Timer {
     due: Instant,
     key: u32,
     serial: u32,
-}
-
-/// Passes a hash through: keys are hashed once, with SipHash.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only hashes are looked up here");
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 /// All entries of one lane, by key.
@@ -230,97 +221,6 @@ impl Keys {
         self.timers.peek().map(|Reverse(t)| t.due)
     }
 
-    /// Every entry that is in flight.
-    pub(super) fn out(&self) -> Vec<SlotRef> {
-        let out = self.keys.iter().filter(|k| k.entries > 0 && k.phase == Phase::InFlight);
-        out.map(|k| self.slots.reference(k.head)).collect()
-    }
-
-    /// True if this is the attempt that is out now, not an older one.
-    pub(super) fn is_current(&self, slot: SlotRef, attempt: u32) -> bool {
-        self.slots.is_live(slot) && {
-            let at = self.slots.at(slot.index());
-            let key = &self.keys[at.key as usize];
-            at.attempt == attempt && key.phase == Phase::InFlight && key.head as usize == slot.index()
-        }
-    }
-
-    /// The entry itself.
-    pub(super) fn stored(&self, slot: SlotRef) -> &Arc<Stored> {
-        self.slots.stored(slot)
-    }
-
-    /// Which attempt it is in, from 1.
-    pub(super) fn attempt(&self, slot: SlotRef) -> u32 {
-        self.slots.at(slot.index()).attempt
-    }
-
-    /// The batch it left with, and the bytes it has out.
-    pub(super) fn flight(&self, slot: SlotRef) -> (u64, usize) {
-        let at = self.slots.at(slot.index());
-        (at.flight, at.bytes)
-    }
-
-    /// Notes the batch it leaves with, and the bytes it has out.
-    pub(super) fn set_flight(&mut self, slot: SlotRef, flight: u64, bytes: usize) {
-        let at = self.slots.at_mut(slot.index());
-        (at.flight, at.bytes) = (flight, bytes);
-    }
-
-    /// The hash of its key.
-    pub(super) fn hash(&self, slot: SlotRef) -> u64 {
-        self.keys[self.slots.at(slot.index()).key as usize].hash
-    }
-
-    /// Counts one more failure in a row of its key; returns how many that makes.
-    pub(super) fn failed(&mut self, slot: SlotRef) -> u32 {
-        let key = &mut self.keys[self.slots.at(slot.index()).key as usize];
-        key.failures = key.failures.saturating_add(1);
-        key.failures
-    }
-
-    /// Counts one more rejection of the entry; returns how many that makes.
-    pub(super) fn rejected(&mut self, slot: SlotRef) -> u32 {
-        let key = &mut self.keys[self.slots.at(slot.index()).key as usize];
-        key.rejections = key.rejections.saturating_add(1);
-        key.rejections
-    }
-
-    /// Entries in the lane.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Entries that are out: one per key in flight.
-    pub(super) fn in_flight(&self) -> usize {
-        self.by_phase[Phase::InFlight as usize]
-    }
-
-    /// Entries of keys that are held.
-    pub(super) fn held(&self) -> usize {
-        self.entries[Phase::Held as usize]
-    }
-
-    /// Entries of keys that wait for their moment or are held.
-    pub(super) fn stuck(&self) -> usize {
-        self.entries[Phase::Delayed as usize] + self.held()
-    }
-
-    /// Keys that may send now.
-    pub(super) fn ready(&self) -> usize {
-        self.ready.len()
-    }
-
-    /// The estimated memory of all entries, in bytes.
-    pub(super) fn weight(&self) -> usize {
-        self.slots.weight()
-    }
-
-    /// The event time of the oldest entry, in microseconds since the Unix epoch.
-    pub(super) fn oldest_us(&mut self) -> Option<i64> {
-        self.slots.oldest()?.entry.event.as_ref().map(|e| e.time_us)
-    }
-
     fn launch(&mut self, key: u32) -> SlotRef {
         assert_ne!(self.keys[key as usize].phase, Phase::InFlight, "two entries of one key in flight");
         self.set_phase(key, Phase::InFlight);
@@ -362,18 +262,4 @@ impl Keys {
             self.timers.pop();
         }
     }
-}
-
-/// The hash by which a key is known: of bucket and key, or of the offset where there is no event (which is a bug).
-fn key_hash(stored: &Stored) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    match &stored.entry.event {
-        Some(event) => {
-            hasher.write(event.bucket.as_bytes());
-            hasher.write_u8(0xff);
-            hasher.write(event.key.as_bytes());
-        }
-        None => hasher.write_u64(stored.position.offset),
-    }
-    hasher.finish()
 }

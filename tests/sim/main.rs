@@ -1,0 +1,46 @@
+//! Faults: the real journal, queue, store and lane over a simulated disk that loses power, fails calls and rots.
+//!
+//! Must never judge by the product's own word: what is expected comes from what callers were told. Every run prints its
+//! seed; `TIDINGS_SEED` repeats its choices.
+
+mod disk;
+mod log;
+mod power;
+mod rules;
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use tidings::fail;
+
+/// Mutants are process-wide: whoever switches one on holds this alone.
+static SANE: RwLock<()> = RwLock::new(());
+
+/// Held by every test that wants the product as it is.
+fn sane() -> RwLockReadGuard<'static, ()> {
+    SANE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows that `test` passes, and that it notices the deliberate fault `mutant`.
+fn kills(mutant: &str, test: impl Fn() -> Result<(), String>) {
+    let _alone = SANE.write().unwrap_or_else(PoisonError::into_inner);
+    test().unwrap_or_else(|why| panic!("without {mutant}: {why}"));
+    fail::set_mutant(Some(mutant));
+    let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&test));
+    fail::set_mutant(None);
+    match noticed {
+        Ok(Ok(())) => panic!("the mutant {mutant} lives"),
+        Ok(Err(why)) => println!("{mutant} is noticed: {why}"),
+        Err(_) => println!("{mutant} is noticed: the test broke off"),
+    }
+}
+
+/// The run's seed: `TIDINGS_SEED`, or always the same one, so that a run can be compared with the one before.
+fn seed() -> u64 {
+    let given = std::env::var("TIDINGS_SEED").ok();
+    given.map_or(1, |text| text.parse().unwrap_or_else(|_| panic!("TIDINGS_SEED={text} is not a number")))
+}
+
+/// So many times as much as usual: `TIDINGS_SIM_SCALE`, for long nights.
+fn scale() -> u64 {
+    std::env::var("TIDINGS_SIM_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
