@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tidings::commit::Commit;
 use tidings::config;
 use tidings::event::Position;
-use tidings::frontend::{Frontend, SecretLookup};
+use tidings::frontend::{Ambient, Frontend, SecretLookup};
 use tidings::queue::{AppendError, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
 use tidings::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError};
 
@@ -95,8 +95,9 @@ pub(crate) fn run() -> Result<()> {
         let clock = || jiff::Timestamp::now().as_microsecond();
         let nothing = Arc::new(Nothing::default());
         let commit = Commit::new(nothing.clone(), nothing, clock, fastrand::Rng::with_seed(7));
-        let frontend =
-            Frontend::new(&config.server, &config.store, &config.account, Arc::new(commit), Arc::new(OneKey));
+        let ambient = Ambient { now: jiff::Timestamp::now, seed: 7 };
+        let (commit, key) = (Arc::new(commit), Arc::new(OneKey));
+        let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, key, ambient);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening s3 http://{}", listener.local_addr()?);
         println!("ready");

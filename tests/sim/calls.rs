@@ -174,12 +174,20 @@ fn no_space_for_the_next_segment_heals_without_a_restart() {
         journal.stop();
         let mut told = Told::default();
         disk.see(|trace| {
-            trace.iter().for_each(|op| if let Op::Mark(mark) = op { told.pass(mark) });
+            trace.iter().for_each(|op| {
+                if let Op::Mark(mark) = op {
+                    told.pass(mark)
+                }
+            });
         });
         check(&disk, &dir(), &told, true).unwrap_or_else(|why| panic!("{call:?}: {why}"));
         let opened = Opened::open(disk.disk(), options(&dir()), 0).expect("opens");
         let most = (told.end() / 2 + 8) * SEGMENT;
         let bytes: usize = disk.cached().files.values().map(|b| b.len()).sum();
-        assert!((bytes as u64) < most, "{call:?}: {bytes} bytes for {} changes: files were left", opened.next());
+        assert!(
+            (bytes as u64) < most,
+            "{call:?}: {bytes} bytes for {} changes: files were left",
+            opened.next()
+        );
     }
 }

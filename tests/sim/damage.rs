@@ -87,7 +87,10 @@ fn look(image: Image, all: &BTreeMap<u64, u64>) -> Found {
     let first = all.first_key_value().map_or(1, |(offset, _)| *offset);
     let (found, error) = read(opened.reader(first));
     if let Some(from) = error {
-        assert!(found.iter().all(|(offset, n)| all.get(offset) == Some(n)), "read another change before the damage");
+        assert!(
+            found.iter().all(|(offset, n)| all.get(offset) == Some(n)),
+            "read another change before the damage"
+        );
         return Found::Named(Some(from));
     }
     assert_eq!(found, *all, "something is gone in silence");

@@ -70,7 +70,9 @@ impl Connector for Far {
             match self.way {
                 Way::SilentAtFirst if delivery.attempt == 1 => drop(delivery.receipt),
                 Way::SilentAtFirst => {
-                    let n = u64::from_le_bytes((&*delivery.message.payload).try_into().expect("a payload of ours"));
+                    let n = u64::from_le_bytes(
+                        (&*delivery.message.payload).try_into().expect("a payload of ours"),
+                    );
                     self.disk.mark(Mark::Delivered(n));
                     delivery.receipt.settle(Outcome::Delivered, None);
                 }
@@ -107,12 +109,7 @@ fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
             destination: "".into(),
         })
     });
-    let ambient = Ambient {
-        now: tokio::time::Instant::now,
-        unix_ms: Arc::new(|| 1_000),
-        seed: 3,
-        observer: Arc::new(()),
-    };
+    let ambient = Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed: 3 };
     spawn(&target, TARGET, reader, encode, ambient, false)
 }
 
@@ -123,8 +120,7 @@ fn arrives(way: Way) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|e| e.to_string())?.block_on(async {
         let stack = Stack::open(&disk, NEVER).await?;
-        let far =
-            Far { disk: Arc::clone(&disk), way, open: Arc::default(), attempts: watch::Sender::new(0) };
+        let far = Far { disk: Arc::clone(&disk), way, open: Arc::default(), attempts: watch::Sender::new(0) };
         let lane = lane(stack.reader().await?, &far);
         for n in 1..4 {
             story.plan.insert(n, (format!("key-{n}"), false));

@@ -105,9 +105,7 @@ impl Stack {
         let known = store.targets().map_err(|e| e.to_string())?;
         let since = match known.first() {
             Some(target) => target.since,
-            None => {
-                commit.register_target(TARGET, "target", "http").await.map_err(|e| e.to_string())?.offset
-            }
+            None => commit.register_target(TARGET, "target", "http").await.map_err(|e| e.to_string())?.offset,
         };
         let progress = queue.add_reader(TARGET, since).map_err(|e| e.to_string())?;
         queue.readers_complete();
@@ -163,7 +161,9 @@ impl Stack {
 
     /// The change that the object under `key` says it is, its body checked.
     pub async fn get(&self, key: &str) -> Result<Option<u64>, String> {
-        let Some(object) = self.store.object(BUCKET, key).map_err(|e| e.to_string())? else { return Ok(None) };
+        let Some(object) = self.store.object(BUCKET, key).map_err(|e| e.to_string())? else {
+            return Ok(None);
+        };
         let n: u64 = object.etag.parse().map_err(|_| "an ETag of nobody".to_owned())?;
         let mut stream = self.store.read(&object, 0..object.size).await.map_err(|e| format!("{key}: {e}"))?;
         let mut bytes = Vec::new();
@@ -280,7 +280,8 @@ pub fn judge(disk: &Arc<SimDisk>, story: &Story) -> Result<(), String> {
         stack.stop().await;
         result
     };
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), judged).await })
+    runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(20), judged).await })
         .unwrap_or_else(|_| Err("it hangs".to_owned()))
 }
 
@@ -307,7 +308,9 @@ async fn judge_open(stack: &Stack, story: &Story) -> Result<(), String> {
     story.begun.push(probe);
     let offset = stack.put("probe", probe).await.map_err(|e| format!("a change is refused: {e}"))?;
     let epoch = stack.queue.epoch();
-    if let Some((offset, (n, before))) = story.acknowledged.iter().find(|(o, (_, e))| (epoch, offset) <= (*e, **o)) {
+    if let Some((offset, (n, before))) =
+        story.acknowledged.iter().find(|(o, (_, e))| (epoch, offset) <= (*e, **o))
+    {
         return Err(format!("P4: {before}/{offset} was given to {n}, and then {epoch} goes on below it"));
     }
     let mut reader = stack.reader().await?;
