@@ -84,7 +84,8 @@ impl App {
     /// Opens the data directory, recovers, starts every lane and both listeners.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let data = &config.server.data;
-        journal::disk::make_dir(&OsDisk, data).with_context(|| format!("{} cannot be made", data.display()))?;
+        journal::disk::make_dir(&OsDisk, data)
+            .with_context(|| format!("{} cannot be made", data.display()))?;
         let lock = DirectoryLock::take(data)?;
         let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
         let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;

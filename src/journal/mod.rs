@@ -98,8 +98,7 @@ impl Opened {
     pub fn reader<T>(&self, offset: u64) -> LogReader<T> {
         let segments = Segments::new(self.found.segments.clone());
         let Options { clock, observer, .. } = &self.options;
-        let shared =
-            Shared::new(segments, Spares::default(), self.found.next, *clock, Arc::clone(observer));
+        let shared = Shared::new(segments, Spares::default(), self.found.next, *clock, Arc::clone(observer));
         LogReader::new(Arc::new(shared), offset)
     }
 

@@ -25,7 +25,8 @@ use crate::fail;
 pub enum OpenError {
     /// Records that were synced are damaged or missing.
     #[error(
-        "journal: {file} is damaged at byte {at}: offsets {from} to {to} cannot be read; see `tidings journal verify`"
+        "journal: {file} is damaged at byte {at}: offsets {from} to {to} cannot be read; \
+         see `tidings journal verify`"
     )]
     Corrupt {
         /// The file's name.

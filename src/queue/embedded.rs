@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::dispatcher::{self, Routes};
-use super::feed::{Charges, EmbeddedFeed};
 use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::feed::{Charges, EmbeddedFeed};
 use super::progress::{Progress, Row, Totals};
 use super::reader::EmbeddedReader;
 use super::rows::{self, RowFile};

@@ -210,7 +210,8 @@ fn every_power_cut_leaves_what_was_called_durable() {
     println!("TIDINGS_SEED={}, lives {first}..{}", seed(), first + lives);
     let began = std::time::Instant::now();
     let half = first + lives / 2;
-    let runs = [first..half, half..first + lives].map(|seeds| std::thread::spawn(move || enumerate(seeds, 40, 3)));
+    let runs =
+        [first..half, half..first + lives].map(|seeds| std::thread::spawn(move || enumerate(seeds, 40, 3)));
     let mut sum = Seen::default();
     for run in runs {
         let seen = run.join().expect("ran").unwrap_or_else(|why| panic!("{why}"));
