@@ -44,7 +44,7 @@ impl Lane {
     }
 
     /// True if a closed target may be probed as soon as its moment comes.
-    pub(super) fn can_send_probe(&mut self) -> bool {
+    pub(super) fn can_send_probe(&self) -> bool {
         let connected = matches!(self.connection, Connection::Up(_));
         connected && self.may_send() && self.keys.in_flight() == 0 && self.keys.can_probe()
     }

@@ -128,6 +128,8 @@ impl<T: Send + 'static> Writer<T> {
         {
             let mut known = active.known_mut();
             known.note_batch(header, self.pos - header.span());
+            let content = known.content.get_or_insert_default();
+            group.iter().for_each(|r| content.note(r.encoded_len(), r.body.len()));
             for (offset, record) in (header.first..).zip(&group) {
                 for label in &record.labels {
                     known.note_label(*label, offset);

@@ -39,7 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &["event", "queue", "journal", "config", "fail"]),
     ("rules", &["event", "queue", "config"]),
     ("encode", &["event", "queue", "config"]),
-    ("delivery", &["event", "queue", "config", "fail"]),
+    ("delivery", &["event", "queue", "config", "metrics", "fail"]),
     ("commit", &["event", "journal", "queue", "rules", "store", "config", "fail"]),
     ("frontend", &["event", "queue", "store", "commit", "config"]),
     ("admin", &["event", "queue", "config", "metrics"]),
