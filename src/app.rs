@@ -24,6 +24,7 @@ use crate::commit::{Commit, Noted};
 use crate::config::Config;
 use crate::config::credentials::{self, Credentials};
 use crate::config::secret_file::Created;
+use crate::fail;
 use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
 use crate::metrics::{Metrics, RefuseReason};
@@ -103,7 +104,7 @@ impl App {
         })));
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
-        let (watch, count) = (stalled.clone(), metrics.journal.corrupt_records.clone());
+        let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
         tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
         tokio::spawn(index::count_damage(queue.damage(), count));
         let stalled = stalled.as_deref();
@@ -200,6 +201,7 @@ impl App {
         let Self { config, parts, stop, frontend, admin_task, _lock, .. } = self;
         stop.cancel();
         let served = frontend.await.context("the S3 listener ended by a bug")?;
+        fail::point("shutdown.drain");
         if served.cut > 0 {
             tracing::warn!(connections = served.cut, "cut at the deadline");
         }

@@ -4,8 +4,10 @@
 //! permit → body → key lock → preconditions → rules → entry → append (durable, published) → unlock → answer
 //! ```
 //!
-//! From the lock to the unlock it runs in a task of its own that no closing connection can cancel. Must never answer before
+//! From the lock to the unlock no closing connection can cancel it. Must never answer before
 //! the append did, and once a record was handed over must never remove its body nor say that there is no space.
+
+mod detached;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+use self::detached::Detached;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::fail;
 use crate::queue::{
@@ -187,7 +190,7 @@ impl Commit {
     /// Makes a new current object.
     pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
         let inner = Arc::clone(&self.inner);
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&put.bucket).read().await;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
             inner.require_bucket(&put.bucket)?;
@@ -207,6 +210,7 @@ impl Commit {
             inner.append_event(permit, change, event, bytes).await
         })
         .await
+        .inspect(|_| fail::point("ack.after"))
     }
 
     /// Removes the current object. A missing key is no error and makes no event.
@@ -219,7 +223,7 @@ impl Commit {
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _key = inner.key_lock(&bucket, &key).lock().await;
             inner.require_bucket(&bucket)?;
@@ -241,7 +245,7 @@ impl Commit {
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let bucket: Arc<str> = name.into();
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).write().await;
             if let Some(existing) = inner.store.bucket(&bucket)? {
                 return Err(CommitError::BucketExists { mine: existing.owner == request.principal });
@@ -261,7 +265,7 @@ impl Commit {
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let bucket: Arc<str> = name.into();
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).write().await;
             inner.require_bucket(&bucket)?;
             if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
@@ -291,17 +295,7 @@ impl Commit {
     async fn setting(&self, change: Change) -> Result<Position, CommitError> {
         let permit = self.inner.queue.reserve_setting().await?;
         let inner = Arc::clone(&self.inner);
-        detached(async move { inner.append_setting(permit, change).await }).await
-    }
-}
-
-/// Runs `work` to its end, whoever goes away meanwhile.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, CommitError>> + Send + 'static,
-) -> Result<T, CommitError> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(e) => Err(CommitError::Unknown(format!("the commit task ended: {e}"))),
+        Detached::new(async move { inner.append_setting(permit, change).await }).await
     }
 }
 

@@ -21,7 +21,6 @@ mod link;
 mod rate;
 mod slots;
 mod status;
-mod tally;
 mod target;
 mod tend;
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod scan;
 mod segment;
 mod shared;
 mod survey;
+mod ticket;
 mod verify;
 mod writer;
 

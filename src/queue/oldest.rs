@@ -2,9 +2,10 @@
 //!
 //! Must never be asked on a hot path: it may read up to one segment, once for each position of a reader.
 
-use super::embedded::{EmbeddedQueue, read_log};
+use super::embedded::EmbeddedQueue;
 use super::entry::TargetNo;
 use super::progress::Oldest;
+use super::read::read_log;
 
 /// Entries decoded in one go.
 const CHUNK: usize = 4_096;
@@ -36,7 +37,8 @@ impl EmbeddedQueue {
         let mut log = journal.reader(from);
         loop {
             log.seek(journal.next_with_label(target.0, log.position())?);
-            let found = read_log(&mut log, CHUNK, false).ok().filter(|found| !found.is_empty())?;
+            let before = log.position();
+            let found = read_log(&mut log, CHUNK, false).ok().filter(|read| read.next > before)?.entries;
             if let Some(first) = found.iter().find(|s| s.rule_for(target).is_some()) {
                 return first.entry.event.as_ref().map(|e| e.time_us);
             }
