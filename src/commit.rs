@@ -1,7 +1,7 @@
 //! The one path from a verified request to a durable entry.
 //!
 //! ```text
-//! permit → body → key lock → preconditions → rules → build entry → append (durable, published) → unlock → answer
+//! permit → body → key lock → preconditions → rules → entry → append (durable, published) → unlock → answer
 //! ```
 //!
 //! From the lock to the unlock no closing connection can cancel it. Must never answer before

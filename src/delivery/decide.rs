@@ -181,7 +181,8 @@ impl Lane {
     fn hold(&mut self, slot: SlotRef, due: Option<Instant>, why: &Cause) {
         if self.keys.held() == 0 {
             let offset = self.keys.stored(slot).position.offset;
-            tracing::warn!(target_name = self.shared.name(), offset, class = why.class.label(), cause = %why.text,
+            let class = why.class.label();
+            tracing::warn!(target_name = self.shared.name(), offset, class, cause = %why.text,
                 "an event cannot be delivered: its key is held");
         }
         self.keys.hold(slot, due);

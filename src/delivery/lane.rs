@@ -168,7 +168,7 @@ impl Lane {
     async fn wait(&mut self, reading: &mut Option<Reading<'_>>) -> Wake {
         tokio::select! {
             () = self.inbox.arrived() => Wake::Look,
-            read = async { reading.as_mut().expect("the branch is off without it").await }, if reading.is_some() => {
+            read = async { reading.as_mut().expect("off without it").await }, if reading.is_some() => {
                 Wake::Read(read)
             }
             event = self.connection.event(self.blocked) => Wake::Link(event),

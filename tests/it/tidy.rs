@@ -115,7 +115,7 @@ const CLOCKS: &[&str] = &[
     "src/frontend/inbound.rs",
     "src/frontend/layer.rs",
     "src/journal/",
-    "src/queue/embedded",
+    "src/queue/",
     "src/store/embedded/apply.rs",
     "connectors/http/src/connector.rs",
     "connectors/kafka/examples/",

@@ -392,7 +392,7 @@ impl Applier {
             if let Some((_, name)) = self.retired.pop_front()
                 && let Err(e) = self.shared.blobs.remove(&name)
             {
-                tracing::warn!(error = %e, "a superseded blob could not be removed; the next start removes it");
+                tracing::warn!(error = %e, "a superseded blob was not removed; the next start removes it");
             }
         }
         if !self.tail_reached {

@@ -122,7 +122,7 @@ impl Drop for Unnamed {
         let (blobs, name) = (self.blobs.clone(), self.name);
         let remove = move || {
             if let Err(e) = blobs.remove(&name) {
-                tracing::warn!(error = %e, "an unfinished blob could not be removed; the next start removes it");
+                tracing::warn!(error = %e, "an unfinished blob was not removed; the next start removes it");
             }
         };
         match tokio::runtime::Handle::try_current() {

@@ -80,9 +80,7 @@ fn fetch(java: &Path) -> Result<PathBuf> {
     let ended = process::wait(&mut maven, FETCH_LIMIT)?;
     if ended.is_none_or(|status| !status.success()) {
         fs::remove_dir_all(&aside).context("cannot remove what Maven left")?;
-        bail!(
-            "Maven could not fetch Kafka's jars; TIDINGS_TEST_KAFKA=host:port names a broker that runs already"
-        );
+        bail!("Maven could not fetch Kafka's jars; TIDINGS_TEST_KAFKA=host:port names a running broker");
     }
     match fs::rename(&aside, &library) {
         Ok(()) => Ok(library),
