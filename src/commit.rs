@@ -43,6 +43,19 @@ struct Inner {
     buckets: Vec<AsyncRwLock<()>>,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
+    observer: Observer,
+}
+
+/// Told of every change that was acknowledged or refused, on the task that serves it: must be short and never wait.
+pub type Observer = Box<dyn Fn(Noted) + Send + Sync>;
+
+/// What an [`Observer`] is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// A change is durable with its event.
+    Accepted,
+    /// A change was answered [`Full`].
+    Refused,
 }
 
 /// One PUT whose body is complete and verified.
@@ -146,8 +159,16 @@ impl Commit {
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             clock,
             random: Mutex::new(random),
+            observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same commit path, before anybody shares it, with somebody who counts.
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        Arc::get_mut(&mut self.inner).expect("nobody shares a commit path that is being built").observer =
+            observer;
+        self
     }
 
     /// Changes from now on are matched by these rules; what is committed already is not touched.
@@ -162,7 +183,8 @@ impl Commit {
 
     /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.
     pub async fn reserve(&self, bytes: usize) -> Result<Permit, CommitError> {
-        Ok(self.inner.queue.reserve(bytes).await?)
+        let reserved = self.inner.queue.reserve(bytes).await;
+        Ok(reserved.inspect_err(|_| (self.inner.observer)(Noted::Refused))?)
     }
 
     /// Makes a new current object.
@@ -188,6 +210,7 @@ impl Commit {
             inner.append_event(permit, change, event, bytes).await
         })
         .await
+        .inspect(|_| fail::point("ack.after"))
     }
 
     /// Removes the current object. A missing key is no error and makes no event.
@@ -270,7 +293,7 @@ impl Commit {
     }
 
     async fn setting(&self, change: Change) -> Result<Position, CommitError> {
-        let permit = self.reserve(0).await?;
+        let permit = self.inner.queue.reserve_setting().await?;
         let inner = Arc::clone(&self.inner);
         Detached::new(async move { inner.append_setting(permit, change).await }).await
     }
@@ -331,6 +354,7 @@ impl Inner {
         let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
         let entry = Entry { change, event: Some(event), deliveries };
         let position = self.queue.append(permit, entry, body).await?;
+        (self.observer)(Noted::Accepted);
         fail::point("ack.before");
         Ok(Committed { position })
     }
