@@ -1,4 +1,5 @@
-//! Delivery: one lane per target takes entries from the queue, sends them through a connector and settles what arrived.
+//! Delivery: one lane per target takes entries from the queue, sends them through a connector and settles
+//! what arrived.
 //!
 //! ```text
 //!   reader ──► keys ──► dispatch ──► link ──► connector
@@ -7,7 +8,8 @@
 //!     └──────────── decide ◄──── settlement inbox
 //! ```
 //!
-//! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not delivered.
+//! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not
+//! delivered.
 
 mod backoff;
 mod connect;
@@ -39,7 +41,8 @@ pub use target::{Stopped, TargetHandle, spawn};
 
 use crate::queue::Stored;
 
-/// Turns an entry into a message under the rule that matched. An error means that this event can never be sent.
+/// Turns an entry into a message under the rule that matched. An error means that this event can never be
+/// sent.
 pub type EncodeFn = Arc<dyn Fn(&Stored, &str) -> Result<Message, Cause> + Send + Sync>;
 
 /// Hears of attempts in groups, for metrics. Called on the lane's own path: must be short and never block.

@@ -9,8 +9,8 @@ use tidings_connector::Outcome;
 
 use super::Observer;
 
-/// Groups what is alike before the observer hears of it: a batch leaves at one moment, and much of it comes back at
-/// another.
+/// Groups what is alike before the observer hears of it: a batch leaves at one moment, and much of it comes
+/// back at another.
 pub(super) struct Tally {
     observer: Arc<dyn Observer>,
     attempts: (Duration, u64),
