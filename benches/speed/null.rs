@@ -97,8 +97,7 @@ pub(crate) fn run() -> Result<()> {
         let commit = Commit::new(nothing.clone(), nothing, clock, fastrand::Rng::with_seed(7));
         let ambient = Ambient { now: jiff::Timestamp::now, seed: 7 };
         let (commit, key) = (Arc::new(commit), Arc::new(OneKey));
-        let frontend =
-            Frontend::new(&config.server, &config.store, &config.account, commit, key, ambient);
+        let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, key, ambient);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening s3 http://{}", listener.local_addr()?);
         println!("ready");

@@ -60,11 +60,14 @@ impl Targets {
     }
 }
 
+/// `unfinished` says why the index did not reach the end of the log: then nothing is registered, and nothing trimmed.
+///
 /// Registers what is new, opens a reader for every registered target, sets the rules and starts the lanes.
 pub(super) async fn start(
     config: &Config,
     queue: &EmbeddedQueue,
     commit: &Commit,
+    unfinished: Option<&str>,
     unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     seed: &mut dyn FnMut() -> u64,
 ) -> anyhow::Result<Targets> {
@@ -73,13 +76,21 @@ pub(super) async fn start(
     for target in &registered {
         queue.add_reader(target.target, target.since)?;
     }
-    queue.readers_complete();
+    // Unless the log holds registrations that nobody has read.
+    if unfinished.is_none() {
+        queue.readers_complete();
+    }
     for target in &config.targets {
         let kind = target.connector.kind();
         if let Some(known) = registered.iter().find(|r| r.name == target.name) {
             if *known.kind != *kind {
                 tracing::warn!(target_name = %target.name, "was a {} target and is a {kind} target now", known.kind);
             }
+            continue;
+        }
+        if let Some(why) = unfinished {
+            // Its number may be given already, in a record that the index did not come to.
+            tracing::error!(target_name = %target.name, "cannot be registered: {why}");
             continue;
         }
         let number = TargetNo(registered.iter().map(|r| r.target.0).max().unwrap_or(0) + 1);
@@ -111,12 +122,8 @@ pub(super) async fn start(
                 None
             }
             Some(wanted) => {
-                let ambient = Ambient {
-                    now: tokio::time::Instant::now,
-                    unix_ms: Arc::clone(&unix_ms),
-                    seed: seed(),
-                    observer: Arc::new(()),
-                };
+                let ambient =
+                    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::clone(&unix_ms), seed: seed() };
                 let reader = queue.open(target.target, 0).await?;
                 let encode = encoder(config, wanted);
                 Some(delivery::spawn(wanted, target.target, reader, encode, ambient, target.paused))

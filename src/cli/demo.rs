@@ -17,10 +17,13 @@ use crate::app::App;
 use crate::client::{Client, Response};
 use crate::config;
 use receiver::{Arrived, Receiver};
+use tidings_kafka::KafkaOptions;
 
 /// The demonstration waits so long for everything to arrive.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
 const BUCKET: &str = "photos";
+/// Where the events go with `--kafka`.
+const KAFKA_TOPIC: &str = "tidings-demo";
 
 /// Make changes and show their events.
 #[derive(clap::Args)]
@@ -74,6 +77,16 @@ impl Demo {
     }
 
     async fn show(&self, dir: &Path) -> anyhow::Result<()> {
+        if let Some(broker) = &self.kafka {
+            let options = KafkaOptions {
+                brokers: vec![broker.clone()],
+                topic: KAFKA_TOPIC.to_owned(),
+                ..KafkaOptions::default()
+            };
+            let kafka = options.checked("kafka").map_err(|e| anyhow::anyhow!("--kafka: {e}"))?;
+            // A target's topic is its operator's to make; here that is the demonstration itself.
+            kafka.create_topic(1).await.map_err(|e| anyhow::anyhow!("--kafka: {e}"))?;
+        }
         let receiver = Receiver::start().await?;
         std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
         let file = dir.join("tidings.toml");
@@ -83,7 +96,13 @@ impl Demo {
         let shown = self.show_on(&app, &receiver).await;
         app.stop().await?;
         shown?;
-        println!("\nEvery change arrived once, in order per key.");
+        println!("\nEvery change reached the receiver once, in order per key.");
+        if let Some(broker) = &self.kafka {
+            println!(
+                "Kafka at {broker} confirmed as many, by the books; the demonstration does not read topic \
+                 `{KAFKA_TOPIC}` back."
+            );
+        }
         Ok(())
     }
 
@@ -116,7 +135,7 @@ impl Demo {
         );
         if let Some(broker) = &self.kafka {
             toml += &format!(
-                "\n[target.kafka.connector.kafka]\nbrokers = [{broker:?}]\ntopic = \"tidings-demo\"\n\n\
+                "\n[target.kafka.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {KAFKA_TOPIC:?}\n\n\
                  [[target.kafka.rule]]\nbucket = \"*\"\n\
                  events = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n"
             );

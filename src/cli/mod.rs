@@ -4,6 +4,7 @@
 
 mod demo;
 mod event;
+mod journal;
 mod remote;
 mod serve;
 
@@ -32,8 +33,8 @@ enum Command {
     Check(serve::Check),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
-    /// Show the journal of a running server.
-    Journal(remote::Journal),
+    /// Show the journal of a running server, look for damage, accept a loss.
+    Journal(journal::Journal),
     /// Print a sample event.
     Event(event::Event),
     /// Print the completions of a shell.

@@ -1,4 +1,4 @@
-//! Commands that ask a running server over its admin API: `target …` and `journal stat`.
+//! Commands that ask a running server over its admin API: `target …`, and how they ask.
 
 use std::path::PathBuf;
 
@@ -55,21 +55,6 @@ enum TargetCommand {
     },
 }
 
-/// Show the journal of a running server.
-#[derive(clap::Args)]
-pub(super) struct Journal {
-    #[command(flatten)]
-    server: Server,
-    #[command(subcommand)]
-    command: JournalCommand,
-}
-
-#[derive(Subcommand)]
-enum JournalCommand {
-    /// Offsets, segments and bytes.
-    Stat,
-}
-
 impl Server {
     async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
         let config = self.config.load()?;
@@ -124,11 +109,11 @@ impl Target {
     }
 }
 
-impl Journal {
-    pub(super) async fn run(self) -> Result<(), Failure> {
-        let JournalCommand::Stat = self.command;
-        let value = self.server.call(reqwest::Method::GET, "/v1/journal").await?;
-        if self.server.json {
+impl Server {
+    /// Asks for one document and prints it.
+    pub(super) async fn show(&self, path: &str) -> Result<(), Failure> {
+        let value = self.call(reqwest::Method::GET, path).await?;
+        if self.json {
             println!("{value}");
         } else {
             print_fields(&value, "");

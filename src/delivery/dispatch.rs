@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use super::lane::Lane;
 use super::link::Connection;
 use super::slots::SlotRef;
+use crate::fail;
+use crate::queue::Column;
 
 impl Lane {
     /// Sends as much as may be sent now.
@@ -39,6 +41,7 @@ impl Lane {
             }
             if let Connection::Up(link) = &self.connection {
                 link.hand_over(batch);
+                fail::point("target.sent");
             }
         }
     }
@@ -95,6 +98,10 @@ impl Lane {
                 self.health.probing(slot.0);
             }
             let attempt = self.keys.attempt(slot);
+            if attempt <= 1 && fail::mutant("progress-before-ack") {
+                self.settled.push((self.keys.stored(slot).position.offset, Column::Delivered));
+                self.settle_by.get_or_insert(now);
+            }
             let ticket = Ticket { incarnation: self.incarnation, slot: slot.0, attempt };
             batch.push(Delivery { message, attempt, receipt: Receipt::new(ticket, &self.inbox) });
         }

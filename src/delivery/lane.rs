@@ -26,6 +26,7 @@ use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
 use super::{Ambient, Backoff, EncodeFn, SETTLE_DELAY, SETTLE_DELAY_MAX};
 use crate::config;
+use crate::fail;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
 
 /// One target's loop and all it knows, except its reader.
@@ -200,6 +201,7 @@ impl Lane {
     /// Settles what was delivered, in one call.
     fn settle(&mut self, reader: &mut dyn Reader) {
         if !self.settled.is_empty() {
+            fail::point("target.acked");
             reader.settle(&self.settled);
             self.settled.clear();
         }

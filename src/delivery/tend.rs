@@ -13,6 +13,7 @@ use super::link::Connection;
 use super::status::TargetState;
 use super::target::Stopped;
 use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
+use crate::fail;
 use crate::queue::{ReadError, Reader, Stored};
 
 /// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot
@@ -49,6 +50,7 @@ impl Lane {
         match read {
             Ok(entries) => {
                 (self.read_failures, self.view.read_error) = (0, None);
+                fail::point("lane.take");
                 entries.into_iter().for_each(|stored| self.keys.take(stored));
             }
             Err(ReadError::Closed) => self.readable = false,

@@ -3,18 +3,27 @@
 //! One writer thread assigns offsets and turns all that waits into one batch and one sync; one preparing thread keeps files
 //! ready and takes them back. Anybody may read what is durable. `format.rs` draws the file.
 
+mod compact;
 pub mod disk;
 mod format;
+#[cfg(test)]
+mod format_tests;
+mod losses;
 mod prepare;
 mod reader;
 mod record;
 mod recovery;
+mod repair;
 mod rewrite;
+mod scan;
 mod segment;
 mod shared;
+mod survey;
+mod ticket;
+mod verify;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -23,14 +32,18 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use compact::{LabelNeed, Needed, NeededFn};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use format::{MAX_RECORD, RecordView, crc32c};
+pub use losses::{Loss, read as read_losses};
 pub use prepare::{RandomFn, least_bytes};
 pub use reader::{LogReader, ReadError};
 pub use record::{Durable, NewRecord, Sink};
 pub use recovery::{OpenError, Report};
-pub use rewrite::Keep;
+pub use repair::{Repair, RepairError};
+pub use scan::Damage;
 pub use shared::{BatchStats, Observer};
+pub use verify::{FileReport, Verification, verify};
 
 use crate::event::Position;
 use format::LabelCount;
@@ -98,8 +111,7 @@ impl Opened {
     pub fn reader<T>(&self, offset: u64) -> LogReader<T> {
         let segments = Segments::new(self.found.segments.clone());
         let Options { clock, observer, .. } = &self.options;
-        let shared =
-            Shared::new(segments, Spares::default(), self.found.next, *clock, Arc::clone(observer));
+        let shared = Shared::new(segments, Spares::default(), self.found.next, *clock, Arc::clone(observer));
         LogReader::new(Arc::new(shared), offset)
     }
 
@@ -128,6 +140,18 @@ impl Opened {
             totals: found.totals,
             buf: Vec::new(),
         };
+        found.report.damage.iter().for_each(|damage| shared.note_damage(damage));
+        let compactor = compact::Compactor {
+            shared: Arc::clone(&shared),
+            disk: Arc::clone(&disk),
+            dir: options.dir.clone(),
+            segment_bytes: options.segment_bytes,
+            max_bytes: options.max_bytes,
+            retain_bytes: options.retain_bytes,
+            retain_age: options.retain_age,
+            random: options.random,
+            avoid: HashSet::new(),
+        };
         let preparer = prepare::Preparer {
             shared: Arc::clone(&shared),
             disk,
@@ -146,6 +170,7 @@ impl Opened {
         };
         let threads = vec![
             spawn("journal-prepare", Box::new(move || preparer.run()))?,
+            spawn("journal-compact", Box::new(move || compactor.run()))?,
             spawn("journal-write", Box::new(move || writer.run()))?,
         ];
         Ok(Journal { shared, options, epoch, threads: Mutex::new(threads) })
@@ -222,13 +247,37 @@ impl<T: Send + 'static> Journal<T> {
         self.shared.trimmed.subscribe()
     }
 
+    /// How often segments were compacted to the end since the start, now and whenever it changes.
+    pub fn compacted(&self) -> watch::Receiver<u64> {
+        self.shared.compacted.subscribe()
+    }
+
+    /// How often compaction had a look and found nothing more to do, now and whenever it changes.
+    pub fn compactor_looks(&self) -> watch::Receiver<u64> {
+        self.shared.looks.subscribe()
+    }
+
     /// Why the journal failed, once it did: from then on nothing is acknowledged.
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
         self.shared.failed()
     }
 
+    /// What was durable and cannot be read, as far as the opening or a reader noticed, now and whenever more is found.
+    pub fn damage(&self) -> watch::Receiver<Vec<Damage>> {
+        self.shared.damage()
+    }
+
+    /// From now on segments are compacted by what `needed` says. It is asked on a thread of its own.
+    pub fn compact_by(&self, needed: NeededFn) {
+        lock(&self.shared.poke).needed = Some(needed);
+        self.shared.poke();
+    }
+
     /// Nobody needs what is below `floor` any more. Only what is durable elsewhere may raise it.
+    ///
+    /// Also the moment in which compaction has a look: something that is needed became durable elsewhere.
     pub fn trim(&self, floor: u64) {
+        self.shared.poke();
         let mut spares = lock(&self.shared.spares);
         if floor > spares.floor {
             spares.floor = floor;
@@ -242,6 +291,17 @@ impl<T: Send + 'static> Journal<T> {
     pub fn total_before(&self, label: u32) -> u64 {
         let first = self.shared.segments.all().into_iter().next();
         first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
+    }
+
+    /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a segment
+    /// that holds some. None: no record at or above `from` has it.
+    pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
+        let segments = self.shared.segments.all();
+        segments.iter().find_map(|segment| {
+            let known = segment.known();
+            let beyond = known.end > from || known.closed_us.is_none();
+            known.counts.get(&label).filter(|_| beyond).map(|c| c.first.max(from))
+        })
     }
 
     /// What the journal holds now.

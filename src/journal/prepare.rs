@@ -183,7 +183,9 @@ impl<T: Send + 'static> Preparer<T> {
         let floor = lock(&self.shared.spares).floor;
         let now = (self.shared.clock)();
         let retain_us = i64::try_from(self.retain_age.as_micros()).unwrap_or(i64::MAX);
+        let shared = Arc::clone(&self.shared);
         loop {
+            let _layout = lock(&shared.layout);
             if let Some(going) = self.going.take() {
                 let result = self.take_back(&going);
                 if result.is_err() {

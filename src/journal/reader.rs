@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::format::{BatchKind, RecordView};
+use super::scan::{Damage, Piece, damage, find_batch, pieces};
 use super::segment::{BatchCursor, Step, records};
 use super::shared::Shared;
 
@@ -46,9 +47,13 @@ impl<T> LogReader<T> {
 
     /// Goes on at `offset`.
     pub fn seek(&mut self, offset: u64) {
+        // Forward within a segment the cursor goes on: what is below the position is passed over.
+        let within = |c: &BatchCursor| offset > self.next && offset < c.segment().known().end;
         if offset != self.next {
+            if !self.cursor.as_ref().is_some_and(within) {
+                self.cursor = None;
+            }
             self.next = offset;
-            self.cursor = None;
         }
     }
 
@@ -68,67 +73,137 @@ impl<T> LogReader<T> {
     }
 
     /// Gives the records of the next batch, from the position on, and moves past it. False if nothing more is durable.
+    /// It may give none: compaction leaves out what nobody needs.
+    ///
+    /// What cannot be read is an error once everything before it was given; the position stays there.
     pub fn read_batch(&mut self, mut give: impl FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
         let mut second_look = false;
         loop {
             if self.next >= self.durable_end() {
                 return Ok(false);
             }
+            // Behind the last record of a closed segment nothing counts: a seal there may not have reached the disk.
+            if self.cursor.as_ref().is_some_and(|c| c.segment().is_done(self.next)) {
+                self.cursor = None;
+            }
             if self.cursor.is_none() {
                 self.cursor = Some(self.find()?);
             }
             let cursor = self.cursor.as_mut().expect("just set");
-            let at = cursor.pos;
+            let (at, next) = (cursor.pos, self.next);
             let id = *cursor.segment().id();
-            let mut moved_on = false;
-            let next = self.next;
-            let found = match cursor.step()? {
-                Step::Batch(header, _) if header.kind == BatchKind::Footer => {
-                    moved_on = true;
-                    None
+            let passed = cursor.segment().known().end <= next;
+            match cursor.step()? {
+                Step::Batch(header, _) if header.kind != BatchKind::Footer && header.end <= next => continue,
+                Step::Batch(header, payload) if header.kind == BatchKind::Records && header.first <= next => {
+                    if let Some(views) = records(&id, &header, payload) {
+                        views.iter().filter(|v| v.offset >= next).for_each(&mut give);
+                        self.next = header.end;
+                        return Ok(true);
+                    }
+                    if second_look {
+                        let found = give_whole(pieces(&id, &header, payload), next, header.end, &mut give);
+                        cursor.pos = at;
+                        return self.after_damage(found, at);
+                    }
                 }
-                Step::Batch(header, _) if header.end <= next => continue,
-                Step::Batch(header, payload) => records(&id, &header, payload).map(|views| {
-                    views.iter().filter(|v| v.offset >= next).for_each(&mut give);
-                    header.end
-                }),
-                Step::Nothing => None,
-            };
-            if let Some(end) = found {
-                self.next = end;
-                return Ok(true);
-            }
-            if moved_on {
-                // Only a segment whose batches end below the position has nothing to give here.
-                let end = cursor.segment().known().end;
-                if end <= self.next {
+                // Only a segment whose batches end below the position has nothing more to give.
+                Step::Batch(..) | Step::Nothing if passed => {
                     self.cursor = None;
                     continue;
                 }
+                Step::Batch(..) | Step::Nothing => {}
             }
             // The read-ahead may be older than what was written since; damage is what is still there on a second look.
-            if second_look {
-                return Err(self.lost());
+            if second_look && self.skip_to_whole(at)? {
+                continue;
             }
             second_look = true;
+            let cursor = self.cursor.as_mut().expect("set above");
             cursor.pos = at;
             cursor.refresh();
         }
     }
 
+    /// Moves the cursor to the next whole batch if no record is lost before it (a torn seal); else says what is lost.
+    fn skip_to_whole(&mut self, at: u64) -> Result<bool, ReadError> {
+        let cursor = self.cursor.as_mut().expect("only called with one");
+        let segment = Arc::clone(cursor.segment());
+        let mut end = segment.known().end.min(self.shared.durable_end.load(Ordering::Acquire));
+        if let Some(pos) = find_batch(&segment, at, self.next)? {
+            cursor.refresh();
+            cursor.pos = pos;
+            match cursor.step()? {
+                Step::Batch(header, _) if header.first <= self.next && pos > at => {
+                    cursor.pos = pos;
+                    return Ok(true);
+                }
+                Step::Batch(header, _) => end = end.min(header.first),
+                Step::Nothing => {}
+            }
+            cursor.pos = at;
+        }
+        Err(self.lost(at, end))
+    }
+
+    /// What follows from the readable beginning of a damaged batch.
+    fn after_damage(&mut self, found: Whole, at: u64) -> Result<bool, ReadError> {
+        self.next = found.upto;
+        if found.any || found.lost_end <= found.upto { Ok(true) } else { Err(self.lost(at, found.lost_end)) }
+    }
+
     /// A cursor at or below the position.
     fn find(&self) -> Result<BatchCursor, ReadError> {
-        let lost = |to| ReadError::Lost { from: self.next, to };
-        let segment = self.shared.segments.holding(self.next).ok_or_else(|| lost(self.next))?;
+        let Some(segment) = self.shared.segments.holding(self.next) else {
+            return Err(self.missing("journal", self.durable_end()));
+        };
         let first = segment.known().first;
         if first > self.next {
-            return Err(lost(first - 1));
+            return Err(self.missing(&super::segment::file_name(segment.header.first), first));
         }
         Ok(BatchCursor::at(segment, self.next))
     }
 
-    fn lost(&self) -> ReadError {
-        let end = self.cursor.as_ref().map_or(self.next + 1, |c| c.segment().known().end);
-        ReadError::Lost { from: self.next, to: end.saturating_sub(1).max(self.next) }
+    /// Offsets that no file holds.
+    fn missing(&self, before: &str, end: u64) -> ReadError {
+        let to = end.saturating_sub(1).max(self.next);
+        self.shared.note_damage(&Damage { file: format!("before {before}"), at: 0, from: self.next, to });
+        ReadError::Lost { from: self.next, to }
     }
+
+    fn lost(&self, at: u64, end: u64) -> ReadError {
+        let to = end.saturating_sub(1).max(self.next);
+        if let Some(cursor) = &self.cursor {
+            self.shared.note_damage(&damage(cursor.segment(), at, self.next, to + 1));
+        }
+        ReadError::Lost { from: self.next, to }
+    }
+}
+
+/// How far a damaged batch could be read.
+struct Whole {
+    /// Something was given.
+    any: bool,
+    /// Everything below was given, or is not there.
+    upto: u64,
+    /// What follows `upto` is lost up to here.
+    lost_end: u64,
+}
+
+/// Gives the whole records from `next` on, up to the first that is not.
+fn give_whole(pieces: Vec<Piece<'_>>, next: u64, end: u64, give: &mut impl FnMut(&RecordView<'_>)) -> Whole {
+    let mut any = false;
+    for piece in pieces {
+        match piece {
+            Piece::Record(view) if view.offset >= next => {
+                give(&view);
+                any = true;
+            }
+            Piece::Lost(from, lost_end) if lost_end > next => {
+                return Whole { any, upto: from.max(next), lost_end };
+            }
+            Piece::Record(_) | Piece::Lost(..) => {}
+        }
+    }
+    Whole { any, upto: end, lost_end: end }
 }

@@ -60,8 +60,27 @@ pub struct Known {
     pub closed_us: Option<i64>,
     /// Bytes in use, from block 0.
     pub used: u64,
+    /// How much of it compaction could not leave out; none until somebody counted.
+    pub content: Option<Content>,
     /// First offsets of some batches and where they begin, ascending.
-    index: Vec<(u64, u64)>,
+    pub(super) index: Vec<(u64, u64)>,
+}
+
+/// What a segment's records come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Content {
+    /// How many there are.
+    pub records: u64,
+    /// Their bytes without inline bodies.
+    pub bare_bytes: u64,
+}
+
+impl Content {
+    /// Counts one record: its bytes in the batch, and those of its body.
+    pub fn note(&mut self, encoded_len: usize, body_len: usize) {
+        self.records += 1;
+        self.bare_bytes += (encoded_len - body_len) as u64;
+    }
 }
 
 impl Known {
@@ -110,6 +129,12 @@ impl Segment {
     /// The segment number and secret of a file whose first block is `block`.
     pub fn id(&self) -> &SegmentId {
         &self.header.id
+    }
+
+    /// True if it is closed and has nothing at or above `offset`.
+    pub fn is_done(&self, offset: u64) -> bool {
+        let known = self.known();
+        known.closed_us.is_some() && known.end <= offset
     }
 
     /// Where to begin reading to find `offset`: a batch at or below it.

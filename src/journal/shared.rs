@@ -11,28 +11,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::compact::NeededFn;
 use super::record::NewRecord;
+use super::scan::Damage;
 use super::segment::Segment;
+use super::ticket::Ticket;
 use super::writer::lock;
-
-/// One shared completion per batch: the first offset of what was taken together, or why nobody knows.
-#[derive(Debug)]
-pub(super) struct Ticket(watch::Sender<Option<Result<u64, String>>>);
-
-impl Ticket {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(watch::Sender::new(None)))
-    }
-
-    /// Waits for the batch.
-    pub(super) async fn done(&self) -> Result<u64, String> {
-        let mut receiver = self.0.subscribe();
-        match receiver.wait_for(Option::is_some).await {
-            Ok(done) => done.clone().unwrap_or_else(|| Err("the journal's writer ended".to_owned())),
-            Err(_) => Err("the journal's writer ended".to_owned()),
-        }
-    }
-}
 
 struct Pending<T> {
     records: Vec<NewRecord<T>>,
@@ -75,6 +59,19 @@ impl Segments {
         all.get(n).cloned()
     }
 
+    /// Puts `with` in the place of neighbours; false if they are not all there any more.
+    pub(super) fn replace(&self, sources: &[Arc<Segment>], with: Arc<Segment>) -> bool {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = sources.first() else { return false };
+        let Some(at) = all.iter().position(|s| Arc::ptr_eq(s, first)) else { return false };
+        let there = all[at..].iter().zip(sources).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        if there < sources.len() {
+            return false;
+        }
+        all.splice(at..at + sources.len(), [with]);
+        true
+    }
+
     /// Takes the oldest segment out if `may_go` says so.
     pub(super) fn pop_oldest(
         &self,
@@ -100,6 +97,15 @@ pub(super) struct Spares {
     pub(super) stopping: bool,
     /// Why no file can be prepared now, for people.
     pub(super) blocked: Option<String>,
+}
+
+/// What the compacting thread waits for.
+#[derive(Default)]
+pub(super) struct Poke {
+    /// Says what readers need; none until the queue knows all of them.
+    pub(super) needed: Option<NeededFn>,
+    pub(super) dirty: bool,
+    pub(super) stopping: bool,
 }
 
 /// How the journal did, for metrics. Durations of the last batch, totals since start.
@@ -135,6 +141,15 @@ pub(super) struct Shared<T> {
     /// How many segments were given up since the start.
     pub(super) trimmed: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
+    /// Held while files of live segments are renamed or removed: trimming and compaction exclude each other.
+    pub(super) layout: Mutex<()>,
+    pub(super) poke: Mutex<Poke>,
+    pub(super) poked: Condvar,
+    /// How often the compacting thread came to an end of what there was to do, and how often it replaced segments.
+    pub(super) looks: watch::Sender<u64>,
+    pub(super) compacted: watch::Sender<u64>,
+    /// What was durable and cannot be read, as far as anybody noticed.
+    damage: watch::Sender<Vec<Damage>>,
     ended: AtomicBool,
     /// Microseconds since the Unix epoch; for people, never for order.
     pub(super) clock: fn() -> i64,
@@ -171,6 +186,12 @@ impl<T> Shared<T> {
             blocked: watch::Sender::new(None),
             trimmed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
+            layout: Mutex::default(),
+            poke: Mutex::default(),
+            poked: Condvar::new(),
+            looks: watch::Sender::new(0),
+            compacted: watch::Sender::new(0),
+            damage: watch::Sender::new(Vec::new()),
             ended: AtomicBool::new(false),
             clock,
             observer,
@@ -220,7 +241,7 @@ impl<T> Shared<T> {
 
     /// Answers everyone who waits for the records that were taken with this ticket.
     pub(super) fn finish(&self, ticket: &Ticket, first: Result<u64, String>) {
-        ticket.0.send_replace(Some(first));
+        ticket.finish(first);
     }
 
     /// Moves the durable end and wakes every reader.
@@ -257,7 +278,7 @@ impl<T> Shared<T> {
             (std::mem::take(&mut pending.records), std::mem::replace(&mut pending.ticket, Ticket::new()))
         };
         drop(records);
-        ticket.0.send_replace(Some(Err(why.to_owned())));
+        ticket.finish(Err(why.to_owned()));
         self.failed.send_replace(Some(why.to_owned()));
         self.end();
     }
@@ -280,7 +301,32 @@ impl<T> Shared<T> {
         self.failed.subscribe()
     }
 
+    /// Damage as it is known, now and whenever more is found.
+    pub(super) fn damage(&self) -> watch::Receiver<Vec<Damage>> {
+        self.damage.subscribe()
+    }
+
+    /// Notes damage that a reader or the opening met, once.
+    pub(super) fn note_damage(&self, found: &Damage) {
+        self.damage.send_if_modified(|known| {
+            if known.iter().any(|d| d.from <= found.from && found.to <= d.to && d.file == found.file) {
+                return false;
+            }
+            tracing::error!("the journal is damaged: {found}; see `tidings journal verify`");
+            known.push(found.clone());
+            true
+        });
+    }
+
+    /// The compacting thread has a look.
+    pub(super) fn poke(&self) {
+        lock(&self.poke).dirty = true;
+        self.poked.notify_all();
+    }
+
     pub(super) fn ask_to_stop(&self) {
+        lock(&self.poke).stopping = true;
+        self.poked.notify_all();
         lock(&self.pending).stopping = true;
         self.arrived.notify_all();
         let mut spares = lock(&self.spares);

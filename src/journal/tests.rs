@@ -1,5 +1,8 @@
 //! The journal over real files: order, recovery, damage, recycling.
 
+mod compaction;
+mod damage;
+
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -76,7 +79,7 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 async fn offsets_follow_file_order_and_survive_clean_and_unclean_stops() {
     let dir = tempfile::tempdir().expect("a directory");
     let (journal, seen, report) = open(dir.path());
-    assert_eq!(report, Report { clean: false, copied: 0, dropped: 0 });
+    assert_eq!(report, Report::default());
     let journal = Arc::new(journal);
     let tasks: Vec<_> = (0..2_000)
         .map(|n| {
@@ -158,58 +161,6 @@ fn damage(path: &Path, at: u64, len: usize) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::File::options().write(true).open(path).expect("opens");
     file.write_all_at(&vec![0; len], at).expect("written");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damage_before_something_synced_is_corruption_and_named() {
-    for victim in 0..5 {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (path, begins) = unclean(dir.path(), 5).await;
-        assert_eq!(begins.len(), 5);
-        damage(&path, begins[victim] + 1_024, 512);
-        // The seal behind the last record proves that it, too, was synced.
-        let error = try_open(dir.path(), 0).err().expect("refused");
-        let OpenError::Corrupt { from, to, at, .. } = error else { panic!("{error}") };
-        assert_eq!((from, at), (victim as u64 + 1, begins[victim]));
-        assert!(to >= from);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_unproven_tail_is_dropped_and_a_proven_one_is_not() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (path, begins) = unclean(dir.path(), 3).await;
-    // The last batch and everything behind it (its seal) is torn: nobody can tell that it was acknowledged …
-    damage(&path, begins[2] + 700, (SEGMENT - begins[2] - 700) as usize);
-    let kept = tempfile::tempdir().expect("a directory");
-    for file in segments(dir.path()) {
-        std::fs::copy(&file, kept.path().join(file.file_name().expect("named"))).expect("copied");
-    }
-    let (journal, _, _) = open(dir.path());
-    assert_eq!(read_all(&journal, 1).len(), 2);
-    assert_eq!(append(&journal, 9, 0).await, 3);
-    assert_eq!(journal.epoch(), 2, "offset 3 is given again, so the epoch is another one");
-    // … unless a row elsewhere names the offset.
-    let error = try_open(kept.path(), 4).err().expect("refused");
-    assert!(matches!(error, OpenError::Corrupt { from: 3, to: 3, .. }), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_opening_or_a_missing_file_is_found() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (path, _) = unclean(dir.path(), 2).await;
-    damage(&path, format::BLOCK, 4_096);
-    assert!(matches!(try_open(dir.path(), 0).err(), Some(OpenError::Corrupt { from: 1, .. })));
-
-    let dir = tempfile::tempdir().expect("a directory");
-    let (journal, _, _) = open(dir.path());
-    for n in 0..200 {
-        append(&journal, n, 8_000).await;
-    }
-    journal.stop();
-    let middle = segments(dir.path()).remove(2);
-    std::fs::remove_file(&middle).expect("removed");
-    assert!(matches!(try_open(dir.path(), 0).err(), Some(OpenError::Corrupt { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,9 +115,19 @@ impl<T: Send + 'static> Writer<T> {
             self.announce(&active, &header, group);
             return active.file.write_at(&self.buf, self.pos - header.span());
         }
-        self.shared.timed_write(|| active.file.write_at(&self.buf, self.pos - header.span()))?;
+        let at = self.pos - header.span();
+        if fail::armed("log.append.partial") {
+            active.file.write_at(&self.buf[..self.buf.len() / 2], at)?;
+            fail::point("log.append.partial");
+        }
+        self.shared.timed_write(|| active.file.write_at(&self.buf, at))?;
         fail::point("log.append.after");
-        self.shared.timed_sync(|| active.file.sync_data())?;
+        let synced = self.shared.timed_sync(|| active.file.sync_data());
+        if synced.is_err() && fail::mutant("retry-after-failed-fsync") {
+            active.file.sync_data()?;
+        } else {
+            synced?;
+        }
         fail::point("log.sync.after");
         self.announce(&active, &header, group);
         Ok(())
@@ -128,6 +138,8 @@ impl<T: Send + 'static> Writer<T> {
         {
             let mut known = active.known_mut();
             known.note_batch(header, self.pos - header.span());
+            let content = known.content.get_or_insert_default();
+            group.iter().for_each(|r| content.note(r.encoded_len(), r.body.len()));
             for (offset, record) in (header.first..).zip(&group) {
                 for label in &record.labels {
                     known.note_label(*label, offset);

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::entry::{Stored, TargetNo};
 use super::progress::{INBOX_ENTRIES, Progress};
+use super::read::Read;
 use super::tail::{Found, Tail};
 
 /// Entries routed in one go.
@@ -79,9 +80,8 @@ impl Routes {
         }
     }
 
-    /// Routes one batch.
-    fn route(&self, batch: &[Arc<Stored>]) {
-        let Some(last) = batch.last() else { return };
+    /// Routes one batch: everything below `next`.
+    fn route(&self, batch: &[Arc<Stored>], next: u64) {
         let mut by_target: HashMap<u32, Vec<Arc<Stored>>> = HashMap::new();
         for stored in batch {
             for delivery in &stored.entry.deliveries {
@@ -108,12 +108,12 @@ impl Routes {
             drop(state);
             progress.arrived.notify_one();
         }
-        self.dispatched.store(last.position.offset + 1, Ordering::Release);
+        self.dispatched.store(next, Ordering::Release);
     }
 }
 
 /// Reads from disk what the tail does not hold any more: entries from an offset on, up to a number, without bodies.
-pub(super) type CatchUp = Arc<dyn Fn(u64, usize) -> Result<Vec<Arc<Stored>>, super::ReadError> + Send + Sync>;
+pub(super) type CatchUp = Arc<dyn Fn(u64, usize) -> Result<Read, super::ReadError> + Send + Sync>;
 
 /// Routes until the queue ends, or until what it must route cannot be read.
 pub(super) async fn run(
@@ -132,14 +132,17 @@ pub(super) async fn run(
             }
             continue;
         }
-        let batch = match tail.from(next, BATCH) {
-            Found::Entries(batch) => batch,
+        let read = match tail.from(next, BATCH) {
+            Found::Entries(entries) => {
+                let next = entries.last().map_or(next, |s| s.position.offset + 1);
+                Read { entries, next }
+            }
             // Durable, so it is in the tail by now or was there before.
             Found::Nothing => continue,
             Found::Older => {
                 let read = Arc::clone(&catch_up);
                 match tokio::task::spawn_blocking(move || read(next, BATCH)).await {
-                    Ok(Ok(batch)) => batch,
+                    Ok(Ok(read)) => read,
                     Ok(Err(e)) => {
                         tracing::error!("dispatching stopped at offset {next}: {e}");
                         return Err(format!("at offset {next}: {e}"));
@@ -148,7 +151,7 @@ pub(super) async fn run(
                 }
             }
         };
-        routes.route(&batch);
+        routes.route(&read.entries, read.next);
         tokio::task::yield_now().await;
     }
 }

@@ -13,25 +13,20 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::dispatcher::{self, Routes};
-use super::feed::{Charges, EmbeddedFeed};
 use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::feed::{Charges, EmbeddedFeed};
 use super::progress::{Progress, Row, Totals};
+use super::read::{Read, read_log};
 use super::reader::EmbeddedReader;
 use super::rows::{self, RowFile};
 use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
 use crate::event::Position;
 use crate::fail;
-use crate::journal::{self, Disk, Durable, Journal, LogReader, NewRecord, Opened, RecordView, Sink, Stat};
+use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat};
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
-/// A row is written at most this long after a change …
-const ROW_WRITTEN: Duration = Duration::from_millis(200);
-/// … and synced at most this long after it.
-const ROW_SYNCED: Duration = Duration::from_secs(1);
-/// An idle reader's row is written again once its position is so many offsets behind.
-const IDLE_SLACK: u64 = 20_000;
 /// Overlay bytes that an entry costs beside its body.
 const ENTRY_CHARGE: u32 = 1024;
 
@@ -81,19 +76,21 @@ pub(super) struct Inner {
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
     options: Options,
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) overlay: Arc<Semaphore>,
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
     pub(super) checkpoint: AtomicU64,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
-    complete: AtomicBool,
+    pub(super) complete: AtomicBool,
+    /// Why changes are refused although there is space.
+    held: watch::Sender<Option<String>>,
     /// Raised to ask for rows now; the value that was served comes back in `flushed`.
-    wanted: watch::Sender<u64>,
-    flushed: watch::Sender<u64>,
-    failed: watch::Sender<Option<String>>,
-    stopping: watch::Sender<bool>,
+    pub(super) wanted: watch::Sender<u64>,
+    pub(super) flushed: watch::Sender<u64>,
+    pub(super) failed: watch::Sender<Option<String>>,
+    pub(super) stopping: watch::Sender<bool>,
     opened_totals: std::collections::BTreeMap<u32, u64>,
 }
 
@@ -165,6 +162,7 @@ impl EmbeddedQueue {
             rows: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
             complete: AtomicBool::new(false),
+            held: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
             flushed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
@@ -172,6 +170,8 @@ impl EmbeddedQueue {
             opened_totals,
             options,
         });
+        let keeper = Arc::downgrade(&inner);
+        inner.journal.compact_by(Arc::new(move || keeper.upgrade()?.needed()));
         let catch_up = {
             let inner = Arc::clone(&inner);
             Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
@@ -217,6 +217,8 @@ impl EmbeddedQueue {
             .map_err(|e| OpenError::Io(target, std::io::Error::other(e.to_string())))?;
         let matched = inner.opened_totals.get(&target.0).copied().unwrap_or(0);
         let row = row.unwrap_or_else(|| self.first_row(target, since));
+        // Where damage hides records from the count, a row that took more of them knows better.
+        let matched = matched.max(row.totals.taken);
         let progress = Arc::new(Progress::new(target, &row, matched, Arc::clone(&inner.routes.dispatched)));
         let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
         inner.rows().push((Arc::clone(&progress), file));
@@ -230,6 +232,16 @@ impl EmbeddedQueue {
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
         self.inner.raise_floor();
+    }
+
+    /// Refuses changes (not settings) until it is called with none: the index cannot follow.
+    pub fn hold(&self, why: Option<String>) {
+        self.inner.held.send_replace(why);
+    }
+
+    /// What was durable and cannot be read, now and whenever more is found.
+    pub fn damage(&self) -> watch::Receiver<Vec<Damage>> {
+        self.inner.journal.damage()
     }
 
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
@@ -260,7 +272,9 @@ impl EmbeddedQueue {
 
     /// True while a change can be accepted durably.
     pub fn accepts(&self) -> bool {
-        *self.inner.journal.prepared().borrow() >= 2 && self.inner.journal.failed().borrow().is_none()
+        *self.inner.journal.prepared().borrow() >= 2
+            && self.inner.held.borrow().is_none()
+            && self.inner.journal.failed().borrow().is_none()
     }
 
     /// Makes all progress durable and closes the journal in order.
@@ -283,13 +297,12 @@ impl Queue for EmbeddedQueue {
         let inner = &self.inner;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_CHARGE);
         let deadline = tokio::time::Instant::now() + inner.options.reserve_timeout;
-        let mut prepared = inner.journal.prepared();
-        if *prepared.borrow() < 2 {
-            let ready = tokio::time::timeout_at(deadline, prepared.wait_for(|n| *n >= 2)).await;
-            if !matches!(ready, Ok(Ok(_))) {
-                let why =
-                    inner.journal.stat().blocked.unwrap_or_else(|| "no journal segment is ready".to_owned());
-                return Err(Full { why: format!("the event log is full: {why}") });
+        inner.wait_for_space(2, deadline).await?;
+        let mut open = inner.held.subscribe();
+        if open.borrow().is_some() {
+            let heals = tokio::time::timeout_at(deadline, open.wait_for(Option::is_none)).await.is_ok();
+            if let Some(why) = inner.held.borrow().clone().filter(|_| !heals) {
+                return Err(Full { why });
             }
         }
         let held =
@@ -298,6 +311,13 @@ impl Queue for EmbeddedQueue {
             Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit) }),
             _ => Err(Full { why: "too many changes wait for the index (queue.overlay_bytes)".to_owned() }),
         }
+    }
+
+    async fn reserve_setting(&self) -> Result<Permit, Full> {
+        let deadline = tokio::time::Instant::now() + self.inner.options.reserve_timeout;
+        // The last prepared segment is headroom; what a setting takes of the overlay is too little to count.
+        self.inner.wait_for_space(1, deadline).await?;
+        Ok(Permit { bytes: 0, held: None })
     }
 
     async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
@@ -334,7 +354,7 @@ impl Queue for EmbeddedQueue {
 }
 
 impl Inner {
-    fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
+    pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -342,13 +362,22 @@ impl Inner {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until so many segments stand ready.
+    async fn wait_for_space(&self, segments: usize, deadline: tokio::time::Instant) -> Result<(), Full> {
+        let mut prepared = self.journal.prepared();
+        if *prepared.borrow() >= segments {
+            return Ok(());
+        }
+        let ready = tokio::time::timeout_at(deadline, prepared.wait_for(|n| *n >= segments)).await;
+        if matches!(ready, Ok(Ok(_))) {
+            return Ok(());
+        }
+        let why = self.journal.stat().blocked.unwrap_or_else(|| "no journal segment is ready".to_owned());
+        Err(Full { why: format!("the event log is full: {why}") })
+    }
+
     /// Reads entries from disk, in offset order, at most `max` (rounded up to a whole batch).
-    pub(super) fn read_from(
-        &self,
-        from: u64,
-        max: usize,
-        bodies: bool,
-    ) -> Result<Vec<Arc<Stored>>, ReadError> {
+    pub(super) fn read_from(&self, from: u64, max: usize, bodies: bool) -> Result<Read, ReadError> {
         let mut log = self.journal.reader(from);
         read_log(&mut log, max, bodies)
     }
@@ -363,116 +392,4 @@ impl Inner {
         let mut flushed = self.flushed.subscribe();
         flushed.wait_for(|n| *n >= ticket).await.map(|_| ()).map_err(|_| ReadError::Closed)
     }
-
-    /// The store's checkpoint or a row was synced: says what nobody needs any more.
-    pub(super) fn raise_floor(&self) {
-        if !self.complete.load(Ordering::Acquire) {
-            return;
-        }
-        let mut floor = self.checkpoint.load(Ordering::Acquire);
-        for (_, file) in self.rows().iter() {
-            floor = floor.min(file.synced_floor);
-        }
-        self.journal.trim(floor);
-    }
-
-    /// Writes and syncs rows when they change, until the queue stops; then once more.
-    async fn keep_rows(&self) {
-        let mut wanted = self.wanted.subscribe();
-        let mut stopping = self.stopping.subscribe();
-        let mut last_sync = tokio::time::Instant::now();
-        let mut tick = tokio::time::interval(ROW_WRITTEN);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let (asked, stop) = tokio::select! {
-                _ = tick.tick() => (false, false),
-                changed = wanted.changed() => (changed.is_ok(), changed.is_err()),
-                _ = stopping.wait_for(|s| *s) => (true, true),
-            };
-            let served = *wanted.borrow_and_update();
-            let now = asked || last_sync.elapsed() >= ROW_SYNCED;
-            if let Err(e) = self.write_rows(now) {
-                let why = format!("progress cannot be made durable: {e}");
-                tracing::error!("{why}");
-                self.failed.send_replace(Some(why));
-                return;
-            }
-            if now {
-                last_sync = tokio::time::Instant::now();
-                self.flushed.send_replace(served);
-            }
-            if stop {
-                return;
-            }
-        }
-    }
-
-    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is tried again.
-    fn write_rows(&self, sync: bool) -> std::io::Result<()> {
-        let durable_end = *self.journal.durable_end().borrow();
-        let mut synced = false;
-        for (progress, file) in self.rows().iter_mut() {
-            if progress.wants_row(file.position, IDLE_SLACK) {
-                let row = progress.row(durable_end);
-                if let Err(e) = file.write(progress.target, &row) {
-                    progress.state().dirty = true;
-                    tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
-                    continue;
-                }
-            }
-            if sync {
-                file.sync()?;
-                synced = true;
-            }
-        }
-        if synced {
-            self.raise_floor();
-        }
-        Ok(())
-    }
-}
-
-/// Decodes up to `max` entries from where a log reader stands.
-pub(super) fn read_log(
-    log: &mut LogReader<Item>,
-    max: usize,
-    bodies: bool,
-) -> Result<Vec<Arc<Stored>>, ReadError> {
-    let mut found = Vec::new();
-    let mut bad = None;
-    while found.len() < max && bad.is_none() {
-        let more = log.read_batch(|view| match stored(view, bodies) {
-            Ok(stored) => found.push(Arc::new(stored)),
-            Err(e) => {
-                tracing::error!("record {} is not an entry: {e}", view.offset);
-                bad.get_or_insert(view.offset);
-            }
-        });
-        match more {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(journal::ReadError::Lost { from, to }) => {
-                // What was read before the damage is given first.
-                if found.is_empty() {
-                    return Err(ReadError::Corrupt { from, to });
-                }
-                break;
-            }
-            Err(journal::ReadError::Io(e)) => return Err(ReadError::Io(e)),
-        }
-    }
-    if let Some(at) = bad {
-        found.retain(|s| s.position.offset < at);
-        log.seek(at);
-        if found.is_empty() {
-            return Err(ReadError::Corrupt { from: at, to: at });
-        }
-    }
-    Ok(found)
-}
-
-fn stored(view: &RecordView<'_>, bodies: bool) -> Result<Stored, codec::DecodeError> {
-    let entry = codec::decode(view.meta, view.labels())?;
-    let body = if bodies { Bytes::copy_from_slice(view.body) } else { Bytes::new() };
-    Ok(Stored { position: journal::position(view), entry, body, charge: 0 })
 }

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::embedded::{Inner, Item, read_log};
+use super::embedded::{Inner, Item};
 use super::entry::Stored;
+use super::read::read_log;
 use super::tail::Found;
 use super::{Feed, ReadError};
 use crate::journal::LogReader;
@@ -64,7 +65,11 @@ impl Feed for EmbeddedFeed {
         let mut found = match self.inner.tail.from(self.next, max) {
             Found::Entries(found) => found,
             Found::Nothing => Vec::new(),
-            Found::Older => read_log(&mut self.log, max, true)?,
+            Found::Older => {
+                let read = read_log(&mut self.log, max, true)?;
+                self.next = read.next;
+                read.entries
+            }
         };
         if let Some(last) = found.last() {
             self.next = last.position.offset + 1;

@@ -18,8 +18,12 @@ mod dispatcher;
 pub mod embedded;
 mod entry;
 mod feed;
+mod keeper;
+mod oldest;
 pub mod progress;
+mod read;
 mod reader;
+pub mod repair;
 mod rows;
 mod tail;
 
@@ -42,6 +46,12 @@ pub trait Queue: Send + Sync + 'static {
     /// Takes space for one change (record and overlay) before anything happens: before a body is read, before an upstream
     /// is called. The only place that answers [`Full`], after a named deadline.
     async fn reserve(&self, bytes: usize) -> Result<Permit, Full>;
+
+    /// Takes space for one setting of an operator: possible while changes of objects are refused, so that a full system
+    /// can be administered.
+    async fn reserve_setting(&self) -> Result<Permit, Full> {
+        self.reserve(0).await
+    }
 
     /// Appends one entry with its inline body. Durable and readable when it returns `Ok`.
     async fn append(&self, permit: Permit, entry: Entry, body: bytes::Bytes)

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::embedded::Inner;
 use super::entry::Stored;
 use super::progress::{Column, Progress};
+use super::read::{self, Read};
 use super::tail::Found;
 use super::{ReadError, Reader};
 
@@ -41,22 +42,24 @@ impl EmbeddedReader {
     /// Detached: reads on from the position, from memory if it is there, and attaches once it has caught up.
     async fn read_on(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
         let from = self.progress.state().from;
-        let found = match self.inner.tail.from(from, CATCH_UP) {
-            Found::Entries(found) => found,
-            Found::Nothing => Vec::new(),
+        let Read { entries, mut next } = match self.inner.tail.from(from, CATCH_UP) {
+            Found::Entries(entries) => {
+                let next = entries.last().map_or(from, |s| s.position.offset + 1);
+                Read { entries, next }
+            }
+            Found::Nothing => Read { entries: Vec::new(), next: from },
             Found::Older => {
                 let inner = Arc::clone(&self.inner);
                 let read = tokio::task::spawn_blocking(move || inner.read_from(from, CATCH_UP, false)).await;
                 read.map_err(|_| ReadError::Closed)??
             }
         };
-        let Some(last) = found.last().map(|s| s.position.offset) else {
+        if next == from {
             self.inner.routes.attach(&self.progress, from);
             return Ok(Vec::new());
-        };
+        }
         let target = self.progress.target;
-        let mut next = last + 1;
-        let mut mine: Vec<_> = found.into_iter().filter(|s| s.rule_for(target).is_some()).collect();
+        let mut mine: Vec<_> = entries.into_iter().filter(|s| s.rule_for(target).is_some()).collect();
         if mine.len() > max {
             next = mine[max].position.offset;
             mine.truncate(max);
@@ -79,7 +82,7 @@ fn read_holes(inner: &Inner, wanted: &[u64]) -> Result<Vec<Arc<Stored>>, ReadErr
         }
         if batch.is_empty() {
             log.seek(*offset);
-            batch = super::embedded::read_log(&mut log, 1, false)?.into();
+            batch = read::read_log(&mut log, 1, false)?.entries.into();
         }
         match batch.pop_front() {
             Some(stored) if stored.position.offset == *offset => found.push(stored),

@@ -23,11 +23,31 @@ pub(super) struct RowFile {
     /// The slot that is written next; the other one is the last synced.
     writing: usize,
     generation: u64,
-    unsynced: Option<u64>,
+    unsynced: Option<Need>,
     /// The position of the last row written.
     pub(super) position: u64,
-    /// Everything below is needed by the reader no more, as of the last synced row.
-    pub(super) synced_floor: u64,
+    /// What the reader needs of the log, as of the last synced row: trimming and compaction believe nothing else.
+    pub(super) synced: Need,
+}
+
+/// What a row's reader needs of the log.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Need {
+    /// Everything from here on that matches it …
+    pub(super) position: u64,
+    /// … and these, ascending.
+    pub(super) holes: Arc<[u64]>,
+}
+
+impl Need {
+    fn of(row: &Row) -> Self {
+        Self { position: row.position, holes: row.holes.iter().map(|h| h.offset).collect() }
+    }
+
+    /// Everything below is needed no more.
+    pub(super) fn floor(&self) -> u64 {
+        self.holes.first().copied().unwrap_or(self.position)
+    }
 }
 
 /// Why a row cannot be read.
@@ -68,6 +88,15 @@ fn read_slot(disk: &dyn Disk, path: &Path, target: TargetNo) -> Result<Option<(u
     decode(&bytes, target)
 }
 
+/// The numbers of all targets that have a row.
+pub(super) fn targets(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<TargetNo>> {
+    let paths = disk.list(dir)?;
+    let number = |path: &PathBuf| path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
+    let mut numbers: Vec<_> = paths.iter().filter_map(number).map(TargetNo).collect();
+    numbers.dedup();
+    Ok(numbers)
+}
+
 /// One above the highest offset that any row in `dir` proves to have been durable.
 pub(super) fn proven_end(disk: &dyn Disk, dir: &Path) -> Result<u64, RowError> {
     let mut proven = 0;
@@ -95,7 +124,7 @@ impl RowFile {
             generation: 0,
             unsynced: None,
             position: 0,
-            synced_floor: row.floor(),
+            synced: Need::of(row),
         };
         // Go on above both generations, over the older slot first.
         let generation_of = |slot: &Arc<dyn DiskFile>| -> io::Result<u64> {
@@ -118,11 +147,13 @@ impl RowFile {
     pub(super) fn write(&mut self, target: TargetNo, row: &Row) -> io::Result<()> {
         self.generation += 1;
         let bytes = encode(target, self.generation, row);
+        // What the slot held is gone from here on, whatever comes of the write: it must not be synced as a row.
+        self.unsynced = None;
         self.slots[self.writing].write_at(&bytes, 0)?;
-        self.unsynced = Some(row.floor());
+        self.unsynced = Some(Need::of(row));
         self.position = row.position;
         if fail::mutant("trim-unsynced") {
-            self.synced_floor = row.floor();
+            self.synced = Need::of(row);
         }
         fail::point("cursor.append");
         Ok(())
@@ -130,10 +161,10 @@ impl RowFile {
 
     /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(floor) = self.unsynced.take() {
+        if let Some(need) = self.unsynced.take() {
             self.slots[self.writing].sync_data()?;
             self.writing = 1 - self.writing;
-            self.synced_floor = floor;
+            self.synced = need;
             fail::point("cursor.synced");
         }
         Ok(())
@@ -220,12 +251,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let target = TargetNo(4);
         let mut file = RowFile::create(&OsDisk, dir.path(), target, &row(10, &[3, 4])).expect("created");
-        assert_eq!(file.synced_floor, 3);
+        assert_eq!(file.synced.floor(), 3);
         file.write(target, &row(20, &[])).expect("written");
-        assert_eq!(file.synced_floor, 3, "an unsynced row must not let anybody trim");
+        assert_eq!(file.synced.floor(), 3, "an unsynced row must not let anybody trim");
         assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
         file.sync().expect("synced");
-        assert_eq!(file.synced_floor, 20);
+        assert_eq!(file.synced.floor(), 20);
         // The next write goes to the other slot; tearing it leaves the synced row.
         file.write(target, &row(30, &[25])).expect("written");
         assert_eq!(proven_end(&OsDisk, dir.path()).expect("read"), 35);

@@ -17,11 +17,24 @@ const BLOCK: u64 = 4096;
 /// One thing that happened and was not synced.
 #[derive(Debug, Clone)]
 enum Wish {
-    Write { node: usize, at: u64, data: Arc<[u8]> },
-    SetLen { node: usize, len: u64 },
+    Write {
+        node: usize,
+        at: u64,
+        data: Arc<[u8]>,
+    },
+    SetLen {
+        node: usize,
+        len: u64,
+    },
     /// Names in one folder, set and taken away together.
-    Names { dir: PathBuf, set: Option<(PathBuf, usize)>, gone: Option<PathBuf> },
-    MakeDir { dir: PathBuf },
+    Names {
+        dir: PathBuf,
+        set: Option<(PathBuf, usize)>,
+        gone: Option<PathBuf>,
+    },
+    MakeDir {
+        dir: PathBuf,
+    },
 }
 
 /// How much of a wish came true.
@@ -262,7 +275,8 @@ impl Power {
         let dirs = dirs.iter().filter(|dir| reachable(dir)).cloned().collect();
         let mut files = BTreeMap::new();
         for (path, node) in names.into_iter().filter(|(path, _)| reachable(path)) {
-            let bytes = changed.get(&node).map_or_else(|| Arc::clone(&self.nodes[node]), |b| Arc::new(b.clone()));
+            let bytes =
+                changed.get(&node).map_or_else(|| Arc::clone(&self.nodes[node]), |b| Arc::new(b.clone()));
             files.insert(path, bytes);
         }
         Image { files, dirs }

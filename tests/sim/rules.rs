@@ -79,7 +79,10 @@ impl Told {
             Mark::Begun(n) => self.begun.push(*n),
             Mark::Durable { n, epoch, offset } => {
                 let before = self.durable.insert(*offset, (*n, *epoch));
-                assert!(before.is_none_or(|b| b.0 == *n), "offset {offset} was given twice, both times as durable");
+                assert!(
+                    before.is_none_or(|b| b.0 == *n),
+                    "offset {offset} was given twice, both times as durable"
+                );
             }
             Mark::Floor(floor) => self.floor = self.floor.max(*floor),
             Mark::Delivered(_) => {}
@@ -96,7 +99,8 @@ impl Told {
 /// far it reached.
 pub fn check(disk: &Arc<SimDisk>, dir: &Path, told: &Told, proven: bool) -> Result<Opened, String> {
     let proven_end = if proven { told.end() } else { 0 };
-    let opened = Opened::open(disk.disk(), options(dir), proven_end).map_err(|e| format!("it does not open: {e}"))?;
+    let opened =
+        Opened::open(disk.disk(), options(dir), proven_end).map_err(|e| format!("it does not open: {e}"))?;
     let first = opened.first().max(1);
     if first > told.floor.max(1) {
         return Err(format!("it begins at {first}, and everything from {} on is needed", told.floor));
@@ -112,7 +116,11 @@ pub fn check(disk: &Arc<SimDisk>, dir: &Path, told: &Told, proven: bool) -> Resu
             return Err(format!("change {n} at {offset} was durable, now {:?} is there", found.get(offset)));
         }
         if (opened.epoch(), opened.next()) <= (*epoch, *offset) || opened.next() <= *offset {
-            return Err(format!("{}/{} would be given after {epoch}/{offset}", opened.epoch(), opened.next()));
+            return Err(format!(
+                "{}/{} would be given after {epoch}/{offset}",
+                opened.epoch(),
+                opened.next()
+            ));
         }
     }
     check_counts(&opened, first, &found, told)?;
@@ -155,7 +163,11 @@ fn check_counts(opened: &Opened, first: u64, found: &BTreeMap<u64, u64>, told: &
     for n in gone.chain(found.values()) {
         record(*n).labels.iter().for_each(|label| *expected.entry(*label).or_default() += 1);
     }
-    if *opened.totals() == expected { Ok(()) } else { Err(format!("counts {:?}, not {expected:?}", opened.totals())) }
+    if *opened.totals() == expected {
+        Ok(())
+    } else {
+        Err(format!("counts {:?}, not {expected:?}", opened.totals()))
+    }
 }
 
 /// A disk with the image of a power cut.

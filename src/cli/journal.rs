@@ -1,0 +1,165 @@
+//! `tidings journal …`: the log of a running server, and what can be done about damage in one.
+//!
+//! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never run beside one.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use super::{ConfigFile, Failure, remote};
+use crate::app::{self, lock::DirectoryLock};
+use crate::journal::{self, OsDisk, RepairError};
+use crate::queue::repair::{self, AcceptError};
+use crate::store::EmbeddedStore;
+
+/// Show the journal of a running server, look for damage, accept a loss.
+#[derive(clap::Args)]
+pub(super) struct Journal {
+    #[command(flatten)]
+    server: remote::Server,
+    #[command(subcommand)]
+    command: JournalCommand,
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Offsets, segments and bytes of a running server.
+    Stat,
+    /// Read every record in a data directory and say what is damaged. Changes nothing; exit code 3 if anything is.
+    Verify(Offline),
+    /// Give up records that are damaged, so that readers go on behind them. The server must be stopped.
+    AcceptLoss {
+        /// The offsets, both included, as `verify` says them: `FROM..TO`.
+        #[arg(value_name = "FROM..TO")]
+        range: String,
+        #[command(flatten)]
+        offline: Offline,
+    },
+}
+
+/// Where the data directory is.
+#[derive(clap::Args)]
+struct Offline {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The data directory, if it is not the configured one.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Journal {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            JournalCommand::Stat => self.server.show("/v1/journal").await,
+            JournalCommand::Verify(offline) => offline.blocking(Offline::verify).await,
+            JournalCommand::AcceptLoss { range, offline } => {
+                let range = parse(&range)?;
+                offline.blocking(move |offline| offline.accept_loss(range)).await
+            }
+        }
+    }
+}
+
+impl Offline {
+    async fn blocking(
+        self,
+        work: impl FnOnce(&Self) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
+        tokio::task::spawn_blocking(move || work(&self)).await.context("ended by a bug")?
+    }
+
+    fn verify(&self) -> Result<(), Failure> {
+        let data = self.directory()?;
+        let proven = repair::proven_end(&OsDisk, &data.join("progress")).context("progress rows")?;
+        let found = journal::verify(&OsDisk, &data.join("journal"), proven).context("verify")?;
+        if self.json {
+            println!("{}", serde_json::to_string(&found).context("JSON")?);
+        } else {
+            println!(
+                "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
+                "FILE", "STATE", "FIRST", "END", "RECORDS", "BYTES"
+            );
+            for f in &found.files {
+                println!(
+                    "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
+                    f.file, f.state, f.first, f.end, f.records, f.bytes
+                );
+            }
+            for damage in &found.damage {
+                println!("damaged: {damage}");
+            }
+            for loss in &found.accepted {
+                loss.damage.iter().for_each(|damage| println!("accepted as lost: {damage}"));
+            }
+        }
+        if found.damage.is_empty() {
+            return Ok(());
+        }
+        let lost = found.damage.iter().filter(|d| d.offsets() > 0);
+        let from = lost.clone().map(|d| d.from).min().unwrap_or(0);
+        let to = lost.map(|d| d.to).max().unwrap_or(0);
+        let next =
+            format!("restore it, or stop the server and run `tidings journal accept-loss {from}..{to}`");
+        Err(Failure::Found(format!("the journal is damaged in {} place(s): {next}", found.damage.len())))
+    }
+
+    fn accept_loss(&self, range: (u64, u64)) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        let data = self.directory()?;
+        let _lock = DirectoryLock::take(&data).map_err(anyhow::Error::from)?;
+        let disk = std::sync::Arc::new(OsDisk);
+        let store = EmbeddedStore::open(disk.clone(), &data, &config.store).context("the index")?;
+        let applied = store.checkpoint_next();
+        drop(store);
+        let (journal, progress) = (data.join("journal"), data.join("progress"));
+        let loss =
+            repair::accept_loss(&*disk, &journal, &progress, range, applied, app::now_us(), app::random);
+        let loss = loss.map_err(|e| match e {
+            AcceptError::Journal(e @ (RepairError::Nothing | RepairError::NotAll(_))) => {
+                Failure::Usage(e.to_string())
+            }
+            other => Failure::Failed(other.into()),
+        })?;
+        if self.json {
+            println!("{}", serde_json::to_string(&loss).context("JSON")?);
+            return Ok(());
+        }
+        for damage in &loss.damage {
+            println!("accepted as lost: {damage}");
+        }
+        for (target, records) in &loss.quarantined {
+            println!("target {target}: {records} event(s) counted as quarantined");
+        }
+        println!("the epoch is {} now; start the server", loss.epoch);
+        Ok(())
+    }
+
+    fn directory(&self) -> Result<PathBuf, Failure> {
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => self.config.load()?.server.data,
+        };
+        if !data.join("journal").is_dir() {
+            return Err(Failure::Usage(format!(
+                "{} is not a data directory: name it with --data",
+                data.display()
+            )));
+        }
+        Ok(data)
+    }
+}
+
+/// `FROM..TO`, or one offset.
+fn parse(range: &str) -> Result<(u64, u64), Failure> {
+    let (from, to) = range.split_once("..").unwrap_or((range, range));
+    match (from.trim().parse(), to.trim().parse()) {
+        (Ok(from), Ok(to)) if from <= to => Ok((from, to)),
+        _ => {
+            Err(Failure::Usage(format!("`{range}` is not a range of offsets: write FROM..TO, both included")))
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What stands in a journal's directory: which file holds which offsets, what is damaged, where writing stopped.
+//!
+//! Opening, verifying and repairing all begin here, so that they cannot disagree. Must never change a file.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Disk, DiskFile, read_exact_at};
+use super::format::{BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Trailer, decode_counts};
+use super::recovery::OpenError;
+use super::scan::{self, Damage};
+use super::segment::{BatchCursor, Known, Segment, Step, file_name, number_of};
+
+/// One live file and what to make of it.
+pub(super) struct Surveyed {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// The segment numbers it covers.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) len: u64,
+    /// None if its header cannot be read.
+    pub(super) segment: Option<Arc<Segment>>,
+    pub(super) role: Role,
+    pub(super) known: Known,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Closed in order.
+    Closed,
+    /// Whole, but not closed: its valid batches end here, and seals are all that stands from `seals_from` on. `last`:
+    /// nothing was written behind it.
+    Unclosed { until: u64, seals_from: u64, clean: bool, last: bool },
+    /// Parts of it cannot be read. `last`: nothing was written behind it.
+    Damaged { until: u64, last: bool },
+    /// Nothing in it was ever acknowledged: it stands ready.
+    Empty,
+    /// Its header cannot be read, and nothing was written in it yet.
+    BadSpare,
+    /// Its header cannot be read, and records may be in it.
+    Unreadable,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// In number order.
+    pub(super) files: Vec<Surveyed>,
+    /// Files that an interrupted compaction left behind.
+    pub(super) covered: Vec<PathBuf>,
+    /// Files under temporary names.
+    pub(super) temporary: Vec<PathBuf>,
+    pub(super) damage: Vec<Damage>,
+    /// The next offset to give: above everything that anything durable names.
+    pub(super) next: u64,
+    pub(super) next_number: u64,
+    pub(super) epoch: u32,
+    pub(super) totals: BTreeMap<u32, u64>,
+}
+
+/// Looks at everything in `dir`. `deep` also reads every record of the closed segments.
+pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, deep: bool) -> Result<Survey, OpenError> {
+    let mut survey = list(disk, dir)?;
+    let files = std::mem::take(&mut survey.files);
+    (survey.next, survey.next_number, survey.epoch) = (1, 1, 1);
+    let firsts = files.iter().map(|f| f.segment.as_ref().map_or(Ok(None), first_offset));
+    let firsts = firsts.collect::<Result<Vec<_>, _>>()?;
+    let mut state = State { survey, used: false, open_end: false, suspect: None };
+    for (i, mut file) in files.into_iter().enumerate() {
+        let later = firsts[i + 1..].iter().copied().flatten().next();
+        if file.segment.is_some() && firsts[i].is_none() && later.is_none() && proven_end <= state.survey.next
+        {
+            // Nothing in it was ever acknowledged.
+            file.role = Role::Empty;
+        } else {
+            state.place(&mut file, later, proven_end, deep)?;
+        }
+        state.survey.next_number = file.last + 1;
+        state.survey.files.push(file);
+    }
+    let State { mut survey, suspect, .. } = state;
+    if proven_end > survey.next {
+        let file = suspect.unwrap_or_else(|| file_name(survey.next_number));
+        survey.damage.push(Damage { file, at: 0, from: survey.next, to: proven_end - 1 });
+        survey.next = proven_end;
+    }
+    Ok(survey)
+}
+
+/// The first offset of a later segment; not exact if its opening is damaged.
+#[derive(Debug, Clone, Copy)]
+struct First {
+    offset: u64,
+    exact: bool,
+}
+
+struct State {
+    survey: Survey,
+    /// A segment with records was seen.
+    used: bool,
+    /// The last one was not closed: nothing was written behind it.
+    open_end: bool,
+    /// A file that may hold what is missing.
+    suspect: Option<String>,
+}
+
+impl State {
+    fn place(
+        &mut self,
+        file: &mut Surveyed,
+        later: Option<First>,
+        proven_end: u64,
+        deep: bool,
+    ) -> Result<(), OpenError> {
+        // Behind an open end and behind a file that stands ready, nothing was written.
+        let unused = self.open_end || self.survey.files.last().is_some_and(|f| f.role == Role::Empty);
+        let skipped = self.survey.files.last().is_some_and(|before| file.first > before.last + 1);
+        if skipped && !unused {
+            let missing = file_name(self.survey.next_number);
+            self.unreadable(missing, later, proven_end, file.len);
+        }
+        let Some(segment) = file.segment.clone() else {
+            if unused && later.is_none() {
+                file.role = Role::BadSpare;
+                let next = self.survey.next;
+                let damage = Damage { file: file.name.clone(), at: 0, from: next, to: next - 1 };
+                self.survey.damage.push(damage);
+            } else {
+                self.unreadable(file.name.clone(), later, proven_end, file.len);
+            }
+            return Ok(());
+        };
+        if read_closed(&segment, &mut file.known)? {
+            file.role = Role::Closed;
+            if deep {
+                let (first, end) = (file.known.first, file.known.end);
+                let walk = scan::walk(&segment, Some(first), end)?;
+                let (damage, content) = (walk.damage, walk.known.content);
+                if !damage.is_empty() {
+                    file.role = Role::Damaged { until: file.known.used, last: false };
+                }
+                file.known.content = content;
+                self.survey.damage.extend(damage);
+            }
+            self.open_end = false;
+            return self.link(file);
+        }
+        let expected = if self.used || file.first == 1 { Some(self.survey.next) } else { None };
+        let proven = later.map_or(proven_end, |l| if l.exact { l.offset } else { 0 });
+        let walk = scan::walk(&segment, expected, proven)?;
+        let nothing = walk.end_pos == BLOCK;
+        if later.is_none() && !walk.clean && (nothing || !walk.has_records && walk.damage.is_empty()) {
+            file.role = Role::Empty;
+            self.suspect.get_or_insert(file.name.clone());
+            return Ok(());
+        }
+        let (until, last) = (walk.end_pos, later.is_none());
+        file.role = match walk.damage.is_empty() {
+            true => Role::Unclosed { until, seals_from: walk.seals_from, clean: walk.clean, last },
+            false => Role::Damaged { until, last },
+        };
+        file.known = walk.known;
+        file.known.used = until;
+        self.survey.damage.extend(walk.damage);
+        self.open_end = last;
+        self.link(file)
+    }
+
+    /// A file that cannot be read at all, or is not there: what may it have held?
+    fn unreadable(&mut self, name: String, later: Option<First>, proven_end: u64, len: u64) {
+        let from = self.survey.next;
+        self.suspect.get_or_insert(name.clone());
+        if later.is_none() {
+            // Nobody knows how many records it had; so many fit at most, and no offset may be given twice.
+            let end = proven_end.max(from + len / RECORD_HEADER as u64);
+            self.survey.damage.push(Damage { file: name, at: 0, from, to: end - 1 });
+            self.survey.next = end;
+        }
+        self.open_end = false;
+    }
+
+    /// Continues the chain of offsets and counts with a segment that has records.
+    fn link(&mut self, file: &mut Surveyed) -> Result<(), OpenError> {
+        let survey = &mut self.survey;
+        let known = &mut file.known;
+        if self.used && known.first < survey.next {
+            let (from, to) = (known.first, survey.next - 1);
+            return Err(OpenError::Corrupt { file: file.name.clone(), at: BLOCK, from, to });
+        }
+        if known.first > survey.next && (self.used || file.first == 1 || self.suspect.is_some()) {
+            let name = self.suspect.clone().unwrap_or_else(|| file.name.clone());
+            survey.damage.push(Damage { file: name, at: 0, from: survey.next, to: known.first - 1 });
+        }
+        self.suspect = None;
+        self.used = true;
+        // What an opening says counts also what was lost before it.
+        for (label, total) in &known.totals_before {
+            let so_far = survey.totals.entry(*label).or_default();
+            *so_far = total.max(so_far).to_owned();
+        }
+        known.totals_before = survey.totals.clone();
+        for (label, counts) in &mut known.counts {
+            let total = survey.totals.entry(*label).or_default();
+            *total += counts.count;
+            counts.total = *total;
+        }
+        survey.next = known.end;
+        survey.epoch = survey.epoch.max(known.epoch);
+        Ok(())
+    }
+}
+
+/// Live files in number order with their headers, and the leftovers beside them.
+fn list(disk: &dyn Disk, dir: &Path) -> Result<Survey, OpenError> {
+    let mut survey = Survey::default();
+    let mut covered_to = 0;
+    for path in disk.list(dir)? {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some(number) = number_of(&path) else {
+            if name.ends_with(".tmp") {
+                survey.temporary.push(path);
+            }
+            continue;
+        };
+        // A compaction that was interrupted after its rename: what it covers goes.
+        if number <= covered_to {
+            survey.covered.push(path);
+            continue;
+        }
+        let file = match disk.open(&path) {
+            // Taken back since it was listed, by a server that runs.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        let len = file.len()?;
+        let header = match read_header(&*file)? {
+            Err(HeaderError::Version(v)) => return Err(OpenError::Header(name, HeaderError::Version(v))),
+            Ok(header) if header.first == number && header.last >= number => Some(header),
+            _ => None,
+        };
+        let last = header.map_or(number, |h| h.last);
+        covered_to = last;
+        let segment = header.map(|h| Segment::new(h, path.clone(), file, len, Known::default()));
+        let (role, known) = (Role::Unreadable, Known::default());
+        survey.files.push(Surveyed { name, path, first: number, last, len, segment, role, known });
+    }
+    Ok(survey)
+}
+
+fn read_header(file: &dyn DiskFile) -> io::Result<Result<SegmentHeader, HeaderError>> {
+    let mut block = vec![0; BLOCK as usize];
+    match read_exact_at(file, &mut block, 0) {
+        Ok(()) => Ok(SegmentHeader::decode(&block)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(HeaderError::Damaged)),
+        Err(e) => Err(e),
+    }
+}
+
+fn last_block(segment: &Segment) -> io::Result<Vec<u8>> {
+    let mut block = vec![0; BLOCK as usize];
+    if segment.file_len >= 2 * BLOCK {
+        read_exact_at(&*segment.file, &mut block, segment.file_len - BLOCK)?;
+    }
+    Ok(block)
+}
+
+/// Reads opening and footer of a closed segment; false if it is not closed.
+fn read_closed(segment: &Arc<Segment>, known: &mut Known) -> Result<bool, OpenError> {
+    let id = *segment.id();
+    let Some(trailer) = Trailer::decode(&id, &last_block(segment)?) else { return Ok(false) };
+    let mut cursor = BatchCursor::start(Arc::clone(segment));
+    let opening = match cursor.step()? {
+        Step::Batch(h, payload) if h.kind == BatchKind::Opening => decode_counts(&id, payload),
+        _ => None,
+    };
+    cursor.pos = trailer.footer;
+    let footer = match cursor.step()? {
+        Step::Batch(h, payload) if h.kind == BatchKind::Footer => decode_counts(&id, payload),
+        _ => None,
+    };
+    // Both can be counted again from the records; a walk does that, and finds what else is damaged.
+    let (Some(opening), Some(footer)) = (opening, footer) else { return Ok(false) };
+    known.first = trailer.first;
+    known.end = trailer.end;
+    known.epoch = trailer.epoch;
+    known.closed_us = Some(trailer.time_us);
+    known.used = segment.file_len;
+    known.totals_before = opening.into_iter().map(|(l, c)| (l, c.total)).collect();
+    known.counts = footer.into_iter().collect();
+    Ok(true)
+}
+
+/// The first offset that a segment says it has, if anything was written in it.
+fn first_offset(segment: &Arc<Segment>) -> io::Result<Option<First>> {
+    if let Step::Batch(header, _) = BatchCursor::start(Arc::clone(segment)).step()? {
+        return Ok(Some(First { offset: header.first, exact: true }));
+    }
+    if let Some(trailer) = Trailer::decode(segment.id(), &last_block(segment)?) {
+        return Ok(Some(First { offset: trailer.first, exact: true }));
+    }
+    let Some(pos) = scan::find_batch(segment, 2 * BLOCK, 0)? else { return Ok(None) };
+    let mut cursor = BatchCursor::start(Arc::clone(segment));
+    cursor.pos = pos;
+    Ok(match cursor.step()? {
+        // One batch that nothing follows may never have been acknowledged: it proves nothing.
+        Step::Batch(h, _) if scan::find_batch(segment, pos + h.span(), h.first)?.is_some() => {
+            Some(First { offset: h.first, exact: false })
+        }
+        _ => None,
+    })
+}

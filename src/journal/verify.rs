@@ -1,0 +1,69 @@
+//! Reading every record of a journal, to tell what can be read and what cannot.
+//!
+//! Must never change a file: it also runs beside a server that writes.
+
+use std::path::Path;
+
+use super::disk::Disk;
+use super::losses::{self, Loss};
+use super::recovery::OpenError;
+use super::scan::Damage;
+use super::survey::{Role, Survey, survey};
+
+/// One live file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FileReport {
+    /// Its name.
+    pub file: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// `closed`, `open`, `ready`, `damaged` or `unreadable`.
+    pub state: &'static str,
+    /// The first offset it accounts for; 0 if none.
+    pub first: u64,
+    /// One above the last.
+    pub end: u64,
+    /// Whole records in it.
+    pub records: u64,
+}
+
+/// What a journal holds, and what of it is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Verification {
+    /// Every live file, in order.
+    pub files: Vec<FileReport>,
+    /// Everything that was durable and cannot be read.
+    pub damage: Vec<Damage>,
+    /// One above the last offset.
+    pub end: u64,
+    /// Losses that were accepted before.
+    pub accepted: Vec<Loss>,
+}
+
+/// Reads every record in `dir`. `proven_end` is one above the highest offset that any other durable thing names.
+///
+/// Beside a running server files come and go; damage counts only if a second look finds it, too.
+pub fn verify(disk: &dyn Disk, dir: &Path, proven_end: u64) -> Result<Verification, OpenError> {
+    let first = survey(disk, dir, proven_end, true)?;
+    let mut damage = first.damage.clone();
+    let seen = if damage.is_empty() { first } else { survey(disk, dir, proven_end, true)? };
+    damage.retain(|d| seen.damage.contains(d));
+    let files = reports(&seen);
+    Ok(Verification { files, damage, end: seen.next, accepted: losses::read(disk, dir)? })
+}
+
+fn reports(survey: &Survey) -> Vec<FileReport> {
+    let files = survey.files.iter().map(|f| {
+        let state = match f.role {
+            Role::Closed => "closed",
+            Role::Unclosed { .. } => "open",
+            Role::Damaged { .. } => "damaged",
+            Role::Empty => "ready",
+            Role::BadSpare | Role::Unreadable => "unreadable",
+        };
+        let records = f.known.content.map_or(0, |c| c.records);
+        let (first, end) = (f.known.first, f.known.end);
+        FileReport { file: f.name.clone(), bytes: f.len, state, first, end, records }
+    });
+    files.collect()
+}

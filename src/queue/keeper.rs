@@ -1,0 +1,103 @@
+//! Keeping rows durable, and telling the journal what they still need of it.
+//!
+//! Written at most 200 ms after a change, synced at most 1 s after it. Must never let the journal trim or compact what a
+//! synced row still needs, nor anything while a reader may be missing.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::embedded::Inner;
+use super::rows::Need;
+use crate::journal::{LabelNeed, Needed};
+
+/// A row is written at most this long after a change …
+const ROW_WRITTEN: Duration = Duration::from_millis(200);
+/// … and synced at most this long after it.
+const ROW_SYNCED: Duration = Duration::from_secs(1);
+/// An idle reader's row is written again once its position is so many offsets behind.
+const IDLE_SLACK: u64 = 20_000;
+
+impl Inner {
+    /// The store's checkpoint or a row was synced: says what nobody needs any more.
+    pub(super) fn raise_floor(&self) {
+        // While a reader may be missing, nobody knows what it needs.
+        if !self.complete.load(Ordering::Acquire) {
+            return;
+        }
+        let mut floor = self.checkpoint.load(Ordering::Acquire);
+        for (_, file) in self.rows().iter() {
+            floor = floor.min(file.synced.floor());
+        }
+        self.journal.trim(floor);
+    }
+
+    /// What compaction must keep, by synced rows and the synced checkpoint.
+    pub(super) fn needed(&self) -> Option<Needed> {
+        if !self.complete.load(Ordering::Acquire) {
+            return None;
+        }
+        // First the checkpoint: what becomes durable for a reader that is added meanwhile lies above it.
+        let from = self.checkpoint.load(Ordering::Acquire);
+        let rows = self.rows();
+        let needs = rows.iter().map(|(progress, file)| {
+            let Need { position, holes } = file.synced.clone();
+            (progress.target.0, LabelNeed { from: position, holes })
+        });
+        Some(Needed { from, labels: needs.collect() })
+    }
+
+    /// Writes and syncs rows when they change, until the queue stops; then once more.
+    pub(super) async fn keep_rows(&self) {
+        let mut wanted = self.wanted.subscribe();
+        let mut stopping = self.stopping.subscribe();
+        let mut last_sync = tokio::time::Instant::now();
+        let mut tick = tokio::time::interval(ROW_WRITTEN);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let (asked, stop) = tokio::select! {
+                _ = tick.tick() => (false, false),
+                changed = wanted.changed() => (changed.is_ok(), changed.is_err()),
+                _ = stopping.wait_for(|s| *s) => (true, true),
+            };
+            let served = *wanted.borrow_and_update();
+            let now = asked || last_sync.elapsed() >= ROW_SYNCED;
+            if let Err(e) = self.write_rows(now) {
+                let why = format!("progress cannot be made durable: {e}");
+                tracing::error!("{why}");
+                self.failed.send_replace(Some(why));
+                return;
+            }
+            if now {
+                last_sync = tokio::time::Instant::now();
+                self.flushed.send_replace(served);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is tried again.
+    fn write_rows(&self, sync: bool) -> std::io::Result<()> {
+        let durable_end = *self.journal.durable_end().borrow();
+        let mut synced = false;
+        for (progress, file) in self.rows().iter_mut() {
+            if progress.wants_row(file.position, IDLE_SLACK) {
+                let row = progress.row(durable_end);
+                if let Err(e) = file.write(progress.target, &row) {
+                    progress.state().dirty = true;
+                    tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
+                    continue;
+                }
+            }
+            if sync {
+                file.sync()?;
+                synced = true;
+            }
+        }
+        if synced {
+            self.raise_floor();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Accepting a loss, offline: the log is mended, and every row counts what it can never get as quarantined.
+//!
+//! Must never run beside a server, and must come to the same end however often it is interrupted and run again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use super::entry::TargetNo;
+use super::progress::Row;
+use super::rows::{self, RowError, RowFile};
+use crate::journal::{self, Disk, Loss, RandomFn, Repair, RepairError};
+
+/// Why a loss is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The journal says no.
+    #[error(transparent)]
+    Journal(#[from] RepairError),
+    /// The progress rows cannot be read or written.
+    #[error("progress: {0}")]
+    Rows(String),
+}
+
+impl From<RowError> for AcceptError {
+    fn from(e: RowError) -> Self {
+        Self::Rows(e.to_string())
+    }
+}
+
+impl From<std::io::Error> for AcceptError {
+    fn from(e: std::io::Error) -> Self {
+        Self::Journal(e.into())
+    }
+}
+
+/// One above the highest offset that any progress row proves to have been durable; 0 without rows.
+pub fn proven_end(disk: &dyn Disk, progress_dir: &Path) -> Result<u64, AcceptError> {
+    match rows::proven_end(disk, progress_dir) {
+        Err(RowError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        other => Ok(other?),
+    }
+}
+
+/// What one row's reader can still get.
+struct Account {
+    target: TargetNo,
+    row: Row,
+    holes: HashSet<u64>,
+    /// Records above the position that can be read.
+    above: u64,
+}
+
+/// Accepts that the offsets of `range` (both included) are lost: all damage must lie inside. `applied` is the store's synced
+/// checkpoint. The directory must be locked.
+pub fn accept_loss(
+    disk: &dyn Disk,
+    journal_dir: &Path,
+    progress_dir: &Path,
+    range: (u64, u64),
+    applied: u64,
+    now_us: i64,
+    random: RandomFn,
+) -> Result<Loss, AcceptError> {
+    let proven = proven_end(disk, progress_dir)?.max(applied);
+    let mut repair = Repair::begin(disk, journal_dir, proven, range, now_us)?;
+    let mut accounts = BTreeMap::new();
+    for target in rows::targets(disk, progress_dir)? {
+        if let Some(row) = rows::read(disk, progress_dir, target)? {
+            accounts.insert(target.0, Account { target, row, holes: HashSet::new(), above: 0 });
+        }
+    }
+    repair.readable(&mut |label, offset| {
+        let Some(account) = accounts.get_mut(&label) else { return };
+        if offset >= account.row.position {
+            account.above += 1;
+        } else if account.row.holes.binary_search_by_key(&offset, |h| h.offset).is_ok() {
+            account.holes.insert(offset);
+        }
+    })?;
+    // Where the count of a damaged file is lost, what its readers took and can still take is known to have matched.
+    let least = accounts.iter().map(|(label, a)| (*label, a.row.totals.taken + a.above)).collect();
+    let totals = repair.mend(&least, now_us, random)?;
+    let mut quarantined = BTreeMap::new();
+    for (label, account) in accounts {
+        let matched = totals.get(&label).copied().unwrap_or(0);
+        let lost = account.settle(disk, progress_dir, matched)?;
+        if lost > 0 {
+            quarantined.insert(label, lost);
+        }
+    }
+    Ok(repair.done(quarantined)?)
+}
+
+impl Account {
+    /// Counts what is lost as quarantined, durably, once: the row then knows no lost record any more.
+    fn settle(self, disk: &dyn Disk, dir: &Path, matched: u64) -> Result<u64, AcceptError> {
+        let Self { target, mut row, holes, above } = self;
+        let before = row.holes.len();
+        row.holes.retain(|hole| holes.contains(&hole.offset));
+        let holes = (before - row.holes.len()) as u64;
+        let untaken = matched.saturating_sub(row.totals.taken + above);
+        row.totals.taken += untaken;
+        row.totals.quarantined += holes + untaken;
+        if holes + untaken > 0 {
+            RowFile::create(disk, dir, target, &row)?;
+        }
+        Ok(holes + untaken)
+    }
+}
+
+/// Accepted losses so far, oldest first.
+pub fn accepted(disk: &dyn Disk, journal_dir: &Path) -> std::io::Result<Vec<Loss>> {
+    journal::read_losses(disk, journal_dir)
+}
