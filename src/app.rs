@@ -20,12 +20,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, AuditLog, Token};
-use crate::commit::Commit;
+use crate::commit::{Commit, Noted};
 use crate::config::Config;
-use crate::config::credentials::{self, Created, Credentials};
+use crate::config::credentials::{self, Credentials};
+use crate::config::secret_file::Created;
+use crate::fail;
 use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{Metrics, RefuseReason};
 use crate::queue::embedded::{EmbeddedQueue, Options};
 use crate::store::{EmbeddedStore, Status};
 use lock::DirectoryLock;
@@ -53,7 +55,6 @@ pub struct App {
     stop: CancellationToken,
     frontend: JoinHandle<Served>,
     admin_task: JoinHandle<std::io::Result<()>>,
-    upkeep: JoinHandle<()>,
     /// Last: released after everything else is closed.
     _lock: DirectoryLock,
 }
@@ -86,31 +87,44 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let data = &config.server.data;
         journal::disk::make_dir(&OsDisk, data)
-            .with_context(|| format!("{} cannot be made", data.display()))?;
+            .with_context(|| format!("the directory `server.data`, {}, cannot be made", data.display()))?;
         let lock = DirectoryLock::take(data)?;
-        let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
-        let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
-        let token = Token::load_or_create(data)?;
-        let audit = AuditLog::open(data)?;
-        let metrics = metrics::install();
-        let (store, queue) = open_storage(&config, &metrics).await?;
-        let random = fastrand::Rng::with_seed(random_u64());
-        let commit = Arc::new(Commit::new(queue.clone(), store.clone(), now_us, random));
-        let unix_ms = Arc::new(|| now_us() / 1_000);
-        let stalled = index::unfinished(&store);
-        let (watch, count) = (stalled.clone(), metrics.journal.corrupt_records.clone());
-        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
-        tokio::spawn(index::count_damage(queue.damage(), count));
-        let stalled = stalled.as_deref();
-        let targets = targets::start(&config, &queue, &commit, stalled, unix_ms, &mut random_u64).await?;
-        let parts =
-            Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
+        // Before anything is opened: an address in use must not cost a recovery, nor leave anything behind.
         let listen = async |what: &str, at: SocketAddr| {
             TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
         };
         let s3 = listen("server.listen", config.server.listen).await?;
         let admin = listen("admin.listen", config.admin.listen).await?;
         let (s3_address, admin_address) = (s3.local_addr()?, admin.local_addr()?);
+        let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
+        let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
+        let token = Token::load_or_create(data, &mut fill)?;
+        let audit = AuditLog::open(data)?;
+        let metrics = Metrics::default();
+        let (store, queue) = open_storage(&config, &metrics).await?;
+        let random = fastrand::Rng::with_seed(random_u64());
+        let counted = Arc::clone(&metrics.frontend);
+        let commit = Commit::new(queue.clone(), store.clone(), now_us, random);
+        let commit = Arc::new(commit.observed_by(Box::new(move |noted| match noted {
+            Noted::Accepted => counted.accepted.increment(1),
+            Noted::Refused => counted.refused(RefuseReason::QueueFull),
+        })));
+        let unix_ms = Arc::new(|| now_us() / 1_000);
+        let stalled = index::unfinished(&store);
+        let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
+        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
+        tokio::spawn(index::count_damage(queue.damage(), count));
+        let stalled = stalled.as_deref();
+        let started = targets::start(&config, &queue, &commit, stalled, unix_ms, &mut random_u64).await;
+        let targets = match started {
+            Ok(targets) => targets,
+            Err(e) => {
+                close(store, queue).await?;
+                return Err(e);
+            }
+        };
+        let parts =
+            Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
         let commit = Arc::clone(&parts.commit);
@@ -121,8 +135,6 @@ impl App {
         let service = Admin::new(parts.clone(), token, audit);
         let admin_task =
             tokio::spawn(admin::serve(admin, service, admin::Bounds::default(), stop.child_token()));
-        let upkeep = parts.metrics.clone();
-        let upkeep = tokio::spawn(async move { upkeep.run_upkeep().await });
         Ok(Self {
             config,
             parts,
@@ -133,7 +145,6 @@ impl App {
             stop,
             frontend,
             admin_task,
-            upkeep,
             _lock: lock,
         })
     }
@@ -195,23 +206,28 @@ impl App {
 
     /// Stops accepting, lets what runs finish within the configured deadline, makes everything durable and closes.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let Self { config, parts, stop, frontend, admin_task, upkeep, _lock, .. } = self;
+        let Self { config, parts, stop, frontend, admin_task, _lock, .. } = self;
         stop.cancel();
         let served = frontend.await.context("the S3 listener ended by a bug")?;
+        fail::point("shutdown.drain");
         if served.cut > 0 {
             tracing::warn!(connections = served.cut, "cut at the deadline");
         }
         let _ = admin_task.await;
-        upkeep.abort();
         parts.targets.stop(config.server.shutdown_timeout).await;
-        let closing = tokio::task::spawn_blocking(move || {
-            parts.store.stop();
-            parts.queue.stop();
-        });
-        closing.await.context("closing ended by a bug")?;
+        close(Arc::clone(&parts.store), Arc::clone(&parts.queue)).await?;
         drop(_lock);
         Ok(())
     }
+}
+
+/// Makes everything durable and ends the threads of store and queue.
+async fn close(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || {
+        store.stop();
+        queue.stop();
+    });
+    closing.await.context("closing ended by a bug")
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
@@ -228,7 +244,7 @@ async fn open_storage(
 ) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>)> {
     let config = config.clone();
     let data = config.server.data.clone();
-    let journal_metrics = metrics.journal.clone();
+    let counted = Arc::clone(&metrics.journal);
     let options = Options {
         journal: journal::Options {
             dir: data.join("journal"),
@@ -238,11 +254,7 @@ async fn open_storage(
             retain_age: config.queue.retain_age,
             clock: now_us,
             random,
-            observer: Arc::new(move |batch| {
-                journal_metrics.batch_entries.record(batch.records as f64);
-                journal_metrics.write_seconds.record(batch.write.as_secs_f64());
-                journal_metrics.sync_seconds.record(batch.sync.as_secs_f64());
-            }),
+            observer: Arc::new(move |batch| counted.batch(batch.records, batch.write, batch.sync)),
         },
         progress_dir: data.join("progress"),
         overlay_bytes: config.queue.overlay_bytes,

@@ -1,11 +1,13 @@
 //! The one path from a verified request to a durable entry.
 //!
 //! ```text
-//! permit → body → key lock → preconditions → rules → build entry → append (durable, published) → unlock → answer
+//! permit → body → key lock → preconditions → rules → entry → append (durable, published) → unlock → answer
 //! ```
 //!
-//! From the lock to the unlock it runs in a task of its own that no closing connection can cancel. Must never answer before
+//! From the lock to the unlock no closing connection can cancel it. Must never answer before
 //! the append did, and once a record was handed over must never remove its body nor say that there is no space.
+
+mod detached;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+use self::detached::Detached;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::fail;
 use crate::queue::{
@@ -40,6 +43,19 @@ struct Inner {
     buckets: Vec<AsyncRwLock<()>>,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
+    observer: Observer,
+}
+
+/// Told of every change that was acknowledged or refused, on the task that serves it: must be short and never wait.
+pub type Observer = Box<dyn Fn(Noted) + Send + Sync>;
+
+/// What an [`Observer`] is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// A change is durable with its event.
+    Accepted,
+    /// A change was answered [`Full`].
+    Refused,
 }
 
 /// One PUT whose body is complete and verified.
@@ -143,8 +159,16 @@ impl Commit {
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             clock,
             random: Mutex::new(random),
+            observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same commit path, before anybody shares it, with somebody who counts.
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        Arc::get_mut(&mut self.inner).expect("nobody shares a commit path that is being built").observer =
+            observer;
+        self
     }
 
     /// Changes from now on are matched by these rules; what is committed already is not touched.
@@ -159,13 +183,14 @@ impl Commit {
 
     /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.
     pub async fn reserve(&self, bytes: usize) -> Result<Permit, CommitError> {
-        Ok(self.inner.queue.reserve(bytes).await?)
+        let reserved = self.inner.queue.reserve(bytes).await;
+        Ok(reserved.inspect_err(|_| (self.inner.observer)(Noted::Refused))?)
     }
 
     /// Makes a new current object.
     pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
         let inner = Arc::clone(&self.inner);
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&put.bucket).read().await;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
             inner.require_bucket(&put.bucket)?;
@@ -185,6 +210,7 @@ impl Commit {
             inner.append_event(permit, change, event, bytes).await
         })
         .await
+        .inspect(|_| fail::point("ack.after"))
     }
 
     /// Removes the current object. A missing key is no error and makes no event.
@@ -197,7 +223,7 @@ impl Commit {
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _key = inner.key_lock(&bucket, &key).lock().await;
             inner.require_bucket(&bucket)?;
@@ -219,7 +245,7 @@ impl Commit {
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let bucket: Arc<str> = name.into();
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).write().await;
             if let Some(existing) = inner.store.bucket(&bucket)? {
                 return Err(CommitError::BucketExists { mine: existing.owner == request.principal });
@@ -239,7 +265,7 @@ impl Commit {
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let bucket: Arc<str> = name.into();
-        detached(async move {
+        Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).write().await;
             inner.require_bucket(&bucket)?;
             if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
@@ -269,17 +295,7 @@ impl Commit {
     async fn setting(&self, change: Change) -> Result<Position, CommitError> {
         let permit = self.inner.queue.reserve_setting().await?;
         let inner = Arc::clone(&self.inner);
-        detached(async move { inner.append_setting(permit, change).await }).await
-    }
-}
-
-/// Runs `work` to its end, whoever goes away meanwhile.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, CommitError>> + Send + 'static,
-) -> Result<T, CommitError> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(e) => Err(CommitError::Unknown(format!("the commit task ended: {e}"))),
+        Detached::new(async move { inner.append_setting(permit, change).await }).await
     }
 }
 
@@ -338,6 +354,7 @@ impl Inner {
         let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
         let entry = Entry { change, event: Some(event), deliveries };
         let position = self.queue.append(permit, entry, body).await?;
+        (self.observer)(Noted::Accepted);
         fail::point("ack.before");
         Ok(Committed { position })
     }

@@ -8,6 +8,13 @@
 #[inline(always)]
 pub fn point(_name: &'static str) {}
 
+/// True if the failpoint `name` is where the process is to die, for those that need some work to be reached.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn armed(_name: &'static str) -> bool {
+    false
+}
+
 /// True if the deliberate fault `name` is switched on.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
@@ -16,7 +23,7 @@ pub fn mutant(_name: &'static str) -> bool {
 }
 
 #[cfg(feature = "faults")]
-pub use faults::{mutant, point, set_mutant};
+pub use faults::{armed, mutant, point, set_mutant};
 
 #[cfg(feature = "faults")]
 mod faults {
@@ -46,6 +53,11 @@ mod faults {
                 std::thread::park();
             }
         }
+    }
+
+    /// True if the failpoint `name` is where the process is to die, for those that need some work to be reached.
+    pub fn armed(name: &'static str) -> bool {
+        FAILPOINT.as_ref().is_some_and(|(wanted, _)| wanted == name)
     }
 
     /// True if the deliberate fault `name` is switched on.

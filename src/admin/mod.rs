@@ -21,4 +21,4 @@ pub use backend::{
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};
 pub use service::Admin;
-pub use token::{Token, TokenError};
+pub use token::Token;

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 
 use super::service::{Entrance, Peer};
 use super::*;
+use crate::config::secret_file::SecretFileError;
 use crate::metrics::{TargetSnapshot, TargetState};
 use crate::queue::Books;
 
@@ -41,18 +42,13 @@ struct Fake {
 impl Fake {
     fn view(&self) -> TargetView {
         let paused = self.paused.load(Ordering::SeqCst);
+        let state = if paused { TargetState::Paused } else { TargetState::Up };
         let snapshot = TargetSnapshot {
-            name: "orders".into(),
-            kind: "kafka".into(),
-            state: if paused { TargetState::Paused } else { TargetState::Up },
             books: Books { matched: 3, delivered: 1, backlog: 2, ..Books::default() },
-            retrying: 0,
-            in_flight: 0,
             in_flight_limit: 10,
             oldest_undelivered_us: Some(1_000_000),
             last_success_us: Some(2_000_000),
-            dead_letters: 0,
-            oldest_dead_letter_us: None,
+            ..TargetSnapshot::new("orders".into(), "kafka".into(), state)
         };
         TargetView::new(&snapshot, 3_000_000)
     }
@@ -359,24 +355,32 @@ async fn a_body_beyond_the_bound_is_refused() {
 #[test]
 fn tokens_are_made_once_for_the_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut fill = |bytes: &mut [u8]| random.fill(bytes);
     let data = tempfile::tempdir().expect("a folder");
-    assert!(matches!(Token::load(data.path()), Err(TokenError::Io { .. })));
-    let made = Token::load_or_create(data.path()).expect("made");
-    let again = Token::load_or_create(data.path()).expect("found");
+    assert!(matches!(Token::load(data.path()), Err(SecretFileError::Io { .. })));
+    let made = Token::load_or_create(data.path(), &mut fill).expect("made");
+    let again = Token::load_or_create(data.path(), &mut fill).expect("found");
     assert_eq!(made.expose(), again.expose());
     assert_eq!(made.expose().len(), 64);
     assert_eq!(format!("{made:?}").find(made.expose()), None);
     let path = data.path().join("admin.token");
     assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
     let other = tempfile::tempdir().expect("a folder");
-    assert_ne!(Token::load_or_create(other.path()).expect("made").expose(), made.expose());
+    assert_ne!(Token::load_or_create(other.path(), &mut fill).expect("made").expose(), made.expose());
 
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("set");
-    assert!(matches!(Token::load_or_create(data.path()), Err(TokenError::Exposed { mode: 0o640, .. })));
+    assert!(matches!(
+        Token::load_or_create(data.path(), &mut fill),
+        Err(SecretFileError::Exposed { mode: 0o640, .. })
+    ));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
     for bad in ["", "short", "0123456789abcdef 0123456789abcdef", &"x".repeat(1025)] {
         std::fs::write(&path, bad).expect("written");
-        assert!(matches!(Token::load_or_create(data.path()), Err(TokenError::Malformed { .. })), "{bad:?}");
+        assert!(
+            matches!(Token::load_or_create(data.path(), &mut fill), Err(SecretFileError::Malformed { .. })),
+            "{bad:?}"
+        );
     }
 }
 

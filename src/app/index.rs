@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use metrics::Counter;
 use tokio::sync::watch;
 
 use crate::journal::Damage;
+use crate::metrics::JournalMetrics;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 
@@ -50,11 +50,11 @@ pub(super) async fn follow(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>,
 }
 
 /// Counts every damaged record, once.
-pub(super) async fn count_damage(mut damage: watch::Receiver<Vec<Damage>>, corrupt: Counter) {
+pub(super) async fn count_damage(mut damage: watch::Receiver<Vec<Damage>>, metrics: Arc<JournalMetrics>) {
     let mut counted = 0;
     loop {
         let records: u64 = damage.borrow_and_update()[counted..].iter().map(|d| d.offsets().max(1)).sum();
-        corrupt.increment(records);
+        metrics.corrupt_records.increment(records);
         counted = damage.borrow().len();
         if damage.changed().await.is_err() {
             return;

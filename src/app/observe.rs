@@ -29,10 +29,13 @@ impl AdminBackend for Parts {
 
     async fn metrics_text(&self) -> String {
         let stat = self.queue.stat();
-        let targets: Vec<_> = self.targets.all();
+        let mut targets = Vec::new();
+        for entry in self.targets.all() {
+            targets.push(self.snapshot(&entry).await);
+        }
         let snapshot = Snapshot {
             now_us: (self.clock)(),
-            targets: targets.iter().map(snapshot).collect(),
+            targets,
             queue: QueueSnapshot { bytes: stat.bytes, limit_bytes: stat.max_bytes },
             config: ConfigSnapshot { last_reload_ok: true, last_success_us: self.started_us },
         };
@@ -40,11 +43,15 @@ impl AdminBackend for Parts {
     }
 
     async fn targets(&self) -> Vec<TargetView> {
-        self.targets.all().iter().map(|t| self.view(t)).collect()
+        let mut views = Vec::new();
+        for entry in self.targets.all() {
+            views.push(self.view(&entry).await);
+        }
+        views
     }
 
     async fn target(&self, name: &str) -> Option<TargetView> {
-        self.targets.get(name).map(|t| self.view(&t))
+        Some(self.view(&self.targets.get(name)?).await)
     }
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError> {
@@ -87,8 +94,8 @@ impl AdminBackend for Parts {
 }
 
 impl Parts {
-    fn view(&self, entry: &Entry) -> TargetView {
-        let mut view = TargetView::new(&snapshot(entry), (self.clock)());
+    async fn view(&self, entry: &Entry) -> TargetView {
+        let mut view = TargetView::new(&self.snapshot(entry).await, (self.clock)());
         if let Some(configured) = &entry.configured {
             view.encoding = Some(match configured.encoding {
                 Encoding::S3 => "s3",
@@ -105,36 +112,50 @@ impl Parts {
         });
         view
     }
+
+    /// One target now. Its oldest event comes from its lane, or from the log where no lane has taken it.
+    async fn snapshot(&self, entry: &Entry) -> TargetSnapshot {
+        let mut snapshot = of_lane(entry);
+        if snapshot.oldest_undelivered_us.is_none() && snapshot.books.backlog + snapshot.books.held > 0 {
+            let (queue, target) = (Arc::clone(&self.queue), entry.registered.target);
+            let looked_up = tokio::task::spawn_blocking(move || queue.oldest_unsettled_us(target)).await;
+            snapshot.oldest_undelivered_us = looked_up.ok().flatten();
+        }
+        snapshot
+    }
 }
 
-fn snapshot(entry: &Entry) -> TargetSnapshot {
+/// What the lane and the books know without a look into the log.
+fn of_lane(entry: &Entry) -> TargetSnapshot {
     let status = entry.lane.as_ref().map(delivery::TargetHandle::status);
-    let books = status.as_ref().map_or_else(|| entry.progress.books(), |s| s.books);
-    let state = match status.as_ref().map(|s| s.state) {
-        None => TargetState::Removed,
-        Some(delivery::TargetState::Connecting) => TargetState::Connecting,
-        Some(delivery::TargetState::Up) => TargetState::Up,
-        Some(delivery::TargetState::Down) => TargetState::Down,
-        Some(delivery::TargetState::Faulted) => TargetState::Faulted,
-        Some(delivery::TargetState::Paused) => TargetState::Paused,
+    let (name, kind) = (Arc::clone(&entry.registered.name), Arc::clone(&entry.registered.kind));
+    let Some(status) = status else {
+        let books = entry.progress.books();
+        let dead_letters = books.dead_lettered;
+        return TargetSnapshot {
+            books,
+            dead_letters,
+            ..TargetSnapshot::new(name, kind, TargetState::Removed)
+        };
     };
-    let of_lane = |pick: fn(&delivery::TargetStatus) -> usize| status.as_ref().map_or(0, |s| pick(s) as u64);
-    let taken = status.as_ref().and_then(|s| s.oldest_undelivered_us);
-    let waiting = entry.progress.oldest_waiting_us();
+    let state = match status.state {
+        delivery::TargetState::Connecting => TargetState::Connecting,
+        delivery::TargetState::Up if status.throttled => TargetState::Throttled,
+        delivery::TargetState::Up => TargetState::Up,
+        delivery::TargetState::Down => TargetState::Down,
+        delivery::TargetState::Faulted => TargetState::Faulted,
+        delivery::TargetState::Paused => TargetState::Paused,
+    };
     TargetSnapshot {
-        name: Arc::clone(&entry.registered.name),
-        kind: Arc::clone(&entry.registered.kind),
-        state,
-        books,
-        retrying: of_lane(|s| s.retrying),
-        in_flight: of_lane(|s| s.in_flight),
-        in_flight_limit: of_lane(|s| s.in_flight_limit),
-        oldest_undelivered_us: taken.into_iter().chain(waiting).min(),
-        last_success_us: status
-            .as_ref()
-            .and_then(|s| s.last_success_unix_ms)
-            .map(|ms| ms.saturating_mul(1_000)),
-        dead_letters: books.dead_lettered,
-        oldest_dead_letter_us: None,
+        books: status.books,
+        retrying: status.retrying as u64,
+        in_flight: status.in_flight as u64,
+        in_flight_limit: status.in_flight_limit as u64,
+        oldest_undelivered_us: status.oldest_undelivered_us,
+        last_success_us: status.last_success_unix_ms.map(|ms| ms.saturating_mul(1_000)),
+        dead_letters: status.books.dead_lettered,
+        counters: status.counters,
+        connections_ended: status.incarnation.saturating_sub(1),
+        ..TargetSnapshot::new(name, kind, state)
     }
 }

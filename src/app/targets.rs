@@ -84,7 +84,8 @@ pub(super) async fn start(
         let kind = target.connector.kind();
         if let Some(known) = registered.iter().find(|r| r.name == target.name) {
             if *known.kind != *kind {
-                tracing::warn!(target_name = %target.name, "was a {} target and is a {kind} target now", known.kind);
+                let (name, was) = (&target.name, &known.kind);
+                tracing::warn!(target_name = %name, "was a {was} target and is a {kind} target now");
             }
             continue;
         }
@@ -118,16 +119,13 @@ pub(super) async fn start(
         let lane = match &configured {
             None => {
                 let backlog = progress.books().backlog;
-                tracing::warn!(target_name = %target.name, backlog, "is not configured any more; its backlog is kept");
+                let name = &target.name;
+                tracing::warn!(target_name = %name, backlog, "is not configured any more; its backlog is kept");
                 None
             }
             Some(wanted) => {
-                let ambient = Ambient {
-                    now: tokio::time::Instant::now,
-                    unix_ms: Arc::clone(&unix_ms),
-                    seed: seed(),
-                    observer: Arc::new(()),
-                };
+                let ambient =
+                    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::clone(&unix_ms), seed: seed() };
                 let reader = queue.open(target.target, 0).await?;
                 let encode = encoder(config, wanted);
                 Some(delivery::spawn(wanted, target.target, reader, encode, ambient, target.paused))

@@ -17,10 +17,13 @@ use crate::app::App;
 use crate::client::{Client, Response};
 use crate::config;
 use receiver::{Arrived, Receiver};
+use tidings_kafka::KafkaOptions;
 
 /// The demonstration waits so long for everything to arrive.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(30);
 const BUCKET: &str = "photos";
+/// Where the events go with `--kafka`.
+const KAFKA_TOPIC: &str = "tidings-demo";
 
 /// Make changes and show their events.
 #[derive(clap::Args)]
@@ -74,6 +77,16 @@ impl Demo {
     }
 
     async fn show(&self, dir: &Path) -> anyhow::Result<()> {
+        if let Some(broker) = &self.kafka {
+            let options = KafkaOptions {
+                brokers: vec![broker.clone()],
+                topic: KAFKA_TOPIC.to_owned(),
+                ..KafkaOptions::default()
+            };
+            let kafka = options.checked("kafka").map_err(|e| anyhow::anyhow!("--kafka: {e}"))?;
+            // A target's topic is its operator's to make; here that is the demonstration itself.
+            kafka.create_topic(1).await.map_err(|e| anyhow::anyhow!("--kafka: {e}"))?;
+        }
         let receiver = Receiver::start().await?;
         std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
         let file = dir.join("tidings.toml");
@@ -83,7 +96,13 @@ impl Demo {
         let shown = self.show_on(&app, &receiver).await;
         app.stop().await?;
         shown?;
-        println!("\nEvery change arrived once, in order per key.");
+        say!("\nEvery change reached the receiver once, in order per key.");
+        if let Some(broker) = &self.kafka {
+            say!(
+                "Kafka at {broker} confirmed as many, by the books; the demonstration does not read topic \
+                 `{KAFKA_TOPIC}` back."
+            );
+        }
         Ok(())
     }
 
@@ -93,7 +112,7 @@ impl Demo {
         let access = app.credentials().access_keys().next().context("no credential was made")?;
         let secret = app.credentials().secret(access).context("no secret was made")?;
         let client = Client::new(&endpoint, region, access, secret.expose_secret())?;
-        println!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
+        say!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
         let done = make_changes(&client).await?;
         let arrived = receiver.wait_for(done.len(), ARRIVE_WITHIN).await;
         print_beside(&done, &arrived);
@@ -116,7 +135,7 @@ impl Demo {
         );
         if let Some(broker) = &self.kafka {
             toml += &format!(
-                "\n[target.kafka.connector.kafka]\nbrokers = [{broker:?}]\ntopic = \"tidings-demo\"\n\n\
+                "\n[target.kafka.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {KAFKA_TOPIC:?}\n\n\
                  [[target.kafka.rule]]\nbucket = \"*\"\n\
                  events = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n"
             );
@@ -126,12 +145,12 @@ impl Demo {
 
     /// Prints the books once every target has everything, and fails if they do not say so.
     async fn books(&self, app: &App, expected: u64) -> anyhow::Result<()> {
-        println!("\nbooks        matched  delivered  backlog  held");
+        say!("\nbooks        matched  delivered  backlog  held");
         let targets = std::iter::once("receiver").chain(self.kafka.as_ref().map(|_| "kafka"));
         let mut wrong = Vec::new();
         for target in targets {
             let books = app.settled(target, ARRIVE_WITHIN).await.context("the target is not registered")?;
-            println!(
+            say!(
                 "{target:<12} {:>7}  {:>9}  {:>7}  {:>4}",
                 books.matched, books.delivered, books.backlog, books.held
             );
@@ -145,13 +164,13 @@ impl Demo {
 
     async fn serve_on(&self, app: &App, endpoint: &str, region: &str) -> anyhow::Result<()> {
         let (path, _) = app.credentials_file();
-        println!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
-        println!("credentials {}", path.display());
-        println!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
-        println!(
+        say!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
+        say!("credentials {}", path.display());
+        say!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
+        say!(
             "  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/"
         );
-        println!("\nServing until Ctrl-C.");
+        say!("\nServing until Ctrl-C.");
         tokio::select! {
             signal = tokio::signal::ctrl_c() => Ok(signal?),
             why = app.failed() => bail!("{why}"),
@@ -199,11 +218,11 @@ fn confirmed(
 }
 
 fn print_beside(done: &[Done], arrived: &[Arrived]) {
-    println!("{:<34} the event as the receiver got it", "change");
+    say!("{:<34} the event as the receiver got it", "change");
     for change in done {
         let left = format!("{} {}", change.what, change.key);
         match arrived.iter().find(|a| a.request == change.request) {
-            Some(a) => println!(
+            Some(a) => say!(
                 "{left:<34} #{} {} {} size={} etag={}",
                 a.number,
                 a.kind,
@@ -211,7 +230,7 @@ fn print_beside(done: &[Done], arrived: &[Arrived]) {
                 a.size,
                 short(&a.etag)
             ),
-            None => println!("{left:<34} (nothing arrived)"),
+            None => say!("{left:<34} (nothing arrived)"),
         }
     }
 }

@@ -1,24 +1,19 @@
-//! The key pairs that may sign requests, and the admin API's token: files of their own, made on first start.
+//! The key pairs that may sign requests: a file of their own, made on first start.
 //!
-//! Must never hold a built-in credential, show a secret, or read one that others on the machine may read.
+//! Must never hold a built-in credential or show a secret.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use super::secret_file::{Created, SecretFileError, read_or_make};
+
 /// The file's name in the data directory.
 const CREDENTIALS_FILE: &str = "credentials.toml";
-/// The token file's name in the data directory.
-const TOKEN_FILE: &str = "admin.token";
-/// A longer file is no file of ours, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
 /// More pairs than this are refused.
 const MAX_PAIRS: usize = 1_000;
 /// What a generated access key begins with.
@@ -26,51 +21,11 @@ const ACCESS_PREFIX: &str = "TD";
 const ACCESS_CHARS: usize = 20;
 /// 30 random bytes are 40 characters of base64 without padding.
 const SECRET_BYTES: usize = 30;
-const TOKEN_BYTES: usize = 32;
 
 /// The key pairs that may sign requests. Its `Debug` shows access keys only.
 #[derive(Clone)]
 pub struct Credentials {
     pairs: BTreeMap<String, SecretString>,
-}
-
-/// Whether a file had to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
-    /// It did not exist: it was generated now, here. For the line that `serve` prints on first start.
-    Now(PathBuf),
-    /// It existed and was read.
-    Before(PathBuf),
-}
-
-/// Why credentials cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CredentialsError {
-    /// Others on the machine may read or change the file: a person has to decide whether it still is a
-    /// secret.
-    #[error("{0} may be read or changed by others (mode {mode:03o}): run `chmod 600 {0}`", .path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The file's content is not what it should be. The reason never quotes the content.
-    #[error("{path}: {why}", path = .path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        why: String,
-    },
-    /// The file cannot be read or made.
-    #[error("{path}: {source}", path = .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// The file's shape.
@@ -157,7 +112,7 @@ impl fmt::Debug for Credentials {
 pub fn load_or_create(
     data: &Path,
     random: &mut dyn FnMut(&mut [u8]),
-) -> Result<(Credentials, Created), CredentialsError> {
+) -> Result<(Credentials, Created), SecretFileError> {
     let path = data.join(CREDENTIALS_FILE);
     let (text, created) = read_or_make(&path, || {
         let (access, secret) = (access_key(random), secret_key(random));
@@ -167,29 +122,7 @@ pub fn load_or_create(
         )
     })?;
     let credentials = Credentials::parse(text.expose_secret());
-    Ok((credentials.map_err(|why| CredentialsError::Malformed { path, why })?, created))
-}
-
-/// Reads `<data>/admin.token`, or makes it: 64 hex digits, the admin API's bearer token.
-///
-/// # Errors
-/// As [`load_or_create`].
-pub fn load_or_create_token(
-    data: &Path,
-    random: &mut dyn FnMut(&mut [u8]),
-) -> Result<(SecretString, Created), CredentialsError> {
-    let path = data.join(TOKEN_FILE);
-    let (text, created) = read_or_make(&path, || {
-        let mut bytes = [0; TOKEN_BYTES];
-        random(&mut bytes);
-        format!("{}\n", hex::encode(bytes))
-    })?;
-    let token = text.expose_secret().trim_end();
-    if token.len() != 2 * TOKEN_BYTES || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
-        let why = format!("it must hold {} hex digits: remove it and a new one is made", 2 * TOKEN_BYTES);
-        return Err(CredentialsError::Malformed { path, why });
-    }
-    Ok((token.into(), created))
+    Ok((credentials.map_err(|why| SecretFileError::Malformed { path, why })?, created))
 }
 
 /// 20 characters of `A-Z0-9`, the first two fixed.
@@ -214,49 +147,11 @@ fn secret_key(random: &mut dyn FnMut(&mut [u8])) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The file's text, after its mode was looked at; made first if it is not there.
-fn read_or_make(
-    path: &Path,
-    make: impl FnOnce() -> String,
-) -> Result<(SecretString, Created), CredentialsError> {
-    let io_error = |source| CredentialsError::Io { path: path.to_owned(), source };
-    let (file, created) = match File::open(path) {
-        Ok(file) => (file, Created::Before(path.to_owned())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            write_durably(path, &make()).map_err(io_error)?;
-            (File::open(path).map_err(io_error)?, Created::Now(path.to_owned()))
-        }
-        Err(e) => return Err(io_error(e)),
-    };
-    // The open file is asked, not the path, so that nobody can put another one between.
-    let mode = file.metadata().map_err(io_error)?.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(CredentialsError::Exposed { path: path.to_owned(), mode });
-    }
-    let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(io_error)?;
-    Ok((text.into(), created))
-}
-
-/// Writes a new file of mode 0600: whole and durable under its name, or not there at all.
-fn write_durably(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    // Left by a start that was interrupted: nobody ever used what it holds.
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -318,7 +213,7 @@ mod tests {
             let path = write(data.path(), PAIR, mode);
             let error = load_or_create(data.path(), &mut counting()).expect_err("exposed");
             assert!(error.to_string().contains(&format!("chmod 600 {}", path.display())), "{error}");
-            assert!(matches!(error, CredentialsError::Exposed { mode: m, .. } if m == mode), "{error}");
+            assert!(matches!(error, SecretFileError::Exposed { mode: m, .. } if m == mode), "{error}");
         }
         let data = directory();
         write(data.path(), PAIR, 0o400);
@@ -341,23 +236,6 @@ mod tests {
             assert!(error.contains(says), "{error}");
             assert!(!error.contains("planted"), "{error}");
         }
-    }
-
-    #[test]
-    fn the_token_is_made_once_and_checked() {
-        let data = directory();
-        let (made, created) = load_or_create_token(data.path(), &mut counting()).expect("made");
-        let path = data.path().join(TOKEN_FILE);
-        assert_eq!(created, Created::Now(path.clone()));
-        let token = made.expose_secret();
-        assert!(token.len() == 64 && token.bytes().all(|b| b.is_ascii_hexdigit()), "{token}");
-        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
-        let (again, created) = load_or_create_token(data.path(), &mut counting()).expect("read");
-        assert_eq!((again.expose_secret(), created), (token, Created::Before(path.clone())));
-
-        fs::write(&path, "short\n").expect("written");
-        let error = load_or_create_token(data.path(), &mut counting()).expect_err("short").to_string();
-        assert!(error.contains("64 hex digits"), "{error}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod diagnostics;
 mod load;
 mod places;
 mod raw;
+pub mod secret_file;
 #[cfg(test)]
 mod tests;
 mod tree;

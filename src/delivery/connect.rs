@@ -74,11 +74,11 @@ impl Lane {
             "the connection is given up; what was out is sent again");
         for slot in self.keys.out() {
             if self.keys.flight(slot).0 < late {
-                self.view.attempts.timeout += 1;
-                self.ambient.observer.timed_out(self.target.limits.attempt_timeout, 1);
+                self.view.counters.attempts.timeout += 1;
+                self.view.counters.attempt_seconds.observe_duration(self.target.limits.attempt_timeout);
                 self.retry(slot, None, why.clone(), now);
             } else {
-                self.view.attempts.abandoned += 1;
+                self.view.counters.attempts.abandoned += 1;
                 self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
                 self.keys.put_back(slot);
             }

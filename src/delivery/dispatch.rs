@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use super::lane::Lane;
 use super::link::Connection;
 use super::slots::SlotRef;
+use crate::fail;
+use crate::queue::Column;
 
 impl Lane {
     /// Sends as much as may be sent now.
@@ -39,12 +41,13 @@ impl Lane {
             }
             if let Connection::Up(link) = &self.connection {
                 link.hand_over(batch);
+                fail::point("target.sent");
             }
         }
     }
 
     /// True if a closed target may be probed as soon as its moment comes.
-    pub(super) fn can_send_probe(&mut self) -> bool {
+    pub(super) fn can_send_probe(&self) -> bool {
         let connected = matches!(self.connection, Connection::Up(_));
         connected && self.may_send() && self.keys.in_flight() == 0 && self.keys.can_probe()
     }
@@ -95,6 +98,10 @@ impl Lane {
                 self.health.probing(slot.0);
             }
             let attempt = self.keys.attempt(slot);
+            if attempt <= 1 && fail::mutant("progress-before-ack") {
+                self.settled.push((self.keys.stored(slot).position.offset, Column::Delivered));
+                self.settle_by.get_or_insert(now);
+            }
             let ticket = Ticket { incarnation: self.incarnation, slot: slot.0, attempt };
             batch.push(Delivery { message, attempt, receipt: Receipt::new(ticket, &self.inbox) });
         }

@@ -26,6 +26,7 @@ use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
 use super::{Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, SETTLE_DELAY, SETTLE_DELAY_MAX};
 use crate::config;
+use crate::fail;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
 
 /// One target's loop and all it knows, except its reader.
@@ -66,15 +67,15 @@ pub(super) struct Lane {
     /// Not read before this moment, after a failure.
     pub(super) read_at: Option<Instant>,
     /// Delivered and not settled with the reader yet, and until when it is.
-    settled: Vec<(u64, Column)>,
-    repeated: u64,
+    pub(super) settled: Vec<(u64, Column)>,
+    pub(super) repeated: u64,
     pub(super) settle_by: Option<Instant>,
     /// How long a read may keep that from being settled.
-    patience: Duration,
+    pub(super) patience: Duration,
 
     pub(super) view: View,
     pub(super) shown_held: Option<usize>,
-    arrived: Vec<Settlement>,
+    pub(super) arrived: Vec<Settlement>,
     pub(super) timer: Pin<Box<Sleep>>,
     pub(super) armed: Option<Instant>,
 }
@@ -167,7 +168,7 @@ impl Lane {
     async fn wait(&mut self, reading: &mut Option<Reading<'_>>) -> Wake {
         tokio::select! {
             () = self.inbox.arrived() => Wake::Look,
-            read = async { reading.as_mut().expect("the branch is off without it").await }, if reading.is_some() => {
+            read = async { reading.as_mut().expect("off without it").await }, if reading.is_some() => {
                 Wake::Read(read)
             }
             event = self.connection.event(self.blocked) => Wake::Link(event),
@@ -191,24 +192,10 @@ impl Lane {
         self.arm(now);
     }
 
-    /// Takes every answer that arrived and decides on each.
-    fn take_answers(&mut self, now: Instant) {
-        let mut arrived = std::mem::take(&mut self.arrived);
-        self.inbox.drain(&mut arrived);
-        if !arrived.is_empty() {
-            let mut settled = std::mem::take(&mut self.settled);
-            self.repeated += self.decide(&mut arrived, &mut settled, now);
-            self.settled = settled;
-            if !self.settled.is_empty() || self.repeated > 0 {
-                self.settle_by.get_or_insert(now + self.patience);
-            }
-        }
-        self.arrived = arrived;
-    }
-
     /// Settles what was delivered, in one call.
     fn settle(&mut self, reader: &mut dyn Reader) {
         if !self.settled.is_empty() {
+            fail::point("target.acked");
             reader.settle(&self.settled);
             self.settled.clear();
         }
@@ -258,7 +245,6 @@ impl Lane {
             Err(_) => Some("the progress was not durable in time".to_owned()),
         };
         if let Some(closing) = closing {
-            // Bounded twice: each half of closing has this bound, too.
             let _ = timeout(2 * CLOSE_BOUND, closing).await;
         }
         Stopped { abandoned, not_durable }

@@ -29,11 +29,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_connector::{Cause, Message, Outcome};
+use tidings_connector::{Cause, Message};
 use tokio::time::Instant;
 
 pub use backoff::Backoff;
-pub use status::{Attempts, ErrorCounts, LastError, TargetState, TargetStatus};
+pub use status::{LastError, TargetState, TargetStatus};
 pub use target::{Stopped, TargetHandle, spawn};
 
 use crate::queue::Stored;
@@ -41,24 +41,7 @@ use crate::queue::Stored;
 /// Turns an entry into a message under the rule that matched. An error means that this event can never be sent.
 pub type EncodeFn = Arc<dyn Fn(&Stored, &str) -> Result<Message, Cause> + Send + Sync>;
 
-/// Hears of attempts in groups, for metrics. Called on the lane's own path: must be short and never block.
-pub trait Observer: Send + Sync {
-    /// `count` attempts came to equal outcomes; each `took` so long from handing over to the outcome.
-    fn attempts(&self, outcome: &Outcome, took: Duration, count: u64);
-    /// `count` attempts were given up at their deadline, after this bound.
-    fn timed_out(&self, bound: Duration, count: u64);
-    /// `count` events were delivered so long after their commit, to the millisecond.
-    fn end_to_end(&self, took: Duration, count: u64);
-}
-
-/// Hears nothing.
-impl Observer for () {
-    fn attempts(&self, _: &Outcome, _: Duration, _: u64) {}
-    fn timed_out(&self, _: Duration, _: u64) {}
-    fn end_to_end(&self, _: Duration, _: u64) {}
-}
-
-/// What a lane needs from its surroundings: clocks, a seed and an observer, so that tests choose them.
+/// What a lane needs from its surroundings: clocks and a seed, so that tests choose them.
 #[derive(Clone)]
 pub struct Ambient {
     /// The monotonic clock: `tokio::time::Instant::now`.
@@ -67,8 +50,6 @@ pub struct Ambient {
     pub unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Seed of the lane's jitter.
     pub seed: u64,
-    /// Who counts attempts; `Arc::new(())` for nobody.
-    pub observer: Arc<dyn Observer>,
 }
 
 /// The most entries that one lane keeps in flight or waiting, whatever the configuration says.

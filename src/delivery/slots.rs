@@ -13,6 +13,8 @@ use crate::queue::{Change, Stored};
 pub(super) const NONE: u32 = u32::MAX;
 /// What an entry costs beside its texts and body: the structures and their allocations, in bytes.
 const FIXED_WEIGHT: usize = 640;
+/// A body up to so many bytes may stay with an entry that is about to leave: copying the entry would cost more.
+const BODY_KEPT: usize = 1_024;
 /// The order is swept when it is this much longer than twice the live entries.
 const SWEEP_SLACK: usize = 1_024;
 
@@ -71,6 +73,7 @@ impl Slots {
         let at = &mut self.slots[index as usize];
         debug_assert!(at.stored.is_none(), "a free slot holds nothing");
         (at.stored, at.key, at.next, at.attempt) = (Some(stored), key, NONE, 0);
+        self.strip(index, BODY_KEPT);
         self.order.push_back(self.reference(index));
         if self.order.len() > 2 * self.live + SWEEP_SLACK {
             let slots = &self.slots;
@@ -90,10 +93,11 @@ impl Slots {
         stored
     }
 
-    /// Lets go of an entry's inline body, which no message carries, so that one that waits long pins no memory.
-    pub(super) fn strip(&mut self, index: u32) {
+    /// Lets go of an entry's inline body if it is longer than `keep` bytes: no message carries it, and an entry that
+    /// waits would pin it in memory.
+    pub(super) fn strip(&mut self, index: u32, keep: usize) {
         let at = &mut self.slots[index as usize].stored;
-        if let Some(stored) = at.as_ref().filter(|s| !s.body.is_empty()) {
+        if let Some(stored) = at.as_ref().filter(|s| s.body.len() > keep) {
             let before = weight(stored);
             let (position, entry) = (stored.position, stored.entry.clone());
             let stripped = Arc::new(Stored { position, entry, body: Bytes::new(), charge: 0 });

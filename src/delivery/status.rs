@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use tidings_connector::{ErrorClass, Outcome};
+use tidings_connector::ErrorClass;
 
+use crate::metrics::TargetCounters;
 use crate::queue::Books;
 
 /// Whether a target takes events.
@@ -86,67 +87,12 @@ pub struct TargetStatus {
     pub books: Books,
     /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the Unix epoch.
     pub oldest_undelivered_us: Option<i64>,
-    /// Answers to attempts that had been given up; they never settle anything.
-    pub late_receipts: u64,
-    /// Attempts by result.
-    pub attempts: Attempts,
-    /// Failed attempts and connections by class.
-    pub errors: ErrorCounts,
+    /// What it counted since the start.
+    pub counters: TargetCounters,
     /// Raised whenever a connection is given up.
     pub incarnation: u64,
     /// True once the lane has ended.
     pub stopped: bool,
-}
-
-/// Attempts by result, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attempts {
-    /// Delivered.
-    pub delivered: u64,
-    /// Not known to be delivered.
-    pub retry: u64,
-    /// The far side asked to slow down.
-    pub throttled: u64,
-    /// The event can never be accepted.
-    pub rejected: u64,
-    /// The far side takes nothing until somebody mends it.
-    pub faulted: u64,
-    /// No answer in time.
-    pub timeout: u64,
-    /// Given up with their connection.
-    pub abandoned: u64,
-}
-
-impl Attempts {
-    /// Counts one answer.
-    pub(super) fn count(&mut self, outcome: &Outcome) {
-        let counter = match outcome {
-            Outcome::Delivered => &mut self.delivered,
-            Outcome::Retry { .. } => &mut self.retry,
-            Outcome::Throttled { .. } => &mut self.throttled,
-            Outcome::Rejected { .. } => &mut self.rejected,
-            Outcome::Faulted { .. } => &mut self.faulted,
-        };
-        *counter += 1;
-    }
-}
-
-/// How many classes of errors there are.
-const CLASSES: usize = ErrorClass::ALL.len();
-
-/// Failures by class, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ErrorCounts([u64; CLASSES]);
-
-impl ErrorCounts {
-    /// Every class with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (ErrorClass, u64)> {
-        ErrorClass::ALL.iter().copied().zip(self.0)
-    }
-
-    pub(super) fn count(&mut self, class: ErrorClass) {
-        self.0[class as usize] += 1;
-    }
 }
 
 /// What the lane writes and a handle reads.
@@ -165,9 +111,7 @@ pub(super) struct View {
     pub(super) held: usize,
     pub(super) full: bool,
     pub(super) oldest_undelivered_us: Option<i64>,
-    pub(super) late_receipts: u64,
-    pub(super) attempts: Attempts,
-    pub(super) errors: ErrorCounts,
+    pub(super) counters: TargetCounters,
     pub(super) incarnation: u64,
     pub(super) stopped: bool,
 }

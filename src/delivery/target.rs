@@ -123,9 +123,7 @@ impl TargetHandle {
             full: view.full,
             books: self.shared.progress.books(),
             oldest_undelivered_us: view.oldest_undelivered_us,
-            late_receipts: view.late_receipts,
-            attempts: view.attempts,
-            errors: view.errors,
+            counters: view.counters,
             incarnation: view.incarnation,
             stopped: view.stopped,
         }

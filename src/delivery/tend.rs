@@ -12,6 +12,7 @@ use super::lane::Lane;
 use super::link::Connection;
 use super::status::TargetState;
 use super::{LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
+use crate::fail;
 use crate::queue::{ReadError, Stored};
 
 /// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot loop.
@@ -47,6 +48,7 @@ impl Lane {
         match read {
             Ok(entries) => {
                 (self.read_failures, self.view.read_error) = (0, None);
+                fail::point("lane.take");
                 entries.into_iter().for_each(|stored| self.keys.take(stored));
             }
             Err(ReadError::Closed) => self.readable = false,

@@ -32,36 +32,36 @@ enum Source {
 impl Declared {
     /// Reads the declarations from a request's headers; refuses those that nobody could check.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, S3Error> {
-        let text = |name: &str| match headers.get(name) {
-            None => Ok(None),
-            Some(value) => match value.to_str() {
-                Ok(text) => Ok(Some(text)),
-                Err(_) => Err(s3_error!(InvalidRequest, "{name} is not text")),
-            },
-        };
         let mut declared = Declared::default();
-        if let Some(md5) = text("content-md5")? {
-            let bytes = BASE64.decode(md5).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
-            declared.md5 = Some(bytes.ok_or_else(|| S3Error::from(S3ErrorCode::InvalidDigest))?);
-        }
-        for algorithm in Algorithm::ALL {
-            let Some(value) = text(algorithm.header())? else { continue };
-            if !BASE64.decode(value).is_ok_and(|bytes| bytes.len() == algorithm.bytes()) {
-                return Err(s3_error!(InvalidRequest, "Value for {} is invalid", algorithm.header()));
+        let mut announced = false;
+        for (name, value) in headers {
+            let name = name.as_str();
+            let relevant = name == "content-md5" || name == "x-amz-trailer" || name.contains("-checksum-");
+            if !relevant {
+                continue;
             }
-            declared.add(algorithm, Source::Header(value.to_owned()))?;
+            let value = value.to_str().map_err(|_| s3_error!(InvalidRequest, "{name} is not text"))?;
+            match name {
+                "content-md5" => declared.md5 = Some(md5_of(value)?),
+                "x-amz-trailer" => {
+                    let algorithm = Algorithm::of_header(value.trim());
+                    let unknown = || s3_error!(InvalidRequest, "The x-amz-trailer header is not supported");
+                    declared.add(algorithm.ok_or_else(unknown)?, Source::Trailer)?;
+                }
+                "x-amz-checksum-type" if value != "FULL_OBJECT" => {
+                    return Err(s3_error!(InvalidRequest, "Only checksums of the full object are supported"));
+                }
+                "x-amz-sdk-checksum-algorithm" => announced = true,
+                _ => {
+                    let Some(algorithm) = Algorithm::of_header(name) else { continue };
+                    if !BASE64.decode(value).is_ok_and(|bytes| bytes.len() == algorithm.bytes()) {
+                        return Err(s3_error!(InvalidRequest, "Value for {name} is invalid"));
+                    }
+                    declared.add(algorithm, Source::Header(value.to_owned()))?;
+                }
+            }
         }
-        if let Some(name) = text("x-amz-trailer")? {
-            let algorithm = Algorithm::of_header(name.trim());
-            let algorithm = algorithm
-                .ok_or_else(|| s3_error!(InvalidRequest, "The x-amz-trailer header is not supported"))?;
-            declared.add(algorithm, Source::Trailer)?;
-        }
-        let kind = text("x-amz-checksum-type")?;
-        if kind.is_some_and(|kind| kind != "FULL_OBJECT") {
-            return Err(s3_error!(InvalidRequest, "Only checksums of the full object are supported"));
-        }
-        if text("x-amz-sdk-checksum-algorithm")?.is_some() && declared.is_empty() {
+        if announced && declared.is_empty() {
             return Err(s3_error!(InvalidRequest, "A checksum was announced but did not come"));
         }
         Ok(declared)
@@ -78,6 +78,11 @@ impl Declared {
     pub(super) fn is_empty(&self) -> bool {
         self.md5.is_none() && self.sum.is_none()
     }
+}
+
+fn md5_of(value: &str) -> Result<[u8; 16], S3Error> {
+    let bytes = BASE64.decode(value).ok().and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+    bytes.ok_or_else(|| S3Error::from(S3ErrorCode::InvalidDigest))
 }
 
 /// The hashes of one object's body, in the making.

@@ -17,21 +17,17 @@ const MAX_SYSTEM_METADATA: usize = 4096;
 
 const USER_METADATA: &str = "x-amz-meta-";
 
-/// The kept headers beside `x-amz-meta-*`, in sorted order.
-static SYSTEM_METADATA: LazyLock<[(HeaderName, Arc<str>); 6]> = LazyLock::new(|| {
-    use http::header as h;
+/// The names of the kept headers beside `x-amz-meta-*`, shared by all objects.
+static SYSTEM_METADATA: LazyLock<[Arc<str>; 6]> = LazyLock::new(|| {
     let names = [
-        h::CACHE_CONTROL,
-        h::CONTENT_DISPOSITION,
-        h::CONTENT_ENCODING,
-        h::CONTENT_LANGUAGE,
-        h::CONTENT_TYPE,
-        h::EXPIRES,
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
     ];
-    names.map(|name| {
-        let text = name.as_str().into();
-        (name, text)
-    })
+    names.map(Arc::from)
 });
 
 /// Headers as an object keeps them: lower-case names and values.
@@ -40,30 +36,26 @@ type Kept = Vec<(Arc<str>, Arc<str>)>;
 /// The headers to keep with an object: lower-case names, sorted.
 pub(super) fn metadata(headers: &HeaderMap) -> Result<Kept, S3Error> {
     let mut kept = Kept::new();
-    let mut size = 0;
-    for (name, text) in SYSTEM_METADATA.iter() {
-        let Some(value) = headers.get(name) else { continue };
-        let value = text_of(value)?;
-        let value: Arc<str> = match *name == http::header::CONTENT_ENCODING {
-            true => without_aws_chunked(value).into(),
-            false => value.into(),
-        };
-        size += value.len();
-        if !value.is_empty() {
-            kept.push((Arc::clone(text), value));
+    let (mut system, mut user) = (0, 0);
+    for (name, value) in headers {
+        let name = name.as_str();
+        if let Some(own) = name.strip_prefix(USER_METADATA) {
+            let value = text_of(value)?;
+            user += own.len() + value.len();
+            kept.push((name.into(), value.into()));
+        } else if let Some(shared) = SYSTEM_METADATA.iter().find(|known| &***known == name) {
+            let value = text_of(value)?;
+            system += value.len();
+            let value: Arc<str> = match name {
+                "content-encoding" => without_aws_chunked(value).into(),
+                _ => value.into(),
+            };
+            if !value.is_empty() {
+                kept.push((Arc::clone(shared), value));
+            }
         }
     }
-    if size > MAX_SYSTEM_METADATA {
-        return Err(S3Error::from(S3ErrorCode::MetadataTooLarge));
-    }
-    let mut size = 0;
-    for (name, value) in headers {
-        let Some(own) = name.as_str().strip_prefix(USER_METADATA) else { continue };
-        let value = text_of(value)?;
-        size += own.len() + value.len();
-        kept.push((name.as_str().into(), value.into()));
-    }
-    if size > MAX_USER_METADATA {
+    if system > MAX_SYSTEM_METADATA || user > MAX_USER_METADATA {
         return Err(S3Error::from(S3ErrorCode::MetadataTooLarge));
     }
     kept.sort_unstable();
@@ -90,13 +82,12 @@ pub(super) fn give_back(kept: &[(Arc<str>, Arc<str>)], checksums: bool, into: &m
 
 /// Refuses every `x-amz-*` header that neither the protocol nor the operation knows.
 pub(super) fn only_known(headers: &HeaderMap, operation: &[&str]) -> Result<(), S3Error> {
-    for name in headers.keys().map(HeaderName::as_str) {
+    for (name, value) in headers {
+        let name = name.as_str();
         if !name.starts_with("x-amz-") || is_protocol(name) || operation.contains(&name) {
             continue;
         }
-        let only_default = |default: &[&str]| {
-            headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(|v| default.contains(&v))
-        };
+        let only_default = |default: &[&str]| value.to_str().is_ok_and(|value| default.contains(&value));
         let harmless = match name {
             // There are no ACLs: what these two ask for is what everybody gets.
             "x-amz-acl" => only_default(&["private", "bucket-owner-full-control"]),

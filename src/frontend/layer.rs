@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::header::{HeaderName, HeaderValue, SERVER};
-use http::request::Parts;
-use http::{Extensions, Method, Request};
+use http::{Extensions, Method, Request, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use s3s::service::S3Service;
-use s3s::{Body, HttpResponse};
+use s3s::{Body, HttpResponse, S3Error};
 
 use super::Ambient;
-use super::context::RequestContext;
+use super::context::{BodyFault, RequestContext};
 use super::digest::{Declared, DocumentHash};
 use super::errors;
 use super::guard::{self, Payload, Rules};
@@ -77,64 +76,63 @@ impl Layer {
 
     /// Answers one request from `peer`.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> HttpResponse {
-        let (parts, body) = request.into_parts();
-        let id = self.ids.next();
-        let path = parts.uri.path().to_owned();
-        let bare = parts.method == Method::HEAD;
-        let method = parts.method.clone();
-        let answered = AssertUnwindSafe(self.guarded(parts, body, peer, &id, &path)).catch_unwind().await;
+        let asked =
+            Asked { id: self.ids.next(), method: request.method().clone(), uri: request.uri().clone(), peer };
+        let answered = AssertUnwindSafe(self.guarded(request, &asked)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| {
-            tracing::error!(request = %id, %method, "a request's handler panicked");
-            errors::internal(&path, &id, bare)
+            tracing::error!(request = %asked.id, method = %asked.method, "a request's handler panicked");
+            asked.internal()
         });
         let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(&id) {
+        if let Ok(id) = HeaderValue::from_str(&asked.id) {
             headers.insert(REQUEST_ID, id);
         }
         headers.insert(HOST_ID, self.host_id.clone());
         headers.insert(SERVER, NAME);
         let status = response.status();
-        if status.is_server_error() {
-            tracing::warn!(request = %id, %method, %status, "a request failed");
+        // A refusal for want of space, or of an operation, is an answer; this one is a failure.
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::warn!(request = %asked.id, method = %asked.method, "a request failed");
         } else {
-            tracing::debug!(request = %id, %method, %status, "a request was answered");
+            tracing::debug!(request = %asked.id, method = %asked.method, %status, "a request was answered");
         }
         response
     }
 
-    async fn guarded(
+    async fn guarded(&self, request: Request<Incoming>, asked: &Asked) -> HttpResponse {
+        let (request, context) = match self.prepare(request, asked) {
+            Ok(prepared) => prepared,
+            Err(answer) => return *answer,
+        };
+        match self.service.call(request).await {
+            Ok(answer) if answer.status().as_u16() < 300 => answer,
+            Ok(answer) => asked.complete(answer, context.fault.get().copied()),
+            Err(_) => asked.internal(),
+        }
+    }
+
+    /// What the verifier gets: the guarded head, the watched body, and our context. Not async, so that a request's
+    /// future, which is copied a few times before it runs, does not carry all of this.
+    fn prepare(
         &self,
-        parts: Parts,
-        body: Incoming,
-        peer: IpAddr,
-        id: &Arc<str>,
-        path: &str,
-    ) -> HttpResponse {
-        let bare = parts.method == Method::HEAD;
+        request: Request<Incoming>,
+        asked: &Asked,
+    ) -> Result<(Request<Body>, Arc<RequestContext>), Box<HttpResponse>> {
+        let (parts, body) = request.into_parts();
         let now = (self.now)().as_second();
-        let claim = match guard::check(&parts, &self.rules, is_local(peer), now) {
-            Ok(claim) => claim,
-            Err(refusal) => {
-                tracing::debug!(request = %id, ?refusal, "refused");
-                return errors::refused(&refusal, path, id, bare);
-            }
-        };
+        let claim = guard::check(&parts, &self.rules, is_local(asked.peer), now).map_err(|refusal| {
+            tracing::debug!(request = %asked.id, ?refusal, "refused");
+            Box::new(errors::refused(&refusal, asked.uri.path(), &asked.id, asked.bare()))
+        })?;
         // No handler sees the bytes of a POSTed document, so its checksums are compared on the way.
-        let document = match parts.method == Method::POST && !matches!(claim.payload, Payload::Chunked { .. })
-        {
-            false => None,
-            true => match Declared::of(&parts.headers) {
-                Ok(declared) => Some(declared).filter(|d| !d.is_empty()).map(DocumentHash::new),
-                Err(error) => {
-                    let error = error.to_http_response();
-                    return error.map_or_else(
-                        |_| errors::internal(path, id, bare),
-                        |answer| errors::complete(answer, None, path, id, bare),
-                    );
-                }
-            },
+        let posted = parts.method == Method::POST && !matches!(claim.payload, Payload::Chunked { .. });
+        let declared = match posted {
+            true => Declared::of(&parts.headers).map_err(|error| Box::new(asked.error(error)))?,
+            false => Declared::default(),
         };
-        let context = Arc::new(RequestContext { id: Arc::clone(id), peer, claim, fault: OnceLock::new() });
+        let document = (!declared.is_empty()).then(|| DocumentHash::new(declared));
+        let (id, peer) = (Arc::clone(&asked.id), asked.peer);
+        let context = Arc::new(RequestContext { id, peer, claim, fault: OnceLock::new() });
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
             false => Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document)),
@@ -143,11 +141,34 @@ impl Layer {
         // Whatever came with the request, only our own context goes on.
         *request.extensions_mut() = Extensions::new();
         request.extensions_mut().insert(Arc::clone(&context));
-        match self.service.call(request).await {
-            Ok(answer) if answer.status().as_u16() < 300 => answer,
-            Ok(answer) => errors::complete(answer, context.fault.get().copied(), path, id, bare),
-            Err(_) => errors::internal(path, id, bare),
-        }
+        Ok((request, context))
+    }
+}
+
+/// What an answer needs to know of its request.
+struct Asked {
+    id: Arc<str>,
+    method: Method,
+    uri: Uri,
+    peer: IpAddr,
+}
+
+impl Asked {
+    /// True if the answer has no body.
+    fn bare(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    fn internal(&self) -> HttpResponse {
+        errors::internal(self.uri.path(), &self.id, self.bare())
+    }
+
+    fn complete(&self, answer: HttpResponse, fault: Option<BodyFault>) -> HttpResponse {
+        errors::complete(answer, fault, self.uri.path(), &self.id, self.bare())
+    }
+
+    fn error(&self, error: S3Error) -> HttpResponse {
+        error.to_http_response().map_or_else(|_| self.internal(), |answer| self.complete(answer, None))
     }
 }
 

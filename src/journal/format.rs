@@ -103,7 +103,8 @@ pub enum HeaderError {
     Damaged,
     /// Written by another version of tidings.
     #[error(
-        "the segment has format version {0}; this tidings reads version {FORMAT_VERSION}: run the version that wrote it"
+        "the segment has format version {0}; this tidings reads version {FORMAT_VERSION}: \
+         run the version that wrote it"
     )]
     Version(u32),
 }

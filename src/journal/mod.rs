@@ -19,6 +19,7 @@ mod scan;
 mod segment;
 mod shared;
 mod survey;
+mod ticket;
 mod verify;
 mod writer;
 
@@ -290,6 +291,17 @@ impl<T: Send + 'static> Journal<T> {
     pub fn total_before(&self, label: u32) -> u64 {
         let first = self.shared.segments.all().into_iter().next();
         first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
+    }
+
+    /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a segment
+    /// that holds some. None: no record at or above `from` has it.
+    pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
+        let segments = self.shared.segments.all();
+        segments.iter().find_map(|segment| {
+            let known = segment.known();
+            let beyond = known.end > from || known.closed_us.is_none();
+            known.counts.get(&label).filter(|_| beyond).map(|c| c.first.max(from))
+        })
     }
 
     /// What the journal holds now.

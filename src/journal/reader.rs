@@ -82,6 +82,10 @@ impl<T> LogReader<T> {
             if self.next >= self.durable_end() {
                 return Ok(false);
             }
+            // Behind the last record of a closed segment nothing counts: a seal there may not have reached the disk.
+            if self.cursor.as_ref().is_some_and(|c| c.segment().is_done(self.next)) {
+                self.cursor = None;
+            }
             if self.cursor.is_none() {
                 self.cursor = Some(self.find()?);
             }

@@ -131,6 +131,12 @@ impl Segment {
         &self.header.id
     }
 
+    /// True if it is closed and has nothing at or above `offset`.
+    pub fn is_done(&self, offset: u64) -> bool {
+        let known = self.known();
+        known.closed_us.is_some() && known.end <= offset
+    }
+
     /// Where to begin reading to find `offset`: a batch at or below it.
     fn seek(&self, offset: u64) -> u64 {
         let known = self.known();

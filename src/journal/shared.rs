@@ -15,26 +15,8 @@ use super::compact::NeededFn;
 use super::record::NewRecord;
 use super::scan::Damage;
 use super::segment::Segment;
+use super::ticket::Ticket;
 use super::writer::lock;
-
-/// One shared completion per batch: the first offset of what was taken together, or why nobody knows.
-#[derive(Debug)]
-pub(super) struct Ticket(watch::Sender<Option<Result<u64, String>>>);
-
-impl Ticket {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(watch::Sender::new(None)))
-    }
-
-    /// Waits for the batch.
-    pub(super) async fn done(&self) -> Result<u64, String> {
-        let mut receiver = self.0.subscribe();
-        match receiver.wait_for(Option::is_some).await {
-            Ok(done) => done.clone().unwrap_or_else(|| Err("the journal's writer ended".to_owned())),
-            Err(_) => Err("the journal's writer ended".to_owned()),
-        }
-    }
-}
 
 struct Pending<T> {
     records: Vec<NewRecord<T>>,
@@ -261,7 +243,7 @@ impl<T> Shared<T> {
 
     /// Answers everyone who waits for the records that were taken with this ticket.
     pub(super) fn finish(&self, ticket: &Ticket, first: Result<u64, String>) {
-        ticket.0.send_replace(Some(first));
+        ticket.finish(first);
     }
 
     /// Moves the durable end and wakes every reader.
@@ -298,7 +280,7 @@ impl<T> Shared<T> {
             (std::mem::take(&mut pending.records), std::mem::replace(&mut pending.ticket, Ticket::new()))
         };
         drop(records);
-        ticket.0.send_replace(Some(Err(why.to_owned())));
+        ticket.finish(Err(why.to_owned()));
         self.failed.send_replace(Some(why.to_owned()));
         self.end();
     }

@@ -115,9 +115,19 @@ impl<T: Send + 'static> Writer<T> {
             self.announce(&active, &header, group);
             return active.file.write_at(&self.buf, self.pos - header.span());
         }
-        self.shared.timed_write(|| active.file.write_at(&self.buf, self.pos - header.span()))?;
+        let at = self.pos - header.span();
+        if fail::armed("log.append.partial") {
+            active.file.write_at(&self.buf[..self.buf.len() / 2], at)?;
+            fail::point("log.append.partial");
+        }
+        self.shared.timed_write(|| active.file.write_at(&self.buf, at))?;
         fail::point("log.append.after");
-        self.shared.timed_sync(|| active.file.sync_data())?;
+        let synced = self.shared.timed_sync(|| active.file.sync_data());
+        if synced.is_err() && fail::mutant("retry-after-failed-fsync") {
+            active.file.sync_data()?;
+        } else {
+            synced?;
+        }
         fail::point("log.sync.after");
         self.announce(&active, &header, group);
         Ok(())

@@ -5,7 +5,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::table::{self, Kind, Spec, TargetState, Undelivered};
+use tidings_connector::ErrorClass;
+
+use super::table::{
+    AttemptResult, Kind, LossReason, RefuseReason, Row, Spec, Stage, TABLE, TargetState, Undelivered,
+    WriteResult,
+};
+use super::{Histogram, Metrics, TargetCounters};
 use crate::queue::Books;
 
 /// Everything that a scrape shows beside counters and histograms, taken at one moment.
@@ -46,6 +52,12 @@ pub struct TargetSnapshot {
     pub dead_letters: u64,
     /// When the oldest of them was written, in microseconds since the Unix epoch.
     pub oldest_dead_letter_us: Option<i64>,
+    /// Tries to write one, by [`WriteResult`].
+    pub dead_letter_writes: [u64; WriteResult::ALL.len()],
+    /// What its lane counted since the start; zeros without a lane.
+    pub counters: TargetCounters,
+    /// Connections that were given up, or closed by a pause.
+    pub connections_ended: u64,
 }
 
 /// The queue at one moment.
@@ -66,44 +78,54 @@ pub struct ConfigSnapshot {
     pub last_success_us: i64,
 }
 
-/// How an event can leave a lane, in the order of [`deliveries`].
-pub(super) const OUTCOMES: &[&str] =
-    &["delivered", "dead_lettered", "purged", "forgotten", "quarantined", "shed"];
+/// A column of the books by its name.
+pub(super) type Named = (&'static str, fn(&Books) -> u64);
 
-/// The columns of the books, in the order of [`columns`].
-pub(super) const COLUMNS: &[&str] = &[
-    "matched",
-    "delivered",
-    "backlog",
-    "held",
-    "dead_lettered",
-    "purged",
-    "forgotten",
-    "quarantined",
-    "shed",
-    "repeated",
+/// How an event can leave a lane.
+pub(super) const OUTCOMES: &[Named] = &[
+    ("delivered", |b| b.delivered),
+    ("dead_lettered", |b| b.dead_lettered),
+    ("purged", |b| b.purged),
+    ("forgotten", |b| b.forgotten),
+    ("quarantined", |b| b.quarantined),
+    ("shed", |b| b.shed),
 ];
 
-fn deliveries(b: &Books) -> [u64; 6] {
-    [b.delivered, b.dead_lettered, b.purged, b.forgotten, b.quarantined, b.shed]
-}
-
-fn columns(b: &Books) -> [u64; 10] {
-    [
-        b.matched,
-        b.delivered,
-        b.backlog,
-        b.held,
-        b.dead_lettered,
-        b.purged,
-        b.forgotten,
-        b.quarantined,
-        b.shed,
-        b.repeated,
-    ]
-}
+/// The columns of the books.
+pub(super) const COLUMNS: &[Named] = &[
+    ("matched", |b| b.matched),
+    ("delivered", |b| b.delivered),
+    ("backlog", |b| b.backlog),
+    ("held", |b| b.held),
+    ("dead_lettered", |b| b.dead_lettered),
+    ("purged", |b| b.purged),
+    ("forgotten", |b| b.forgotten),
+    ("quarantined", |b| b.quarantined),
+    ("shed", |b| b.shed),
+    ("repeated", |b| b.repeated),
+];
 
 impl TargetSnapshot {
+    /// A target of which nothing more is known: everything at zero.
+    pub fn new(name: Arc<str>, kind: Arc<str>, state: TargetState) -> Self {
+        Self {
+            name,
+            kind,
+            state,
+            books: Books::default(),
+            retrying: 0,
+            in_flight: 0,
+            in_flight_limit: 0,
+            oldest_undelivered_us: None,
+            last_success_us: None,
+            dead_letters: 0,
+            oldest_dead_letter_us: None,
+            dead_letter_writes: Default::default(),
+            counters: TargetCounters::default(),
+            connections_ended: 0,
+        }
+    }
+
     /// True while the lane is connected and delivers, or would if there were something.
     pub fn is_up(&self) -> bool {
         matches!(self.state, TargetState::Up | TargetState::Throttled)
@@ -140,103 +162,144 @@ fn age(now_us: i64, since_us: Option<i64>) -> f64 {
     since_us.map_or(0.0, |since| seconds(now_us.saturating_sub(since).max(0)))
 }
 
-/// Appends every metric that is read at scrape time.
-pub(super) fn write(out: &mut String, snapshot: &Snapshot, version: &str) {
-    let now = snapshot.now_us;
-    let targets = &snapshot.targets;
-    let per_target = |out: &mut String, spec: &Spec, value: &dyn Fn(&TargetSnapshot) -> f64| {
-        head(out, spec);
+/// Every row of the table with all its series.
+pub(super) fn text(metrics: &Metrics, snapshot: &Snapshot, version: &str) -> String {
+    let mut out = String::with_capacity(8 * 1024 * (1 + snapshot.targets.len()));
+    for spec in TABLE {
+        let kind = match spec.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+        };
+        let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", spec.name, spec.help, spec.name);
+        samples(&mut Series { out: &mut out, spec }, metrics, snapshot, version);
+    }
+    out
+}
+
+fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version: &str) {
+    let (now, targets) = (snapshot.now_us, &*snapshot.targets);
+    let (journal, frontend) = (&metrics.journal, &metrics.frontend);
+    let flag = |is: bool| f64::from(u8::from(is));
+    match out.spec.row {
+        Row::OldestAge => out.targets(targets, |t| t.oldest_undelivered_age_seconds(now)),
+        Row::Undelivered => {
+            out.each(targets, Undelivered::ALL, Undelivered::label, |t, s| t.undelivered(s) as f64)
+        }
+        Row::TargetUp => out.targets(targets, |t| flag(t.is_up())),
+        Row::CircuitState => {
+            out.each(targets, TargetState::ALL, TargetState::label, |t, s| flag(t.state == s))
+        }
+        Row::LastSuccess => out.targets(targets, |t| t.last_success_us.map_or(0.0, seconds)),
+        Row::TargetInfo => targets.iter().for_each(|t| out.one(&[&t.name, &t.kind], 1.0)),
+        Row::Deliveries => out.each(targets, OUTCOMES, |o| o.0, |t, o| o.1(&t.books) as f64),
+        Row::Attempts => out
+            .each(targets, AttemptResult::ALL, AttemptResult::label, |t, r| t.counters.attempts.of(r) as f64),
+        Row::AttemptErrors => {
+            out.each(targets, ErrorClass::ALL, ErrorClass::label, |t, c| t.counters.errors.of(c) as f64)
+        }
+        Row::AttemptDuration => out.histograms(targets, |t| &t.counters.attempt_seconds),
+        Row::EndToEnd => out.histograms(targets, |t| &t.counters.end_to_end_seconds),
+        Row::LateReceipts => out.targets(targets, |t| t.counters.late_receipts as f64),
+        Row::ConnectionsEnded => out.targets(targets, |t| t.connections_ended as f64),
+        Row::InFlight => out.targets(targets, |t| t.in_flight as f64),
+        Row::ConcurrencyLimit => out.targets(targets, |t| t.in_flight_limit as f64),
+        Row::Books => out.each(targets, COLUMNS, |c| c.0, |t, c| c.1(&t.books) as f64),
+        Row::BooksImbalance => out.targets(targets, |t| t.books.imbalance() as f64),
+        Row::DeadLetters => out.targets(targets, |t| t.dead_letters as f64),
+        Row::DeadLetterAge => out.targets(targets, |t| age(now, t.oldest_dead_letter_us)),
+        Row::DeadLetterWrites => out.each(targets, WriteResult::ALL, WriteResult::label, |t, r| {
+            t.dead_letter_writes[r as usize] as f64
+        }),
+        Row::Accepted => out.one(&[], frontend.accepted.value() as f64),
+        Row::Refused => {
+            RefuseReason::ALL.iter().for_each(|r| out.one(&[r.label()], frontend.refused_for(*r) as f64));
+        }
+        Row::EnqueueSeconds => {
+            out.histogram(&[Stage::Write.label()], &journal.batches().write_seconds);
+            out.histogram(&[Stage::Sync.label()], &journal.batches().sync_seconds);
+        }
+        Row::Batch => out.histogram(&[], &journal.batches().entries),
+        Row::QueueBytes => out.one(&[], snapshot.queue.bytes as f64),
+        Row::QueueLimit => out.one(&[], snapshot.queue.limit_bytes as f64),
+        Row::Corrupt => out.one(&[], journal.corrupt_records.value() as f64),
+        Row::Lost => {
+            LossReason::ALL.iter().for_each(|r| out.one(&[r.label()], journal.lost_by(*r) as f64));
+        }
+        Row::UnsyncedAck => out.one(&[], journal.unsynced_acks.value() as f64),
+        Row::ReloadOk => out.one(&[], flag(snapshot.config.last_reload_ok)),
+        Row::ReloadTime => out.one(&[], seconds(snapshot.config.last_success_us)),
+        Row::BuildInfo => out.one(&[version], 1.0),
+    }
+}
+
+/// Writes the series of one metric.
+struct Series<'a> {
+    out: &'a mut String,
+    spec: &'static Spec,
+}
+
+impl Series<'_> {
+    fn targets(&mut self, targets: &[TargetSnapshot], value: impl Fn(&TargetSnapshot) -> f64) {
+        targets.iter().for_each(|t| self.one(&[&t.name], value(t)));
+    }
+
+    /// One series for each target and each value of the second label.
+    fn each<T: Copy>(
+        &mut self,
+        targets: &[TargetSnapshot],
+        all: &[T],
+        label: impl Fn(T) -> &'static str,
+        value: impl Fn(&TargetSnapshot, T) -> f64,
+    ) {
         for target in targets {
-            sample(out, spec, &[&target.name], value(target));
+            all.iter().for_each(|v| self.one(&[&target.name, label(*v)], value(target, *v)));
         }
-    };
-    per_target(out, &table::OLDEST_AGE, &|t| t.oldest_undelivered_age_seconds(now));
-    per_target(out, &table::TARGET_UP, &|t| f64::from(u8::from(t.is_up())));
-    per_target(out, &table::LAST_SUCCESS, &|t| t.last_success_us.map_or(0.0, seconds));
-    per_target(out, &table::IN_FLIGHT, &|t| t.in_flight as f64);
-    per_target(out, &table::CONCURRENCY_LIMIT, &|t| t.in_flight_limit as f64);
-    per_target(out, &table::BOOKS_IMBALANCE, &|t| t.books.imbalance() as f64);
-    per_target(out, &table::DEAD_LETTERS, &|t| t.dead_letters as f64);
-    per_target(out, &table::DEAD_LETTER_AGE, &|t| age(now, t.oldest_dead_letter_us));
-    head(out, &table::TARGET_INFO);
-    for target in targets {
-        sample(out, &table::TARGET_INFO, &[&target.name, &target.kind], 1.0);
     }
-    by_state(out, targets);
-    by_column(out, targets);
-    let single = |out: &mut String, spec: &Spec, value: f64| {
-        head(out, spec);
-        sample(out, spec, &[], value);
-    };
-    single(out, &table::QUEUE_BYTES, snapshot.queue.bytes as f64);
-    single(out, &table::QUEUE_LIMIT, snapshot.queue.limit_bytes as f64);
-    single(out, &table::RELOAD_OK, f64::from(u8::from(snapshot.config.last_reload_ok)));
-    single(out, &table::RELOAD_TIME, seconds(snapshot.config.last_success_us));
-    head(out, &table::BUILD_INFO);
-    sample(out, &table::BUILD_INFO, &[version], 1.0);
-}
 
-fn by_state(out: &mut String, targets: &[TargetSnapshot]) {
-    head(out, &table::UNDELIVERED);
-    for target in targets {
-        for state in Undelivered::ALL {
-            let value = target.undelivered(*state) as f64;
-            sample(out, &table::UNDELIVERED, &[&target.name, state.label()], value);
-        }
+    fn histograms(&mut self, targets: &[TargetSnapshot], of: impl Fn(&TargetSnapshot) -> &Histogram) {
+        targets.iter().for_each(|t| self.histogram(&[&t.name], of(t)));
     }
-    head(out, &table::CIRCUIT_STATE);
-    for target in targets {
-        for state in TargetState::ALL {
-            let value = f64::from(u8::from(target.state == *state));
-            sample(out, &table::CIRCUIT_STATE, &[&target.name, state.label()], value);
-        }
-    }
-}
 
-fn by_column(out: &mut String, targets: &[TargetSnapshot]) {
-    head(out, &table::DELIVERIES);
-    for target in targets {
-        for (outcome, value) in OUTCOMES.iter().zip(deliveries(&target.books)) {
-            sample(out, &table::DELIVERIES, &[&target.name, outcome], value as f64);
-        }
+    fn one(&mut self, values: &[&str], value: f64) {
+        self.line("", values, None, value);
     }
-    head(out, &table::BOOKS);
-    for target in targets {
-        for (column, value) in COLUMNS.iter().zip(columns(&target.books)) {
-            sample(out, &table::BOOKS, &[&target.name, column], value as f64);
+
+    fn histogram(&mut self, values: &[&str], histogram: &Histogram) {
+        for (bound, count) in histogram.cumulative() {
+            self.line("_bucket", values, Some(&bound.to_string()), count as f64);
         }
+        self.line("_bucket", values, Some("+Inf"), histogram.count() as f64);
+        self.line("_sum", values, None, histogram.sum());
+        self.line("_count", values, None, histogram.count() as f64);
     }
-}
 
-fn head(out: &mut String, spec: &Spec) {
-    let kind = match spec.kind {
-        Kind::Gauge => "gauge",
-        Kind::Counter | Kind::BookedCounter => "counter",
-        Kind::Histogram(_) => "histogram",
-    };
-    let _ = writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", spec.name, spec.help, spec.name);
-}
-
-/// One line; `values` belong to the metric's labels, in order.
-fn sample(out: &mut String, spec: &Spec, values: &[&str], value: f64) {
-    debug_assert_eq!(spec.labels.len(), values.len(), "{} needs a value per label", spec.name);
-    out.push_str(spec.name);
-    for (at, (label, text)) in spec.labels.iter().zip(values).enumerate() {
-        out.push_str(if at == 0 { "{" } else { "," });
-        out.push_str(label);
-        out.push_str("=\"");
-        for c in text.chars() {
-            match c {
-                '\\' => out.push_str("\\\\"),
-                '"' => out.push_str("\\\""),
-                '\n' => out.push_str("\\n"),
-                other => out.push(other),
+    /// One line; `values` belong to the metric's labels, in order.
+    fn line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: f64) {
+        let Self { out, spec } = self;
+        debug_assert_eq!(spec.labels.len(), values.len(), "{} needs a value per label", spec.name);
+        out.push_str(spec.name);
+        out.push_str(suffix);
+        let labels = spec.labels.iter().copied().zip(values.iter().copied()).chain(le.map(|le| ("le", le)));
+        let mut between = "{";
+        for (label, text) in labels {
+            out.push_str(between);
+            between = ",";
+            out.push_str(label);
+            out.push_str("=\"");
+            for c in text.chars() {
+                match c {
+                    '\\' => out.push_str("\\\\"),
+                    '"' => out.push_str("\\\""),
+                    '\n' => out.push_str("\\n"),
+                    other => out.push(other),
+                }
             }
+            out.push('"');
         }
-        out.push('"');
+        if between == "," {
+            out.push('}');
+        }
+        let _ = writeln!(out, " {value}");
     }
-    if !values.is_empty() {
-        out.push('}');
-    }
-    let _ = writeln!(out, " {value}");
 }

@@ -8,6 +8,8 @@ use tidings_connector::ErrorClass;
 /// One metric.
 #[derive(Debug)]
 pub struct Spec {
+    /// Which row of the table it is.
+    pub(super) row: Row,
     /// The whole name, with the prefix `tidings_` and its unit.
     pub name: &'static str,
     /// What kind of number it is.
@@ -18,15 +20,13 @@ pub struct Spec {
     pub help: &'static str,
 }
 
-/// What kind of number a metric is, and where it comes from.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What kind of number a metric is, as Prometheus names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Counted as things happen.
+    /// Only grows: since the start of the process, or, where the help says so, across restarts.
     Counter,
-    /// Sampled as things happen, into these upper bounds.
-    Histogram(&'static [f64]),
-    /// A total that the books keep, read at scrape time.
-    BookedCounter,
+    /// Sampled as things happen, into buckets.
+    Histogram,
     /// A state, read at scrape time: it can never freeze when the loop it describes is dead.
     Gauge,
 }
@@ -75,6 +75,8 @@ label_values! {
         Faulted => "faulted",
         /// Neither settled nor dropped before the lane's deadline; tried again.
         Timeout => "timeout",
+        /// Given up with its connection, which failed for another reason; tried again.
+        Abandoned => "abandoned",
     }
 }
 
@@ -148,90 +150,101 @@ label_values! {
 }
 
 /// From 0.1 ms to 1 s.
-const SYNC_SECONDS: &[f64] =
+pub(super) const SYNC_SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 /// From 1 ms to 1 min.
-const ATTEMPT_SECONDS: &[f64] =
+pub(super) const ATTEMPT_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// From 3 ms to a day: retries make the tail heavy, and a bound too low would hide every retried event.
-const END_TO_END_SECONDS: &[f64] = &[
+pub(super) const END_TO_END_SECONDS: &[f64] = &[
     0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3600.0, 10800.0, 43200.0,
     86400.0,
 ];
 /// From 1 to 4,096 entries.
-const BATCH_ENTRIES: &[f64] =
+pub(super) const BATCH_ENTRIES: &[f64] =
     &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
 
 macro_rules! table {
-    ($($id:ident: $kind:expr, $name:literal, $labels:expr, $help:literal;)+) => {
-        $(pub(super) static $id: Spec =
-            Spec { name: concat!("tidings_", $name), kind: $kind, labels: &$labels, help: $help };)+
+    ($($row:ident: $kind:expr, $name:literal, $labels:expr, $help:literal;)+) => {
+        /// The rows of [`TABLE`]: an exhaustive match over them forgets none.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Row { $($row),+ }
 
         /// Every metric, in the order in which people look at them.
-        pub static TABLE: &[&Spec] = &[$(&$id),+];
+        pub static TABLE: &[Spec] = &[$(Spec {
+            row: Row::$row,
+            name: concat!("tidings_", $name),
+            kind: $kind,
+            labels: &$labels,
+            help: $help,
+        }),+];
     };
 }
 
 table! {
-    OLDEST_AGE: Kind::Gauge, "oldest_undelivered_age_seconds", ["target"],
+    OldestAge: Kind::Gauge, "oldest_undelivered_age_seconds", ["target"],
         "Age of the oldest event that the target does not have yet; 0 if it has all.";
-    UNDELIVERED: Kind::Gauge, "undelivered_events", ["target", "state"],
+    Undelivered: Kind::Gauge, "undelivered_events", ["target", "state"],
         "Events that the target does not have yet, by where they stand.";
-    TARGET_UP: Kind::Gauge, "target_up", ["target"],
+    TargetUp: Kind::Gauge, "target_up", ["target"],
         "1 while the target is connected and delivering or ready to.";
-    CIRCUIT_STATE: Kind::Gauge, "circuit_state", ["target", "state"],
+    CircuitState: Kind::Gauge, "circuit_state", ["target", "state"],
         "1 for the state in which the target's lane is, 0 for the others.";
-    LAST_SUCCESS: Kind::Gauge, "target_last_success_timestamp_seconds", ["target"],
+    LastSuccess: Kind::Gauge, "target_last_success_timestamp_seconds", ["target"],
         "Unix time of the last delivery; 0 before the first one since the start.";
-    TARGET_INFO: Kind::Gauge, "target_info", ["target", "kind"],
+    TargetInfo: Kind::Gauge, "target_info", ["target", "kind"],
         "Always 1: which kind of connector the target has.";
-    DELIVERIES: Kind::BookedCounter, "deliveries_total", ["target", "outcome"],
+    Deliveries: Kind::Counter, "deliveries_total", ["target", "outcome"],
         "Events by how they left the target's lane; kept across restarts.";
-    ATTEMPTS: Kind::Counter, "delivery_attempts_total", ["target", "result"],
+    Attempts: Kind::Counter, "delivery_attempts_total", ["target", "result"],
         "Attempts to hand one event to the far side, by what came of them.";
-    ATTEMPT_ERRORS: Kind::Counter, "attempt_errors_total", ["target", "error_class"],
+    AttemptErrors: Kind::Counter, "attempt_errors_total", ["target", "error_class"],
         "Attempts that did not deliver, by class of error.";
-    ATTEMPT_DURATION: Kind::Histogram(ATTEMPT_SECONDS), "attempt_duration_seconds", ["target"],
+    AttemptDuration: Kind::Histogram, "attempt_duration_seconds", ["target"],
         "From handing an event to the connector to its outcome.";
-    END_TO_END: Kind::Histogram(END_TO_END_SECONDS), "end_to_end_seconds", ["target"],
+    EndToEnd: Kind::Histogram, "end_to_end_seconds", ["target"],
         "From the commit of a change to the far side's confirmation.";
-    IN_FLIGHT: Kind::Gauge, "in_flight", ["target"],
+    LateReceipts: Kind::Counter, "late_receipts_total", ["target"],
+        "Answers to attempts that had been given up: each of them may be a repeated delivery.";
+    ConnectionsEnded: Kind::Counter, "connections_ended_total", ["target"],
+        "Connections to the far side that were given up, or closed by a pause.";
+    InFlight: Kind::Gauge, "in_flight", ["target"],
         "Events handed to the connector and not settled.";
-    CONCURRENCY_LIMIT: Kind::Gauge, "concurrency_limit", ["target"],
+    ConcurrencyLimit: Kind::Gauge, "concurrency_limit", ["target"],
         "How many events the connector may have outstanding now.";
-    BOOKS: Kind::Gauge, "books_events", ["target", "column"],
+    Books: Kind::Gauge, "books_events", ["target", "column"],
         "The target's books: matched equals the sum of the columns up to quarantined; kept across restarts.";
-    BOOKS_IMBALANCE: Kind::Gauge, "books_imbalance_events", ["target"],
+    BooksImbalance: Kind::Gauge, "books_imbalance_events", ["target"],
         "Matched minus all columns of the books: anything but 0 is a bug.";
-    DEAD_LETTERS: Kind::Gauge, "dead_letter_events", ["target"],
+    DeadLetters: Kind::Gauge, "dead_letter_events", ["target"],
         "Events in the target's dead letters.";
-    DEAD_LETTER_AGE: Kind::Gauge, "dead_letter_oldest_age_seconds", ["target"],
+    DeadLetterAge: Kind::Gauge, "dead_letter_oldest_age_seconds", ["target"],
         "Age of the oldest dead letter; 0 without one.";
-    DEAD_LETTER_WRITES: Kind::Counter, "dead_letter_writes_total", ["target", "result"],
+    DeadLetterWrites: Kind::Counter, "dead_letter_writes_total", ["target", "result"],
         "Dead letters written, and failures to write one.";
-    ACCEPTED: Kind::Counter, "events_accepted_total", [],
+    Accepted: Kind::Counter, "events_accepted_total", [],
         "Changes acknowledged to clients, each durable with its event.";
-    REFUSED: Kind::Counter, "changes_refused_total", ["reason"],
+    Refused: Kind::Counter, "changes_refused_total", ["reason"],
         "Changes answered 503 before anything happened.";
-    ENQUEUE_SECONDS: Kind::Histogram(SYNC_SECONDS), "enqueue_duration_seconds", ["stage"],
+    EnqueueSeconds: Kind::Histogram, "enqueue_duration_seconds", ["stage"],
         "Time to make one batch durable, by stage.";
-    BATCH: Kind::Histogram(BATCH_ENTRIES), "append_batch_entries", [],
+    Batch: Kind::Histogram, "append_batch_entries", [],
         "Entries made durable by one sync.";
-    QUEUE_BYTES: Kind::Gauge, "queue_bytes", [],
+    QueueBytes: Kind::Gauge, "queue_bytes", [],
         "Disk that the log takes.";
-    QUEUE_LIMIT: Kind::Gauge, "queue_limit_bytes", [],
+    QueueLimit: Kind::Gauge, "queue_limit_bytes", [],
         "Disk that the log may take before changes are answered 503.";
-    CORRUPT: Kind::Counter, "queue_corrupt_records_total", [],
+    Corrupt: Kind::Counter, "queue_corrupt_records_total", [],
         "Records found damaged although they were durable: must stay 0.";
-    LOST: Kind::Counter, "events_lost_total", ["reason"],
+    Lost: Kind::Counter, "events_lost_total", ["reason"],
         "Acknowledged events that can never be delivered: must stay 0.";
-    UNSYNCED_ACK: Kind::Counter, "unsynced_ack_total", [],
+    UnsyncedAck: Kind::Counter, "unsynced_ack_total", [],
         "Changes acknowledged before their sync returned: must stay 0.";
-    RELOAD_OK: Kind::Gauge, "config_last_reload_successful", [],
+    ReloadOk: Kind::Gauge, "config_last_reload_successful", [],
         "1 if the configuration that was read last is the one that runs.";
-    RELOAD_TIME: Kind::Gauge, "config_last_reload_success_timestamp_seconds", [],
+    ReloadTime: Kind::Gauge, "config_last_reload_success_timestamp_seconds", [],
         "Unix time at which the running configuration was read.";
-    BUILD_INFO: Kind::Gauge, "build_info", ["version"],
+    BuildInfo: Kind::Gauge, "build_info", ["version"],
         "Always 1: which version runs.";
 }
 
@@ -250,8 +263,8 @@ pub fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "state") => all(Undelivered::ALL, Undelivered::label),
         ("tidings_events_lost_total", "reason") => all(LossReason::ALL, LossReason::label),
         (_, "reason") => all(RefuseReason::ALL, RefuseReason::label),
-        (_, "outcome") => Some(super::scrape::OUTCOMES.to_vec()),
-        (_, "column") => Some(super::scrape::COLUMNS.to_vec()),
+        (_, "outcome") => all(super::scrape::OUTCOMES, |o| o.0),
+        (_, "column") => all(super::scrape::COLUMNS, |c| c.0),
         (_, "kind") => Some(vec!["kafka", "nats", "amqp", "http"]),
         _ => None,
     }

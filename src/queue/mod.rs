@@ -19,6 +19,7 @@ pub mod embedded;
 mod entry;
 mod feed;
 mod keeper;
+mod oldest;
 pub mod progress;
 mod read;
 mod reader;

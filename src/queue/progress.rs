@@ -97,6 +97,17 @@ pub(super) struct Row {
     pub(super) holes: Vec<Hole>,
 }
 
+/// Where a reader's oldest unsettled event is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Oldest {
+    /// There is none.
+    None,
+    /// In memory: its time, in microseconds since the Unix epoch.
+    Known(i64),
+    /// The first one of the target at or above this offset.
+    From(u64),
+}
+
 /// Entries the dispatcher may put into a reader's inbox; beyond it the reader detaches and reads for itself.
 pub(super) const INBOX_ENTRIES: usize = 16_384;
 
@@ -109,6 +120,7 @@ pub struct Progress {
     /// How far the dispatcher has routed: the position of every attached reader whose inbox is empty.
     pub(super) dispatched: Arc<AtomicU64>,
     state: Mutex<State>,
+    looked_up: Mutex<Option<(u64, i64)>>,
     /// Something is in the inbox, or the reader was detached.
     pub(super) arrived: Notify,
     /// Something was settled.
@@ -156,6 +168,7 @@ impl Progress {
             matched: AtomicU64::new(matched),
             dispatched,
             state: Mutex::new(state),
+            looked_up: Mutex::default(),
             arrived: Notify::new(),
             settled: Notify::new(),
         }
@@ -186,10 +199,24 @@ impl Progress {
         }
     }
 
-    /// When the oldest event that waits to be taken was committed, if it is known without reading the log: in
-    /// microseconds since the Unix epoch.
-    pub fn oldest_waiting_us(&self) -> Option<i64> {
-        self.state().inbox.front().and_then(|s| s.entry.event.as_ref()).map(|e| e.time_us)
+    /// Where the oldest unsettled event is.
+    pub(super) fn oldest(&self) -> Oldest {
+        let state = self.state();
+        if let Some((hole, _)) = state.window.iter().find(|(_, settled)| !settled) {
+            return Oldest::From(hole.offset);
+        }
+        if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
+            return Oldest::Known(waiting.time_us);
+        }
+        if state.totals.taken >= self.matched.load(Ordering::Acquire) {
+            return Oldest::None;
+        }
+        Oldest::From(state.position(self.dispatched.load(Ordering::Acquire)))
+    }
+
+    /// The last answer that had to be looked up in the log: the offset asked from, and the time.
+    pub(super) fn looked_up(&self) -> MutexGuard<'_, Option<(u64, i64)>> {
+        self.looked_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing that is durable now is undelivered.

@@ -56,7 +56,8 @@ pub(super) enum RowError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(
-        "a progress row has format version {0}; this tidings reads version {FORMAT_VERSION}: run the version that wrote it"
+        "a progress row has format version {0}; this tidings reads version {FORMAT_VERSION}: \
+         run the version that wrote it"
     )]
     Version(u32),
 }

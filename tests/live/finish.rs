@@ -48,7 +48,13 @@ pub(crate) async fn conclude(
         reading.repeated,
         shared.refused()
     );
-    assert!(report.violations.is_empty(), "{test}: {report}");
+    if !report.violations.is_empty() {
+        let lines = |items: Vec<String>| items.join("\n") + "\n";
+        server.keep("ops.txt", &lines(ops.iter().map(|op| format!("{op:?}")).collect()));
+        server.keep("deliveries.txt", &lines(deliveries.iter().map(|one| format!("{one:?}")).collect()));
+        server.keep("listing.txt", &lines(listing.iter().map(|one| format!("{one:?}")).collect()));
+        panic!("{test}: {report}");
+    }
     server.stop().await;
     report
 }

@@ -1,4 +1,5 @@
-//! The kill test: `kill -9` under load at random moments, at failpoints and during recovery, over and over.
+//! The kill tests: `kill -9` under load at random moments, during recovery and at every failpoint, over and
+//! over.
 //!
 //! Must never pause the load for a kill: the clients learn of it as clients do.
 
@@ -9,135 +10,191 @@ use crate::load::{Load, Plan};
 use crate::server::{Ready, Server};
 use crate::{consumer, number, seed, turn};
 
-/// Kills unless `TIDINGS_KILLS` says otherwise.
+/// Kills at random moments unless `TIDINGS_KILLS` says otherwise.
 const KILLS: u64 = 20;
-/// Named moments at which the server kills itself, each with the times it passes there first. Empty: the
-/// binary has none.
-const FAILPOINTS: &[&str] = &[];
-/// A failpoint that was not reached after this long under load is not on any path.
-const FAILPOINT_TIMEOUT: Duration = Duration::from_secs(60);
 /// A kill during recovery comes within this many milliseconds after the start.
 const RECOVERY_MS: u64 = 120;
-/// Progress is durable about a second after a delivery: a kill repeats at most the deliveries of this long.
-const REPEATED_SECONDS: f64 = 2.0;
+/// Progress is durable at most about a second after a delivery: a kill repeats at most the deliveries of so
+/// long.
+const REPEATED_SECONDS: f64 = 1.5;
+/// Small segments, hardly any retention and frequent checkpoints: the log rolls and trims between the kills.
+const TIGHT: &str =
+    "[queue]\nsegment_bytes = \"1MiB\"\nretain_bytes = 0\n[store]\ncheckpoint_interval = \"1s\"";
 
-/// How one life of the server ends.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    /// After this many more acknowledged changes.
-    After(u64),
-    /// At a failpoint.
-    At(&'static str),
+/// Clients at work on a server that dies often.
+struct Scene {
+    test: &'static str,
+    topic: String,
+    server: Server,
+    load: Load,
+    rng: fastrand::Rng,
+    tally: Tally,
+    /// How long clients had a server.
+    up: Duration,
 }
 
-/// What happened, for the last line.
+/// What happened, for the checks and the last line.
 #[derive(Debug, Default)]
 struct Tally {
     kills: u64,
-    at_failpoints: u64,
     during_recovery: u64,
     before_ready: u64,
     slowest_start: Duration,
 }
 
-fn next_end(rng: &mut fastrand::Rng) -> End {
-    if !FAILPOINTS.is_empty() && rng.bool() {
-        return End::At(FAILPOINTS[rng.usize(..FAILPOINTS.len())]);
+impl Scene {
+    async fn begin(test: &'static str) -> (Self, Ready) {
+        let seed = seed(test);
+        let plan =
+            Plan { clients: 32, keys: 1_000, changes: u64::MAX, deletes: 150, reads: 100, blobs: 20, seed };
+        let topic = consumer::create_topic(test).await;
+        let mut server = Server::new(&topic, TIGHT);
+        let ready = server.start().await;
+        let made = ready.s3.create_bucket("live-kills").await.expect("an answer");
+        assert_eq!(made.status, 200, "{made:?}");
+        let load = Load::start("live-kills", plan);
+        let rng = fastrand::Rng::with_seed(seed);
+        let scene = Self { test, topic, server, load, rng, tally: Tally::default(), up: Duration::ZERO };
+        (scene, ready)
     }
-    // Mostly in full flight, sometimes with the first answers.
-    End::After(if rng.u8(..5) == 0 { rng.u64(1..20) } else { rng.u64(20..1_500) })
+
+    /// Lets the clients work until `changes` more were acknowledged, and kills the server in the middle of
+    /// it.
+    async fn work_and_kill(&mut self, ready: &Ready, changes: u64) {
+        let began = Instant::now();
+        self.load.serve(Some(ready.s3.clone()));
+        self.load.acknowledged(self.load.acknowledged_now() + changes).await;
+        self.server.kill().await;
+        self.load.serve(None);
+        self.up += began.elapsed();
+        self.tally.kills += 1;
+    }
+
+    /// Starts the server, sometimes killing it before it is ready, up to three times in a row.
+    async fn restart(&mut self) -> Ready {
+        let mut tries = 0;
+        while tries < 3 && self.rng.u8(..4) == 0 {
+            tries += 1;
+            self.server.launch(None);
+            let delay = Duration::from_millis(self.rng.u64(..RECOVERY_MS));
+            // Ready within the delay is no kill during recovery, but a kill all the same.
+            match tokio::time::timeout(delay, self.server.ready()).await {
+                Err(_) => self.tally.before_ready += 1,
+                Ok(ready) => assert!(ready.is_some(), "the server ended by itself while it recovered"),
+            }
+            self.server.kill().await;
+            self.tally.during_recovery += 1;
+        }
+        let began = Instant::now();
+        let ready = self.server.start().await;
+        self.tally.slowest_start = self.tally.slowest_start.max(began.elapsed());
+        ready
+    }
+
+    /// The last life ends well: clients go on for a while, and everything is judged.
+    async fn end(mut self, ready: &Ready) {
+        let began = Instant::now();
+        self.load.serve(Some(ready.s3.clone()));
+        self.load.acknowledged(self.load.acknowledged_now() + 500).await;
+        self.load.stop();
+        self.up += began.elapsed();
+        let per_second = self.load.acknowledged_now() as f64 / self.up.as_secs_f64();
+        let shared = self.load.finished().await;
+        let (test, tally) = (self.test, &self.tally);
+        let lives = (tally.kills + tally.during_recovery) as f64;
+        let most = (lives * per_second * REPEATED_SECONDS) as usize;
+        println!("{test}: {tally:?}; {per_second:.0} changes/s; at most {most} repeats allowed");
+        let report = conclude(test, &mut self.server, ready, &shared, &self.topic, most).await;
+        assert!(report.unknown > 0, "no change was under way at any of {} kills", tally.kills);
+        let repeats = report.duplicates();
+        println!("{test}: {repeats} repeats, {:.1} a kill", repeats as f64 / lives);
+    }
 }
 
-/// Starts the server for a life that shall end so, sometimes killing it before it is ready. A failpoint that
-/// lies on the way up ends a life at once: the next one ends otherwise.
-async fn restart(server: &mut Server, end: End, rng: &mut fastrand::Rng, tally: &mut Tally) -> (Ready, End) {
-    while rng.u8(..4) == 0 && tally.during_recovery < 3 * (tally.kills + 1) {
-        server.launch(None);
-        let delay = Duration::from_millis(rng.u64(..RECOVERY_MS));
-        // Ready within the delay is no kill during recovery, but a kill all the same.
-        match tokio::time::timeout(delay, server.ready()).await {
-            Err(_) => tally.before_ready += 1,
-            Ok(ready) => assert!(ready.is_some(), "the server ended by itself while it recovered"),
-        }
-        server.kill().await;
-        tally.during_recovery += 1;
+/// Mostly in full flight, sometimes with the first answers, sometimes after progress was synced a few times.
+fn next_changes(rng: &mut fastrand::Rng) -> u64 {
+    match rng.u8(..10) {
+        0 | 1 => rng.u64(1..20),
+        2 => rng.u64(4_000..8_000),
+        _ => rng.u64(20..1_500),
     }
-    let began = Instant::now();
-    server.launch(match end {
-        End::At(point) => Some(point),
-        End::After(_) => None,
-    });
-    let started = match (server.ready().await, end) {
-        (Some(ready), end) => (ready, end),
-        (None, End::At(_)) => {
-            server.ended().await;
-            tally.at_failpoints += 1;
-            (server.start().await, End::After(100))
-        }
-        (None, End::After(_)) => panic!("the server ended at its start, {}", server.ended().await),
-    };
-    tally.slowest_start = tally.slowest_start.max(began.elapsed());
-    started
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_under_load_lose_nothing() {
     let _turn = turn().await;
     let kills = number("TIDINGS_KILLS").unwrap_or(KILLS);
-    let plan = Plan {
-        clients: 32,
-        keys: 1_000,
-        changes: u64::MAX,
-        deletes: 150,
-        reads: 100,
-        blobs: 20,
-        seed: seed("kills"),
-    };
-    let mut rng = fastrand::Rng::with_seed(plan.seed);
-    let topic = consumer::create_topic("kills").await;
-    // Small segments and frequent checkpoints: the log rolls and trims between the kills.
-    let extra =
-        "[queue]\nsegment_bytes = \"4MiB\"\nretain_bytes = \"8MiB\"\n[store]\ncheckpoint_interval = \"1s\"";
-    let mut server = Server::new(&topic, extra);
-    let mut ready = server.start().await;
-    let made = ready.s3.create_bucket("live-kills").await.expect("an answer");
-    assert_eq!(made.status, 200, "{made:?}");
+    let (mut scene, mut ready) = Scene::begin("kills").await;
+    while scene.tally.kills < kills {
+        let changes = next_changes(&mut scene.rng);
+        scene.work_and_kill(&ready, changes).await;
+        ready = scene.restart().await;
+    }
+    scene.end(&ready).await;
+}
 
-    let load = Load::start("live-kills", plan);
-    let (mut tally, mut up) = (Tally::default(), Duration::ZERO);
-    let mut end = End::After(rng.u64(20..1_500));
-    while tally.kills < kills {
-        let began = Instant::now();
-        load.serve(Some(ready.s3.clone()));
-        match end {
-            End::After(changes) => {
-                load.acknowledged(load.acknowledged_now() + changes).await;
-                server.kill().await;
-            }
-            End::At(point) => {
-                let ended = tokio::time::timeout(FAILPOINT_TIMEOUT, server.ended()).await;
-                ended.unwrap_or_else(|_| panic!("failpoint {point} was not reached"));
-                tally.at_failpoints += 1;
+/// Dying at the named places of the product's own code.
+#[cfg(feature = "faults")]
+mod at_failpoints {
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A failpoint that was not reached after this long under load is not on any path.
+    const REACHED_WITHIN: Duration = Duration::from_secs(60);
+
+    /// The names of all failpoints in `src/`: one that is added is tested.
+    fn failpoints(dir: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).expect("the sources") {
+            let path = entry.expect("the sources").path();
+            if path.is_dir() {
+                failpoints(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("the sources");
+                let calls = text.split("fail::point(\"").skip(1);
+                found.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
             }
         }
-        load.serve(None);
-        up += began.elapsed();
-        tally.kills += 1;
-        let next = if tally.kills < kills { next_end(&mut rng) } else { End::After(0) };
-        (ready, end) = restart(&mut server, next, &mut rng, &mut tally).await;
+        found.sort();
+        found.dedup();
     }
-    // The last life ends well: clients go on for a while, and everything is judged.
-    load.serve(Some(ready.s3.clone()));
-    load.acknowledged(load.acknowledged_now() + 500).await;
-    let per_second = load.acknowledged_now() as f64 / up.as_secs_f64();
-    load.stop();
-    let shared = load.finished().await;
 
-    let lives = (tally.kills + tally.during_recovery + tally.at_failpoints) as f64;
-    let most = (lives * per_second * REPEATED_SECONDS) as usize;
-    println!("kills: {tally:?}; {per_second:.0} changes/s; at most {most} repeats allowed");
-    let report = conclude("kills", &mut server, &ready, &shared, &topic, most).await;
-    assert!(report.unknown > 0, "no change was under way at any of {} kills", tally.kills);
-    let repeats = report.duplicates();
-    println!("kills: {repeats} repeats, {:.1} a kill", repeats as f64 / tally.kills as f64);
+    impl Scene {
+        /// One life that ends at the nth passage of a failpoint, wherever that lies.
+        async fn die_at(&mut self, point: &str, nth: u64) {
+            self.server.launch(Some(&format!("{point}:{nth}")));
+            let began = Instant::now();
+            if let Some(ready) = self.server.ready().await {
+                self.load.serve(Some(ready.s3));
+            }
+            let ended = tokio::time::timeout(REACHED_WITHIN, self.server.ended()).await;
+            let status = ended.unwrap_or_else(|_| panic!("failpoint {point} was not reached {nth} times"));
+            assert_eq!(status.signal(), Some(9), "at {point}:{nth}: {status}");
+            self.load.serve(None);
+            self.up += began.elapsed();
+            self.tally.kills += 1;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_at_every_failpoint_lose_nothing() {
+        let _turn = turn().await;
+        let mut points = Vec::new();
+        failpoints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut points);
+        assert!(points.len() >= 10, "only {points:?}");
+        let (mut scene, mut ready) = Scene::begin("failpoints").await;
+        for point in &points {
+            // A recovery passes its points once; the others lie on paths that are taken over and over.
+            let times = if point.starts_with("recover.") { [1, 1] } else { [1, scene.rng.u64(2..6)] };
+            for nth in times {
+                let changes = scene.rng.u64(20..500);
+                scene.work_and_kill(&ready, changes).await;
+                scene.die_at(point, nth).await;
+                ready = scene.restart().await;
+            }
+        }
+        println!("failpoints: {} of them, each reached twice: {points:?}", points.len());
+        scene.end(&ready).await;
+    }
 }

@@ -146,6 +146,11 @@ impl Server {
         assert!(status.expect("a shell").success(), "kill -{name} {pid}");
     }
 
+    /// Leaves a file beside the data: a failed test keeps the directory.
+    pub(crate) fn keep(&self, name: &str, text: &str) {
+        fs::write(self.path.join(name), text).expect("a writable directory");
+    }
+
     fn credentials(&self) -> (String, String) {
         let text = fs::read_to_string(self.path.join("data/credentials.toml")).expect("credentials");
         let table: toml::Table = text.parse().expect("TOML");

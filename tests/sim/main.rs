@@ -3,10 +3,15 @@
 //! Must never judge by the product's own word: what is expected comes from what callers were told. Every run prints its
 //! seed; `TIDINGS_SEED` repeats its choices.
 
+mod calls;
+mod cuts;
+mod damage;
 mod disk;
+mod far;
 mod log;
 mod power;
 mod rules;
+mod stack;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 

@@ -120,7 +120,7 @@ mod tests {
             "     Running unittests src/lib.rs (target/debug/deps/a-1)",
             OK,
             "     Running tests/it/main.rs (target/debug/deps/it-2)",
-            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
             "   Doc-tests a",
             OK,
         ]);

@@ -139,12 +139,12 @@ fn findings(config: &KafkaConfig, replicas: Option<usize>) -> Vec<Finding> {
     let ok = |message| Finding { severity: Severity::Ok, message };
     let mut findings = vec![ok(format!("Kafka answers at {}", config.brokers))];
     match replicas {
-        None => findings.push(ok(format!("topics follow `{topic}`: each is looked up when it is first used"))),
+        None => findings.push(ok(format!("topics follow `{topic}`: each is looked up when first used"))),
         Some(copies) if copies < SAFE_REPLICAS => findings.push(Finding {
             severity: Severity::Warning,
             message: format!(
-                "topic `{topic}` has {copies} of {SAFE_REPLICAS} recommended copies: an acknowledged event may be \
-                 lost with its broker; raise the replication factor and set min.insync.replicas to 2"
+                "topic `{topic}` has {copies} of {SAFE_REPLICAS} recommended copies: an acknowledged event may \
+                 be lost with its broker; raise the replication factor and set min.insync.replicas to 2"
             ),
         }),
         Some(copies) => findings.push(ok(format!("topic `{topic}` exists, with {copies} copies"))),

@@ -6,5 +6,6 @@ mod config;
 mod connector;
 mod error;
 mod outstanding;
+mod topic;
 
 pub use config::{Compression, KafkaConfig, KafkaOptions};

@@ -54,15 +54,12 @@ struct Key {
     failures: u32,
     /// How often its first entry was rejected.
     rejections: u32,
-    /// Tells a live timer from one that was overtaken.
-    timer: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Timer {
     due: Instant,
     key: u32,
-    serial: u32,
 }
 
 /// All entries of one lane, by key.
@@ -73,6 +70,8 @@ pub(super) struct Keys {
     free: Vec<u32>,
     by_hash: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     ready: VecDeque<u32>,
+    /// One per delayed key, and per held key that is tried slowly: a key leaves those phases through its timer, or
+    /// with all the others.
     timers: BinaryHeap<Reverse<Timer>>,
     /// Entries by the phase of their key, and keys by phase.
     entries: [usize; 4],
@@ -85,7 +84,7 @@ impl Keys {
         let hash = key_hash(&stored);
         if let Some(&key) = self.by_hash.get(&hash) {
             let slot = self.slots.insert(stored, key);
-            self.slots.strip(slot);
+            self.slots.strip(slot, 0);
             let at = &mut self.keys[key as usize];
             at.entries += 1;
             self.entries[at.phase as usize] += 1;
@@ -95,11 +94,10 @@ impl Keys {
             let key = self.free.pop().unwrap_or(self.keys.len() as u32);
             let head = self.slots.insert(stored, key);
             let phase = Phase::Ready;
-            let new =
-                |timer| Key { hash, head, tail: head, entries: 1, phase, failures: 0, rejections: 0, timer };
+            let new = Key { hash, head, tail: head, entries: 1, phase, failures: 0, rejections: 0 };
             match self.keys.get_mut(key as usize) {
-                Some(at) => *at = new(at.timer),
-                None => self.keys.push(new(0)),
+                Some(at) => *at = new,
+                None => self.keys.push(new),
             }
             self.by_hash.insert(hash, key);
             self.entries[phase as usize] += 1;
@@ -119,14 +117,12 @@ impl Keys {
         if let Some(slot) = self.start() {
             return Some(slot);
         }
-        self.sweep_timers();
         let Reverse(timer) = self.timers.pop()?;
         Some(self.launch(timer.key))
     }
 
     /// True if there is an entry to probe with.
-    pub(super) fn can_probe(&mut self) -> bool {
-        self.sweep_timers();
+    pub(super) fn can_probe(&self) -> bool {
         !self.ready.is_empty() || !self.timers.is_empty()
     }
 
@@ -146,7 +142,7 @@ impl Keys {
     /// Its attempt failed: its key waits until `due`.
     pub(super) fn delay(&mut self, slot: SlotRef, due: Instant) {
         let key = self.key_in_flight(slot);
-        self.slots.strip(slot.index() as u32);
+        self.slots.strip(slot.index() as u32, 0);
         self.set_phase(key, Phase::Delayed);
         self.set_timer(key, due);
     }
@@ -154,7 +150,7 @@ impl Keys {
     /// It cannot be delivered now: its key is held, until `due` or until it is released.
     pub(super) fn hold(&mut self, slot: SlotRef, due: Option<Instant>) {
         let key = self.key_in_flight(slot);
-        self.slots.strip(slot.index() as u32);
+        self.slots.strip(slot.index() as u32, 0);
         self.set_phase(key, Phase::Held);
         if let Some(due) = due {
             self.set_timer(key, due);
@@ -171,7 +167,6 @@ impl Keys {
         if next == NONE {
             assert_eq!(at.entries, 0, "a key's list ends before its count");
             self.by_phase[at.phase as usize] -= 1;
-            at.timer = at.timer.wrapping_add(1);
             self.by_hash.remove(&at.hash);
             self.free.push(key);
         } else {
@@ -216,8 +211,7 @@ impl Keys {
     }
 
     /// The earliest moment at which a key wants to be tried again.
-    pub(super) fn next_due(&mut self) -> Option<Instant> {
-        self.sweep_timers();
+    pub(super) fn next_due(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse(t)| t.due)
     }
 
@@ -246,20 +240,9 @@ impl Keys {
         self.entries[phase as usize] += entries;
         self.by_phase[phase as usize] += 1;
         at.phase = phase;
-        // Whatever timer the key had belongs to the phase it leaves.
-        at.timer = at.timer.wrapping_add(1);
     }
 
     fn set_timer(&mut self, key: u32, due: Instant) {
-        self.timers.push(Reverse(Timer { due, key, serial: self.keys[key as usize].timer }));
-    }
-
-    fn sweep_timers(&mut self) {
-        while let Some(Reverse(t)) = self.timers.peek() {
-            if self.keys[t.key as usize].timer == t.serial {
-                break;
-            }
-            self.timers.pop();
-        }
+        self.timers.push(Reverse(Timer { due, key }));
     }
 }

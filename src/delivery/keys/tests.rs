@@ -221,18 +221,25 @@ fn what_settles_leaves_no_memory_behind() {
 
 #[test]
 fn an_entry_that_waits_keeps_no_body() {
-    let with_body = |offset| {
+    let with_body = |offset, bytes| {
         let mut stored = entry(offset, "k");
-        stored.body = bytes::Bytes::from(vec![0; 60_000]);
+        stored.body = bytes::Bytes::from(vec![0; bytes]);
         Arc::new(stored)
     };
+    let weight = |bytes| {
+        let mut keys = Keys::default();
+        keys.take(with_body(1, bytes));
+        keys.weight()
+    };
+    let bare = weight(0);
+    assert_eq!((weight(1_000), weight(60_000)), (bare + 1_000, bare));
     let mut keys = Keys::default();
-    keys.take(with_body(1));
-    assert!(keys.weight() > 60_000);
-    keys.take(with_body(2));
+    keys.take(with_body(1, 1_000));
+    keys.take(with_body(2, 1_000));
+    assert_eq!(keys.weight(), 2 * bare + 1_000);
     let slot = keys.start().expect("it is ready");
     keys.delay(slot, Instant::now());
-    assert!(keys.weight() < 4_000, "{} bytes", keys.weight());
+    assert_eq!(keys.weight(), 2 * bare);
     keys.wake_due(Instant::now());
     let slot = keys.start().expect("it is due");
     assert_eq!((keys.delivered(slot).position.offset, keys.len()), (1, 1));

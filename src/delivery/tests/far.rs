@@ -240,9 +240,7 @@ impl Scripted {
                     receipt.settle(outcome, None);
                 });
             }
-            Act::Drop => {
-                answered(&self.0, &key);
-            }
+            Act::Drop => drop(answered(&self.0, &key)),
             Act::Keep => self.0.kept.lock().expect("held briefly").push((key, receipt)),
             Act::Panic => panic!("deliver panics on purpose"),
             Act::Hang => std::future::pending().await,

@@ -17,7 +17,7 @@ use far::{Act, Config, FarSide, Order, fails, faulted, ok, rejected, retry};
 pub(in crate::delivery) use queue::entry;
 use queue::{Queue, TARGET, encode};
 
-use super::{Ambient, Observer, TargetHandle, TargetStatus};
+use super::{Ambient, TargetHandle, TargetStatus};
 use crate::config::{Encoding, Target, TargetLimits};
 
 /// Lets paused time pass, so that everything due by then happens in order.
@@ -54,21 +54,10 @@ impl Bench {
 
     /// A lane over a queue that may have been read before.
     fn open(queue: Queue, far: Arc<FarSide>, limits: TargetLimits, paused: bool) -> Self {
-        Self::observed(queue, far, limits, paused, Arc::new(()))
-    }
-
-    /// As [`Bench::open`], with somebody who hears of attempts.
-    fn observed(
-        queue: Queue,
-        far: Arc<FarSide>,
-        limits: TargetLimits,
-        paused: bool,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
         let connector = Arc::new(Config(Arc::clone(&far)));
         let target =
             Target { name: "orders".into(), encoding: Encoding::S3, rules: Vec::new(), limits, connector };
-        let handle = super::spawn(&target, TARGET, queue.open(), encode(), ambient(observer), paused);
+        let handle = super::spawn(&target, TARGET, queue.open(), encode(), ambient(1), paused);
         Self { queue, far, handle }
     }
 
@@ -113,6 +102,6 @@ impl Bench {
     }
 }
 
-fn ambient(observer: Arc<dyn Observer>) -> Ambient {
-    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed: 1, observer }
+fn ambient(seed: u64) -> Ambient {
+    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed }
 }

@@ -25,7 +25,7 @@ async fn delivers_everything_in_order_and_in_batches() {
     assert_eq!(*bench.far.largest_batch.lock().unwrap(), 100);
     let status = bench.status();
     assert_eq!((status.state, status.in_flight, status.waiting, status.held), (TargetState::Up, 0, 0, 0));
-    assert_eq!((status.attempts.delivered, status.oldest_undelivered_us), (3_000, None));
+    assert_eq!((status.counters.attempts.delivered, status.oldest_undelivered_us), (3_000, None));
     assert_eq!(status.last_success_unix_ms, Some(1_000));
 }
 
@@ -76,7 +76,7 @@ async fn a_rate_limit_is_kept() {
 async fn bytes_out_stay_within_the_limit() {
     let far = FarSide::new(|_, _, _| Act::Answer(Outcome::Delivered, SECOND));
     // Each message has a key of five bytes and a payload of eight.
-    *far.limits.lock().unwrap() = Limits { in_flight: 100, batch: 100, bytes: 13 * 4 };
+    *far.limits.lock().unwrap() = Limits { in_flight: 100, batch: 100, bytes: 13 * 4 + 9 };
     let bench = Bench::start(far, LIMITS);
     for n in 10..50 {
         bench.append(&format!("k-{n}x"), 1);
@@ -116,39 +116,21 @@ async fn what_is_delivered_is_settled_soon_though_a_read_goes_on() {
     assert_eq!(bench.queue.delivered(), 1, "nothing else came");
 }
 
-/// Remembers what it hears: delivered, other outcomes, events, and the longest attempt.
-#[derive(Default)]
-struct Heard(std::sync::Mutex<(u64, u64, u64, Duration)>);
-
-impl Observer for Heard {
-    fn attempts(&self, outcome: &Outcome, took: Duration, count: u64) {
-        let mut heard = self.0.lock().unwrap();
-        if *outcome == Outcome::Delivered {
-            heard.0 += count;
-            heard.3 = heard.3.max(took);
-        } else {
-            heard.1 += count;
-        }
-    }
-    fn timed_out(&self, _: Duration, _: u64) {}
-    fn end_to_end(&self, _: Duration, count: u64) {
-        self.0.lock().unwrap().2 += count;
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn the_observer_hears_of_every_attempt() {
+async fn every_attempt_is_counted_and_timed() {
     let far = FarSide::new(|_, offset, attempt| match (offset % 3, attempt) {
         (0, 1) => fails(),
         _ => Act::Answer(Outcome::Delivered, Duration::from_millis(700)),
     });
-    let heard = Arc::new(Heard::default());
-    let bench = Bench::observed(Queue::default(), far, LIMITS, false, heard.clone());
+    let bench = Bench::start(far, LIMITS);
     for n in 0..30 {
         bench.append(&key(n), 1);
     }
     bench.until_delivered(30).await;
-    let heard = *heard.0.lock().unwrap();
-    assert_eq!((heard.0, heard.1, heard.2), (30, 10, 30));
-    assert!(heard.3 >= Duration::from_millis(700) && heard.3 < SECOND, "{:?}", heard.3);
+    let counted = bench.until("all is shown", |s| s.counters.attempts.delivered == 30).await.counters;
+    assert_eq!(counted.attempts.retry, 10);
+    assert_eq!((counted.attempt_seconds.count(), counted.end_to_end_seconds.count()), (40, 30));
+    // Failures are answered at once; each delivery took 0.7 s, and no timer fires much later.
+    let sum = counted.attempt_seconds.sum();
+    assert!((20.99..22.0).contains(&sum), "{sum}");
 }

@@ -18,6 +18,7 @@ use super::overlay::{Overlay, TargetDelta, bucket_of, key_of, target_of};
 use super::packs::{PackEnd, PackWriter, Packs};
 use super::row::{self, BlobName, BodyPlace};
 use super::{META_PACK_END, Status};
+use crate::fail;
 use crate::queue::{BodyRef, Change, Feed, ReadError, Stored};
 use crate::store::StoreError;
 
@@ -364,10 +365,19 @@ impl Applier {
 
     /// Packs first: a durable row must never name bytes that are not.
     fn checkpoint(&mut self) -> Result<(), End> {
-        self.packs.sync().map_err(StoreError::Io)?;
+        let late = fail::mutant("checkpoint-before-packs-sync");
+        if !late {
+            self.packs.sync().map_err(StoreError::Io)?;
+        }
+        fail::point("store.packs.synced");
         let next = self.shared.index.checkpoint()?;
+        fail::point("store.index.synced");
         self.shared.checkpointed.store(next, Ordering::Release);
         self.feed.checkpointed(next);
+        fail::point("store.checkpointed");
+        if late {
+            self.packs.sync().map_err(StoreError::Io)?;
+        }
         self.last_checkpoint = Instant::now();
         self.bytes = 0;
         Ok(())
@@ -382,7 +392,7 @@ impl Applier {
             if let Some((_, name)) = self.retired.pop_front()
                 && let Err(e) = self.shared.blobs.remove(&name)
             {
-                tracing::warn!(error = %e, "a superseded blob could not be removed; the next start removes it");
+                tracing::warn!(error = %e, "a superseded blob was not removed; the next start removes it");
             }
         }
         if !self.tail_reached {

@@ -21,6 +21,7 @@ pub(super) struct Kept {
     count: AtomicUsize,
     checkpointing: AtomicBool,
     given_up: AtomicBool,
+    sealed: AtomicBool,
     wake: Condvar,
 }
 
@@ -37,6 +38,19 @@ impl Kept {
     /// From here to `false`, a sync means a checkpoint.
     pub(super) fn checkpointing(&self, on: bool) {
         self.checkpointing.store(on, Ordering::Release);
+    }
+
+    /// Nothing reaches the file from now on. The engine makes everything durable when it closes, even rows whose bodies
+    /// are not; a start must find the last checkpoint instead.
+    pub(super) fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    fn check_seal(&self) -> io::Result<()> {
+        if self.sealed.load(Ordering::Acquire) {
+            return Err(io::Error::other("the index was closed without a checkpoint"));
+        }
+        Ok(())
     }
 
     /// A checkpoint that waits for space fails from now on.
@@ -173,14 +187,17 @@ impl redb::StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.kept.check_seal()?;
         self.resize(len)
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        self.kept.check_seal()?;
         self.sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.kept.check_seal()?;
         self.write_or_keep(offset, data)
     }
 }

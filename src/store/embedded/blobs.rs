@@ -14,6 +14,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use tokio::task::JoinHandle;
 
 use super::row::BlobName;
+use crate::fail;
 use crate::journal::disk::{Disk, DiskFile, read_exact_at};
 use crate::store::{BlobHandle, BlobWriter, StoreError};
 
@@ -121,7 +122,7 @@ impl Drop for Unnamed {
         let (blobs, name) = (self.blobs.clone(), self.name);
         let remove = move || {
             if let Err(e) = blobs.remove(&name) {
-                tracing::warn!(error = %e, "an unfinished blob could not be removed; the next start removes it");
+                tracing::warn!(error = %e, "an unfinished blob was not removed; the next start removes it");
             }
         };
         match tokio::runtime::Handle::try_current() {
@@ -186,6 +187,7 @@ impl Writer {
         self.run_bytes = 0;
         self.busy = Some(tokio::task::spawn_blocking(move || {
             let result = sink.write(&run);
+            fail::point("put.body.partial");
             (sink, result)
         }));
         Ok(())
@@ -220,7 +222,9 @@ impl BlobWriter for Writer {
         let done = tokio::task::spawn_blocking(move || {
             sink.write(&run)?;
             sink.file.sync_data()?;
+            fail::point("put.body.synced");
             file.blobs.disk.sync_dir(&file.blobs.folder(&file.name))?;
+            fail::point("blob.dirsynced");
             Ok::<_, io::Error>((file, sink.crc.finalize()))
         });
         let (mut file, crc) = done.await.map_err(io::Error::other)??;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   journal ──publish──► overlay ─┐
-//!      │                          ├──► get, list          bodies: record ≤ inline_bytes → pack, larger → blob
+//!      │                          ├──► get, list         bodies: record ≤ inline_bytes → pack, larger → blob
 //!      └──feed──► index thread ──►┘
 //!                 packs, index
 //! ```

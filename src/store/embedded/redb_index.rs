@@ -46,6 +46,16 @@ pub(super) struct RedbIndex {
     kept: Arc<Kept>,
     /// One above the last offset that reads see.
     applied: AtomicU64,
+    /// The same in the last checkpoint.
+    durable: AtomicU64,
+}
+
+impl Drop for RedbIndex {
+    fn drop(&mut self) {
+        if self.applied_next() != self.durable.load(Ordering::Acquire) {
+            self.kept.seal();
+        }
+    }
 }
 
 impl RedbIndex {
@@ -85,7 +95,7 @@ impl RedbIndex {
             .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
             .map_err(failed)?;
-        let index = Self { db, file, kept, applied: AtomicU64::new(1) };
+        let index = Self { db, file, kept, applied: AtomicU64::new(1), durable: AtomicU64::new(1) };
         match index.number(META_FORMAT) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(other)) => {
@@ -100,6 +110,7 @@ impl RedbIndex {
         }
         if let Some(next) = index.number(META_APPLIED)? {
             index.applied.store(next, Ordering::Release);
+            index.durable.store(next, Ordering::Release);
         }
         Ok(index)
     }
@@ -200,7 +211,9 @@ impl Index for RedbIndex {
             write.commit().map_err(failed)
         });
         self.kept.checkpointing(false);
-        result.map(|()| next)
+        result?;
+        self.durable.store(next, Ordering::Release);
+        Ok(next)
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -54,7 +54,7 @@ impl Source {
         self.code.match_indices(what).map(|(at, _)| at).filter(|&at| glued || word(at)).collect()
     }
 
-    /// Every function with a body: its name, its first line, and how many lines it has.
+    /// Every function with a body: its name, its first line, and how many lines it has that are not blank.
     pub(crate) fn functions(&self) -> Vec<(String, usize, usize)> {
         let mut found = Vec::new();
         for at in self.find("fn ") {
@@ -63,8 +63,8 @@ impl Source {
                 continue;
             }
             if let Some(body) = item_body(&self.code, at) {
-                let (first, last) = (self.line(at), self.line(body.end - 1));
-                found.push((name.to_owned(), first, last - first + 1));
+                let lines = self.text[at..body.end].lines().filter(|line| !line.trim().is_empty()).count();
+                found.push((name.to_owned(), self.line(at), lines));
             }
         }
         found

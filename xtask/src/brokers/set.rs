@@ -25,30 +25,37 @@ const LOCK_LIMIT: Duration = Duration::from_secs(180);
 /// The state of one set of brokers.
 pub(crate) struct Set {
     dir: PathBuf,
+    /// For measurements: as fast as the broker gets, however long its start takes.
+    fast: bool,
 }
 
 impl Set {
     /// The set in this directory.
     pub(crate) fn at(dir: &Path) -> Set {
-        Set { dir: dir.to_path_buf() }
+        Set { dir: dir.to_path_buf(), fast: false }
     }
 
     /// The set of `cargo xtask test`.
     pub(crate) fn test() -> Result<Set> {
-        Ok(Set { dir: paths::target()?.join("brokers/test") })
+        Ok(Set { dir: paths::target()?.join("brokers/test"), fast: false })
+    }
+
+    /// The set of `cargo xtask bench`.
+    pub(crate) fn bench() -> Result<Set> {
+        Ok(Set { dir: paths::target()?.join("brokers/bench"), fast: true })
     }
 
     /// The set that the environment names, else the one for development.
     pub(super) fn named() -> Result<Set> {
         match env::var_os(BROKERS).filter(|dir| !dir.is_empty()) {
-            Some(dir) => Ok(Set { dir: PathBuf::from(dir) }),
+            Some(dir) => Ok(Set { dir: PathBuf::from(dir), fast: false }),
             None if given().is_some() => Err(fail(
                 OUTSIDE,
                 format!(
                     "{KAFKA} names a broker that was started by somebody else: it cannot be managed from here"
                 ),
             )),
-            None => Ok(Set { dir: paths::target()?.join("brokers/dev") }),
+            None => Ok(Set { dir: paths::target()?.join("brokers/dev"), fast: false }),
         }
     }
 
@@ -63,7 +70,7 @@ impl Set {
     fn engine(&self, from: From) -> Box<dyn Engine> {
         match from {
             From::Docker => Box::new(compose::Compose::new(self.kafka())),
-            From::Jars => Box::new(jars::Jars::new(self.kafka())),
+            From::Jars => Box::new(jars::Jars::new(self.kafka(), self.fast)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::embedded::Status;
+use crate::store::embedded::backend::{Backend, Kept};
 use crate::store::embedded::row::{self, BodyPlace};
 use proptest::prelude::*;
 
@@ -34,7 +35,7 @@ fn a_full_disk_stops_nothing_but_applying_and_heals() {
     log.wait_checkpointed(1001);
     runtime.block_on(status.wait_for(|s| *s == Status::Running)).unwrap();
     check(600);
-    store.stop();
+    drop(store);
     let again = open(&log, os(), dir.path(), NEVER);
     assert_eq!(again.checkpoint_next(), 1001);
     assert_eq!(again.object("b", "k7").unwrap().unwrap().size, 600);
@@ -181,7 +182,68 @@ fn a_row_gives_back_what_was_put_in() {
     assert!(row::object(&"b".into(), b"b\0other", &bytes).is_err(), "a row under another key");
 }
 
+/// One step on the index's file.
+#[derive(Debug, Clone)]
+enum FileOp {
+    Write(u64, usize),
+    Full(bool),
+    Resize(u64),
+    Sync,
+    Relieve,
+}
+
+fn file_op() -> impl Strategy<Value = FileOp> {
+    prop_oneof![
+        6 => (0..40_u64, 1..200_usize).prop_map(|(at, len)| FileOp::Write(at * 16, len)),
+        2 => any::<bool>().prop_map(FileOp::Full),
+        1 => (0..900_u64).prop_map(FileOp::Resize),
+        1 => Just(FileOp::Sync),
+        1 => Just(FileOp::Relieve),
+    ]
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a full disk refuses, reads see every write, and after it healed the file has them all.
+    #[test]
+    fn the_index_file_shows_what_plain_memory_shows(ops in prop::collection::vec(file_op(), 1..60)) {
+        use redb::StorageBackend as _;
+        let (dir, disk) = (tempfile::tempdir().unwrap(), TestDisk::default());
+        let file = disk.create(&dir.path().join("f")).unwrap();
+        let kept = Arc::new(Kept::default());
+        let backend = Backend::new(file.clone(), kept.clone());
+        let mut model = vec![0; 1000];
+        backend.set_len(1000).unwrap();
+        for (n, op) in ops.iter().enumerate() {
+            match op {
+                FileOp::Write(at, len) => {
+                    let end = (*at as usize + len).min(model.len());
+                    let from = (*at as usize).min(end);
+                    model[from..end].fill(n as u8 + 1);
+                    if from < end {
+                        backend.write(from as u64, &model[from..end]).unwrap();
+                    }
+                }
+                FileOp::Full(full) => disk.full.store(*full, Ordering::Release),
+                FileOp::Resize(len) => {
+                    model.resize(*len as usize, 0);
+                    backend.set_len(*len).unwrap();
+                }
+                FileOp::Sync => backend.sync_data().unwrap(),
+                FileOp::Relieve => drop(Backend::drain(&*file, &kept)),
+            }
+            let mut seen = vec![0; model.len()];
+            backend.read(0, &mut seen).unwrap();
+            prop_assert_eq!(&seen, &model);
+        }
+        disk.full.store(false, Ordering::Release);
+        backend.sync_data().unwrap();
+        let mut seen = vec![0; model.len()];
+        crate::journal::disk::read_exact_at(&*file, &mut seen, 0).unwrap();
+        prop_assert_eq!(&seen, &model);
+    }
+
     #[test]
     fn no_changed_bit_of_a_row_goes_unseen(at in any::<prop::sample::Index>(), bit in 0..8) {
         let (key, mut bytes) = some_row();
@@ -191,7 +253,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_at_all_make_decoding_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..120), version in any::<bool>()) {
+    fn no_bytes_at_all_make_decoding_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..120),
+        version in any::<bool>(),
+    ) {
         if version && bytes.len() > 8 {
             // With a right version and checksum, so that what lies between is decoded too.
             bytes[0] = 1;

@@ -4,6 +4,7 @@
 
 mod crash;
 mod faults;
+mod index_crash;
 mod model;
 mod reads;
 
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -235,29 +236,30 @@ async fn part(
         .await
 }
 
-/// The operating system's disk, with a switch that fills it, and the names of files that were written and not synced.
-#[derive(Default)]
+/// The operating system's disk, with a switch that fills it, the names of files that were written and not synced, and
+/// a gate that lets nobody change a file while it is closed.
+#[derive(Default, Clone)]
 struct TestDisk {
     full: Arc<AtomicBool>,
     unsynced: Arc<Mutex<BTreeSet<PathBuf>>>,
+    gate: Arc<RwLock<()>>,
 }
 
 struct TestFile {
     inner: Arc<dyn DiskFile>,
     path: PathBuf,
-    full: Arc<AtomicBool>,
-    unsynced: Arc<Mutex<BTreeSet<PathBuf>>>,
+    disk: TestDisk,
 }
 
 impl TestDisk {
     fn wrap(&self, path: &Path, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        let (full, unsynced) = (self.full.clone(), self.unsynced.clone());
-        Arc::new(TestFile { inner, path: path.into(), full, unsynced })
+        Arc::new(TestFile { inner, path: path.into(), disk: self.clone() })
     }
 }
 
 impl Disk for TestDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let _open = self.gate.read().unwrap();
         let file = OsDisk.create(path)?;
         self.unsynced.lock().unwrap().insert(path.parent().unwrap().into());
         Ok(self.wrap(path, file))
@@ -266,10 +268,12 @@ impl Disk for TestDisk {
         Ok(self.wrap(path, OsDisk.open(path)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _open = self.gate.read().unwrap();
         self.unsynced.lock().unwrap().insert(to.parent().unwrap().into());
         OsDisk.rename(from, to)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
+        let _open = self.gate.read().unwrap();
         OsDisk.remove(path)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -286,10 +290,11 @@ impl Disk for TestDisk {
 
 impl DiskFile for TestFile {
     fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
-        if self.full.load(Ordering::Acquire) {
+        let _open = self.disk.gate.read().unwrap();
+        if self.disk.full.load(Ordering::Acquire) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.unsynced.lock().unwrap().insert(self.path.clone());
+        self.disk.unsynced.lock().unwrap().insert(self.path.clone());
         self.inner.write_at(data, at)
     }
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
@@ -297,10 +302,11 @@ impl DiskFile for TestFile {
     }
     fn sync_data(&self) -> io::Result<()> {
         self.inner.sync_data()?;
-        self.unsynced.lock().unwrap().remove(&self.path);
+        self.disk.unsynced.lock().unwrap().remove(&self.path);
         Ok(())
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let _open = self.disk.gate.read().unwrap();
         self.inner.set_len(len)
     }
     fn len(&self) -> io::Result<u64> {

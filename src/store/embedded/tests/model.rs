@@ -42,7 +42,8 @@ fn key(k: u8) -> String {
 
 struct World {
     log: Arc<Log>,
-    store: Arc<EmbeddedStore>,
+    disk: Arc<TestDisk>,
+    store: Option<Arc<EmbeddedStore>>,
     dir: tempfile::TempDir,
     model: BTreeMap<String, Vec<u8>>,
     runtime: tokio::runtime::Runtime,
@@ -52,8 +53,13 @@ struct World {
 impl World {
     fn new(checkpoint: Duration) -> Self {
         let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
-        let store = open(&log, os(), dir.path(), checkpoint);
-        Self { log, store, dir, model: BTreeMap::new(), runtime: runtime(), checkpoint }
+        let disk = Arc::<TestDisk>::default();
+        let store = Some(open(&log, disk.clone(), dir.path(), checkpoint));
+        Self { log, disk, store, dir, model: BTreeMap::new(), runtime: runtime(), checkpoint }
+    }
+
+    fn store(&self) -> &EmbeddedStore {
+        self.store.as_ref().expect("open")
     }
 
     fn run(&mut self, n: usize, op: &Op) {
@@ -66,7 +72,7 @@ impl World {
             Op::Blob(k, len) => {
                 let body = vec![n as u8; usize::from(*len)];
                 let blob = self.runtime.block_on(async {
-                    let mut writer = self.store.new_blob().await.unwrap();
+                    let mut writer = self.store().new_blob().await.unwrap();
                     writer.write(body.clone().into()).await.unwrap();
                     let mut handle = writer.finish().await.unwrap();
                     handle.keep();
@@ -81,16 +87,19 @@ impl World {
             }
             Op::Settle => self.log.wait_applied(),
             Op::Reopen => {
-                self.store.stop();
-                self.store = open(&self.log, os(), self.dir.path(), self.checkpoint);
+                let (log, disk) = (self.log.clone(), self.disk.clone());
+                // Closed before the same files are opened again.
+                self.store = None;
+                self.store = Some(open(&log, disk, self.dir.path(), self.checkpoint));
             }
             Op::Kill => {
-                self.log.wait_applied();
                 let copy = tempfile::tempdir().unwrap();
+                let closed = self.disk.gate.write().unwrap();
                 copy_all(self.dir.path(), copy.path());
+                drop(closed);
                 *self.log.publisher.lock().unwrap() = None;
-                self.store.stop();
-                self.store = open(&self.log, os(), copy.path(), self.checkpoint);
+                self.store = None;
+                self.store = Some(open(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
                 self.dir = copy;
             }
             Op::List(prefix, after, max) => self.check_list(&format!("{prefix}/"), *after, *max),
@@ -99,7 +108,7 @@ impl World {
 
     fn check_list(&self, prefix: &str, after: Option<u8>, max: usize) {
         let after = after.map(key);
-        let found = self.store.list("b", prefix, after.as_deref(), max).unwrap();
+        let found = self.store().list("b", prefix, after.as_deref(), max).unwrap();
         let wanted = self
             .model
             .iter()
@@ -112,8 +121,8 @@ impl World {
     fn check_all(&self) {
         self.check_list("", None, 100);
         for k in 0..12 {
-            let found = self.store.object("b", &key(k)).unwrap();
-            let found = found.map(|o| self.runtime.block_on(body(&self.store, &o)).unwrap());
+            let found = self.store().object("b", &key(k)).unwrap();
+            let found = found.map(|o| self.runtime.block_on(body(self.store(), &o)).unwrap());
             assert_eq!(found.as_ref(), self.model.get(&key(k)), "{}", key(k));
         }
     }

@@ -120,7 +120,7 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
     check(&store);
     log.wait_applied();
     check(&store);
-    store.stop();
+    drop(store);
     check(&open(&log, os(), dir.path(), NEVER));
 }
 

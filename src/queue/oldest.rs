@@ -1,0 +1,160 @@
+//! How old the oldest event is that a target lacks, where no lane has it in its hands.
+//!
+//! Must never be asked on a hot path: it may read up to one segment, once for each position of a reader.
+
+use super::embedded::EmbeddedQueue;
+use super::entry::TargetNo;
+use super::progress::Oldest;
+use super::read::read_log;
+
+/// Entries decoded in one go.
+const CHUNK: usize = 4_096;
+
+impl EmbeddedQueue {
+    /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch. None if there is
+    /// none, or if it cannot be read. Blocks while it reads: segments without an event for the target are passed over,
+    /// so that at most the one in which the reader stands is searched; the answer is remembered.
+    pub fn oldest_unsettled_us(&self, target: TargetNo) -> Option<i64> {
+        let progress = self.inner.routes.get(target)?;
+        let from = match progress.oldest() {
+            Oldest::None => return None,
+            Oldest::Known(time_us) => return Some(time_us),
+            Oldest::From(offset) => offset,
+        };
+        let mut looked_up = progress.looked_up();
+        if let Some((asked, time_us)) = *looked_up
+            && asked == from
+        {
+            return Some(time_us);
+        }
+        let time_us = self.first_event_us(target, from)?;
+        *looked_up = Some((from, time_us));
+        Some(time_us)
+    }
+
+    fn first_event_us(&self, target: TargetNo, from: u64) -> Option<i64> {
+        let journal = &self.inner.journal;
+        let mut log = journal.reader(from);
+        loop {
+            log.seek(journal.next_with_label(target.0, log.position())?);
+            let before = log.position();
+            let found = read_log(&mut log, CHUNK, false).ok().filter(|read| read.next > before)?.entries;
+            if let Some(first) = found.iter().find(|s| s.rule_for(target).is_some()) {
+                return first.entry.event.as_ref().map(|e| e.time_us);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use crate::event::{Event, EventKind, RequestInfo};
+    use crate::journal::{self, OsDisk};
+    use crate::queue::embedded::{EmbeddedQueue, Options};
+    use crate::queue::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored};
+    use crate::queue::{Column, Publish, Queue as _, TargetNo};
+
+    const RARE: TargetNo = TargetNo(1);
+    const BUSY: TargetNo = TargetNo(2);
+
+    struct Nobody;
+
+    impl Publish for Nobody {
+        fn publish(&self, _: &[Arc<Stored>]) {}
+    }
+
+    fn open(dir: &Path) -> EmbeddedQueue {
+        let options = Options {
+            journal: journal::Options {
+                dir: dir.join("journal"),
+                segment_bytes: 256 << 10,
+                max_bytes: 64 << 20,
+                retain_bytes: 0,
+                retain_age: Duration::ZERO,
+                clock: || 1_000_000,
+                random: |b| getrandom::fill(b).map_err(std::io::Error::other),
+                observer: Arc::new(|_| {}),
+            },
+            progress_dir: dir.join("progress"),
+            overlay_bytes: 64 << 20,
+            tail_bytes: 16 << 10,
+            reserve_timeout: Duration::from_secs(5),
+        };
+        let queue = EmbeddedQueue::open(Arc::new(OsDisk), options, 0, Arc::new(Nobody)).expect("opens");
+        for target in [RARE, BUSY] {
+            queue.add_reader(target, 1).expect("added");
+        }
+        queue
+    }
+
+    /// Appends one event of this time for one target; returns its offset.
+    async fn append(queue: &EmbeddedQueue, target: TargetNo, time_us: i64) -> u64 {
+        let event = Event {
+            id: Uuid::nil(),
+            kind: EventKind::CreatedPut,
+            time_us,
+            bucket: "b".into(),
+            key: format!("k{time_us}").into(),
+            version: None,
+            size: 0,
+            etag: "".into(),
+            request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into() },
+        };
+        let deliveries = vec![DeliveryTo { target, rule: "r".into() }];
+        // Only its length matters here: it fills segments.
+        let body = Bytes::from(vec![7; 16 << 10]);
+        let inline = BodyRef::Inline { crc32c: journal::crc32c(&body) };
+        let change = Change::PutObject(ObjectMeta { body: inline, ..ObjectMeta::default() });
+        let permit = queue.reserve(body.len()).await.expect("space");
+        let entry = Entry { change, event: Some(event), deliveries };
+        queue.append(permit, entry, body).await.expect("appended").offset
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_oldest_event_is_found_wherever_it_lies() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let queue = open(dir.path());
+        assert_eq!(queue.oldest_unsettled_us(RARE), None, "nothing was ever for it");
+        for n in 0..60 {
+            append(&queue, BUSY, 1_000 + n).await;
+        }
+        let first = append(&queue, RARE, 5_000).await;
+        for n in 0..60 {
+            append(&queue, BUSY, 6_000 + n).await;
+        }
+        let second = append(&queue, RARE, 7_000).await;
+        assert!(queue.stat().segments > 3, "over several segments");
+        queue.stop();
+
+        // Nobody reads for it after a restart: a paused or removed target.
+        let queue = open(dir.path());
+        assert_eq!(queue.oldest_unsettled_us(RARE), Some(5_000), "only on disk");
+        assert_eq!(queue.oldest_unsettled_us(BUSY), Some(1_000));
+        let mut reader = queue.open(RARE, 0).await.expect("opens");
+        assert_eq!(reader.next(1).await.expect("read")[0].position.offset, first);
+        assert_eq!(queue.oldest_unsettled_us(RARE), Some(5_000), "taken and not settled");
+        reader.settle(&[(first, Column::Delivered)]);
+        assert_eq!(queue.oldest_unsettled_us(RARE), Some(7_000), "the next one, on disk or in the inbox");
+        assert_eq!(reader.next(1).await.expect("read")[0].position.offset, second);
+        drop(reader);
+        queue.stop();
+
+        // Taken and unsettled when the process ended: a hole in the row.
+        let queue = open(dir.path());
+        assert_eq!(queue.oldest_unsettled_us(RARE), Some(7_000), "a hole");
+        let mut reader = queue.open(RARE, 0).await.expect("opens");
+        reader.next(1).await.expect("read");
+        reader.settle(&[(second, Column::Delivered)]);
+        assert_eq!(queue.oldest_unsettled_us(RARE), None, "all is settled");
+        assert_eq!(queue.oldest_unsettled_us(BUSY), Some(1_000));
+        drop(reader);
+        queue.stop();
+    }
+}

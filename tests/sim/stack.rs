@@ -1,0 +1,326 @@
+//! Journal, queue, index and packs together, as the server runs them: PUT, overwrite, DELETE, a target that settles.
+//!
+//! Must never learn from the product what to expect: acknowledgements and what the far side got are noted on the trace, at
+//! the moment in which they happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tidings::commit::{Commit, CommitError, Conditions, NewBody, PutObject};
+use tidings::config;
+use tidings::event::{EventKind, EventSet, RequestInfo};
+use tidings::queue::embedded::{EmbeddedQueue, Options};
+use tidings::queue::{Column, Progress, Queue as _, Reader, Stored, TargetNo};
+use tidings::rules::RuleSet;
+use tidings::store::{EmbeddedStore, Store as _};
+
+use crate::disk::{Mark, Op, SimDisk};
+use crate::rules::{self, body};
+
+/// The one target.
+pub const TARGET: TargetNo = TargetNo(1);
+const BUCKET: &str = "bucket";
+
+/// A server without its listeners.
+pub struct Stack {
+    pub disk: Arc<SimDisk>,
+    pub store: Arc<EmbeddedStore>,
+    pub queue: Arc<EmbeddedQueue>,
+    pub commit: Commit,
+    pub progress: Arc<Progress>,
+}
+
+/// The data directory.
+pub fn data() -> PathBuf {
+    PathBuf::from("/root/data")
+}
+
+/// An empty disk with a data directory.
+pub fn empty() -> Arc<SimDisk> {
+    Arc::new(SimDisk::new(&data()))
+}
+
+/// How often the index is made durable.
+#[derive(Clone, Copy)]
+pub struct Pace(pub Duration);
+
+/// After every batch.
+pub const OFTEN: Pace = Pace(Duration::ZERO);
+/// Only at the stop.
+pub const NEVER: Pace = Pace(Duration::from_secs(3_600));
+
+fn options(tail_bytes: u64) -> Options {
+    Options {
+        journal: rules::options(&data().join("journal")),
+        progress_dir: data().join("progress"),
+        overlay_bytes: 1 << 20,
+        tail_bytes,
+        reserve_timeout: Duration::from_secs(5),
+    }
+}
+
+impl Stack {
+    /// Opens, recovers, registers the target if need be. Inside a runtime.
+    pub async fn open(disk: &Arc<SimDisk>, pace: Pace) -> Result<Self, String> {
+        Self::open_with(disk, pace, options(1 << 20)).await
+    }
+
+    pub async fn open_with_tail(disk: &Arc<SimDisk>, pace: Pace, tail_bytes: u64) -> Result<Self, String> {
+        Self::open_with(disk, pace, options(tail_bytes)).await
+    }
+
+    /// Store and queue as the server opens them, before the targets are known.
+    pub fn open_unregistered(
+        disk: &Arc<SimDisk>,
+        pace: Pace,
+    ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
+        Self::open_parts(disk, pace, options(1 << 20))
+    }
+
+    fn open_parts(
+        disk: &Arc<SimDisk>,
+        pace: Pace,
+        options: Options,
+    ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
+        let config = config::Store {
+            inline_bytes: 64 << 10,
+            max_object_bytes: 1 << 30,
+            index_cache_bytes: 1 << 20,
+            checkpoint_interval: pace.0,
+        };
+        let store = EmbeddedStore::open(disk.disk(), &data(), &config).map_err(|e| format!("store: {e}"))?;
+        let queue = EmbeddedQueue::open(disk.disk(), options, store.checkpoint_next(), store.publisher())
+            .map_err(|e| format!("queue: {e}"))?;
+        store.start(queue.feed(store.checkpoint_next())).map_err(|e| format!("index: {e}"))?;
+        Ok((store, Arc::new(queue)))
+    }
+
+    async fn open_with(disk: &Arc<SimDisk>, pace: Pace, options: Options) -> Result<Self, String> {
+        let (store, queue) = Self::open_parts(disk, pace, options)?;
+        let rng = fastrand::Rng::with_seed(7);
+        let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, || 1_000_000, rng);
+        let known = store.targets().map_err(|e| e.to_string())?;
+        let since = match known.first() {
+            Some(target) => target.since,
+            None => commit.register_target(TARGET, "target", "http").await.map_err(|e| e.to_string())?.offset,
+        };
+        let progress = queue.add_reader(TARGET, since).map_err(|e| e.to_string())?;
+        queue.readers_complete();
+        let rule = |events: &str| config::Rule {
+            name: "all".into(),
+            bucket: "*".into(),
+            events: EventSet::parse(events).expect("a known name"),
+            prefix: String::new(),
+            suffix: String::new(),
+        };
+        let rules = vec![rule("s3:ObjectCreated:*"), rule("s3:ObjectRemoved:*")];
+        commit.set_rules(RuleSet::build(&[(TARGET, rules)]));
+        let stack = Self { disk: Arc::clone(disk), store, queue, commit, progress };
+        if stack.store.bucket(BUCKET).map_err(|e| e.to_string())?.is_none() {
+            let permit = stack.commit.reserve(0).await.map_err(|e| e.to_string())?;
+            stack.commit.create_bucket(permit, BUCKET, request(0)).await.map_err(|e| e.to_string())?;
+        }
+        Ok(stack)
+    }
+
+    /// PUT of change `n`, noted on the trace.
+    pub async fn put(&self, key: &str, n: u64) -> Result<u64, CommitError> {
+        self.disk.mark(Mark::Begun(n));
+        let body = body(n);
+        let permit = self.commit.reserve(body.len()).await?;
+        let put = PutObject {
+            bucket: BUCKET.into(),
+            key: key.into(),
+            kind: EventKind::CreatedPut,
+            size: body.len() as u64,
+            etag: n.to_string().into(),
+            crc64: 0,
+            headers: Vec::new(),
+            body: NewBody::Inline(body),
+            conditions: Conditions::default(),
+            request: request(n),
+        };
+        let position = self.commit.put_object(permit, put).await?.position;
+        self.disk.mark(Mark::Durable { n, epoch: position.epoch, offset: position.offset });
+        Ok(position.offset)
+    }
+
+    /// DELETE as change `n`, noted on the trace. The key must be there.
+    pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
+        self.disk.mark(Mark::Begun(n));
+        let permit = self.commit.reserve(0).await?;
+        self.commit.delete_object(permit, BUCKET, key, request(n)).await?;
+        // Its position is not told; nothing else was committed meanwhile.
+        let offset = self.queue.stat().durable_end - 1;
+        self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });
+        Ok(())
+    }
+
+    /// The change that the object under `key` says it is, its body checked.
+    pub async fn get(&self, key: &str) -> Result<Option<u64>, String> {
+        let Some(object) = self.store.object(BUCKET, key).map_err(|e| e.to_string())? else {
+            return Ok(None);
+        };
+        let n: u64 = object.etag.parse().map_err(|_| "an ETag of nobody".to_owned())?;
+        let mut stream = self.store.read(&object, 0..object.size).await.map_err(|e| format!("{key}: {e}"))?;
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.next().await {
+            bytes.extend_from_slice(&part.map_err(|e| format!("{key}: {e}"))?);
+        }
+        if bytes == body(n) { Ok(Some(n)) } else { Err(format!("{key}: change {n} has another body")) }
+    }
+
+    /// The target's reader.
+    pub async fn reader(&self) -> Result<Box<dyn Reader>, String> {
+        self.queue.open(TARGET, 0).await.map_err(|e| e.to_string())
+    }
+
+    /// Ends in order.
+    pub async fn stop(self) {
+        let closing = tokio::task::spawn_blocking(move || {
+            self.store.stop();
+            self.queue.stop();
+        });
+        closing.await.expect("no panic while closing");
+    }
+}
+
+fn request(n: u64) -> RequestInfo {
+    RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() }
+}
+
+/// The change that an event is of.
+pub fn change(stored: &Stored) -> u64 {
+    let event = stored.entry.event.as_ref().expect("only events have deliveries");
+    event.request.id.parse().expect("an id of ours")
+}
+
+/// Takes, hands over (noted on the trace), settles; until change `last` came. Gives what came, in order.
+pub async fn drain(disk: &SimDisk, reader: &mut Box<dyn Reader>, last: u64) -> Result<Vec<u64>, String> {
+    let mut came = Vec::new();
+    loop {
+        let entries = reader.next(64).await.map_err(|e| format!("the reader: {e}"))?;
+        for stored in &entries {
+            disk.mark(Mark::Delivered(change(stored)));
+            came.push(change(stored));
+        }
+        let settled: Vec<_> = entries.iter().map(|s| (s.position.offset, Column::Delivered)).collect();
+        reader.settle(&settled);
+        if came.contains(&last) {
+            return Ok(came);
+        }
+    }
+}
+
+/// What clients and the far side knew before a cut.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    /// What each change does: its key, and whether it removes.
+    pub plan: HashMap<u64, (String, bool)>,
+    begun: Vec<u64>,
+    acknowledged: BTreeMap<u64, (u64, u32)>,
+    pub delivered: Vec<u64>,
+}
+
+impl Story {
+    pub fn pass(&mut self, op: &Op) {
+        let Op::Mark(mark) = op else { return };
+        match mark {
+            Mark::Begun(n) => self.begun.push(*n),
+            Mark::Durable { n, epoch, offset } => drop(self.acknowledged.insert(*offset, (*n, *epoch))),
+            Mark::Delivered(n) => self.delivered.push(*n),
+            Mark::Floor(_) => {}
+        }
+    }
+
+    fn key(&self, n: u64) -> &str {
+        &self.plan[&n].0
+    }
+
+    fn is_acknowledged(&self, n: u64) -> bool {
+        self.acknowledged.values().any(|(m, _)| *m == n)
+    }
+
+    /// P3 over everything that ever arrived, and P1 over what was acknowledged.
+    fn check_deliveries(&self) -> Result<(), String> {
+        // Changes are begun one after the other: their numbers are their order.
+        let mut furthest: HashMap<&str, u64> = HashMap::new();
+        for n in &self.delivered {
+            if !self.begun.contains(n) {
+                return Err(format!("P2: {n} arrived and was never sent"));
+            }
+            let far = furthest.entry(self.key(*n)).or_default();
+            let skipped = self.acknowledged.values().map(|(m, _)| *m);
+            let skipped = skipped.filter(|m| *m > *far && m < n && self.key(*m) == self.key(*n)).count();
+            if skipped > 0 {
+                return Err(format!("P3: {n} arrived before {skipped} earlier changes of its key"));
+            }
+            *far = (*far).max(*n);
+        }
+        match self.acknowledged.values().find(|(n, _)| !self.delivered.contains(n)) {
+            Some((n, _)) => Err(format!("P1: {n} was acknowledged and never arrived")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Opens what a power cut left and judges it. Ends everything in order.
+pub fn judge(disk: &Arc<SimDisk>, story: &Story) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    let judged = async {
+        let stack = Stack::open(disk, NEVER).await?;
+        let result = judge_open(&stack, story).await;
+        stack.stop().await;
+        result
+    };
+    runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(20), judged).await })
+        .unwrap_or_else(|_| Err("it hangs".to_owned()))
+}
+
+async fn judge_open(stack: &Stack, story: &Story) -> Result<(), String> {
+    let mut keys: Vec<&str> = story.plan.values().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key in keys {
+        let of_key = |n: &&u64| story.key(**n) == key;
+        let last = story.begun.iter().filter(of_key).filter(|n| story.is_acknowledged(**n)).max();
+        let maybe = story.begun.iter().filter(of_key).filter(|n| last.is_none_or(|last| *n >= last));
+        let mut legal: Vec<Option<u64>> = maybe.map(|n| (!story.plan[n].1).then_some(*n)).collect();
+        if last.is_none() {
+            legal.push(None);
+        }
+        let found = stack.get(key).await?;
+        if !legal.contains(&found) {
+            return Err(format!("P1: {key} holds {found:?}, legal are {legal:?}"));
+        }
+    }
+    let probe = 900_000_000;
+    let mut story = story.clone();
+    story.plan.insert(probe, ("probe".to_owned(), false));
+    story.begun.push(probe);
+    let offset = stack.put("probe", probe).await.map_err(|e| format!("a change is refused: {e}"))?;
+    let epoch = stack.queue.epoch();
+    if let Some((offset, (n, before))) =
+        story.acknowledged.iter().find(|(o, (_, e))| (epoch, offset) <= (*e, **o))
+    {
+        return Err(format!("P4: {before}/{offset} was given to {n}, and then {epoch} goes on below it"));
+    }
+    let mut reader = stack.reader().await?;
+    let came = drain(&stack.disk, &mut reader, probe).await?;
+    story.delivered.extend(came);
+    story.check_deliveries()?;
+    let books = stack.progress.books();
+    let ever = u64::try_from(story.acknowledged.len()).unwrap_or(0) + 1;
+    if books.imbalance() != 0 || books.backlog + books.held != 0 || books.matched < ever {
+        return Err(format!("P8: {books:?} after {ever} acknowledged changes"));
+    }
+    Ok(())
+}
