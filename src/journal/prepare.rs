@@ -95,14 +95,16 @@ impl<T: Send + 'static> Preparer<T> {
                 }
                 spares.next_number
             };
-            // Retention lies outside the budget: it counts only what somebody still needs.
-            let (floor, ready) = {
+            // Retention lies outside the budget: it counts only what somebody still needs. Under the lock, so that the
+            // file which the writer is taking is counted once.
+            let (in_use, ready) = {
                 let spares = lock(&self.shared.spares);
-                (spares.floor, spares.ready.len() as u64)
+                let floor = spares.floor;
+                let needed = |s: &&Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
+                let all = self.shared.segments.all();
+                let in_use: u64 = all.iter().filter(needed).map(|s| s.file_len).sum();
+                (in_use, spares.ready.len() as u64 + u64::from(spares.taken))
             };
-            let needed = |s: &Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
-            let in_use: u64 =
-                self.shared.segments.all().iter().filter(|s| needed(s)).map(|s| s.file_len).sum();
             if in_use + (ready + 1) * self.segment_bytes > self.max_bytes {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, "queue.max_bytes is reached"));
             }

@@ -271,7 +271,7 @@ impl<T: Send + 'static> Writer<T> {
             known.epoch = self.epoch;
             known.totals_before = self.totals.clone();
         }
-        self.shared.segments.push(Arc::clone(&segment));
+        self.shared.put_live(Arc::clone(&segment));
         self.pos = BLOCK;
         self.buf.clear();
         self.buf.resize(BATCH_HEADER, 0);

@@ -239,6 +239,11 @@ impl EmbeddedQueue {
         self.inner.held.send_replace(why);
     }
 
+    /// How often segments were compacted to the end since the start, now and whenever it changes.
+    pub fn compacted(&self) -> watch::Receiver<u64> {
+        self.inner.journal.compacted()
+    }
+
     /// What was durable and cannot be read, now and whenever more is found.
     pub fn damage(&self) -> watch::Receiver<Vec<Damage>> {
         self.inner.journal.damage()

@@ -176,3 +176,6 @@ pub enum ReadError {
     #[error("the queue is closed")]
     Closed,
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,8 @@ async fn an_unproven_tail_is_dropped_and_a_proven_one_is_not() {
     // … unless a row elsewhere names the offset.
     let (journal, _, report) = try_open(kept.path(), 6).expect("opens");
     assert_eq!(named(&report.damage), [(3, 5)]);
-    assert_eq!(read_until(&journal, 1), (vec![1, 2], Some((3, 5))));
+    let (before, stopped) = read_until(&journal, 1);
+    assert_eq!((before, stopped.map(|(from, _)| from)), (vec![1, 2], Some(3)));
     assert_eq!(append(&journal, 9, 0).await, 6, "above every offset that anything durable names");
     crash(journal).await;
     assert_eq!(named(&try_open(kept.path(), 0).expect("opens").2.damage), [(3, 5)]);
