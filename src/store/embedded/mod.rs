@@ -15,6 +15,7 @@ mod backend;
 mod blobs;
 mod body;
 mod bucket_cache;
+mod build;
 mod index;
 mod list;
 mod overlay;

@@ -100,6 +100,8 @@ impl DiskFile for Recorder {
 }
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+/// A file, one above its last applied offset, its rows.
+type Base = (Vec<u8>, u64, Rows);
 
 /// What the index may hold after a crash at a call: the state of a checkpoint, from the call at which it began on.
 struct Run {
@@ -117,7 +119,7 @@ fn index_of(disk: &Recorder) -> Result<RedbIndex, StoreError> {
 
 impl Run {
     /// Opens `base` and makes random batches and checkpoints.
-    fn new(base: Option<(Vec<u8>, u64, Rows)>, random: &mut fastrand::Rng, steps: usize) -> Self {
+    fn new(base: Option<Base>, random: &mut fastrand::Rng, steps: usize) -> Self {
         let (disk, base, next, rows) = match base {
             Some((bytes, next, rows)) => (Recorder::with(bytes.clone()), bytes, next, rows),
             None => (Recorder::default(), Vec::new(), 1, Rows::new()),
