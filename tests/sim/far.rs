@@ -109,11 +109,7 @@ fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
             destination: "".into(),
         })
     });
-    let ambient = Ambient {
-        now: tokio::time::Instant::now,
-        unix_ms: Arc::new(|| 1_000),
-        seed: 3,
-    };
+    let ambient = Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed: 3 };
     spawn(&target, TARGET, reader, encode, ambient, false)
 }
 
