@@ -184,7 +184,7 @@ impl Lane {
         if self.keys.held() == 0 {
             let offset = self.keys.stored(slot).position.offset;
             let (target_name, class) = (self.shared.name(), why.class.label());
-            tracing::warn!(target_name, offset, class, cause = %why.text, "cannot be delivered: its key is held");
+            tracing::warn!(target_name, offset, class, cause = %why.text, "not delivered: its key is held");
         }
         self.keys.hold(slot, due);
     }

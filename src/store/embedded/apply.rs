@@ -1,7 +1,8 @@
 //! The index thread: brings durable entries from the queue into packs and index, and makes checkpoints.
 //!
-//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint that is not
-//! synced, and never remove a superseded blob before a synced checkpoint is past the record that superseded it.
+//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint
+//! that is not synced, and never remove a superseded blob before a synced checkpoint is past the record that
+//! superseded it.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -35,8 +36,8 @@ pub(super) const LINGER: Duration = Duration::from_millis(250);
 const FEED_WAIT: Duration = Duration::from_millis(250);
 /// How long the replay at start waits for an entry, which is durable already if there is one.
 const REPLAY_WAIT: Duration = Duration::from_millis(100);
-/// How often in a row nothing must come before the replay at start believes that there is nothing: the feed may also
-/// give nothing because it passed offsets that compaction left out.
+/// How often in a row nothing must come before the replay at start believes that there is nothing: the feed
+/// may also give nothing because it passed offsets that compaction left out.
 const REPLAY_EMPTY: u32 = 2;
 /// How long the thread sleeps when there is nothing to do at all.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -74,7 +75,8 @@ pub(super) struct Applier {
     builder: Builder,
     /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
     retired: VecDeque<(u64, BlobName)>,
-    /// Blob files found at open: once the index reached the tail found then, those that no row owns are orphans.
+    /// Blob files found at open: once the index reached the tail found then, those that no row owns are
+    /// orphans.
     found: Vec<BlobName>,
     tail: u64,
     tail_reached: bool,
@@ -146,7 +148,8 @@ impl Applier {
         match self.collect(wait) {
             Ok(entries) => {
                 self.apply(&entries)?;
-                // The last offsets may have been given up as lost: then nothing comes although the end is above.
+                // The last offsets may have been given up as lost: then nothing comes although the end is
+                // above.
                 self.empty = if entries.is_empty() { self.empty + 1 } else { 0 };
                 self.tail_reached |= self.empty >= REPLAY_EMPTY;
                 self.set_status(Status::Running);
@@ -160,7 +163,8 @@ impl Applier {
         }
     }
 
-    /// What waits in the queue, up to one batch. An error after the first entries shows itself again at the next call.
+    /// What waits in the queue, up to one batch. An error after the first entries shows itself again at the
+    /// next call.
     fn collect(&mut self, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
         let mut entries = self.feed.next(ASK_ENTRIES, wait)?;
         let mut bytes = entries.iter().map(|s| s.body.len()).sum::<usize>();

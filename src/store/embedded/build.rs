@@ -1,6 +1,7 @@
 //! From entries to edits: which change of a key counts, where its body goes, which row it becomes.
 //!
-//! Must never make a row that promises a body that is not there, and never touch the index: it only fills a batch.
+//! Must never make a row that promises a body that is not there, and never touch the index: it only fills a
+//! batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
