@@ -34,7 +34,7 @@ pub(super) fn payload_in_header(headers: &HeaderMap, local: bool) -> Result<Payl
     let covered = !matches!(payload, Payload::Unsigned | Payload::Chunked { signed: false, .. });
     if !covered && !local {
         return Err(Refusal::Denied(
-            "Over plain HTTP the body must be signed; let the client send its SHA-256, or connect by TLS.",
+            "The body must be signed: unsigned ones are taken only from this machine, as from a TLS proxy.",
         ));
     }
     let trailer = matches!(payload, Payload::Chunked { trailer: true, .. });

@@ -26,6 +26,8 @@ pub(super) const OTHER_SECRET: &str = "another-planted-secret";
 
 /// Bodies up to this size are inline in these tests.
 pub(super) const INLINE: u64 = 64 << 10;
+/// What takes longer than this never happens.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The largest object in these tests.
 pub(super) const LARGEST: u64 = 8 << 20;
 
@@ -164,12 +166,14 @@ impl Running {
         (head + more + "\r\n").into_bytes()
     }
 
-    /// Waits until nothing is half written any more; a test that never gets there hangs, and its runner's
-    /// limit ends it.
+    /// Waits until nothing is half written any more.
     pub(super) async fn settled(&self) {
-        while self.memory.stray_blobs() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let settled = async {
+            while self.memory.stray_blobs() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.expect("a blob was left behind");
     }
 
     /// Nothing was stored and nothing happened.
@@ -185,7 +189,8 @@ impl Running {
 pub(super) async fn read_all(mut socket: TcpStream) -> String {
     let mut got = Vec::new();
     // A reset after an answer is a close, too.
-    let _ = socket.read_to_end(&mut got).await;
+    let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut got)).await;
+    let _ = read.expect("the server neither answered nor closed");
     String::from_utf8_lossy(&got).into_owned()
 }
 
