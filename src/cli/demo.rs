@@ -152,7 +152,10 @@ impl Demo {
             let books = app.settled(target, ARRIVE_WITHIN).await.context("the target is not registered")?;
             say!(
                 "{target:<12} {:>7}  {:>9}  {:>7}  {:>4}",
-                books.matched, books.delivered, books.backlog, books.held
+                books.matched,
+                books.delivered,
+                books.backlog,
+                books.held
             );
             if books.matched != expected || books.delivered != expected || books.imbalance() != 0 {
                 wrong.push(target);
@@ -167,9 +170,7 @@ impl Demo {
         say!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
         say!("credentials {}", path.display());
         say!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
-        say!(
-            "  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/"
-        );
+        say!("  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/");
         say!("\nServing until Ctrl-C.");
         tokio::select! {
             signal = tokio::signal::ctrl_c() => Ok(signal?),
@@ -222,14 +223,9 @@ fn print_beside(done: &[Done], arrived: &[Arrived]) {
     for change in done {
         let left = format!("{} {}", change.what, change.key);
         match arrived.iter().find(|a| a.request == change.request) {
-            Some(a) => say!(
-                "{left:<34} #{} {} {} size={} etag={}",
-                a.number,
-                a.kind,
-                a.key,
-                a.size,
-                short(&a.etag)
-            ),
+            Some(a) => {
+                say!("{left:<34} #{} {} {} size={} etag={}", a.number, a.kind, a.key, a.size, short(&a.etag))
+            }
             None => say!("{left:<34} (nothing arrived)"),
         }
     }

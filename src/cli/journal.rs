@@ -81,12 +81,22 @@ impl Offline {
         } else {
             say!(
                 "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
-                "FILE", "STATE", "FIRST", "END", "RECORDS", "BYTES"
+                "FILE",
+                "STATE",
+                "FIRST",
+                "END",
+                "RECORDS",
+                "BYTES"
             );
             for f in &found.files {
                 say!(
                     "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
-                    f.file, f.state, f.first, f.end, f.records, f.bytes
+                    f.file,
+                    f.state,
+                    f.first,
+                    f.end,
+                    f.records,
+                    f.bytes
                 );
             }
             for damage in &found.damage {

@@ -141,7 +141,13 @@ fn text(value: &Value) -> String {
 fn print_table(targets: &[Value]) {
     say!(
         "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}",
-        "NAME", "KIND", "STATE", "DELIVERED", "BACKLOG", "HELD", "AGE s"
+        "NAME",
+        "KIND",
+        "STATE",
+        "DELIVERED",
+        "BACKLOG",
+        "HELD",
+        "AGE s"
     );
     for t in targets {
         let books = &t["books"];

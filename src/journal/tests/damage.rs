@@ -115,7 +115,8 @@ async fn closed(dir: &Path) -> (Vec<u64>, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_and_unreadable_files_are_named_and_can_be_given_up() {
-    let wreck: [(&str, fn(&Path)); 4] = [
+    type Wreck = fn(&Path);
+    let wreck: [(&str, Wreck); 4] = [
         ("missing", |path| std::fs::remove_file(path).expect("removed")),
         ("header", |path| damage(path, 16, 8)),
         ("zeroed", |path| damage(path, format::BLOCK, (SEGMENT - format::BLOCK) as usize)),
