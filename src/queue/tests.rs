@@ -1,4 +1,5 @@
-//! The embedded queue over real files: what readers get and what the books say, through compaction, damage and a full log.
+//! The embedded queue over real files: what readers get and what the books say, through compaction, damage
+//! and a full log.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -240,7 +241,8 @@ async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
         assert_eq!(books.matched, if target == 1 { 2_001 } else { 4_000 });
         assert!(books.quarantined > 0);
         assert_eq!(loss.quarantined.get(&target), Some(&books.quarantined));
-        // Exactly those that were lost and not settled before: target 1 has every second one and settled its first 900.
+        // Exactly those that were lost and not settled before: target 1 has every second one and settled its
+        // first 900.
         let lost = (1..=4_000).filter(|o| within(*o, &damage));
         let lost = lost.filter(|o| target == 2 || ones.contains(o) && !taken[..900].contains(o));
         assert_eq!(books.quarantined, lost.count() as u64, "target {target}");
