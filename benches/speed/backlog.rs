@@ -1,5 +1,5 @@
-//! A data directory with a large backlog, made by the product's own commit path and left as a crash leaves it; and the
-//! loop without a lane that a lane is measured against.
+//! A data directory with a large backlog, made by the product's own commit path and left as a crash leaves
+//! it; and the loop without a lane that a lane is measured against.
 //!
 //! Must never write an entry in a way that the product would not.
 
@@ -175,8 +175,8 @@ impl ProducerContext for Count {
     }
 }
 
-/// Reads segments, decodes, encodes and produces, with the product's producer settings and without a lane: events a
-/// second until all are acknowledged.
+/// Reads segments, decodes, encodes and produces, with the product's producer settings and without a lane:
+/// events a second until all are acknowledged.
 pub(crate) fn without_a_lane(home: &Home, broker: &str, topic: &str) -> Result<f64> {
     let config = load(&home.config())?;
     let opened = Opened::open(Arc::new(OsDisk), journal_options(&config), 0)?;

@@ -133,8 +133,8 @@ impl Server {
         Ok(())
     }
 
-    /// Runs the load generator against it; also gives the processor time that the server spent meanwhile, in seconds,
-    /// and that of the whole machine.
+    /// Runs the load generator against it; also gives the processor time that the server spent meanwhile, in
+    /// seconds, and that of the whole machine.
     pub(crate) fn load(&self, clients: usize, seconds: f64, requests: u64) -> Result<Loaded> {
         let load = Load {
             address: self.s3.clone(),

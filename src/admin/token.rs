@@ -22,8 +22,8 @@ const NAME: &str = "admin.token";
 pub struct Token(SecretString);
 
 impl Token {
-    /// The token of this data directory; made, and durable, if there is none. The directory must exist. `random` fills
-    /// its argument with unpredictable bytes.
+    /// The token of this data directory; made, and durable, if there is none. The directory must exist.
+    /// `random` fills its argument with unpredictable bytes.
     ///
     /// # Errors
     /// See [`SecretFileError`]: all of them stop the start.

@@ -60,7 +60,8 @@ impl Targets {
     }
 }
 
-/// `unfinished` says why the index did not reach the end of the log: then nothing is registered, and nothing trimmed.
+/// `unfinished` says why the index did not reach the end of the log: then nothing is registered, and nothing
+/// trimmed.
 ///
 /// Registers what is new, opens a reader for every registered target, sets the rules and starts the lanes.
 pub(super) async fn start(

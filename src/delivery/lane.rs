@@ -1,11 +1,11 @@
 //! The lane: the loop that serves one target.
 //!
-//! It has two halves. *Waiting* is one select that may be interrupted anywhere and loses nothing. *Working* has no
-//! await at all: it takes what arrived, decides, sends and shows. So a cancelled wait can never leave work half done.
-//! A read of the queue goes on while the lane works, since to begin it anew would cost a disk read; what was delivered
-//! meanwhile is settled when the read ends, or a little later at most.
-//! The order of the working half matters: answers come before the end of their connection, because what a connector
-//! said before it ended still counts.
+//! It has two halves. *Waiting* is one select that may be interrupted anywhere and loses nothing. *Working*
+//! has no await at all: it takes what arrived, decides, sends and shows. So a cancelled wait can never leave
+//! work half done. A read of the queue goes on while the lane works, since to begin it anew would cost a disk
+//! read; what was delivered meanwhile is settled when the read ends, or a little later at most. The order of
+//! the working half matters: answers come before the end of their connection, because what a connector said
+//! before it ended still counts.
 //!
 //! Must never settle an entry whose current attempt was not answered with Delivered.
 

@@ -15,7 +15,8 @@ use super::{LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
 use crate::fail;
 use crate::queue::{ReadError, Stored};
 
-/// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot loop.
+/// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot
+/// loop.
 const TICK: Duration = Duration::from_millis(1);
 
 impl Lane {
@@ -77,7 +78,8 @@ impl Lane {
         }
     }
 
-    /// Everything that time brings: deadlines, due keys, connecting, and the end of what a paused lane does not need.
+    /// Everything that time brings: deadlines, due keys, connecting, and the end of what a paused lane does
+    /// not need.
     pub(super) fn tend(&mut self, now: Instant) {
         let bound = self.target.limits.attempt_timeout;
         if let Some(late) = self.flights.late(now, bound) {

@@ -1,8 +1,10 @@
-//! The compacting thread: rewrites closed segments of which readers need only little, so that nobody pins the log.
+//! The compacting thread: rewrites closed segments of which readers need only little, so that nobody pins the
+//! log.
 //!
-//! A copy of what is needed, bodyless, is made and synced under a temporary name, renamed over the first of the segments it
-//! replaces, and made durable before the others are removed: at every moment the files on disk hold all that is needed. Must
-//! never believe an unsynced row, nor leave out what the index has not checkpointed.
+//! A copy of what is needed, bodyless, is made and synced under a temporary name, renamed over the first of
+//! the segments it replaces, and made durable before the others are removed: at every moment the files on
+//! disk hold all that is needed. Must never believe an unsynced row, nor leave out what the index has not
+//! checkpointed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;

@@ -1,7 +1,9 @@
-//! What the journal's threads and callers share: the waiting records, the durable end, the segments, the spare files.
+//! What the journal's threads and callers share: the waiting records, the durable end, the segments, the
+//! spare files.
 //!
-//! Two locks, never held together with each other or across a system call: `pending` (records on their way in) and
-//! `spares` (prepared files). The segment list has a lock of its own that is only held to copy out of it.
+//! Two locks, never held together with each other or across a system call: `pending` (records on their way
+//! in) and `spares` (prepared files). The segment list has a lock of its own that is only held to copy out of
+//! it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -145,7 +147,8 @@ pub(super) struct Shared<T> {
     pub(super) layout: Mutex<()>,
     pub(super) poke: Mutex<Poke>,
     pub(super) poked: Condvar,
-    /// How often the compacting thread came to an end of what there was to do, and how often it replaced segments.
+    /// How often the compacting thread came to an end of what there was to do, and how often it replaced
+    /// segments.
     pub(super) looks: watch::Sender<u64>,
     pub(super) compacted: watch::Sender<u64>,
     /// What was durable and cannot be read, as far as anybody noticed.
@@ -256,7 +259,8 @@ impl<T> Shared<T> {
         self.announced.subscribe()
     }
 
-    /// Blocks until the durable end is above `seen`, the journal ended, or `wait` passed; says the durable end.
+    /// Blocks until the durable end is above `seen`, the journal ended, or `wait` passed; says the durable
+    /// end.
     pub(super) fn wait_beyond(&self, seen: u64, wait: Duration) -> u64 {
         let guard = lock(&self.sleepers);
         let quiet = |_: &mut ()| {

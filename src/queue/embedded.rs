@@ -1,6 +1,7 @@
 //! The embedded queue: one partition over the journal in the data directory.
 //!
-//! Must never answer before the journal said durable, and never let the journal trim what a synced row still needs.
+//! Must never answer before the journal said durable, and never let the journal trim what a synced row still
+//! needs.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -119,8 +120,8 @@ impl Sink<Item> for QueueSink {
 }
 
 impl EmbeddedQueue {
-    /// Opens and recovers the journal and starts dispatching. `applied` is the store's synced checkpoint: one above the last
-    /// offset it has. Must be called inside a Tokio runtime.
+    /// Opens and recovers the journal and starts dispatching. `applied` is the store's synced checkpoint: one
+    /// above the last offset it has. Must be called inside a Tokio runtime.
     pub fn open(
         disk: Arc<dyn Disk>,
         options: Options,
@@ -203,7 +204,8 @@ impl EmbeddedQueue {
         Box::new(EmbeddedFeed::new(Arc::clone(&self.inner), from))
     }
 
-    /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept for it.
+    /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept
+    /// for it.
     ///
     /// Must be called for every target in the registry before changes are accepted.
     pub fn add_reader(&self, target: TargetNo, since: u64) -> Result<Arc<Progress>, OpenError> {
@@ -227,8 +229,8 @@ impl EmbeddedQueue {
         Ok(progress)
     }
 
-    /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs cannot be known
-    /// before.
+    /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
+    /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
         self.inner.raise_floor();

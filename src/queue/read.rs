@@ -19,7 +19,8 @@ pub(super) struct Read {
     pub(super) next: u64,
 }
 
-/// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is durable.
+/// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is
+/// durable.
 pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> Result<Read, ReadError> {
     let from = log.position();
     let mut found = Vec::new();

@@ -1,4 +1,5 @@
-//! The reader of one target: its holes first, then what is routed to it or, when it fell behind, what it reads itself.
+//! The reader of one target: its holes first, then what is routed to it or, when it fell behind, what it
+//! reads itself.
 //!
 //! Must never give an entry twice in one life, nor one above the position before every hole was given.
 

@@ -1,5 +1,5 @@
-//! Rot: every sector of every file of a journal, one at a time, zeroed or with one bit flipped. What is damaged is found
-//! and named, or nothing of it mattered; nothing is ever skipped in silence.
+//! Rot: every sector of every file of a journal, one at a time, zeroed or with one bit flipped. What is
+//! damaged is found and named, or nothing of it mattered; nothing is ever skipped in silence.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

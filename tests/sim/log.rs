@@ -53,7 +53,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// A short life of a journal, drawn from `seed`: at most six things that its callers do. Gives the disk with its trace.
+/// A short life of a journal, drawn from `seed`: at most six things that its callers do. Gives the disk with
+/// its trace.
 fn live(seed: u64) -> Arc<SimDisk> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut disk = Arc::new(SimDisk::new(Path::new("/data")));
@@ -107,7 +108,8 @@ struct Seen {
     went_on: u64,
 }
 
-/// Checks every image of a trace. `depth`: how many power cuts in a row, the later ones during recovery, on a sample.
+/// Checks every image of a trace. `depth`: how many power cuts in a row, the later ones during recovery, on a
+/// sample.
 fn cut_everywhere(
     disk: &SimDisk,
     seed: u64,

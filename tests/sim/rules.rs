@@ -1,7 +1,8 @@
 //! What a journal must hold after any power cut, given what its callers were told before it.
 //!
-//! P1 nothing that was called durable is missing or changed; P2 nothing is there that nobody wrote; P4 positions never go
-//! back; P8 the counts are those of the records. Must never read the product's own idea of what was durable.
+//! P1 nothing that was called durable is missing or changed; P2 nothing is there that nobody wrote; P4
+//! positions never go back; P8 the counts are those of the records. Must never read the product's own idea of
+//! what was durable.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -95,8 +96,8 @@ impl Told {
     }
 }
 
-/// Opens the journal on a disk and compares it with what callers were told. `proven`: some other durable thing knows how
-/// far it reached.
+/// Opens the journal on a disk and compares it with what callers were told. `proven`: some other durable
+/// thing knows how far it reached.
 pub fn check(disk: &Arc<SimDisk>, dir: &Path, told: &Told, proven: bool) -> Result<Opened, String> {
     let proven_end = if proven { told.end() } else { 0 };
     let opened =

@@ -1,7 +1,8 @@
-//! Journal, queue, index and packs together, as the server runs them: PUT, overwrite, DELETE, a target that settles.
+//! Journal, queue, index and packs together, as the server runs them: PUT, overwrite, DELETE, a target that
+//! settles.
 //!
-//! Must never learn from the product what to expect: acknowledgements and what the far side got are noted on the trace, at
-//! the moment in which they happened.
+//! Must never learn from the product what to expect: acknowledgements and what the far side got are noted on
+//! the trace, at the moment in which they happened.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: packages, broker, a release build of the benchmarks, their run, and the end of the broker.
-//! Must never measure anything itself.
+//! `cargo xtask bench`: packages, broker, a release build of the benchmarks, their run, and the end of the
+//! broker. Must never measure anything itself.
 
 use anyhow::Result;
 

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Development commands of tidings. Exit codes: 0 all is well, 1 something failed, 2 a system package or a tool is
-/// missing, 3 the broker was started by somebody else.
+/// Development commands of tidings. Exit codes: 0 all is well, 1 something failed, 2 a system package or a
+/// tool is missing, 3 the broker was started by somebody else.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Arguments {
@@ -32,7 +32,8 @@ struct Arguments {
 enum Command {
     /// Checks everything: format, lints, all tests, the live tests against a real Kafka too.
     ///
-    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always ended.
+    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
+    /// ended.
     Test {
         /// Where the broker comes from. Default: containers where an engine answers, else the jars.
         #[arg(long, value_enum)]
@@ -40,7 +41,8 @@ enum Command {
     },
     /// Measures tidings beside references that run on the same machine, and writes BENCHMARKS.md.
     ///
-    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always ended.
+    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
+    /// ended.
     Bench(bench::Bench),
     /// Builds tidings and runs its demo; arguments after `--` go to the demo.
     Demo {

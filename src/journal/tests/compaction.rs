@@ -63,7 +63,8 @@ async fn a_slow_reader_keeps_its_entries_and_not_the_log() {
     let mut rare = fill(&journal, 2_000).await;
     let before = journal.stat();
     assert!(before.segments > 12, "{before:?}");
-    // The slow reader has one of them as a hole and is behind the second; label 7, on every record, is settled.
+    // The slow reader has one of them as a hole and is behind the second; label 7, on every record, is
+    // settled.
     let checkpoint = before.durable_end;
     let slow = LabelNeed { from: rare[1], holes: vec![rare[0]].into() };
     let all = LabelNeed { from: checkpoint, holes: Arc::default() };

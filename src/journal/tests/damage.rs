@@ -31,7 +31,8 @@ fn accept(dir: &Path, proven: u64, range: (u64, u64)) -> Result<Loss, RepairErro
     repair.done(BTreeMap::new())
 }
 
-/// After an accepted loss of `lost` everything else can be read, nothing is damaged, and what follows has a higher epoch.
+/// After an accepted loss of `lost` everything else can be read, nothing is damaged, and what follows has a
+/// higher epoch.
 async fn is_mended(dir: &Path, lost: (u64, u64), end: u64, epoch_before: u32) {
     let found = verify(&OsDisk, dir, 0).expect("verified");
     assert_eq!((found.damage, found.end), (vec![], end));

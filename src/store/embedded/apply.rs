@@ -1,7 +1,8 @@
 //! The index thread: brings durable entries from the queue into packs and index, and makes checkpoints.
 //!
-//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint that is not
-//! synced, and never remove a superseded blob before a synced checkpoint is past the record that superseded it.
+//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint
+//! that is not synced, and never remove a superseded blob before a synced checkpoint is past the record that
+//! superseded it.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -67,7 +68,8 @@ pub(super) struct Applier {
     batch: Batch,
     /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
     retired: VecDeque<(u64, BlobName)>,
-    /// Blob files found at open: once the index reached the tail found then, those that no row owns are orphans.
+    /// Blob files found at open: once the index reached the tail found then, those that no row owns are
+    /// orphans.
     found: Vec<BlobName>,
     tail: u64,
     tail_reached: bool,
@@ -137,7 +139,8 @@ impl Applier {
         match self.feed.next(BATCH_ENTRIES, wait) {
             Ok(entries) => {
                 self.apply(&entries)?;
-                // The last offsets may have been given up as lost: then nothing comes although the end is above.
+                // The last offsets may have been given up as lost: then nothing comes although the end is
+                // above.
                 self.tail_reached |= entries.is_empty();
                 self.set_status(Status::Running);
                 Ok(())

@@ -1,5 +1,5 @@
-//! Kafka as a Java process, from the jars that Maven fetches once per machine. Must never signal a process other than
-//! the one whose command line names this very directory.
+//! Kafka as a Java process, from the jars that Maven fetches once per machine. Must never signal a process
+//! other than the one whose command line names this very directory.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};

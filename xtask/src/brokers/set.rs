@@ -81,7 +81,8 @@ impl Set {
         hold(&self.dir.join("lock"), LOCK_LIMIT)?.context("another command is at work on this broker")
     }
 
-    /// The lock of a whole test run, held by its guard. `None`: another run holds it, for longer than `limit`.
+    /// The lock of a whole test run, held by its guard. `None`: another run holds it, for longer than
+    /// `limit`.
     pub(crate) fn run_lock(&self, limit: Duration) -> Result<Option<File>> {
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         hold(&self.dir.join("run.lock"), limit)
@@ -95,8 +96,8 @@ impl Set {
         }
     }
 
-    /// Starts the broker, or finds it running; its address. Where containers fail the jars are tried, unless `from`
-    /// says which it must be.
+    /// Starts the broker, or finds it running; its address. Where containers fail the jars are tried, unless
+    /// `from` says which it must be.
     pub(crate) fn up(&self, from: Option<From>) -> Result<String> {
         let _lock = self.lock()?;
         if let Some(state) = State::read(&self.kafka())? {

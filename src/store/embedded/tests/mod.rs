@@ -236,8 +236,8 @@ async fn part(
         .await
 }
 
-/// The operating system's disk, with a switch that fills it, the names of files that were written and not synced, and
-/// a gate that lets nobody change a file while it is closed.
+/// The operating system's disk, with a switch that fills it, the names of files that were written and not
+/// synced, and a gate that lets nobody change a file while it is closed.
 #[derive(Default, Clone)]
 struct TestDisk {
     full: Arc<AtomicBool>,
