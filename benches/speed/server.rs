@@ -151,7 +151,8 @@ impl Server {
         let output = Command::new(std::env::current_exe()?)
             .arg("load")
             .args(["--address", &load.address, "--bucket", &load.bucket, "--region", &load.region])
-            .args(["--access-key", &load.access_key, "--secret-key", &load.secret_key])
+            // A generated key may begin with a dash.
+            .args([format!("--access-key={}", load.access_key), format!("--secret-key={}", load.secret_key)])
             .args(["--clients", &load.clients.to_string(), "--seconds", &load.seconds.to_string()])
             .args(["--requests", &load.requests.to_string(), "--size", &load.size.to_string()])
             .stderr(Stdio::inherit())
