@@ -116,6 +116,7 @@ const CLOCKS: &[&str] = &[
     "src/frontend/layer.rs",
     "src/journal/",
     "src/queue/embedded",
+    "src/queue/keeper.rs",
     "src/store/embedded/apply.rs",
     "connectors/http/src/connector.rs",
     "connectors/kafka/examples/",
