@@ -1,6 +1,7 @@
 //! The only file that knows every part: build, start, run, drain.
 //!
-//! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the right order.
+//! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
+//! right order.
 
 mod index;
 pub mod lock;
@@ -204,7 +205,8 @@ impl App {
         }
     }
 
-    /// Stops accepting, lets what runs finish within the configured deadline, makes everything durable and closes.
+    /// Stops accepting, lets what runs finish within the configured deadline, makes everything durable and
+    /// closes.
     pub async fn stop(self) -> anyhow::Result<()> {
         let Self { config, parts, stop, frontend, admin_task, _lock, .. } = self;
         stop.cancel();
@@ -237,7 +239,8 @@ async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> Str
     }
 }
 
-/// Opens store and queue and applies what the index lacks, so that reads are complete before the first request.
+/// Opens store and queue and applies what the index lacks, so that reads are complete before the first
+/// request.
 async fn open_storage(
     config: &Config,
     metrics: &Metrics,

@@ -16,7 +16,10 @@ pub struct DirectoryLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process works on it.
-    #[error("{path} is in use by process {pid}: stop that one first, or choose another `server.data`", path = .path.display())]
+    #[error(
+        "{path} is in use by process {pid}: stop that one first, or choose another `server.data`",
+        path = .path.display()
+    )]
     InUse {
         /// The data directory.
         path: PathBuf,

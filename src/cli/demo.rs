@@ -1,7 +1,7 @@
 //! `tidings demo`: changes through the S3 API, and each event as a receiver got it, side by side.
 //!
-//! Must never believe the product about itself: what should arrive comes from the S3 answers, what arrived from the
-//! receiver's own list.
+//! Must never believe the product about itself: what should arrive comes from the S3 answers, what arrived
+//! from the receiver's own list.
 
 mod beside;
 mod receiver;

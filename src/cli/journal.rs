@@ -1,6 +1,7 @@
 //! `tidings journal …`: the log of a running server, and what can be done about damage in one.
 //!
-//! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never run beside one.
+//! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never
+//! run beside one.
 
 use std::path::PathBuf;
 
@@ -26,7 +27,8 @@ pub(super) struct Journal {
 enum JournalCommand {
     /// Offsets, segments and bytes of a running server.
     Stat,
-    /// Read every record in a data directory and say what is damaged. Changes nothing; exit code 3 if anything is.
+    /// Read every record in a data directory and say what is damaged. Changes nothing; exit code 3 if
+    /// anything is.
     Verify(Offline),
     /// Give up records that are damaged, so that readers go on behind them. The server must be stopped.
     AcceptLoss {

@@ -32,7 +32,8 @@ pub(super) struct Check {
 
 /// Logs go to standard error; `TIDINGS_LOG` says which (`info` without it).
 pub(super) fn init_logs(default: &str) {
-    // The S3 library logs whole requests at `error`; what a person should know of them our frontend says itself.
+    // The S3 library logs whole requests at `error`; what a person should know of them our frontend says
+    // itself.
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let filter = match "s3s=off".parse() {
         Ok(directive) => filter.add_directive(directive),

@@ -1,6 +1,7 @@
 //! The lane over the whole stack, and a far side that says nothing.
 //!
-//! Must never count as arrived what the far side did not take: it notes on the trace what it took, when it did.
+//! Must never count as arrived what the far side did not take: it notes on the trace what it took, when it
+//! did.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

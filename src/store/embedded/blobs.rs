@@ -1,7 +1,7 @@
 //! Blob files: bodies too large for a record, each under a random name of its own.
 //!
-//! Must never hand out a name before file and folder are durable, and must never rename. A name that no record names
-//! is invisible; its file goes with the upload that failed, or at the next start.
+//! Must never hand out a name before file and folder are durable, and must never rename. A name that no
+//! record names is invisible; its file goes with the upload that failed, or at the next start.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ impl Drop for Unnamed {
         let (blobs, name) = (self.blobs.clone(), self.name);
         let remove = move || {
             if let Err(e) = blobs.remove(&name) {
-                tracing::warn!(error = %e, "an unfinished blob could not be removed; the next start removes it");
+                tracing::warn!(error = %e, "an unfinished blob was not removed; the next start removes it");
             }
         };
         match tokio::runtime::Handle::try_current() {

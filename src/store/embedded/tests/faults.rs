@@ -253,7 +253,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_at_all_make_decoding_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..120), version in any::<bool>()) {
+    fn no_bytes_at_all_make_decoding_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..120),
+        version in any::<bool>(),
+    ) {
         if version && bytes.len() > 8 {
             // With a right version and checksum, so that what lies between is decoded too.
             bytes[0] = 1;
