@@ -4,7 +4,9 @@
 //! world, so that tests do not see each other.
 
 mod counters;
+mod labels;
 mod scrape;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,11 +16,9 @@ use std::sync::Arc;
 pub use counters::{
     Attempts, Counter, ErrorCounts, FrontendMetrics, Histogram, JournalMetrics, TargetCounters,
 };
-pub use scrape::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot};
-pub use table::{
-    AttemptResult, Kind, LossReason, RefuseReason, Spec, Stage, TABLE, TargetState, Undelivered, WriteResult,
-    values,
-};
+pub use labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
+pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot};
+pub use table::{Kind, Spec, TABLE, values};
 
 /// Every metric of one running tidings that is not read from a [`Snapshot`].
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use tidings_connector::{ErrorClass, Outcome};
 
-use super::table::{
-    ATTEMPT_SECONDS, AttemptResult, BATCH_ENTRIES, END_TO_END_SECONDS, LossReason, RefuseReason, SYNC_SECONDS,
-};
+use super::labels::{AttemptResult, LossReason, RefuseReason};
+use super::table::{ATTEMPT_SECONDS, BATCH_ENTRIES, END_TO_END_SECONDS, SYNC_SECONDS};
 
 /// The most bounds that a histogram has.
 const MAX_BOUNDS: usize = 16;
