@@ -1,6 +1,7 @@
 //! The only file that knows every part: build, start, run, drain.
 //!
-//! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the right order.
+//! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
+//! right order.
 
 mod index;
 pub mod lock;
@@ -87,8 +88,15 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let data = &config.server.data;
         journal::disk::make_dir(&OsDisk, data)
-            .with_context(|| format!("{} cannot be made", data.display()))?;
+            .with_context(|| format!("the directory `server.data`, {}, cannot be made", data.display()))?;
         let lock = DirectoryLock::take(data)?;
+        // Before anything is opened: an address in use must not cost a recovery, nor leave anything behind.
+        let listen = async |what: &str, at: SocketAddr| {
+            TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
+        };
+        let s3 = listen("server.listen", config.server.listen).await?;
+        let admin = listen("admin.listen", config.admin.listen).await?;
+        let (s3_address, admin_address) = (s3.local_addr()?, admin.local_addr()?);
         let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
         let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
         let token = Token::load_or_create(data, &mut fill)?;
@@ -108,15 +116,16 @@ impl App {
         tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
         tokio::spawn(index::count_damage(queue.damage(), count));
         let stalled = stalled.as_deref();
-        let targets = targets::start(&config, &queue, &commit, stalled, unix_ms, &mut random_u64).await?;
+        let started = targets::start(&config, &queue, &commit, stalled, unix_ms, &mut random_u64).await;
+        let targets = match started {
+            Ok(targets) => targets,
+            Err(e) => {
+                close(store, queue).await?;
+                return Err(e);
+            }
+        };
         let parts =
             Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
-        let listen = async |what: &str, at: SocketAddr| {
-            TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
-        };
-        let s3 = listen("server.listen", config.server.listen).await?;
-        let admin = listen("admin.listen", config.admin.listen).await?;
-        let (s3_address, admin_address) = (s3.local_addr()?, admin.local_addr()?);
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
         let commit = Arc::clone(&parts.commit);
@@ -196,7 +205,8 @@ impl App {
         }
     }
 
-    /// Stops accepting, lets what runs finish within the configured deadline, makes everything durable and closes.
+    /// Stops accepting, lets what runs finish within the configured deadline, makes everything durable and
+    /// closes.
     pub async fn stop(self) -> anyhow::Result<()> {
         let Self { config, parts, stop, frontend, admin_task, _lock, .. } = self;
         stop.cancel();
@@ -207,14 +217,19 @@ impl App {
         }
         let _ = admin_task.await;
         parts.targets.stop(config.server.shutdown_timeout).await;
-        let closing = tokio::task::spawn_blocking(move || {
-            parts.store.stop();
-            parts.queue.stop();
-        });
-        closing.await.context("closing ended by a bug")?;
+        close(Arc::clone(&parts.store), Arc::clone(&parts.queue)).await?;
         drop(_lock);
         Ok(())
     }
+}
+
+/// Makes everything durable and ends the threads of store and queue.
+async fn close(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || {
+        store.stop();
+        queue.stop();
+    });
+    closing.await.context("closing ended by a bug")
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
@@ -224,7 +239,8 @@ async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> Str
     }
 }
 
-/// Opens store and queue and applies what the index lacks, so that reads are complete before the first request.
+/// Opens store and queue and applies what the index lacks, so that reads are complete before the first
+/// request.
 async fn open_storage(
     config: &Config,
     metrics: &Metrics,

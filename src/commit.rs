@@ -5,7 +5,8 @@
 //! ```
 //!
 //! From the lock to the unlock no closing connection can cancel it. Must never answer before
-//! the append did, and once a record was handed over must never remove its body nor say that there is no space.
+//! the append did, and once a record was handed over must never remove its body nor say that there is no
+//! space.
 
 mod detached;
 
@@ -46,7 +47,8 @@ struct Inner {
     observer: Observer,
 }
 
-/// Told of every change that was acknowledged or refused, on the task that serves it: must be short and never wait.
+/// Told of every change that was acknowledged or refused, on the task that serves it: must be short and never
+/// wait.
 pub type Observer = Box<dyn Fn(Noted) + Send + Sync>;
 
 /// What an [`Observer`] is told.

@@ -153,7 +153,8 @@ impl EventSet {
 /// Where an entry stands: the epoch of the segment it was first written in, and its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Raised whenever offsets might repeat: after a recovery that dropped bytes, after a restore from backup.
+    /// Raised whenever offsets might repeat: after a recovery that dropped bytes, after a restore from
+    /// backup.
     pub epoch: u32,
     /// Strictly increasing within a partition.
     pub offset: u64,

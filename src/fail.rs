@@ -1,7 +1,8 @@
 //! Named places where a test build can be made to die or to misbehave. Nothing in an ordinary build.
 //!
-//! `TIDINGS_FAILPOINT=name` (or `name:n`, the nth passage) kills the process there, as a power cut of the process would.
-//! `TIDINGS_MUTANT=name` switches one deliberate fault on, so that the tests can prove that they would notice it.
+//! `TIDINGS_FAILPOINT=name` (or `name:n`, the nth passage) kills the process there, as a power cut of the
+//! process would. `TIDINGS_MUTANT=name` switches one deliberate fault on, so that the tests can prove that
+//! they would notice it.
 
 /// Passes the failpoint `name`: returns, or never.
 #[cfg(not(feature = "faults"))]
@@ -47,7 +48,8 @@ mod faults {
             && wanted == name
             && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *n
         {
-            // SIGKILL runs no handler, no destructor and flushes no buffer: what a crash looks like to the disk.
+            // SIGKILL runs no handler, no destructor and flushes no buffer: what a crash looks like to the
+            // disk.
             let _ = std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
             loop {
                 std::thread::park();
@@ -55,7 +57,8 @@ mod faults {
         }
     }
 
-    /// True if the failpoint `name` is where the process is to die, for those that need some work to be reached.
+    /// True if the failpoint `name` is where the process is to die, for those that need some work to be
+    /// reached.
     pub fn armed(name: &'static str) -> bool {
         FAILPOINT.as_ref().is_some_and(|(wanted, _)| wanted == name)
     }

@@ -1,7 +1,8 @@
-//! tidings: object storage whose every change is an event that reaches Kafka, NATS, RabbitMQ and HTTP functions.
+//! tidings: object storage whose every change is an event that reaches Kafka, NATS, RabbitMQ and HTTP
+//! functions.
 //!
-//! Data moves left to right: `frontend` → `commit` → `queue` (over `journal`) → `delivery` → a connector. The `store`'s
-//! index is one more reader of the same queue. `app.rs` is the only file that knows every part.
+//! Data moves left to right: `frontend` → `commit` → `queue` (over `journal`) → `delivery` → a connector. The
+//! `store`'s index is one more reader of the same queue. `app.rs` is the only file that knows every part.
 
 pub mod admin;
 pub mod app;

@@ -1,7 +1,7 @@
 //! Metrics: what is counted as it happens, and the text that a scrape gets.
 //!
-//! Must never show a metric that is not in [`TABLE`], nor hold one process-wide: each [`Metrics`] is one world, so
-//! that tests do not see each other.
+//! Must never show a metric that is not in [`TABLE`], nor hold one process-wide: each [`Metrics`] is one
+//! world, so that tests do not see each other.
 
 mod counters;
 mod scrape;

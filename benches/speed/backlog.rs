@@ -1,5 +1,5 @@
-//! A data directory with a large backlog, made by the product's own commit path and left as a crash leaves it; and the
-//! loop without a lane that a lane is measured against.
+//! A data directory with a large backlog, made by the product's own commit path and left as a crash leaves
+//! it; and the loop without a lane that a lane is measured against.
 //!
 //! Must never write an entry in a way that the product would not.
 
@@ -26,6 +26,7 @@ use tidings::queue::{Entry, Stored, TargetNo, decode};
 use tidings::rules::RuleSet;
 use tidings::store::EmbeddedStore;
 
+use crate::machine;
 use crate::server::{BUCKET, Home};
 
 /// Commits under way at once while the backlog is made.
@@ -174,8 +175,8 @@ impl ProducerContext for Count {
     }
 }
 
-/// Reads segments, decodes, encodes and produces, with the product's producer settings and without a lane: events a
-/// second until all are acknowledged.
+/// Reads segments, decodes, encodes and produces, with the product's producer settings and without a lane:
+/// events a second until all are acknowledged.
 pub(crate) fn without_a_lane(home: &Home, broker: &str, topic: &str) -> Result<f64> {
     let config = load(&home.config())?;
     let opened = Opened::open(Arc::new(OsDisk), journal_options(&config), 0)?;
@@ -229,7 +230,7 @@ fn produce(
     let stored = Stored { position, entry, body: Bytes::new(), charge: 0 };
     let message = encoder.message(&stored, &rule).map_err(|e| anyhow!("{}", e.text))?;
     while sent - count.0.0.load(Ordering::Acquire) >= OUTSTANDING {
-        std::thread::sleep(Duration::from_millis(1));
+        machine::pause(Duration::from_millis(1));
     }
     let headers = message.headers.iter().fold(OwnedHeaders::new_with_capacity(4), |headers, h| {
         headers.insert(Header { key: h.name, value: Some(h.value.as_bytes()) })
@@ -241,7 +242,7 @@ fn produce(
         match producer.send(next) {
             Ok(()) => {}
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                std::thread::sleep(Duration::from_millis(1));
+                machine::pause(Duration::from_millis(1));
                 record = Some(back);
             }
             Err((e, _)) => return Err(e.into()),

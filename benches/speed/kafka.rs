@@ -10,6 +10,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::machine;
+
 /// Partitions of each topic.
 const PARTITIONS: i32 = 6;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,7 +67,7 @@ impl Topic {
                 return Ok(since.elapsed());
             }
             ensure!(since.elapsed() < within, "{now} of {records} records after {within:?}");
-            std::thread::sleep(Duration::from_millis(5));
+            machine::pause(Duration::from_millis(5));
         }
     }
 

@@ -67,7 +67,8 @@ pub(crate) async fn backlog(run: &Run, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// One change at a time: from its answer until a consumer has its event, which is later than the broker's answer.
+/// One change at a time: from its answer until a consumer has its event, which is later than the broker's
+/// answer.
 pub(crate) async fn idle(run: &Run, table: &mut Table) -> Result<()> {
     let broker = &run.broker()?;
     let topic = Topic::create(broker).await?;

@@ -1,7 +1,9 @@
-//! The load generator: a process of its own that PUTs objects over many connections and says how fast the answers came.
+//! The load generator: a process of its own that PUTs objects over many connections and says how fast the
+//! answers came.
 //!
-//! Every request has a random key and a random body and is signed, its body's hash included, inside the timed window.
-//! Must never share code with the server's side, and must stay cheap: what it burns, the server does not get.
+//! Every request has a random key and a random body and is signed, its body's hash included, inside the timed
+//! window. Must never share code with the server's side, and must stay cheap: what it burns, the server does
+//! not get.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

@@ -35,6 +35,12 @@ pub(crate) fn memory_kib(pid: u32, field: &str) -> Result<u64> {
     number.with_context(|| format!("no {field}"))
 }
 
+/// Waits a little before a foreign process is looked at again.
+#[expect(clippy::disallowed_methods, reason = "a foreign process announces nothing that could be awaited")]
+pub(crate) fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// This machine in one line.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -27,7 +27,7 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// Given by cargo.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
 }
 

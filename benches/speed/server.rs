@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tidings::client::{Client, Response};
+use tidings::client::Client;
 
 use crate::load::{Answered, Load};
 use crate::{machine, null};
@@ -25,7 +25,6 @@ pub(crate) struct Server {
     child: Child,
     /// `host:port` of its S3 listener.
     pub(crate) s3: String,
-    admin: Option<(String, String)>,
     access_key: String,
     secret_key: String,
     /// From the start of the process until it said that it is ready.
@@ -35,14 +34,15 @@ pub(crate) struct Server {
 /// A data directory with its configuration.
 pub(crate) struct Home {
     path: PathBuf,
-    keep: Option<tempfile::TempDir>,
+    /// Removed with this.
+    _dir: tempfile::TempDir,
 }
 
 impl Home {
     /// A fresh directory in the target directory; `targets` is TOML.
     pub(crate) fn new(targets: &str) -> Result<Self> {
         let dir = tempfile::TempDir::with_prefix_in("speed-", env!("CARGO_TARGET_TMPDIR"))?;
-        let home = Self { path: dir.path().to_owned(), keep: Some(dir) };
+        let home = Self { path: dir.path().to_owned(), _dir: dir };
         home.configure(targets)?;
         Ok(home)
     }
@@ -73,13 +73,6 @@ impl Home {
         command.arg("serve").arg("--config").arg(self.config()).env("TIDINGS_LOG", "error");
         Server::start(command, Some(&self.data()))
     }
-
-    /// Keeps the directory, to look at.
-    pub(crate) fn keep(&mut self) {
-        if let Some(dir) = self.keep.take() {
-            println!("kept {}", dir.keep().display());
-        }
-    }
 }
 
 /// TOML of a Kafka target that gets every event.
@@ -102,14 +95,12 @@ impl Server {
         let begin = Instant::now();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().context("its output is piped")?;
-        let (mut s3, mut admin) = (None, None);
+        let mut s3 = None;
         let mut ready = false;
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             if let Some(address) = line.strip_prefix("listening s3 http://") {
                 s3 = Some(address.to_owned());
-            } else if let Some(address) = line.strip_prefix("listening admin http://") {
-                admin = Some(address.to_owned());
             } else if line == "ready" {
                 ready = true;
                 break;
@@ -121,13 +112,7 @@ impl Server {
             Some(data) => credentials(data)?,
             None => (null::ACCESS_KEY.to_owned(), null::SECRET_KEY.to_owned()),
         };
-        let admin = match (admin, data) {
-            (Some(address), Some(data)) => {
-                Some((address, fs::read_to_string(data.join("admin.token"))?.trim().to_owned()))
-            }
-            _ => None,
-        };
-        Ok(Self { child, s3: s3.context("no address")?, admin, access_key, secret_key, ready_after })
+        Ok(Self { child, s3: s3.context("no address")?, access_key, secret_key, ready_after })
     }
 
     /// Its process id.
@@ -148,28 +133,8 @@ impl Server {
         Ok(())
     }
 
-    /// A request to the admin API, with its token.
-    pub(crate) async fn admin(&self, method: http::Method, path: &str) -> Result<Response> {
-        let (address, token) = self.admin.as_ref().context("the reference has no admin API")?;
-        let client =
-            Client::new(&format!("http://{address}"), "", "", "").map_err(|e| anyhow::anyhow!("{e}"))?;
-        let authorization = format!("Bearer {token}");
-        let answer =
-            client.send(method, path, &[("authorization", &authorization)], bytes::Bytes::new()).await?;
-        ensure!(answer.status.is_success(), "{path}: {}", answer.status);
-        Ok(answer)
-    }
-
-    /// One number of the metrics page: the first series that begins so.
-    pub(crate) async fn metric(&self, series: &str) -> Result<f64> {
-        let page = self.admin(http::Method::GET, "/metrics").await?;
-        let text = String::from_utf8_lossy(&page.body).into_owned();
-        let line = text.lines().find(|l| l.starts_with(series)).with_context(|| format!("no {series}"))?;
-        Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
-    }
-
-    /// Runs the load generator against it; also gives the processor time that the server spent meanwhile, in seconds,
-    /// and that of the whole machine.
+    /// Runs the load generator against it; also gives the processor time that the server spent meanwhile, in
+    /// seconds, and that of the whole machine.
     pub(crate) fn load(&self, clients: usize, seconds: f64, requests: u64) -> Result<Loaded> {
         let load = Load {
             address: self.s3.clone(),
@@ -211,15 +176,8 @@ impl Server {
             if begin.elapsed() > STOP {
                 bail!("the server does not stop");
             }
-            std::thread::sleep(Duration::from_millis(10));
+            machine::pause(Duration::from_millis(10));
         }
-    }
-
-    /// `kill -9`.
-    pub(crate) fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
     }
 }
 

@@ -22,8 +22,8 @@ const NAME: &str = "admin.token";
 pub struct Token(SecretString);
 
 impl Token {
-    /// The token of this data directory; made, and durable, if there is none. The directory must exist. `random` fills
-    /// its argument with unpredictable bytes.
+    /// The token of this data directory; made, and durable, if there is none. The directory must exist.
+    /// `random` fills its argument with unpredictable bytes.
     ///
     /// # Errors
     /// See [`SecretFileError`]: all of them stop the start.
@@ -51,8 +51,8 @@ impl Token {
         token.ok_or_else(|| SecretFileError::Malformed {
             path: path.to_owned(),
             why: format!(
-                "it must hold one line of {MIN_CHARS} to {MAX_CHARS} printable ASCII characters without spaces; \
-                 remove it and start tidings to get a new one"
+                "it must hold one line of {MIN_CHARS} to {MAX_CHARS} printable ASCII characters without \
+                 spaces; remove it and start tidings to get a new one"
             ),
         })
     }

@@ -1,6 +1,7 @@
 //! The index as the commit path sees it: while it cannot follow the log, changes are refused.
 //!
-//! Must never let a change be acknowledged that reads may not show for long, nor trim a log that the index did not read.
+//! Must never let a change be acknowledged that reads may not show for long, nor trim a log that the index
+//! did not read.
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub(super) fn unfinished(store: &EmbeddedStore) -> Option<String> {
     }
 }
 
-/// Refuses changes while the index is stalled. What it did not read at start may register targets that nobody knows: after
-/// such a start only another one accepts changes.
+/// Refuses changes while the index is stalled. What it did not read at start may register targets that nobody
+/// knows: after such a start only another one accepts changes.
 pub(super) async fn follow(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>, at_start: Option<String>) {
     let refuse = |why: &str| format!("the index cannot follow the event log: {why}");
     if let Some(why) = at_start {

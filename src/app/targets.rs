@@ -60,7 +60,8 @@ impl Targets {
     }
 }
 
-/// `unfinished` says why the index did not reach the end of the log: then nothing is registered, and nothing trimmed.
+/// `unfinished` says why the index did not reach the end of the log: then nothing is registered, and nothing
+/// trimmed.
 ///
 /// Registers what is new, opens a reader for every registered target, sets the rules and starts the lanes.
 pub(super) async fn start(
@@ -80,6 +81,42 @@ pub(super) async fn start(
     if unfinished.is_none() {
         queue.readers_complete();
     }
+    register(config, queue, commit, unfinished, &mut registered).await?;
+    let number_of = |name: &str| registered.iter().find(|r| *r.name == *name).map(|r| r.target);
+    let rules: Vec<_> =
+        config.targets.iter().filter_map(|t| Some((number_of(&t.name)?, t.rules.clone()))).collect();
+    commit.set_rules(RuleSet::build(&rules));
+    let mut by_name = BTreeMap::new();
+    for target in registered {
+        let progress = queue.add_reader(target.target, target.since)?;
+        let configured = config.targets.iter().find(|t| t.name == target.name).cloned();
+        let lane = match &configured {
+            None => {
+                let (name, backlog) = (&target.name, progress.books().backlog);
+                tracing::warn!(target_name = %name, backlog, "is not configured; its backlog is kept");
+                None
+            }
+            Some(wanted) => {
+                let ambient =
+                    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::clone(&unix_ms), seed: seed() };
+                let reader = queue.open(target.target, 0).await?;
+                let encode = encoder(config, wanted);
+                Some(delivery::spawn(wanted, target.target, reader, encode, ambient, target.paused))
+            }
+        };
+        by_name.insert(Arc::clone(&target.name), Entry { registered: target, progress, configured, lane });
+    }
+    Ok(Targets { by_name: RwLock::new(by_name) })
+}
+
+/// Registers every configured target that has no number yet.
+async fn register(
+    config: &Config,
+    queue: &EmbeddedQueue,
+    commit: &Commit,
+    unfinished: Option<&str>,
+    registered: &mut Vec<RegisteredTarget>,
+) -> anyhow::Result<()> {
     for target in &config.targets {
         let kind = target.connector.kind();
         if let Some(known) = registered.iter().find(|r| r.name == target.name) {
@@ -108,32 +145,7 @@ pub(super) async fn start(
             paused: false,
         });
     }
-    let number_of = |name: &str| registered.iter().find(|r| *r.name == *name).map(|r| r.target);
-    let rules: Vec<_> =
-        config.targets.iter().filter_map(|t| Some((number_of(&t.name)?, t.rules.clone()))).collect();
-    commit.set_rules(RuleSet::build(&rules));
-    let mut by_name = BTreeMap::new();
-    for target in registered {
-        let progress = queue.add_reader(target.target, target.since)?;
-        let configured = config.targets.iter().find(|t| t.name == target.name).cloned();
-        let lane = match &configured {
-            None => {
-                let backlog = progress.books().backlog;
-                let name = &target.name;
-                tracing::warn!(target_name = %name, backlog, "is not configured any more; its backlog is kept");
-                None
-            }
-            Some(wanted) => {
-                let ambient =
-                    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::clone(&unix_ms), seed: seed() };
-                let reader = queue.open(target.target, 0).await?;
-                let encode = encoder(config, wanted);
-                Some(delivery::spawn(wanted, target.target, reader, encode, ambient, target.paused))
-            }
-        };
-        by_name.insert(Arc::clone(&target.name), Entry { registered: target, progress, configured, lane });
-    }
-    Ok(Targets { by_name: RwLock::new(by_name) })
+    Ok(())
 }
 
 fn encoder(config: &Config, target: &config::Target) -> EncodeFn {

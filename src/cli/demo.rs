@@ -1,7 +1,7 @@
 //! `tidings demo`: changes through the S3 API, and each event as a receiver got it, side by side.
 //!
-//! Must never believe the product about itself: what should arrive comes from the S3 answers, what arrived from the
-//! receiver's own list.
+//! Must never believe the product about itself: what should arrive comes from the S3 answers, what arrived
+//! from the receiver's own list.
 
 mod receiver;
 
@@ -96,9 +96,9 @@ impl Demo {
         let shown = self.show_on(&app, &receiver).await;
         app.stop().await?;
         shown?;
-        println!("\nEvery change reached the receiver once, in order per key.");
+        say!("\nEvery change reached the receiver once, in order per key.");
         if let Some(broker) = &self.kafka {
-            println!(
+            say!(
                 "Kafka at {broker} confirmed as many, by the books; the demonstration does not read topic \
                  `{KAFKA_TOPIC}` back."
             );
@@ -112,7 +112,7 @@ impl Demo {
         let access = app.credentials().access_keys().next().context("no credential was made")?;
         let secret = app.credentials().secret(access).context("no secret was made")?;
         let client = Client::new(&endpoint, region, access, secret.expose_secret())?;
-        println!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
+        say!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
         let done = make_changes(&client).await?;
         let arrived = receiver.wait_for(done.len(), ARRIVE_WITHIN).await;
         print_beside(&done, &arrived);
@@ -145,14 +145,17 @@ impl Demo {
 
     /// Prints the books once every target has everything, and fails if they do not say so.
     async fn books(&self, app: &App, expected: u64) -> anyhow::Result<()> {
-        println!("\nbooks        matched  delivered  backlog  held");
+        say!("\nbooks        matched  delivered  backlog  held");
         let targets = std::iter::once("receiver").chain(self.kafka.as_ref().map(|_| "kafka"));
         let mut wrong = Vec::new();
         for target in targets {
             let books = app.settled(target, ARRIVE_WITHIN).await.context("the target is not registered")?;
-            println!(
+            say!(
                 "{target:<12} {:>7}  {:>9}  {:>7}  {:>4}",
-                books.matched, books.delivered, books.backlog, books.held
+                books.matched,
+                books.delivered,
+                books.backlog,
+                books.held
             );
             if books.matched != expected || books.delivered != expected || books.imbalance() != 0 {
                 wrong.push(target);
@@ -164,13 +167,11 @@ impl Demo {
 
     async fn serve_on(&self, app: &App, endpoint: &str, region: &str) -> anyhow::Result<()> {
         let (path, _) = app.credentials_file();
-        println!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
-        println!("credentials {}", path.display());
-        println!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
-        println!(
-            "  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/"
-        );
-        println!("\nServing until Ctrl-C.");
+        say!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
+        say!("credentials {}", path.display());
+        say!("\nTry, with the key pair from that file in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:");
+        say!("  AWS_DEFAULT_REGION={region} aws --endpoint-url {endpoint} s3 cp README.md s3://{BUCKET}/");
+        say!("\nServing until Ctrl-C.");
         tokio::select! {
             signal = tokio::signal::ctrl_c() => Ok(signal?),
             why = app.failed() => bail!("{why}"),
@@ -218,19 +219,14 @@ fn confirmed(
 }
 
 fn print_beside(done: &[Done], arrived: &[Arrived]) {
-    println!("{:<34} the event as the receiver got it", "change");
+    say!("{:<34} the event as the receiver got it", "change");
     for change in done {
         let left = format!("{} {}", change.what, change.key);
         match arrived.iter().find(|a| a.request == change.request) {
-            Some(a) => println!(
-                "{left:<34} #{} {} {} size={} etag={}",
-                a.number,
-                a.kind,
-                a.key,
-                a.size,
-                short(&a.etag)
-            ),
-            None => println!("{left:<34} (nothing arrived)"),
+            Some(a) => {
+                say!("{left:<34} #{} {} {} size={} etag={}", a.number, a.kind, a.key, a.size, short(&a.etag))
+            }
+            None => say!("{left:<34} (nothing arrived)"),
         }
     }
 }

@@ -59,9 +59,9 @@ impl Event {
                 "headers": headers,
                 "payload": payload,
             });
-            println!("{all}");
+            say!("{all}");
         } else {
-            println!("{payload}");
+            say!("{payload}");
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `tidings journal …`: the log of a running server, and what can be done about damage in one.
 //!
-//! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never run beside one.
+//! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never
+//! run beside one.
 
 use std::path::PathBuf;
 
@@ -26,7 +27,8 @@ pub(super) struct Journal {
 enum JournalCommand {
     /// Offsets, segments and bytes of a running server.
     Stat,
-    /// Read every record in a data directory and say what is damaged. Changes nothing; exit code 3 if anything is.
+    /// Read every record in a data directory and say what is damaged. Changes nothing; exit code 3 if
+    /// anything is.
     Verify(Offline),
     /// Give up records that are damaged, so that readers go on behind them. The server must be stopped.
     AcceptLoss {
@@ -77,23 +79,33 @@ impl Offline {
         let proven = repair::proven_end(&OsDisk, &data.join("progress")).context("progress rows")?;
         let found = journal::verify(&OsDisk, &data.join("journal"), proven).context("verify")?;
         if self.json {
-            println!("{}", serde_json::to_string(&found).context("JSON")?);
+            say!("{}", serde_json::to_string(&found).context("JSON")?);
         } else {
-            println!(
+            say!(
                 "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
-                "FILE", "STATE", "FIRST", "END", "RECORDS", "BYTES"
+                "FILE",
+                "STATE",
+                "FIRST",
+                "END",
+                "RECORDS",
+                "BYTES"
             );
             for f in &found.files {
-                println!(
+                say!(
                     "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
-                    f.file, f.state, f.first, f.end, f.records, f.bytes
+                    f.file,
+                    f.state,
+                    f.first,
+                    f.end,
+                    f.records,
+                    f.bytes
                 );
             }
             for damage in &found.damage {
-                println!("damaged: {damage}");
+                say!("damaged: {damage}");
             }
             for loss in &found.accepted {
-                loss.damage.iter().for_each(|damage| println!("accepted as lost: {damage}"));
+                loss.damage.iter().for_each(|damage| say!("accepted as lost: {damage}"));
             }
         }
         if found.damage.is_empty() {
@@ -125,16 +137,16 @@ impl Offline {
             other => Failure::Failed(other.into()),
         })?;
         if self.json {
-            println!("{}", serde_json::to_string(&loss).context("JSON")?);
+            say!("{}", serde_json::to_string(&loss).context("JSON")?);
             return Ok(());
         }
         for damage in &loss.damage {
-            println!("accepted as lost: {damage}");
+            say!("accepted as lost: {damage}");
         }
         for (target, records) in &loss.quarantined {
-            println!("target {target}: {records} event(s) counted as quarantined");
+            say!("target {target}: {records} event(s) counted as quarantined");
         }
-        println!("the epoch is {} now; start the server", loss.epoch);
+        say!("the epoch is {} now; start the server", loss.epoch);
         Ok(())
     }
 

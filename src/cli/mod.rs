@@ -2,12 +2,20 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 found something wrong (`check`, `verify`).
 
+/// Prints one line to standard output.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::write_line(format_args!($($text)*))
+    };
+}
+
 mod demo;
 mod event;
 mod journal;
 mod remote;
 mod serve;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,7 +56,7 @@ enum Command {
 #[derive(clap::Args)]
 struct ConfigFile {
     /// The configuration file; without it the defaults and TIDINGS__SECTION__KEY variables count.
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -122,6 +130,15 @@ pub fn run() -> ExitCode {
             eprint!("{}", ended(&what));
             ExitCode::from(3)
         }
+    }
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn write_line(line: std::fmt::Arguments<'_>) {
+    if let Err(e) = writeln!(std::io::stdout(), "{line}")
+        && e.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: standard output: {e}");
     }
 }
 

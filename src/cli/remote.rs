@@ -15,13 +15,13 @@ pub(super) struct Server {
     #[command(flatten)]
     config: ConfigFile,
     /// The admin address, if it is not the configured one: `127.0.0.1:9001`.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<String>,
     /// The data directory whose `admin.token` to use, if it is not the configured one.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -98,7 +98,7 @@ impl Target {
         };
         let value = self.server.call(method, &path).await?;
         if self.server.json {
-            println!("{value}");
+            say!("{value}");
         } else if matches!(self.command, TargetCommand::Ls) {
             let targets = value["targets"].as_array().or(value.as_array()).cloned().unwrap_or_default();
             print_table(&targets);
@@ -114,7 +114,7 @@ impl Server {
     pub(super) async fn show(&self, path: &str) -> Result<(), Failure> {
         let value = self.call(reqwest::Method::GET, path).await?;
         if self.json {
-            println!("{value}");
+            say!("{value}");
         } else {
             print_fields(&value, "");
         }
@@ -139,13 +139,19 @@ fn text(value: &Value) -> String {
 }
 
 fn print_table(targets: &[Value]) {
-    println!(
+    say!(
         "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}",
-        "NAME", "KIND", "STATE", "DELIVERED", "BACKLOG", "HELD", "AGE s"
+        "NAME",
+        "KIND",
+        "STATE",
+        "DELIVERED",
+        "BACKLOG",
+        "HELD",
+        "AGE s"
     );
     for t in targets {
         let books = &t["books"];
-        println!(
+        say!(
             "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8.1}",
             text(&t["name"]),
             text(&t["kind"]),
@@ -163,7 +169,7 @@ fn print_fields(value: &Value, prefix: &str) {
     for (name, value) in fields {
         match value {
             Value::Object(_) => print_fields(value, &format!("{prefix}{name}.")),
-            other => println!("{:<36} {}", format!("{prefix}{name}"), text(other)),
+            other => say!("{:<36} {}", format!("{prefix}{name}"), text(other)),
         }
     }
 }

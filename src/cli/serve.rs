@@ -32,7 +32,8 @@ pub(super) struct Check {
 
 /// Logs go to standard error; `TIDINGS_LOG` says which (`info` without it).
 pub(super) fn init_logs(default: &str) {
-    // The S3 library logs whole requests at `error`; what a person should know of them our frontend says itself.
+    // The S3 library logs whole requests at `error`; what a person should know of them our frontend says
+    // itself.
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let filter = match "s3s=off".parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -51,6 +52,11 @@ impl Serve {
         init_logs("info");
         for warning in &config.warnings {
             tracing::warn!("{warning}");
+        }
+        if config.targets.is_empty() {
+            tracing::warn!(
+                "no target is configured: changes are kept and nobody is told; see `[target.NAME]`"
+            );
         }
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
@@ -76,10 +82,10 @@ impl Serve {
 fn announce(app: &App) {
     let (path, created) = app.credentials_file();
     let made = if created { " (made now)" } else { "" };
-    println!("credentials {}{made}", path.display());
-    println!("listening s3 http://{}", app.s3_address());
-    println!("listening admin http://{}", app.admin_address());
-    println!("ready");
+    say!("credentials {}{made}", path.display());
+    say!("listening s3 http://{}", app.s3_address());
+    say!("listening admin http://{}", app.admin_address());
+    say!("ready");
 }
 
 impl Check {
@@ -109,13 +115,13 @@ impl Check {
                     serde_json::json!({"target": target, "severity": label(*severity), "message": message})
                 })
                 .collect();
-            println!("{}", serde_json::json!({"targets": config.targets.len(), "findings": findings}));
+            say!("{}", serde_json::json!({"targets": config.targets.len(), "findings": findings}));
         } else {
             for (target, severity, message) in &lines {
                 let target = target.as_ref().map(|t| format!("target {t}: ")).unwrap_or_default();
-                println!("{}: {target}{message}", label(*severity));
+                say!("{}: {target}{message}", label(*severity));
             }
-            println!("configuration is valid: {} target(s)", config.targets.len());
+            say!("configuration is valid: {} target(s)", config.targets.len());
         }
         if lines.iter().any(|(_, severity, _)| *severity == Severity::Error) {
             return Err(Failure::Found("at least one target cannot be used as configured".to_owned()));

@@ -1,6 +1,7 @@
 //! Work that no closing connection can cancel.
 //!
-//! Must never start a task for work whose caller stays: almost every caller does, and a task costs two wake-ups more.
+//! Must never start a task for work whose caller stays: almost every caller does, and a task costs two
+//! wake-ups more.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

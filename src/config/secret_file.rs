@@ -42,18 +42,18 @@ pub enum SecretFileError {
         why: String,
     },
     /// The file cannot be read, made or synced.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: {error}", path = .path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 /// The file's text, after its mode was looked at.
 pub fn read(path: &Path) -> Result<SecretString, SecretFileError> {
-    let io_error = |source| SecretFileError::Io { path: path.to_owned(), source };
+    let io_error = |error| SecretFileError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(io_error)?;
     // The open file is asked, not the path, so that nobody can put another one between.
     let mode = file.metadata().map_err(io_error)?.mode() & 0o777;
@@ -71,9 +71,9 @@ pub fn read_or_make(
     make: impl FnOnce() -> String,
 ) -> Result<(SecretString, Created), SecretFileError> {
     match read(path) {
-        Err(SecretFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(SecretFileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             write_durably(path, &make())
-                .map_err(|source| SecretFileError::Io { path: path.to_owned(), source })?;
+                .map_err(|error| SecretFileError::Io { path: path.to_owned(), error })?;
             Ok((read(path)?, Created::Now(path.to_owned())))
         }
         other => Ok((other?, Created::Before(path.to_owned()))),

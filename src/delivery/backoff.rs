@@ -15,7 +15,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Delays between `min` and `max`. A `min` below one millisecond is raised to it, a `max` below `min` to `min`.
+    /// Delays between `min` and `max`. A `min` below one millisecond is raised to it, a `max` below `min` to
+    /// `min`.
     pub fn new(min: Duration, max: Duration) -> Self {
         let min = min.max(FLOOR);
         Self { min, max: max.max(min) }

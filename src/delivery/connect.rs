@@ -61,8 +61,9 @@ impl Lane {
         });
     }
 
-    /// The connection is given up. What it had out is unknown, hence sent again: batches below `late` missed their
-    /// deadline, which is their failure; the others are only abandoned. Answers of this incarnation are late from now on.
+    /// The connection is given up. What it had out is unknown, hence sent again: batches below `late` missed
+    /// their deadline, which is their failure; the others are only abandoned. Answers of this incarnation are
+    /// late from now on.
     pub(super) fn lose_connection(&mut self, why: &Cause, late: u64, now: Instant) {
         self.connection_failures = self.connection_failures.saturating_add(1);
         let retry_at = now + self.pace.delay(self.connection_failures, &mut self.rng);

@@ -45,8 +45,8 @@ impl Lane {
         self.arrived = arrived;
     }
 
-    /// Decides on every answer. Adds what was delivered to `settled`, by offset; returns how many late answers said
-    /// that their event arrived, which makes its current attempt a repetition.
+    /// Decides on every answer. Adds what was delivered to `settled`, by offset; returns how many late
+    /// answers said that their event arrived, which makes its current attempt a repetition.
     fn decide(
         &mut self,
         arrived: &mut Vec<Settlement>,
@@ -107,7 +107,8 @@ impl Lane {
     pub(super) fn retry(&mut self, slot: SlotRef, after: Option<Duration>, why: Cause, now: Instant) {
         let wish = after.unwrap_or_default().min(RETRY_AFTER_CAP);
         if self.health.is_closed() {
-            // This says something about the target, not about the key: the key is tried when the target recovers.
+            // This says something about the target, not about the key: the key is tried when the target
+            // recovers.
             if self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng) {
                 self.health.close(false, now);
             }
@@ -131,7 +132,8 @@ impl Lane {
         self.note(why);
     }
 
-    /// The event can never be accepted: its key is held. Where everything is rejected, it is not the event's fault.
+    /// The event can never be accepted: its key is held. Where everything is rejected, it is not the event's
+    /// fault.
     fn reject(&mut self, slot: SlotRef, why: Cause, now: Instant) {
         if self.health.is_closed() {
             let probe = self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
@@ -181,15 +183,14 @@ impl Lane {
     fn hold(&mut self, slot: SlotRef, due: Option<Instant>, why: &Cause) {
         if self.keys.held() == 0 {
             let offset = self.keys.stored(slot).position.offset;
-            let class = why.class.label();
-            tracing::warn!(target_name = self.shared.name(), offset, class, cause = %why.text,
-                "an event cannot be delivered: its key is held");
+            let (target_name, class) = (self.shared.name(), why.class.label());
+            tracing::warn!(target_name, offset, class, cause = %why.text, "not delivered: its key is held");
         }
         self.keys.hold(slot, due);
     }
 
-    /// Counts a key's failure, which may put the target Down. Then what was rejected with all the others was not to
-    /// blame: it is tried once more when the target recovers.
+    /// Counts a key's failure, which may put the target Down. Then what was rejected with all the others was
+    /// not to blame: it is tried once more when the target recovers.
     fn count_failure(&mut self, hash: u64, why: &Cause, now: Instant) {
         let probe_at = now + self.pace.delay(1, &mut self.rng);
         if let Some(streak) = self.health.key_failed(hash, probe_at) {

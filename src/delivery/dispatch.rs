@@ -1,7 +1,7 @@
 //! Sending: which entries leave now, as one batch per connection's turn, within everybody's limits.
 //!
-//! Must never send two entries of one key at once, more than one probe to a closed target, nor anything while a gate
-//! is shut.
+//! Must never send two entries of one key at once, more than one probe to a closed target, nor anything while
+//! a gate is shut.
 
 use std::panic::AssertUnwindSafe;
 

@@ -84,8 +84,8 @@ impl Health {
         }
     }
 
-    /// The attempt in `slot` did not succeed. If it was the probe, the next one waits for the pace's next step.
-    /// True if it was the probe.
+    /// The attempt in `slot` did not succeed. If it was the probe, the next one waits for the pace's next
+    /// step. True if it was the probe.
     pub(super) fn probe_failed(
         &mut self,
         slot: u64,

@@ -1,11 +1,11 @@
 //! The lane: the loop that serves one target.
 //!
-//! It has two halves. *Waiting* is one select that may be interrupted anywhere and loses nothing. *Working* has no
-//! await at all: it takes what arrived, decides, sends and shows. So a cancelled wait can never leave work half done.
-//! A read of the queue goes on while the lane works, since to begin it anew would cost a disk read; what was delivered
-//! meanwhile is settled when the read ends, or a little later at most.
-//! The order of the working half matters: answers come before the end of their connection, because what a connector
-//! said before it ended still counts.
+//! It has two halves. *Waiting* is one select that may be interrupted anywhere and loses nothing. *Working*
+//! has no await at all: it takes what arrived, decides, sends and shows. So a cancelled wait can never leave
+//! work half done. A read of the queue goes on while the lane works, since to begin it anew would cost a disk
+//! read; what was delivered meanwhile is settled when the read ends, or a little later at most. The order of
+//! the working half matters: answers come before the end of their connection, because what a connector said
+//! before it ended still counts.
 //!
 //! Must never settle an entry whose current attempt was not answered with Delivered.
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::{Cause, ErrorClass, Settlement, SettlementInbox};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::flights::Flights;
 use super::health::Health;
@@ -24,7 +24,7 @@ use super::link::{Connection, LinkEvent};
 use super::rate::Rate;
 use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
-use super::{Ambient, Backoff, CLOSE_BOUND, EncodeFn, FLUSH_BOUND, SETTLE_DELAY, SETTLE_DELAY_MAX};
+use super::{Ambient, Backoff, EncodeFn, SETTLE_DELAY, SETTLE_DELAY_MAX};
 use crate::config;
 use crate::fail;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
@@ -89,6 +89,14 @@ enum Wake {
     Look,
     Read(Result<Vec<Arc<Stored>>, ReadError>),
     Link(LinkEvent),
+}
+
+/// Goes on with a read; for ever without one.
+async fn read_on(reading: &mut Option<Reading<'_>>) -> Result<Vec<Arc<Stored>>, ReadError> {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Lane {
@@ -168,9 +176,7 @@ impl Lane {
     async fn wait(&mut self, reading: &mut Option<Reading<'_>>) -> Wake {
         tokio::select! {
             () = self.inbox.arrived() => Wake::Look,
-            read = async { reading.as_mut().expect("off without it").await }, if reading.is_some() => {
-                Wake::Read(read)
-            }
+            read = read_on(reading), if reading.is_some() => Wake::Read(read),
             event = self.connection.event(self.blocked) => Wake::Link(event),
             () = self.timer.as_mut(), if self.armed.is_some() => {
                 self.armed = None;
@@ -231,22 +237,5 @@ impl Lane {
                 self.lose_connection(&Cause::new(ErrorClass::Connect, &why), 0, now);
             }
         }
-    }
-
-    /// Gives up what is still out, makes the progress durable and lets go of the far side.
-    async fn wind_up(mut self, reader: &mut dyn Reader) -> Stopped {
-        let abandoned = self.keys.in_flight();
-        self.shared.progress().set_held(0);
-        let none = Connection::None { retry_at: (self.ambient.now)() };
-        let closing = std::mem::replace(&mut self.connection, none).close();
-        let not_durable = match timeout(FLUSH_BOUND, reader.flush()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("the progress was not durable in time".to_owned()),
-        };
-        if let Some(closing) = closing {
-            let _ = timeout(2 * CLOSE_BOUND, closing).await;
-        }
-        Stopped { abandoned, not_durable }
     }
 }

@@ -1,7 +1,8 @@
 //! One connection to the far side: making it, handing it batches, ending it.
 //!
-//! The connector runs in tasks of its own, so that a panic or a hang of its code ends the connection and nothing else.
-//! Must never decide about events: what is lost with a connection comes back through its receipts.
+//! The connector runs in tasks of its own, so that a panic or a hang of its code ends the connection and
+//! nothing else. Must never decide about events: what is lost with a connection comes back through its
+//! receipts.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -55,7 +56,8 @@ impl Connection {
         }))
     }
 
-    /// Waits for what happens next; `blocked`: a batch waits for room. Cancel safe; for ever without a connection.
+    /// Waits for what happens next; `blocked`: a batch waits for room. Cancel safe; for ever without a
+    /// connection.
     pub(super) async fn event(&mut self, blocked: bool) -> LinkEvent {
         match self {
             Self::None { .. } => std::future::pending().await,

@@ -1,4 +1,5 @@
-//! Delivery: one lane per target takes entries from the queue, sends them through a connector and settles what arrived.
+//! Delivery: one lane per target takes entries from the queue, sends them through a connector and settles
+//! what arrived.
 //!
 //! ```text
 //!   reader ──► keys ──► dispatch ──► link ──► connector
@@ -7,7 +8,8 @@
 //!     └──────────── decide ◄──── settlement inbox
 //! ```
 //!
-//! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not delivered.
+//! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not
+//! delivered.
 
 mod backoff;
 mod connect;
@@ -38,7 +40,8 @@ pub use target::{Stopped, TargetHandle, spawn};
 
 use crate::queue::Stored;
 
-/// Turns an entry into a message under the rule that matched. An error means that this event can never be sent.
+/// Turns an entry into a message under the rule that matched. An error means that this event can never be
+/// sent.
 pub type EncodeFn = Arc<dyn Fn(&Stored, &str) -> Result<Message, Cause> + Send + Sync>;
 
 /// What a lane needs from its surroundings: clocks and a seed, so that tests choose them.

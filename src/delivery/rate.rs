@@ -1,4 +1,5 @@
-//! A rate limit that costs one comparison per batch: the moment at which the next event would be due at a steady pace.
+//! A rate limit that costs one comparison per batch: the moment at which the next event would be due at a
+//! steady pace.
 //!
 //! Must never hold a timer of its own: the lane asks when to come back.
 

@@ -13,13 +13,14 @@ use crate::queue::{Change, Stored};
 pub(super) const NONE: u32 = u32::MAX;
 /// What an entry costs beside its texts and body: the structures and their allocations, in bytes.
 const FIXED_WEIGHT: usize = 640;
-/// A body up to so many bytes may stay with an entry that is about to leave: copying the entry would cost more.
+/// A body up to so many bytes may stay with an entry that is about to leave: copying the entry would cost
+/// more.
 const BODY_KEPT: usize = 1_024;
 /// The order is swept when it is this much longer than twice the live entries.
 const SWEEP_SLACK: usize = 1_024;
 
-/// A handle to an entry: the slot's number, and in the upper half its generation, which tells the entry from those
-/// that had the slot before.
+/// A handle to an entry: the slot's number, and in the upper half its generation, which tells the entry from
+/// those that had the slot before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotRef(pub(super) u64);
 
@@ -93,8 +94,8 @@ impl Slots {
         stored
     }
 
-    /// Lets go of an entry's inline body if it is longer than `keep` bytes: no message carries it, and an entry that
-    /// waits would pin it in memory.
+    /// Lets go of an entry's inline body if it is longer than `keep` bytes: no message carries it, and an
+    /// entry that waits would pin it in memory.
     pub(super) fn strip(&mut self, index: u32, keep: usize) {
         let at = &mut self.slots[index as usize].stored;
         if let Some(stored) = at.as_ref().filter(|s| s.body.len() > keep) {

@@ -85,7 +85,8 @@ pub struct TargetStatus {
     pub full: bool,
     /// The books, one consistent snapshot.
     pub books: Books,
-    /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the Unix epoch.
+    /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the
+    /// Unix epoch.
     pub oldest_undelivered_us: Option<i64>,
     /// What it counted since the start.
     pub counters: TargetCounters,

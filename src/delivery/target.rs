@@ -44,7 +44,8 @@ pub(super) struct Shared {
 pub struct Stopped {
     /// Attempts that were still out at the deadline; they are repeated after a restart.
     pub abandoned: usize,
-    /// Why the progress could not be made durable, if it could not; then what it lacks is repeated after a restart.
+    /// Why the progress could not be made durable, if it could not; then what it lacks is repeated after a
+    /// restart.
     pub not_durable: Option<String>,
 }
 
@@ -57,9 +58,9 @@ pub struct TargetHandle {
 
 /// Starts the lane of one target. It connects by itself, now or whenever the far side is there.
 ///
-/// `number` names the target in entries, `reader` gives its entries and keeps its progress, `encode` makes messages;
-/// a target that an operator had `paused` stays paused until it is resumed.
-/// Must be called within a tokio runtime with time enabled.
+/// `number` names the target in entries, `reader` gives its entries and keeps its progress, `encode` makes
+/// messages; a target that an operator had `paused` stays paused until it is resumed. Must be called within a
+/// tokio runtime with time enabled.
 pub fn spawn(
     target: &config::Target,
     number: TargetNo,
@@ -142,8 +143,8 @@ impl TargetHandle {
         });
     }
 
-    /// Ends the lane: takes and sends nothing more, waits at most `deadline` for what is out, makes the progress
-    /// durable and lets go of the far side. Called again, it tells how the lane ended.
+    /// Ends the lane: takes and sends nothing more, waits at most `deadline` for what is out, makes the
+    /// progress durable and lets go of the far side. Called again, it tells how the lane ended.
     pub async fn stop(&self, deadline: Duration) -> Stopped {
         let by = (self.now)() + deadline;
         self.shared.want(|wish| wish.stop_by = Some(wish.stop_by.map_or(by, |earlier| earlier.min(by))));

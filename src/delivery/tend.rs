@@ -1,21 +1,23 @@
 //! What the queue, time and operators bring to a lane, what it shows, and when it wants to be woken.
 //!
-//! Must never await: this is part of the lane's working half.
+//! Must never await, except where the lane ends: this is part of its working half.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::{Cause, ErrorClass};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::lane::Lane;
 use super::link::Connection;
 use super::status::TargetState;
-use super::{LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
+use super::target::Stopped;
+use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
 use crate::fail;
-use crate::queue::{ReadError, Stored};
+use crate::queue::{ReadError, Reader, Stored};
 
-/// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot loop.
+/// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot
+/// loop.
 const TICK: Duration = Duration::from_millis(1);
 
 impl Lane {
@@ -55,7 +57,8 @@ impl Lane {
             Err(error) => {
                 self.read_failures = self.read_failures.saturating_add(1);
                 self.read_at = Some(now + self.pace.delay(self.read_failures, &mut self.rng));
-                tracing::error!(target_name = self.shared.name(), %error, "the queue cannot be read; trying again");
+                let target_name = self.shared.name();
+                tracing::error!(target_name, %error, "the queue cannot be read; trying again");
                 self.view.read_error = Some(error.to_string().into());
             }
         }
@@ -77,7 +80,8 @@ impl Lane {
         }
     }
 
-    /// Everything that time brings: deadlines, due keys, connecting, and the end of what a paused lane does not need.
+    /// Everything that time brings: deadlines, due keys, connecting, and the end of what a paused lane does
+    /// not need.
     pub(super) fn tend(&mut self, now: Instant) {
         let bound = self.target.limits.attempt_timeout;
         if let Some(late) = self.flights.late(now, bound) {
@@ -172,5 +176,22 @@ impl Lane {
         }
         let view = &self.view;
         self.shared.show(|shown| shown.clone_from(view));
+    }
+
+    /// Gives up what is still out, makes the progress durable and lets go of the far side.
+    pub(super) async fn wind_up(mut self, reader: &mut dyn Reader) -> Stopped {
+        let abandoned = self.keys.in_flight();
+        self.shared.progress().set_held(0);
+        let none = Connection::None { retry_at: (self.ambient.now)() };
+        let closing = std::mem::replace(&mut self.connection, none).close();
+        let not_durable = match timeout(FLUSH_BOUND, reader.flush()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("the progress was not durable in time".to_owned()),
+        };
+        if let Some(closing) = closing {
+            let _ = timeout(2 * CLOSE_BOUND, closing).await;
+        }
+        Stopped { abandoned, not_durable }
     }
 }

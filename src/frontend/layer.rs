@@ -111,8 +111,8 @@ impl Layer {
         }
     }
 
-    /// What the verifier gets: the guarded head, the watched body, and our context. Not async, so that a request's
-    /// future, which is copied a few times before it runs, does not carry all of this.
+    /// What the verifier gets: the guarded head, the watched body, and our context. Not async, so that a
+    /// request's future, which is copied a few times before it runs, does not carry all of this.
     fn prepare(
         &self,
         request: Request<Incoming>,

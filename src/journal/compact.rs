@@ -1,8 +1,10 @@
-//! The compacting thread: rewrites closed segments of which readers need only little, so that nobody pins the log.
+//! The compacting thread: rewrites closed segments of which readers need only little, so that nobody pins the
+//! log.
 //!
-//! A copy of what is needed, bodyless, is made and synced under a temporary name, renamed over the first of the segments it
-//! replaces, and made durable before the others are removed: at every moment the files on disk hold all that is needed. Must
-//! never believe an unsynced row, nor leave out what the index has not checkpointed.
+//! A copy of what is needed, bodyless, is made and synced under a temporary name, renamed over the first of
+//! the segments it replaces, and made durable before the others are removed: at every moment the files on
+//! disk hold all that is needed. Must never believe an unsynced row, nor leave out what the index has not
+//! checkpointed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -11,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::format::{BLOCK, BatchKind, RecordView, SegmentId, counts_len, padded};
+use super::format::{BLOCK, BatchKind, RecordView, SegmentId};
 use super::prepare::RandomFn;
 use super::rewrite::{self, Keep, Source};
 use super::scan::{Piece, Walker, pieces};
@@ -213,11 +215,7 @@ impl<T: Send + 'static> Compactor<T> {
         };
         let records = known.counts.iter().map(need).sum::<u64>().min(content.records);
         let kept = u128::from(content.bare_bytes) * u128::from(records) / u128::from(content.records.max(1));
-        Some(
-            u64::try_from(kept).unwrap_or(u64::MAX)
-                + padded(counts_len(known.counts.len()) as u64)
-                + 4 * BLOCK,
-        )
+        Some(u64::try_from(kept).unwrap_or(u64::MAX))
     }
 
     /// Copies what is needed and puts the copy in the place of its sources.
@@ -254,7 +252,8 @@ impl<T: Send + 'static> Compactor<T> {
 
 impl Run {
     fn gains(&self) -> bool {
-        self.estimate * 2 < self.segments.iter().map(|s| s.file_len).sum()
+        // Header, opening, one batch, footer and trailer are there whatever is kept.
+        (self.estimate + 5 * BLOCK) * 2 < self.segments.iter().map(|s| s.file_len).sum()
     }
 }
 

@@ -1,7 +1,7 @@
 //! All file work of tidings, as a trait small enough to be simulated.
 //!
-//! Must never cache, retry or interpret: one call here is one call to the operating system, so that crash states and
-//! failing calls can be enumerated. Nothing here is durable before the matching `sync` returned.
+//! Must never cache, retry or interpret: one call here is one call to the operating system, so that crash
+//! states and failing calls can be enumerated. Nothing here is durable before the matching `sync` returned.
 
 use std::fs;
 use std::io;

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Constraints that keep it safe:
-//! - Every checksum but the bodies' is seeded with the segment id, 128 random bits per life of the file that are never
-//!   shown outside. Bodies are clients' bytes: without the id they cannot forge a batch or a record, and what a recycled
-//!   file held before can never look valid.
+//! - Every checksum but the bodies' is seeded with the segment id, 128 random bits per life of the file that
+//!   are never shown outside. Bodies are clients' bytes: without the id they cannot forge a batch or a
+//!   record, and what a recycled file held before can never look valid.
 //! - A fresh block per batch: a torn write can never damage what was acknowledged before.
 //! - Must never panic on any input, and never trust a length before its checksum.
 
@@ -181,7 +181,8 @@ pub struct BatchHeader {
     pub count: u32,
     /// The first offset that the batch accounts for; the next one to be given where it has no records.
     pub first: u64,
-    /// One above the last offset that the batch accounts for. Compaction leaves gaps inside, never between batches.
+    /// One above the last offset that the batch accounts for. Compaction leaves gaps inside, never between
+    /// batches.
     pub end: u64,
     /// One above the last offset that was known to be durable when this was written.
     pub synced_through: u64,

@@ -1,6 +1,7 @@
 //! The losses that an operator accepted, in a small checksummed file beside the segments.
 //!
-//! Must never be written but by `accept-loss`, and never be taken for complete when its last entry is not done.
+//! Must never be written but by `accept-loss`, and never be taken for complete when its last entry is not
+//! done.
 
 use std::collections::BTreeMap;
 use std::io;

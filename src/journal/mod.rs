@@ -1,7 +1,8 @@
 //! The journal: a segmented, checksummed, group-committed log. It knows bytes only.
 //!
-//! One writer thread assigns offsets and turns all that waits into one batch and one sync; one preparing thread keeps files
-//! ready and takes them back. Anybody may read what is durable. `format.rs` draws the file.
+//! One writer thread assigns offsets and turns all that waits into one batch and one sync; one preparing
+//! thread keeps files ready and takes them back. Anybody may read what is durable. `format.rs` draws the
+//! file.
 
 mod compact;
 pub mod disk;
@@ -209,7 +210,8 @@ pub struct Stat {
 }
 
 impl<T: Send + 'static> Journal<T> {
-    /// Appends one record. Durable and published to the sink when it returns; an error says that nobody knows.
+    /// Appends one record. Durable and published to the sink when it returns; an error says that nobody
+    /// knows.
     ///
     /// Not cancel safe in effect: the record stays on its way when the caller goes away.
     pub async fn append(&self, record: NewRecord<T>) -> Result<u64, String> {
@@ -262,7 +264,8 @@ impl<T: Send + 'static> Journal<T> {
         self.shared.failed()
     }
 
-    /// What was durable and cannot be read, as far as the opening or a reader noticed, now and whenever more is found.
+    /// What was durable and cannot be read, as far as the opening or a reader noticed, now and whenever more
+    /// is found.
     pub fn damage(&self) -> watch::Receiver<Vec<Damage>> {
         self.shared.damage()
     }
@@ -293,8 +296,8 @@ impl<T: Send + 'static> Journal<T> {
         first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
     }
 
-    /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a segment
-    /// that holds some. None: no record at or above `from` has it.
+    /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a
+    /// segment that holds some. None: no record at or above `from` has it.
     pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
         let segments = self.shared.segments.all();
         segments.iter().find_map(|segment| {

@@ -1,7 +1,8 @@
 //! The preparing thread: makes segment files ready for the writer, and takes back those that nobody needs.
 //!
-//! A file is live only under its final name, and gets that name only after its header is synced: create or take back under
-//! a temporary name → header → sync → rename → directory sync. Must never touch a segment that somebody may still read.
+//! A file is live only under its final name, and gets that name only after its header is synced: create or
+//! take back under a temporary name → header → sync → rename → directory sync. Must never touch a segment
+//! that somebody may still read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,11 @@ use super::shared::Shared;
 use super::writer::lock;
 use crate::fail;
 
-/// Files that stand ready beside the one being written: below two, changes wait; the third hides the time it takes.
+/// Files that stand ready beside the one being written: below two, changes wait; the third hides the time it
+/// takes.
 pub(super) const READY: usize = 3;
-/// Zeros are written and synced in pieces of this size, so that the log's own syncs do not queue behind 64 MiB.
+/// Zeros are written and synced in pieces of this size, so that the log's own syncs do not queue behind 64
+/// MiB.
 const ZERO_BYTES: usize = 1 << 20;
 /// After a failed preparation the next try waits so long, unless something changes before.
 const RETRY: Duration = Duration::from_secs(1);
@@ -37,8 +40,8 @@ pub(super) struct Preparer<T> {
     pub(super) random: RandomFn,
     /// Files taken back, under temporary names, ready to live again.
     pub(super) recycled: Vec<(PathBuf, Arc<dyn DiskFile>)>,
-    /// Not live any more for readers, and its file not taken back yet: the next one must wait, or a number would be
-    /// missing between the files.
+    /// Not live any more for readers, and its file not taken back yet: the next one must wait, or a number
+    /// would be missing between the files.
     pub(super) going: Option<Arc<Segment>>,
     pub(super) serial: u64,
 }
@@ -76,7 +79,8 @@ impl<T: Send + 'static> Preparer<T> {
         }
     }
 
-    /// When the oldest segment that is kept for replay only becomes too old; none if there is no such segment.
+    /// When the oldest segment that is kept for replay only becomes too old; none if there is no such
+    /// segment.
     fn until_aged(&self, floor: u64) -> Option<Duration> {
         let all = self.shared.segments.all();
         let known = all.first().filter(|_| may_lose_oldest(&all))?.known();
@@ -95,14 +99,16 @@ impl<T: Send + 'static> Preparer<T> {
                 }
                 spares.next_number
             };
-            // Retention lies outside the budget: it counts only what somebody still needs.
-            let (floor, ready) = {
+            // Retention lies outside the budget: it counts only what somebody still needs. Under the lock, so
+            // that the file which the writer is taking is counted once.
+            let (in_use, ready) = {
                 let spares = lock(&self.shared.spares);
-                (spares.floor, spares.ready.len() as u64)
+                let floor = spares.floor;
+                let needed = |s: &&Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
+                let all = self.shared.segments.all();
+                let in_use: u64 = all.iter().filter(needed).map(|s| s.file_len).sum();
+                (in_use, spares.ready.len() as u64 + u64::from(spares.taken))
             };
-            let needed = |s: &Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
-            let in_use: u64 =
-                self.shared.segments.all().iter().filter(|s| needed(s)).map(|s| s.file_len).sum();
             if in_use + (ready + 1) * self.segment_bytes > self.max_bytes {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, "queue.max_bytes is reached"));
             }
@@ -211,7 +217,8 @@ impl<T: Send + 'static> Preparer<T> {
     fn take_back(&mut self, segment: &Arc<Segment>) -> io::Result<()> {
         fail::point("segment.trim.cursor_synced");
         let wanted = READY.saturating_sub(lock(&self.shared.spares).ready.len());
-        // A reader that still holds the segment keeps reading the unlinked file; only an unshared one may be rewritten.
+        // A reader that still holds the segment keeps reading the unlinked file; only an unshared one may be
+        // rewritten.
         let unshared = Arc::strong_count(segment) == 1 && Arc::strong_count(&segment.file) == 1;
         if unshared && segment.file_len == self.segment_bytes && self.recycled.len() < wanted.max(1) {
             let temporary = self.temporary();
@@ -238,8 +245,8 @@ impl<T: Send + 'static> Preparer<T> {
     }
 }
 
-/// True if a later segment has durable records. The last such one is never taken back, however little it is needed: it
-/// knows the next offset and the counts.
+/// True if a later segment has durable records. The last such one is never taken back, however little it is
+/// needed: it knows the next offset and the counts.
 fn may_lose_oldest(all: &[Arc<Segment>]) -> bool {
     all.iter().skip(1).any(|s| {
         let known = s.known();

@@ -1,6 +1,7 @@
 //! Reading back what is durable, in offset order.
 //!
-//! Must never read at or above the durable end, and never skip: what cannot be read is named and stops the reader.
+//! Must never read at or above the durable end, and never skip: what cannot be read is named and stops the
+//! reader.
 
 use std::io;
 use std::sync::Arc;
@@ -72,8 +73,8 @@ impl<T> LogReader<T> {
         self.shared.ended()
     }
 
-    /// Gives the records of the next batch, from the position on, and moves past it. False if nothing more is durable.
-    /// It may give none: compaction leaves out what nobody needs.
+    /// Gives the records of the next batch, from the position on, and moves past it. False if nothing more is
+    /// durable. It may give none: compaction leaves out what nobody needs.
     ///
     /// What cannot be read is an error once everything before it was given; the position stays there.
     pub fn read_batch(&mut self, mut give: impl FnMut(&RecordView<'_>)) -> Result<bool, ReadError> {
@@ -82,7 +83,8 @@ impl<T> LogReader<T> {
             if self.next >= self.durable_end() {
                 return Ok(false);
             }
-            // Behind the last record of a closed segment nothing counts: a seal there may not have reached the disk.
+            // Behind the last record of a closed segment nothing counts: a seal there may not have reached
+            // the disk.
             if self.cursor.as_ref().is_some_and(|c| c.segment().is_done(self.next)) {
                 self.cursor = None;
             }
@@ -114,7 +116,8 @@ impl<T> LogReader<T> {
                 }
                 Step::Batch(..) | Step::Nothing => {}
             }
-            // The read-ahead may be older than what was written since; damage is what is still there on a second look.
+            // The read-ahead may be older than what was written since; damage is what is still there on a
+            // second look.
             if second_look && self.skip_to_whole(at)? {
                 continue;
             }
@@ -125,7 +128,8 @@ impl<T> LogReader<T> {
         }
     }
 
-    /// Moves the cursor to the next whole batch if no record is lost before it (a torn seal); else says what is lost.
+    /// Moves the cursor to the next whole batch if no record is lost before it (a torn seal); else says what
+    /// is lost.
     fn skip_to_whole(&mut self, at: u64) -> Result<bool, ReadError> {
         let cursor = self.cursor.as_mut().expect("only called with one");
         let segment = Arc::clone(cursor.segment());

@@ -1,9 +1,9 @@
 //! Opening a journal: what is there, what is damage, and what was never acknowledged.
 //!
-//! Bad bytes at p are *corruption* if anything durable proves that p was synced: a later batch, a later segment, or a
-//! row that names the offset. Otherwise they are a tail that nobody was told about, and are dropped. Must never skip
-//! damage silently, and never let anybody read an uncleanly stopped tail before it was copied and synced: a page whose sync
-//! failed may look fine in the cache and not be on disk.
+//! Bad bytes at p are *corruption* if anything durable proves that p was synced: a later batch, a later
+//! segment, or a row that names the offset. Otherwise they are a tail that nobody was told about, and are
+//! dropped. Must never skip damage silently, and never let anybody read an uncleanly stopped tail before it
+//! was copied and synced: a page whose sync failed may look fine in the cache and not be on disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -26,7 +26,8 @@ const COPY_BYTES: usize = 1 << 20;
 /// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Two files claim the same offsets: not damage of records, but a directory that was put together from several.
+    /// Two files claim the same offsets: not damage of records, but a directory that was put together from
+    /// several.
     #[error("journal: {file} at byte {at}: offsets {from} to {to} stand in two files; restore the directory")]
     Corrupt {
         /// The file's name.
@@ -54,7 +55,8 @@ pub enum OpenError {
 pub struct Report {
     /// The journal was closed in order.
     pub clean: bool,
-    /// Records at the end of an uncleanly stopped segment that were copied and synced before anybody read them.
+    /// Records at the end of an uncleanly stopped segment that were copied and synced before anybody read
+    /// them.
     pub copied: u64,
     /// Bytes of an unacknowledged batch that were dropped.
     pub dropped: u64,
@@ -86,7 +88,8 @@ struct Opening<'a> {
     random: RandomFn,
 }
 
-/// Opens the journal in `dir`. `proven_end` is one above the highest offset that any other durable thing names.
+/// Opens the journal in `dir`. `proven_end` is one above the highest offset that any other durable thing
+/// names.
 pub(super) fn open(
     disk: &Arc<dyn Disk>,
     dir: &Path,
@@ -120,7 +123,8 @@ pub(super) fn open(
     for file in used {
         opening.take(&mut found, file)?;
     }
-    // From the highest number down: whatever stops us on the way, no number is missing between those that are left.
+    // From the highest number down: whatever stops us on the way, no number is missing between those that are
+    // left.
     for segment in unused.iter().rev().filter_map(|f| f.segment.as_ref()) {
         opening.retire(&mut found, segment)?;
         fail::point("recover.retired");
@@ -152,8 +156,9 @@ impl Opening<'_> {
             }
             Role::Unclosed { until, clean: true, last: true, seals_from } => {
                 found.report.clean = true;
-                // The sync at the stop may have failed: what looks fine in the cache is then not on the disk, and a batch
-                // written behind it would be cut off from those before. Written and synced again, it is.
+                // The sync at the stop may have failed: what looks fine in the cache is then not on the disk,
+                // and a batch written behind it would be cut off from those before. Written and synced again,
+                // it is.
                 let mut seals = vec![0; (until - seals_from) as usize];
                 read_exact_at(&*segment.file, &mut seals, seals_from)?;
                 segment.file.write_at(&seals, seals_from)?;
@@ -194,8 +199,8 @@ impl Opening<'_> {
         Ok(copied)
     }
 
-    /// A damaged file stays as it is until the loss is accepted; but what can be read of its end must not be only in the
-    /// cache. So it is copied block by block and synced, damage and all.
+    /// A damaged file stays as it is until the loss is accepted; but what can be read of its end must not be
+    /// only in the cache. So it is copied block by block and synced, damage and all.
     fn keep_damaged(&self, segment: &Arc<Segment>) -> Result<Arc<Segment>, OpenError> {
         let temporary = self.dir.join("recovered.tmp");
         let _ = self.disk.remove(&temporary);

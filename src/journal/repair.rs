@@ -1,7 +1,7 @@
 //! Accepting a loss: files that are damaged or missing are written anew with what can still be read of them.
 //!
-//! The new file accounts for the same offsets and counts; what is lost is a gap in it. Must never run beside a server, and
-//! never leave out anything that can be read.
+//! The new file accounts for the same offsets and counts; what is lost is a gap in it. Must never run beside
+//! a server, and never leave out anything that can be read.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -104,8 +104,8 @@ impl<'a> Repair<'a> {
         Ok(())
     }
 
-    /// Writes every damaged or missing file anew. `least` names totals that are known from elsewhere: the counts become
-    /// at least those. Gives the totals of all labels.
+    /// Writes every damaged or missing file anew. `least` names totals that are known from elsewhere: the
+    /// counts become at least those. Gives the totals of all labels.
     pub fn mend(
         &mut self,
         least: &BTreeMap<u32, u64>,

@@ -1,7 +1,7 @@
 //! Copies what is needed of some segments into one new, closed file of its own life.
 //!
-//! The new file is complete and synced under a temporary name before it replaces anything. Must never change an offset, an
-//! epoch or a kept record's bytes.
+//! The new file is complete and synced under a temporary name before it replaces anything. Must never change
+//! an offset, an epoch or a kept record's bytes.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,7 +1,8 @@
 //! Walking a segment whatever state it is in, and telling exactly what in it cannot be read.
 //!
-//! A batch that is whole proves that everything before it was synced, since the writer never writes one before the sync of
-//! the one before returned. Must never take an unacknowledged tail for damage, nor damage for a tail, and reads only.
+//! A batch that is whole proves that everything before it was synced, since the writer never writes one
+//! before the sync of the one before returned. Must never take an unacknowledged tail for damage, nor damage
+//! for a tail, and reads only.
 
 use std::io;
 use std::sync::Arc;
@@ -211,8 +212,8 @@ impl Walk {
     }
 }
 
-/// Walks all of a segment, checking every record. `next` is the offset it should begin with, if that is known; everything
-/// below `proven` is known to have been durable.
+/// Walks all of a segment, checking every record. `next` is the offset it should begin with, if that is
+/// known; everything below `proven` is known to have been durable.
 pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io::Result<Walk> {
     let id = *segment.id();
     let mut walker = Walker::new(segment, next, proven);
@@ -270,7 +271,8 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
             // The opening is synced together with the first records: neither was acknowledged.
             return Ok(Walk { known: Known { first, end: first, ..Known::default() }, ..Walk::nothing() });
         }
-        // Whatever the first block held, it is damaged; the counts of the segments around it tell what it said.
+        // Whatever the first block held, it is damaged; the counts of the segments around it tell what it
+        // said.
         walk.damage.insert(0, damage(segment, BLOCK, first, first));
     }
     if proven > walk.known.end {

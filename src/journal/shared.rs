@@ -1,7 +1,9 @@
-//! What the journal's threads and callers share: the waiting records, the durable end, the segments, the spare files.
+//! What the journal's threads and callers share: the waiting records, the durable end, the segments, the
+//! spare files.
 //!
-//! Two locks, never held together with each other or across a system call: `pending` (records on their way in) and
-//! `spares` (prepared files). The segment list has a lock of its own that is only held to copy out of it.
+//! Two locks, never held together with each other or across a system call: `pending` (records on their way
+//! in) and `spares` (prepared files). The segment list has a lock of its own, taken last and held only to
+//! copy out of it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -88,6 +90,8 @@ impl Segments {
 pub(super) struct Spares {
     /// Ready for the writer, in number order.
     pub(super) ready: VecDeque<Arc<Segment>>,
+    /// The writer has taken one that is not among the live segments yet.
+    pub(super) taken: bool,
     /// The number of the next file to prepare.
     pub(super) next_number: u64,
     /// Everything below this offset is not needed by anybody.
@@ -145,7 +149,8 @@ pub(super) struct Shared<T> {
     pub(super) layout: Mutex<()>,
     pub(super) poke: Mutex<Poke>,
     pub(super) poked: Condvar,
-    /// How often the compacting thread came to an end of what there was to do, and how often it replaced segments.
+    /// How often the compacting thread came to an end of what there was to do, and how often it replaced
+    /// segments.
     pub(super) looks: watch::Sender<u64>,
     pub(super) compacted: watch::Sender<u64>,
     /// What was durable and cannot be read, as far as anybody noticed.
@@ -256,7 +261,8 @@ impl<T> Shared<T> {
         self.announced.subscribe()
     }
 
-    /// Blocks until the durable end is above `seen`, the journal ended, or `wait` passed; says the durable end.
+    /// Blocks until the durable end is above `seen`, the journal ended, or `wait` passed; says the durable
+    /// end.
     pub(super) fn wait_beyond(&self, seen: u64, wait: Duration) -> u64 {
         let guard = lock(&self.sleepers);
         let quiet = |_: &mut ()| {
@@ -342,6 +348,7 @@ impl<T> Shared<T> {
         loop {
             if let Some(segment) = spares.ready.pop_front() {
                 spares.dirty = true;
+                spares.taken = true;
                 self.ready.send_replace(spares.ready.len());
                 drop(spares);
                 self.spares_changed.notify_all();
@@ -352,6 +359,13 @@ impl<T> Shared<T> {
             }
             spares = self.spares_changed.wait(spares).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// A segment that was prepared is live: readers may look for its offsets.
+    pub(super) fn put_live(&self, segment: Arc<Segment>) {
+        let mut spares = lock(&self.spares);
+        self.segments.push(segment);
+        spares.taken = false;
     }
 
     pub(super) fn timed_write(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {

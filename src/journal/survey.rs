@@ -1,4 +1,5 @@
-//! What stands in a journal's directory: which file holds which offsets, what is damaged, where writing stopped.
+//! What stands in a journal's directory: which file holds which offsets, what is damaged, where writing
+//! stopped.
 //!
 //! Opening, verifying and repairing all begin here, so that they cannot disagree. Must never change a file.
 
@@ -32,8 +33,8 @@ pub(super) struct Surveyed {
 pub(super) enum Role {
     /// Closed in order.
     Closed,
-    /// Whole, but not closed: its valid batches end here, and seals are all that stands from `seals_from` on. `last`:
-    /// nothing was written behind it.
+    /// Whole, but not closed: its valid batches end here, and seals are all that stands from `seals_from` on.
+    /// `last`: nothing was written behind it.
     Unclosed { until: u64, seals_from: u64, clean: bool, last: bool },
     /// Parts of it cannot be read. `last`: nothing was written behind it.
     Damaged { until: u64, last: bool },

@@ -136,7 +136,8 @@ async fn counts_per_label_survive_rolls_recycling_and_restarts() {
     assert_eq!(opened.next(), 301);
 }
 
-/// Appends a few records one by one and stops without closing; gives the live file and where its batches begin.
+/// Appends a few records one by one and stops without closing; gives the live file and where its batches
+/// begin.
 async fn unclean(dir: &Path, records: u64) -> (PathBuf, Vec<u64>) {
     let (journal, _, _) = open(dir);
     for n in 0..records {

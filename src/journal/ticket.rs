@@ -1,8 +1,8 @@
 //! One shared completion per batch.
 //!
-//! The writer thread wakes one of those who wait, and that one wakes the others: a wake-up from outside the runtime costs
-//! many times one from inside, and the writer has the next batch to write. Must never leave a waiter behind: whoever was
-//! chosen and goes away instead passes it on.
+//! The writer thread wakes one of those who wait, and that one wakes the others: a wake-up from outside the
+//! runtime costs many times one from inside, and the writer has the next batch to write. Must never leave a
+//! waiter behind: whoever was chosen and goes away instead passes it on.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};

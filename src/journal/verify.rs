@@ -40,7 +40,8 @@ pub struct Verification {
     pub accepted: Vec<Loss>,
 }
 
-/// Reads every record in `dir`. `proven_end` is one above the highest offset that any other durable thing names.
+/// Reads every record in `dir`. `proven_end` is one above the highest offset that any other durable thing
+/// names.
 ///
 /// Beside a running server files come and go; damage counts only if a second look finds it, too.
 pub fn verify(disk: &dyn Disk, dir: &Path, proven_end: u64) -> Result<Verification, OpenError> {

@@ -1,7 +1,7 @@
 //! The writer thread: assigns offsets, writes all that waits as one batch, syncs once, publishes, completes.
 //!
-//! The order is the promise: write → sync → publish to the sink → advance the durable end → answer the waiters. Must never
-//! retry a failed write or sync, and never answer before the sync returned.
+//! The order is the promise: write → sync → publish to the sink → advance the durable end → answer the
+//! waiters. Must never retry a failed write or sync, and never answer before the sync returned.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -215,7 +215,8 @@ impl<T: Send + 'static> Writer<T> {
     fn seal(&mut self, kind: BatchKind) -> io::Result<()> {
         self.sealed = true;
         let Some(active) = self.active.clone() else { return Ok(()) };
-        // The reserve of the footer has room for at least one block more; a full segment needs no seal, it gets a footer.
+        // The reserve of the footer has room for at least one block more; a full segment needs no seal, it
+        // gets a footer.
         if self.pos + 3 * BLOCK + padded((BATCH_HEADER + counts_len(self.totals.len() + 64)) as u64)
             > active.file_len
         {
@@ -271,7 +272,7 @@ impl<T: Send + 'static> Writer<T> {
             known.epoch = self.epoch;
             known.totals_before = self.totals.clone();
         }
-        self.shared.segments.push(Arc::clone(&segment));
+        self.shared.put_live(Arc::clone(&segment));
         self.pos = BLOCK;
         self.buf.clear();
         self.buf.resize(BATCH_HEADER, 0);

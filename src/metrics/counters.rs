@@ -1,4 +1,5 @@
-//! What is counted as it happens: plain numbers that a lane owns, and shared ones for journal and commit path.
+//! What is counted as it happens: plain numbers that a lane owns, and shared ones for journal and commit
+//! path.
 //!
 //! Must never lock or allocate where a change is counted, and never know who reads.
 

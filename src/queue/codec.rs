@@ -1,7 +1,8 @@
 //! The bytes of an entry in its record: tagged fields, so that a later version can add one.
 //!
-//! Must never panic on any input. A tag below 128 that is not known is refused (it may change the meaning); one from 128 up
-//! may be skipped. Targets are not here: they are the record's labels, in the order of the rules.
+//! Must never panic on any input. A tag below 128 that is not known is refused (it may change the meaning);
+//! one from 128 up may be skipped. Targets are not here: they are the record's labels, in the order of the
+//! rules.
 
 use std::net::IpAddr;
 use std::sync::Arc;

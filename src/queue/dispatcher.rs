@@ -1,7 +1,7 @@
 //! The dispatcher: reads every durable entry once and routes it to the inboxes of the targets it is for.
 //!
-//! A reader that falls behind is detached and reads for itself until it has caught up. Must never wait for a reader: one
-//! full inbox costs the others nothing.
+//! A reader that falls behind is detached and reads for itself until it has caught up. Must never wait for a
+//! reader: one full inbox costs the others nothing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,8 +68,8 @@ impl Routes {
         true
     }
 
-    /// Attaches a reader for which the log holds nothing that it has not taken, without reading: a target that is idle,
-    /// paused or removed must not keep the log from being trimmed.
+    /// Attaches a reader for which the log holds nothing that it has not taken, without reading: a target
+    /// that is idle, paused or removed must not keep the log from being trimmed.
     pub(super) fn attach_idle(&self, progress: &Progress) {
         let _routing = self.routing.lock().unwrap_or_else(PoisonError::into_inner);
         let dispatched = self.dispatched.load(Ordering::Acquire);
@@ -112,7 +112,8 @@ impl Routes {
     }
 }
 
-/// Reads from disk what the tail does not hold any more: entries from an offset on, up to a number, without bodies.
+/// Reads from disk what the tail does not hold any more: entries from an offset on, up to a number, without
+/// bodies.
 pub(super) type CatchUp = Arc<dyn Fn(u64, usize) -> Result<Read, super::ReadError> + Send + Sync>;
 
 /// Routes until the queue ends, or until what it must route cannot be read.

@@ -1,6 +1,7 @@
 //! The embedded queue: one partition over the journal in the data directory.
 //!
-//! Must never answer before the journal said durable, and never let the journal trim what a synced row still needs.
+//! Must never answer before the journal said durable, and never let the journal trim what a synced row still
+//! needs.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -119,8 +120,8 @@ impl Sink<Item> for QueueSink {
 }
 
 impl EmbeddedQueue {
-    /// Opens and recovers the journal and starts dispatching. `applied` is the store's synced checkpoint: one above the last
-    /// offset it has. Must be called inside a Tokio runtime.
+    /// Opens and recovers the journal and starts dispatching. `applied` is the store's synced checkpoint: one
+    /// above the last offset it has. Must be called inside a Tokio runtime.
     pub fn open(
         disk: Arc<dyn Disk>,
         options: Options,
@@ -172,24 +173,7 @@ impl EmbeddedQueue {
         });
         let keeper = Arc::downgrade(&inner);
         inner.journal.compact_by(Arc::new(move || keeper.upgrade()?.needed()));
-        let catch_up = {
-            let inner = Arc::clone(&inner);
-            Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
-        };
-        let dispatch = dispatcher::run(
-            Arc::clone(&inner.routes),
-            Arc::clone(&inner.tail),
-            catch_up,
-            inner.journal.durable_end(),
-            inner.stopping.subscribe(),
-        );
-        let of_dispatch = Arc::clone(&inner);
-        tokio::spawn(async move {
-            // Without it every lane would wait for ever and nobody would know.
-            if let Err(why) = dispatch.await {
-                of_dispatch.failed.send_replace(Some(format!("dispatching stopped: {why}")));
-            }
-        });
+        inner.start_dispatching();
         let keeper = Arc::clone(&inner);
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
@@ -203,7 +187,8 @@ impl EmbeddedQueue {
         Box::new(EmbeddedFeed::new(Arc::clone(&self.inner), from))
     }
 
-    /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept for it.
+    /// Registers the reader of a target that begins at `since`, so that its books count and the log is kept
+    /// for it.
     ///
     /// Must be called for every target in the registry before changes are accepted.
     pub fn add_reader(&self, target: TargetNo, since: u64) -> Result<Arc<Progress>, OpenError> {
@@ -227,8 +212,8 @@ impl EmbeddedQueue {
         Ok(progress)
     }
 
-    /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs cannot be known
-    /// before.
+    /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
+    /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
         self.inner.raise_floor();
@@ -237,6 +222,11 @@ impl EmbeddedQueue {
     /// Refuses changes (not settings) until it is called with none: the index cannot follow.
     pub fn hold(&self, why: Option<String>) {
         self.inner.held.send_replace(why);
+    }
+
+    /// How often segments were compacted to the end since the start, now and whenever it changes.
+    pub fn compacted(&self) -> watch::Receiver<u64> {
+        self.inner.journal.compacted()
     }
 
     /// What was durable and cannot be read, now and whenever more is found.
@@ -354,6 +344,28 @@ impl Queue for EmbeddedQueue {
 }
 
 impl Inner {
+    /// Starts the task that routes every durable entry.
+    fn start_dispatching(self: &Arc<Self>) {
+        let catch_up = {
+            let inner = Arc::clone(self);
+            Arc::new(move |from, max| inner.read_from(from, max, false)) as dispatcher::CatchUp
+        };
+        let dispatch = dispatcher::run(
+            Arc::clone(&self.routes),
+            Arc::clone(&self.tail),
+            catch_up,
+            self.journal.durable_end(),
+            self.stopping.subscribe(),
+        );
+        let of_dispatch = Arc::clone(self);
+        tokio::spawn(async move {
+            // Without it every lane would wait for ever and nobody would know.
+            if let Err(why) = dispatch.await {
+                of_dispatch.failed.send_replace(Some(format!("dispatching stopped: {why}")));
+            }
+        });
+    }
+
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,8 @@
-//! The entry: what the queue stores. One durable change, the event it makes, and the targets the event is for.
+//! The entry: what the queue stores. One durable change, the event it makes, and the targets the event is
+//! for.
 //!
-//! Must never hold an object's inline body (it travels beside the entry) nor anything that only one process knows.
+//! Must never hold an object's inline body (it travels beside the entry) nor anything that only one process
+//! knows.
 
 use std::sync::Arc;
 
@@ -110,16 +112,17 @@ pub struct Stored {
     pub position: Position,
     /// The entry.
     pub entry: Entry,
-    /// The inline body: empty unless the change is a `PutObject` with [`BodyRef::Inline`], and always empty where the
-    /// reader asked for entries without bodies.
+    /// The inline body: empty unless the change is a `PutObject` with [`BodyRef::Inline`], and always empty
+    /// where the reader asked for entries without bodies.
     pub body: Bytes,
-    /// Bytes of the overlay's budget to give back once the index has applied this entry; 0 for entries read from disk.
+    /// Bytes of the overlay's budget to give back once the index has applied this entry; 0 for entries read
+    /// from disk.
     pub charge: u32,
 }
 
 impl Stored {
-    /// A stable 64-bit hash of bucket and key; 0 for settings. Equal keys have equal hashes; two keys that collide merely
-    /// wait for each other.
+    /// A stable 64-bit hash of bucket and key; 0 for settings. Equal keys have equal hashes; two keys that
+    /// collide merely wait for each other.
     pub fn key_hash(&self) -> u64 {
         self.entry.event.as_ref().map_or(0, |e| key_hash(&e.bucket, &e.key))
     }

@@ -1,6 +1,7 @@
 //! The store's own reader: everything, with inline bodies, and the overlay budget that it gives back.
 //!
-//! Must never forget what an entry owes, wherever it was read from: budget that nobody gives back is gone until a restart.
+//! Must never forget what an entry owes, wherever it was read from: budget that nobody gives back is gone
+//! until a restart.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,8 @@ use super::tail::Found;
 use super::{Feed, ReadError};
 use crate::journal::LogReader;
 
-/// Budget of durable entries that the store has not taken yet, by offset: an entry read from disk does not know its own.
+/// Budget of durable entries that the store has not taken yet, by offset: an entry read from disk does not
+/// know its own.
 #[derive(Default)]
 pub(super) struct Charges(Mutex<VecDeque<(u64, u32)>>);
 

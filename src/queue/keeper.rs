@@ -1,7 +1,7 @@
 //! Keeping rows durable, and telling the journal what they still need of it.
 //!
-//! Written at most 200 ms after a change, synced at most 1 s after it. Must never let the journal trim or compact what a
-//! synced row still needs, nor anything while a reader may be missing.
+//! Written at most 200 ms after a change, synced at most 1 s after it. Must never let the journal trim or
+//! compact what a synced row still needs, nor anything while a reader may be missing.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -77,7 +77,8 @@ impl Inner {
         }
     }
 
-    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is tried again.
+    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is
+    /// tried again.
     fn write_rows(&self, sync: bool) -> std::io::Result<()> {
         let durable_end = *self.journal.durable_end().borrow();
         let mut synced = false;

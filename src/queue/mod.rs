@@ -10,8 +10,8 @@
 //!                     a hole (4): taken, matched, not settled
 //! ```
 //!
-//! An empty queue has durable end 1 and no entries. Everything below a reader's position that matched it is settled or
-//! one of its holes. Must never know connectors, encodings or the S3 frontend.
+//! An empty queue has durable end 1 and no entries. Everything below a reader's position that matched it is
+//! settled or one of its holes. Must never know connectors, encodings or the S3 frontend.
 
 mod codec;
 mod dispatcher;
@@ -43,12 +43,12 @@ pub trait Queue: Send + Sync + 'static {
     /// How many ordered sequences there are. An entry's partition is a stable hash of bucket and key.
     fn partitions(&self) -> u32;
 
-    /// Takes space for one change (record and overlay) before anything happens: before a body is read, before an upstream
-    /// is called. The only place that answers [`Full`], after a named deadline.
+    /// Takes space for one change (record and overlay) before anything happens: before a body is read, before
+    /// an upstream is called. The only place that answers [`Full`], after a named deadline.
     async fn reserve(&self, bytes: usize) -> Result<Permit, Full>;
 
-    /// Takes space for one setting of an operator: possible while changes of objects are refused, so that a full system
-    /// can be administered.
+    /// Takes space for one setting of an operator: possible while changes of objects are refused, so that a
+    /// full system can be administered.
     async fn reserve_setting(&self) -> Result<Permit, Full> {
         self.reserve(0).await
     }
@@ -57,7 +57,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn append(&self, permit: Permit, entry: Entry, body: bytes::Bytes)
     -> Result<Position, AppendError>;
 
-    /// Opens the reader of one target in one partition, with its progress inside. At most one is open at a time.
+    /// Opens the reader of one target in one partition, with its progress inside. At most one is open at a
+    /// time.
     async fn open(&self, target: TargetNo, partition: u32) -> Result<Box<dyn Reader>, OpenError>;
 }
 
@@ -68,8 +69,8 @@ pub trait Queue: Send + Sync + 'static {
 pub trait Reader: Send {
     /// Takes the next entries for this target, in offset order, waiting until there is at least one.
     ///
-    /// At open it gives every hole first, in offset order, then what follows the position. Taken entries are holes until
-    /// they are settled. Cancel safe: an entry is taken only when it is returned.
+    /// At open it gives every hole first, in offset order, then what follows the position. Taken entries are
+    /// holes until they are settled. Cancel safe: an entry is taken only when it is returned.
     async fn next(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError>;
 
     /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.
@@ -86,7 +87,8 @@ pub trait Reader: Send {
     async fn flush(&mut self) -> Result<(), ReadError>;
 }
 
-/// What the queue tells a store about each durable batch, in offset order, before it advances the durable end.
+/// What the queue tells a store about each durable batch, in offset order, before it advances the durable
+/// end.
 ///
 /// Called on the writer thread: must be short, and must never call back into the queue.
 pub trait Publish: Send + Sync + 'static {
@@ -94,7 +96,8 @@ pub trait Publish: Send + Sync + 'static {
     fn publish(&self, batch: &[Arc<Stored>]);
 }
 
-/// The store's own reader: everything, with inline bodies, in offset order. Blocking: it is used by one thread.
+/// The store's own reader: everything, with inline bodies, in offset order. Blocking: it is used by one
+/// thread.
 pub trait Feed: Send {
     /// The next entries, at most `max`; waits up to `wait` for the first one. Empty: nothing came.
     fn next(&mut self, max: usize, wait: std::time::Duration) -> Result<Vec<Arc<Stored>>, ReadError>;
@@ -161,7 +164,8 @@ pub enum OpenError {
 /// Why a reader cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A record between these offsets is damaged; the reader stays where it is until an operator accepts the loss.
+    /// A record between these offsets is damaged; the reader stays where it is until an operator accepts the
+    /// loss.
     #[error("records {from} to {to} are damaged; see `tidings journal verify`")]
     Corrupt {
         /// First damaged offset.
@@ -176,3 +180,6 @@ pub enum ReadError {
     #[error("the queue is closed")]
     Closed,
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,9 +11,10 @@ use super::read::read_log;
 const CHUNK: usize = 4_096;
 
 impl EmbeddedQueue {
-    /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch. None if there is
-    /// none, or if it cannot be read. Blocks while it reads: segments without an event for the target are passed over,
-    /// so that at most the one in which the reader stands is searched; the answer is remembered.
+    /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch. None
+    /// if there is none, or if it cannot be read. Blocks while it reads: segments without an event for the
+    /// target are passed over, so that at most the one in which the reader stands is searched; the answer is
+    /// remembered.
     pub fn oldest_unsettled_us(&self, target: TargetNo) -> Option<i64> {
         let progress = self.inner.routes.get(target)?;
         let from = match progress.oldest() {

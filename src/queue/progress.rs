@@ -1,6 +1,7 @@
 //! A reader's progress: position, holes and every column of the books.
 //!
-//! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken once per batch.
+//! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken
+//! once per batch.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,8 @@ pub enum Column {
     Quarantined,
 }
 
-/// One target's books: `matched = delivered + backlog + held + dead_lettered + purged + forgotten + quarantined`.
+/// One target's books: `matched = delivered + backlog + held + dead_lettered + purged + forgotten +
+/// quarantined`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Books {
     /// Events that matched, counted from the log, never from the settle side.
@@ -66,7 +68,8 @@ impl Books {
     }
 }
 
-/// Cumulative totals of the books, as a row keeps them. `taken` is everything that ever left the log for the lane.
+/// Cumulative totals of the books, as a row keeps them. `taken` is everything that ever left the log for the
+/// lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Totals {
     pub(super) taken: u64,
@@ -248,7 +251,8 @@ impl Progress {
         }
     }
 
-    /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets behind.
+    /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets
+    /// behind.
     pub(super) fn wants_row(&self, row_position: u64, slack: u64) -> bool {
         let state = self.state();
         state.dirty || state.position(self.dispatched.load(Ordering::Acquire)) > row_position + slack

@@ -19,9 +19,10 @@ pub(super) struct Read {
     pub(super) next: u64,
 }
 
-/// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is durable.
+/// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is
+/// durable.
 pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> Result<Read, ReadError> {
-    let from = log.position();
+    let began = log.position();
     let mut found = Vec::new();
     let mut bad = None;
     while found.len() < max && bad.is_none() {
@@ -37,7 +38,7 @@ pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> R
             Ok(false) => break,
             Err(journal::ReadError::Lost { from, to }) => {
                 // What was read before the damage is given first.
-                if log.position() == from {
+                if log.position() == began {
                     return Err(ReadError::Corrupt { from, to });
                 }
                 break;
@@ -48,7 +49,7 @@ pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> R
     if let Some(at) = bad {
         found.retain(|s| s.position.offset < at);
         log.seek(at);
-        if at == from {
+        if at == began {
             return Err(ReadError::Corrupt { from: at, to: at });
         }
     }

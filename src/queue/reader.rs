@@ -1,4 +1,5 @@
-//! The reader of one target: its holes first, then what is routed to it or, when it fell behind, what it reads itself.
+//! The reader of one target: its holes first, then what is routed to it or, when it fell behind, what it
+//! reads itself.
 //!
 //! Must never give an entry twice in one life, nor one above the position before every hole was given.
 
@@ -6,12 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::embedded::Inner;
+use super::embedded::{Inner, Item};
 use super::entry::Stored;
 use super::progress::{Column, Progress};
 use super::read::{self, Read};
 use super::tail::Found;
 use super::{ReadError, Reader};
+use crate::journal::LogReader;
 
 /// Entries read from disk in one go.
 const CATCH_UP: usize = 4_096;
@@ -21,12 +23,31 @@ pub(super) struct EmbeddedReader {
     progress: Arc<Progress>,
     /// Offsets of holes not given yet, ascending.
     holes: std::collections::VecDeque<u64>,
+    /// Where the log was read last; none while attached, so that no file is kept open for nothing.
+    log: Option<LogReader<Item>>,
+    ahead: Ahead,
+}
+
+/// Entries that were read and not given, because fewer were asked for.
+#[derive(Default)]
+struct Ahead {
+    entries: Vec<Arc<Stored>>,
+    /// Everything below is read.
+    end: u64,
+}
+
+impl Ahead {
+    /// What was read ahead, if the reader goes on exactly there.
+    fn take(&mut self, from: u64) -> Option<(Vec<Arc<Stored>>, u64)> {
+        let entries = std::mem::take(&mut self.entries);
+        (entries.first()?.position.offset == from).then_some((entries, self.end))
+    }
 }
 
 impl EmbeddedReader {
     pub(super) fn new(inner: Arc<Inner>, progress: Arc<Progress>) -> Self {
         let holes = progress.holes().into();
-        Self { inner, progress, holes }
+        Self { inner, progress, holes, log: None, ahead: Ahead::default() }
     }
 
     /// The next holes, read again from disk.
@@ -42,32 +63,47 @@ impl EmbeddedReader {
     /// Detached: reads on from the position, from memory if it is there, and attaches once it has caught up.
     async fn read_on(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
         let from = self.progress.state().from;
-        let Read { entries, mut next } = match self.inner.tail.from(from, CATCH_UP) {
-            Found::Entries(entries) => {
-                let next = entries.last().map_or(from, |s| s.position.offset + 1);
-                Read { entries, next }
-            }
-            Found::Nothing => Read { entries: Vec::new(), next: from },
-            Found::Older => {
-                let inner = Arc::clone(&self.inner);
-                let read = tokio::task::spawn_blocking(move || inner.read_from(from, CATCH_UP, false)).await;
-                read.map_err(|_| ReadError::Closed)??
+        let (mut mine, end) = match self.ahead.take(from) {
+            Some(ahead) => ahead,
+            None => {
+                let Read { entries, next } = self.read(from).await?;
+                if next == from {
+                    self.log = None;
+                    self.inner.routes.attach(&self.progress, from);
+                    return Ok(Vec::new());
+                }
+                let target = self.progress.target;
+                (entries.into_iter().filter(|s| s.rule_for(target).is_some()).collect(), next)
             }
         };
-        if next == from {
-            self.inner.routes.attach(&self.progress, from);
-            return Ok(Vec::new());
-        }
-        let target = self.progress.target;
-        let mut mine: Vec<_> = entries.into_iter().filter(|s| s.rule_for(target).is_some()).collect();
-        if mine.len() > max {
-            next = mine[max].position.offset;
-            mine.truncate(max);
-        }
+        let rest = mine.split_off(max.min(mine.len()));
+        let next = rest.first().map_or(end, |s| s.position.offset);
+        self.ahead = Ahead { entries: rest, end };
         let mut state = self.progress.state();
         state.note_taken(&mine);
         state.from = next;
         Ok(mine)
+    }
+
+    /// What there is from `from` on.
+    async fn read(&mut self, from: u64) -> Result<Read, ReadError> {
+        match self.inner.tail.from(from, CATCH_UP) {
+            Found::Entries(entries) => {
+                let next = entries.last().map_or(from, |s| s.position.offset + 1);
+                return Ok(Read { entries, next });
+            }
+            Found::Nothing => return Ok(Read { entries: Vec::new(), next: from }),
+            Found::Older => {}
+        }
+        let mut log = self.log.take().unwrap_or_else(|| self.inner.journal.reader(from));
+        let read = move || {
+            log.seek(from);
+            let found = read::read_log(&mut log, CATCH_UP, false);
+            (log, found)
+        };
+        let (log, found) = tokio::task::spawn_blocking(read).await.map_err(|_| ReadError::Closed)?;
+        self.log = Some(log);
+        found
     }
 }
 

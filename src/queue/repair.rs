@@ -1,6 +1,7 @@
 //! Accepting a loss, offline: the log is mended, and every row counts what it can never get as quarantined.
 //!
-//! Must never run beside a server, and must come to the same end however often it is interrupted and run again.
+//! Must never run beside a server, and must come to the same end however often it is interrupted and run
+//! again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -50,8 +51,8 @@ struct Account {
     above: u64,
 }
 
-/// Accepts that the offsets of `range` (both included) are lost: all damage must lie inside. `applied` is the store's synced
-/// checkpoint. The directory must be locked.
+/// Accepts that the offsets of `range` (both included) are lost: all damage must lie inside. `applied` is the
+/// store's synced checkpoint. The directory must be locked.
 pub fn accept_loss(
     disk: &dyn Disk,
     journal_dir: &Path,
@@ -77,7 +78,8 @@ pub fn accept_loss(
             account.holes.insert(offset);
         }
     })?;
-    // Where the count of a damaged file is lost, what its readers took and can still take is known to have matched.
+    // Where the count of a damaged file is lost, what its readers took and can still take is known to have
+    // matched.
     let least = accounts.iter().map(|(label, a)| (*label, a.row.totals.taken + a.above)).collect();
     let totals = repair.mend(&least, now_us, random)?;
     let mut quarantined = BTreeMap::new();

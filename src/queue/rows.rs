@@ -1,7 +1,8 @@
 //! Progress rows on disk: two slots per reader, checksummed, one of them always whole and synced.
 //!
-//! Written at most 200 ms after a change, synced at most 1 s after it. The last synced slot is not touched until the other
-//! one is synced. Must never report a row as synced before its sync returned: trimming believes it.
+//! Written at most 200 ms after a change, synced at most 1 s after it. The last synced slot is not touched
+//! until the other one is synced. Must never report a row as synced before its sync returned: trimming
+//! believes it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub(super) struct RowFile {
     unsynced: Option<Need>,
     /// The position of the last row written.
     pub(super) position: u64,
-    /// What the reader needs of the log, as of the last synced row: trimming and compaction believe nothing else.
+    /// What the reader needs of the log, as of the last synced row: trimming and compaction believe nothing
+    /// else.
     pub(super) synced: Need,
 }
 
@@ -136,7 +138,8 @@ impl RowFile {
         let generations = [generation_of(&file.slots[0])?, generation_of(&file.slots[1])?];
         file.generation = generations[0].max(generations[1]);
         file.writing = usize::from(generations[1] < generations[0]);
-        // A killed process leaves the newer row unsynced, and the older one is all that a power cut would leave.
+        // A killed process leaves the newer row unsynced, and the older one is all that a power cut would
+        // leave.
         file.slots[1 - file.writing].sync_data()?;
         file.write(target, row)?;
         file.sync()?;
@@ -148,7 +151,8 @@ impl RowFile {
     pub(super) fn write(&mut self, target: TargetNo, row: &Row) -> io::Result<()> {
         self.generation += 1;
         let bytes = encode(target, self.generation, row);
-        // What the slot held is gone from here on, whatever comes of the write: it must not be synced as a row.
+        // What the slot held is gone from here on, whatever comes of the write: it must not be synced as a
+        // row.
         self.unsynced = None;
         self.slots[self.writing].write_at(&bytes, 0)?;
         self.unsynced = Some(Need::of(row));

@@ -27,7 +27,8 @@ pub trait Store: Send + Sync + 'static {
     /// The current object under this key, as of the newest durable change.
     fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError>;
 
-    /// Current objects of a bucket in key order (bytewise), from `after` (exclusive), with `prefix`, at most `max`.
+    /// Current objects of a bucket in key order (bytewise), from `after` (exclusive), with `prefix`, at most
+    /// `max`.
     fn list(
         &self,
         bucket: &str,
@@ -55,8 +56,8 @@ pub trait BlobWriter: Send {
     /// Appends bytes.
     async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
 
-    /// Makes the blob durable (file and directory) and returns its random name and the CRC-32C of its bytes. From here on
-    /// the caller decides: a record names it, or [`BlobHandle::discard`].
+    /// Makes the blob durable (file and directory) and returns its random name and the CRC-32C of its bytes.
+    /// From here on the caller decides: a record names it, or [`BlobHandle::discard`].
     async fn finish(self: Box<Self>) -> Result<BlobHandle, StoreError>;
 }
 

@@ -9,4 +9,5 @@ mod checker;
 #[path = "../support/chunked.rs"]
 mod chunked;
 mod judge;
+mod readme;
 mod tidy;

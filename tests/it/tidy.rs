@@ -24,8 +24,40 @@ const WIDTH: usize = 110;
 /// Lines ARCHITECTURE.md may have.
 const ARCHITECTURE_LINES: usize = 250;
 
-/// Files above the soft limit, and why each is one thing.
-const LONG_FILES: &[(&str, &str)] = &[];
+/// Files above the soft limit today, and the most lines that are not tests each may have: they may only
+/// shrink.
+const LONG_FILES: &[(&str, usize)] = &[
+    ("connectors/kafka/src/connector.rs", 267),
+    ("src/app.rs", 275),
+    ("src/cli/demo.rs", 261),
+    ("src/client.rs", 252),
+    ("src/commit.rs", 368),
+    ("src/config/check_target.rs", 290),
+    ("src/config/decode.rs", 379),
+    ("src/config/tree.rs", 253),
+    ("src/journal/compact.rs", 283),
+    ("src/journal/format.rs", 415),
+    ("src/journal/mod.rs", 356),
+    ("src/journal/prepare.rs", 262),
+    ("src/journal/rewrite.rs", 258),
+    ("src/journal/scan.rs", 284),
+    ("src/journal/segment.rs", 261),
+    ("src/journal/shared.rs", 394),
+    ("src/journal/survey.rs", 316),
+    ("src/journal/writer.rs", 293),
+    ("src/metrics/scrape.rs", 305),
+    ("src/metrics/table.rs", 271),
+    ("src/queue/codec.rs", 320),
+    ("src/queue/embedded.rs", 407),
+    ("src/queue/progress.rs", 348),
+    ("src/store/embedded/apply.rs", 381),
+    ("src/store/embedded/overlay.rs", 281),
+    ("src/store/embedded/packs.rs", 252),
+    ("src/store/embedded/redb_index.rs", 287),
+    ("src/store/embedded/row.rs", 287),
+    ("xtask/src/brokers/jars.rs", 261),
+    ("xtask/src/brokers/set.rs", 289),
+];
 
 /// Which modules each module may import: only along the flow. `app` builds everything and `cli` drives it.
 const EDGES: &[(&str, &[&str])] = &[
@@ -190,12 +222,12 @@ fn sizes(source: &Source) -> Vec<String> {
     let path = &source.path;
     let lines = source.text.lines().count();
     let mut found = Vec::new();
-    let excused = LONG_FILES.iter().any(|(long, _)| long == path);
     let product = source.product_lines();
+    let excused = LONG_FILES.iter().any(|(long, most)| long == path && product <= *most);
     if lines > HARD_LINES {
         found.push(format!("{path}: {lines} lines, {HARD_LINES} allowed"));
     } else if product > SOFT_LINES && !excused {
-        found.push(format!("{path}: {product} lines, {SOFT_LINES} allowed unless LONG_FILES says why"));
+        found.push(format!("{path}: {product} lines, {SOFT_LINES} or what LONG_FILES says are allowed"));
     }
     for (number, line) in source.text.lines().enumerate() {
         let width = line.chars().count();

@@ -1,5 +1,5 @@
-//! The Nth call of every kind fails, for every N until a life needs no more: no answer that is not durable, no panic, no
-//! healing of what must not heal, and healing of what must.
+//! The Nth call of every kind fails, for every N until a life needs no more: no answer that is not durable,
+//! no panic, no healing of what must not heal, and healing of what must.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -58,7 +58,8 @@ fn lives(disk: &Arc<SimDisk>) -> Arc<SimDisk> {
     now
 }
 
-/// Everything that was called durable is there after a power cut at the end, whatever of the rest came through.
+/// Everything that was called durable is there after a power cut at the end, whatever of the rest came
+/// through.
 fn check_end(disk: &SimDisk, seed: u64) -> Result<(), String> {
     let mut told = Told::default();
     let mut power = Power::new(disk.start(), seed, 12);
@@ -140,7 +141,7 @@ fn a_failed_write_or_sync_ends_every_answer() {
         assert!(append(&disk, &journal, &[4]).remove(0).is_err());
         assert_eq!(disk.fired(), 1, "{call:?}");
         assert!(append(&disk, &journal, &[5]).remove(0).is_err(), "it went on after a failed {call:?}");
-        assert!(journal.failed().borrow().is_some());
+        block_on(journal.failed().wait_for(Option::is_some)).expect("alive");
         let synced = |trace: &[Op]| trace.iter().rposition(|op| matches!(op, Op::Sync { node: 0 }));
         let failed = |trace: &[Op]| trace.iter().rposition(|op| matches!(op, Op::SyncFailed { node: 0 }));
         assert!(disk.see(failed).is_none_or(|f| disk.see(synced).is_some_and(|s| s < f)), "synced again");
@@ -148,7 +149,8 @@ fn a_failed_write_or_sync_ends_every_answer() {
     }
 }
 
-/// Changes until the files that stand ready are used up need no space; then they wait, and go on when there is some.
+/// Changes until the files that stand ready are used up need no space; then they wait, and go on when there
+/// is some.
 #[test]
 fn no_space_for_the_next_segment_heals_without_a_restart() {
     let _sane = sane();

@@ -22,8 +22,8 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// What clients do, at most six things, over three keys; the target keeps up, or lags, or is away; the server stops, dies
-/// or goes on.
+/// What clients do, at most six things, over three keys; the target keeps up, or lags, or is away; the server
+/// stops, dies or goes on.
 fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Story) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut disk = empty();
@@ -177,7 +177,8 @@ fn mutant_no_row_starts_at_tail() {
     kills("no-row-starts-at-tail", without_a_row);
 }
 
-/// What the far side settled is in a row that is written and not synced when the log is trimmed; then power is lost.
+/// What the far side settled is in a row that is written and not synced when the log is trimmed; then power
+/// is lost.
 fn trimmed_by_a_row() -> Result<(), String> {
     let disk = empty();
     let mut story = Story::default();
@@ -190,7 +191,8 @@ fn trimmed_by_a_row() -> Result<(), String> {
             stack.put("key", n).await.map_err(|e| e.to_string())?;
             drain(&disk, &mut reader, n).await?;
             let end = stack.queue.stat().durable_end;
-            // The next checkpoint trims what the row lets go; the row itself may be written by then, and not synced.
+            // The next checkpoint trims what the row lets go; the row itself may be written by then, and not
+            // synced.
             until("a checkpoint", || stack.store.checkpoint_next() >= end).await;
         }
         drop(reader);
@@ -218,8 +220,8 @@ fn mutant_trim_unsynced() {
     kills("trim-unsynced", trimmed_by_a_row);
 }
 
-/// A restart with a backlog: the index makes checkpoints before the last target was added, and nothing that this target
-/// still needs is trimmed.
+/// A restart with a backlog: the index makes checkpoints before the last target was added, and nothing that
+/// this target still needs is trimmed.
 #[test]
 fn a_checkpoint_before_the_targets_are_known_trims_nothing() {
     let _sane = sane();
@@ -254,7 +256,7 @@ fn an_index_that_lagged_gives_all_budget_back() {
     runtime().block_on(async {
         // Nothing stays in memory: every entry is read from disk. The budget is 1 MiB.
         let stack = Stack::open_with_tail(&disk, NEVER, 0).await.expect("opens");
-        for n in 1..300 {
+        for n in 1..160 {
             stack.put(&format!("key-{}", n % 7), n).await.unwrap_or_else(|e| panic!("change {n}: {e}"));
         }
         stack.stop().await;

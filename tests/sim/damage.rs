@@ -1,5 +1,5 @@
-//! Rot: every sector of every file of a journal, one at a time, zeroed or with one bit flipped. What is damaged is found
-//! and named, or nothing of it mattered; nothing is ever skipped in silence.
+//! Rot: every sector of every file of a journal, one at a time, zeroed or with one bit flipped. What is
+//! damaged is found and named, or nothing of it mattered; nothing is ever skipped in silence.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tidings::journal::{Journal, LogReader, OpenError, Opened, ReadError};
 
 use crate::disk::{Image, Mark, Op, SimDisk};
 use crate::log::{append, block_on, dir, start};
-use crate::rules::{options, record};
+use crate::rules::{body, options};
 use crate::sane;
 
 const SECTOR: usize = 512;
@@ -35,17 +35,18 @@ fn make(stopped: bool) -> (Image, BTreeMap<u64, u64>) {
     disk.mark(Mark::Floor(floor));
     let first = journal.stat().first;
     journal.trim(floor);
-    let mut prepared = journal.prepared();
+    let deadline = Instant::now() + Duration::from_secs(10);
     while journal.stat().first == first {
-        block_on(prepared.changed()).expect("alive");
+        assert!(Instant::now() < deadline, "nothing was trimmed");
+        std::thread::yield_now();
     }
+    let mut prepared = journal.prepared();
     fill(&disk, &journal, 15..29, &mut all);
     block_on(prepared.wait_for(|n| *n >= 3)).expect("alive");
     if stopped {
         journal.stop();
     } else {
         // Idle: the writer puts its seal behind the last record.
-        let deadline = Instant::now() + Duration::from_secs(10);
         while !disk.see(ends_with_a_seal) {
             assert!(Instant::now() < deadline, "no seal was written");
             std::thread::yield_now();
@@ -103,7 +104,7 @@ fn read(mut reader: LogReader<u64>) -> (BTreeMap<u64, u64>, Option<u64>) {
     loop {
         let more = reader.read_batch(|view| {
             let n = u64::from_le_bytes(view.meta.try_into().expect("a meta of ours"));
-            assert_eq!(view.body, &record(n).body[..], "a damaged body was given out");
+            assert_eq!(view.body, &body(n)[..], "a damaged body was given out");
             found.insert(view.offset, n);
         });
         match more {

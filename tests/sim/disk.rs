@@ -1,7 +1,8 @@
-//! A disk in memory that remembers every call: what was written, what was synced, and what was only hoped for.
+//! A disk in memory that remembers every call: what was written, what was synced, and what was only hoped
+//! for.
 //!
-//! Must never be kinder than a real disk: an unsynced write is a wish, and so is a name whose folder was not synced. A
-//! failed sync leaves the bytes readable and never makes them durable, as a page cache does.
+//! Must never be kinder than a real disk: an unsynced write is a wish, and so is a name whose folder was not
+//! synced. A failed sync leaves the bytes readable and never makes them durable, as a page cache does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -182,8 +183,8 @@ impl SimDisk {
         }
     }
 
-    /// Ends the process that uses the disk, at this very moment: all its calls fail from now on. What it wrote stays in
-    /// the cache. Gives the disk to the next one.
+    /// Ends the process that uses the disk, at this very moment: all its calls fail from now on. What it
+    /// wrote stays in the cache. Gives the disk to the next one.
     pub fn kill(&self) -> Self {
         let mut state = lock(&self.state);
         state.life += 1;

@@ -1,6 +1,7 @@
 //! The lane over the whole stack, and a far side that says nothing.
 //!
-//! Must never count as arrived what the far side did not take: it notes on the trace what it took, when it did.
+//! Must never count as arrived what the far side did not take: it notes on the trace what it took, when it
+//! did.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -109,11 +110,7 @@ fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
             destination: "".into(),
         })
     });
-    let ambient = Ambient {
-        now: tokio::time::Instant::now,
-        unix_ms: Arc::new(|| 1_000),
-        seed: 3,
-    };
+    let ambient = Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed: 3 };
     spawn(&target, TARGET, reader, encode, ambient, false)
 }
 

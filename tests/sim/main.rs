@@ -1,7 +1,8 @@
-//! Faults: the real journal, queue, store and lane over a simulated disk that loses power, fails calls and rots.
+//! Faults: the real journal, queue, store and lane over a simulated disk that loses power, fails calls and
+//! rots.
 //!
-//! Must never judge by the product's own word: what is expected comes from what callers were told. Every run prints its
-//! seed; `TIDINGS_SEED` repeats its choices.
+//! Must never judge by the product's own word: what is expected comes from what callers were told. Every run
+//! prints its seed; `TIDINGS_SEED` repeats its choices.
 
 mod calls;
 mod cuts;

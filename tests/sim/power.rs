@@ -1,8 +1,9 @@
 //! What a power cut may leave behind: for every place of a trace, subsets of what was not synced.
 //!
-//! Rules: a file's bytes are durable after its sync, a name after its folder's. Between them any subset of writes may have
-//! reached the disk, whole, as some of its 512-byte sectors, or as noise in every 4 KiB block it touched; any subset of
-//! creations, renames and removals may have happened. Must never lose what was synced, or it would prove nothing.
+//! Rules: a file's bytes are durable after its sync, a name after its folder's. Between them any subset of
+//! writes may have reached the disk, whole, as some of its 512-byte sectors, or as noise in every 4 KiB block
+//! it touched; any subset of creations, renames and removals may have happened. Must never lose what was
+//! synced, or it would prove nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,14 +1,14 @@
-//! Journal, queue, index and packs together, as the server runs them: PUT, overwrite, DELETE, a target that settles.
+//! Journal, queue, index and packs together, as the server runs them: PUT, overwrite, DELETE, a target that
+//! settles.
 //!
-//! Must never learn from the product what to expect: acknowledgements and what the far side got are noted on the trace, at
-//! the moment in which they happened.
+//! Must never learn from the product what to expect: acknowledgements and what the far side got are noted on
+//! the trace, at the moment in which they happened.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tidings::commit::{Commit, CommitError, Conditions, NewBody, PutObject};
 use tidings::config;
@@ -19,7 +19,7 @@ use tidings::rules::RuleSet;
 use tidings::store::{EmbeddedStore, Store as _};
 
 use crate::disk::{Mark, Op, SimDisk};
-use crate::rules;
+use crate::rules::{self, body};
 
 /// The one target.
 pub const TARGET: TargetNo = TargetNo(1);
@@ -191,11 +191,6 @@ impl Stack {
 
 fn request(n: u64) -> RequestInfo {
     RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() }
-}
-
-/// The bytes of change `n`.
-pub fn body(n: u64) -> Bytes {
-    rules::record(n).body
 }
 
 /// The change that an event is of.

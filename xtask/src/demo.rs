@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: builds tidings as it is released and becomes its demo. Must never add behaviour of its own.
+//! `cargo xtask demo`: builds tidings as it is released and becomes its demo. Must never add behaviour of its
+//! own.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

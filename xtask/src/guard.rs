@@ -1,6 +1,6 @@
-//! A second process that outlives `cargo xtask test` and ends what it left running: the current step's processes and
-//! the broker. So nothing stays behind after Ctrl-C, a TERM, a KILL or a panic. Must never end anything while the
-//! process that started it lives.
+//! A second process that outlives `cargo xtask test` and ends what it left running: the current step's
+//! processes and the broker. So nothing stays behind after Ctrl-C, a TERM, a KILL or a panic. Must never end
+//! anything while the process that started it lives.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -23,7 +23,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(30);
 /// What the guard says when it watches.
 const READY: &str = "ready";
 
-/// The guard, as seen by the process that it watches. The pipe's end, however it comes, is its signal to clean up.
+/// The guard, as seen by the process that it watches. The pipe's end, however it comes, is its signal to
+/// clean up.
 pub(crate) struct Guard {
     child: Child,
     pipe: Option<ChildStdin>,
@@ -81,7 +82,8 @@ impl Drop for Guard {
 /// The guard's own life: waits for the end of the pipe, then cleans up.
 pub(crate) fn serve(set: &Path) -> Result<()> {
     let set = Set::at(set);
-    // Held until everything is cleaned up, so that the next run meets no remains, and its broker is not taken for one.
+    // Held until everything is cleaned up, so that the next run meets no remains, and its broker is not taken
+    // for one.
     let Some(_lock) = set.run_lock(RUN_LIMIT)? else {
         bail!("another `cargo xtask test` runs in this checkout ({})", set.dir().display());
     };

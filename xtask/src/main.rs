@@ -1,6 +1,7 @@
 //! `cargo xtask`: the development commands of tidings. Holds the arguments and the exit codes.
 //! Must never hold product code, and nothing of the product may depend on it.
 
+mod bench;
 mod brokers;
 mod demo;
 mod fail;
@@ -18,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Development commands of tidings. Exit codes: 0 all is well, 1 something failed, 2 a system package or a tool is
-/// missing, 3 the broker was started by somebody else.
+/// Development commands of tidings. Exit codes: 0 all is well, 1 something failed, 2 a system package or a
+/// tool is missing, 3 the broker was started by somebody else.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Arguments {
@@ -31,12 +32,18 @@ struct Arguments {
 enum Command {
     /// Checks everything: format, lints, all tests, the live tests against a real Kafka too.
     ///
-    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always ended.
+    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
+    /// ended.
     Test {
         /// Where the broker comes from. Default: containers where an engine answers, else the jars.
         #[arg(long, value_enum)]
         from: Option<brokers::From>,
     },
+    /// Measures tidings beside references that run on the same machine, and writes BENCHMARKS.md.
+    ///
+    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
+    /// ended.
+    Bench(bench::Bench),
     /// Builds tidings and runs its demo; arguments after `--` go to the demo.
     Demo {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -55,6 +62,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test { from } => test::run(from),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Demo { args } => demo::run(&args),
         Command::Brokers { command } => brokers::run(command),
         Command::Guard { set } => guard::serve(&set),

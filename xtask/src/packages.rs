@@ -1,5 +1,5 @@
-//! The system packages that building and testing need: found out by using them, installed where that is allowed.
-//! Must never install anything that is there, or without saying it.
+//! The system packages that building and testing need: found out by using them, installed where that is
+//! allowed. Must never install anything that is there, or without saying it.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -1,4 +1,5 @@
-//! Where things are: the checkout, the build output, the cache that outlives a checkout. Must never create anything.
+//! Where things are: the checkout, the build output, the cache that outlives a checkout. Must never create
+//! anything.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -29,8 +30,8 @@ pub(crate) fn target() -> Result<PathBuf> {
     }
 }
 
-/// The cache directory shared by all checkouts: `$XDG_CACHE_HOME/tidings`, else `~/.cache/tidings`; where neither
-/// is known, a directory of the build output.
+/// The cache directory shared by all checkouts: `$XDG_CACHE_HOME/tidings`, else `~/.cache/tidings`; where
+/// neither is known, a directory of the build output.
 pub(crate) fn cache() -> Result<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
@@ -45,8 +46,8 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// A cargo command at the checkout's root, without the variables that cargo sets for the program it runs: a build
-/// that saw them would not be the build that a plain `cargo` makes.
+/// A cargo command at the checkout's root, without the variables that cargo sets for the program it runs: a
+/// build that saw them would not be the build that a plain `cargo` makes.
 pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

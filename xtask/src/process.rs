@@ -1,5 +1,5 @@
-//! Processes of this machine: found by their command line, signalled, waited for. Reads `/proc`, so Linux only.
-//! Must never signal a process it has not just identified.
+//! Processes of this machine: found by their command line, signalled, waited for. Reads `/proc`, so Linux
+//! only. Must never signal a process it has not just identified.
 
 use std::fs;
 use std::io;
@@ -35,15 +35,17 @@ fn ends_with(line: &[u8], words: &[&str]) -> bool {
     line.ends_with(&words)
 }
 
-/// The kernel's letter for what the process does: `T` stopped, `Z` ended and not reaped. `None`: there is none.
+/// The kernel's letter for what the process does: `T` stopped, `Z` ended and not reaped. `None`: there is
+/// none.
 pub(crate) fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses and may hold anything, more parentheses too.
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Whether the process still runs: it exists and is more than an ended one that nobody has reaped. A killed process
-/// whose first thread has ended lives until its other threads have, for until then its ports are not free.
+/// Whether the process still runs: it exists and is more than an ended one that nobody has reaped. A killed
+/// process whose first thread has ended lives until its other threads have, for until then its ports are not
+/// free.
 pub(crate) fn lives(pid: u32) -> bool {
     match state(pid) {
         None => false,

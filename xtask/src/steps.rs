@@ -61,8 +61,8 @@ enum News {
     Ended(io::Result<ExitStatus>),
 }
 
-/// Runs a command in a process group of its own, which `guard` knows for as long as it runs; shows its output and
-/// gives each line to `see`. Fails when the command does.
+/// Runs a command in a process group of its own, which `guard` knows for as long as it runs; shows its output
+/// and gives each line to `see`. Fails when the command does.
 pub(crate) fn run(guard: &mut Guard, command: &mut Command, see: impl FnMut(&str)) -> Result<()> {
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     // One pipe for both, so that what cargo says and what a test prints stay in order.

@@ -1,7 +1,7 @@
 //! Reads what `cargo test` prints and says what really ran. Must never start anything: lines in, numbers out.
 //!
-//! A test that was skipped is treated as one that failed: an ignored test, a filtered one, a test file that was not
-//! run, and a test program that ended without its result line.
+//! A test that was skipped is treated as one that failed: an ignored test, a filtered one, a test file that
+//! was not run, and a test program that ended without its result line.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +51,8 @@ impl Tally {
         }
     }
 
-    /// What is wrong with this run although a number may look right: one sentence each. `expected` are the test
-    /// files of the checkout, each as often as packages have one of that path.
+    /// What is wrong with this run although a number may look right: one sentence each. `expected` are the
+    /// test files of the checkout, each as often as packages have one of that path.
     pub(crate) fn problems(&self, expected: &[String]) -> Vec<String> {
         let mut problems = Vec::new();
         for program in &self.broken {

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: packages, broker, format, lints, all tests, and the end of the broker, whatever happens.
-//! Must never call a run good in which something was skipped.
+//! `cargo xtask test`: packages, broker, format, lints, all tests, and the end of the broker, whatever
+//! happens. Must never call a run good in which something was skipped.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,8 @@ use crate::steps::{self, Steps};
 use crate::summary::Tally;
 use crate::{fail as failure, packages, paths};
 
-/// The features that add the tests against real brokers, and those that make the product die or misbehave on purpose.
+/// The features that add the tests against real brokers, and those that make the product die or misbehave on
+/// purpose.
 const LIVE: &str = "tidings/live,tidings/faults,tidings-kafka/live";
 
 /// Runs everything, prints a table of the steps and, as the last line, `N passed, N failed`.

@@ -10,14 +10,17 @@ use crate::{Message, Outcome, Receipt};
 
 /// A connector's checked configuration: everything needed to reach one far side, secrets resolved.
 ///
-/// Implementers: one type per connector crate. Callers: the lane (`connect`) and `tidings check --connect` (`check`).
+/// Implementers: one type per connector crate. Callers: the lane (`connect`) and `tidings check --connect`
+/// (`check`).
 #[async_trait]
 pub trait ConnectorConfig: Send + Sync {
-    /// Reaches the far side. Called by the lane at start, after a rebuild, and as the probe of a target that is Down.
-    /// Must return within its own configured connect bound; the lane drops the future past the attempt deadline.
+    /// Reaches the far side. Called by the lane at start, after a rebuild, and as the probe of a target that
+    /// is Down. Must return within its own configured connect bound; the lane drops the future past the
+    /// attempt deadline.
     async fn connect(&self) -> Result<Box<dyn Connector>, Fault>;
 
-    /// Verifies the far side without sending an event: reachable, authorised, the destination exists, settings safe.
+    /// Verifies the far side without sending an event: reachable, authorised, the destination exists,
+    /// settings safe.
     async fn check(&self) -> Vec<Finding>;
 
     /// The short protocol name used in metrics and messages: `kafka`, `nats`, `amqp` or `http`.
@@ -27,8 +30,8 @@ pub trait ConnectorConfig: Send + Sync {
     /// [`Message::destination`]. `None` where the destination is fixed (HTTP).
     fn destination(&self) -> Option<&crate::Template>;
 
-    /// A stable text of everything that changes what is sent or where, without secrets. Two equal texts mean that a
-    /// reload may keep the running connector.
+    /// A stable text of everything that changes what is sent or where, without secrets. Two equal texts mean
+    /// that a reload may keep the running connector.
     fn fingerprint(&self) -> String;
 }
 
@@ -37,19 +40,21 @@ pub trait ConnectorConfig: Send + Sync {
 /// The lane owns retry, order, deadlines, limits, dead letters and metrics; a connector has none of them.
 #[async_trait]
 pub trait Connector: Send + Sync {
-    /// How much the lane may have outstanding here. Constant for the life of this connector unless the far side
-    /// teaches otherwise (AIMD); the lane asks before every batch.
+    /// How much the lane may have outstanding here. Constant for the life of this connector unless the far
+    /// side teaches otherwise (AIMD); the lane asks before every batch.
     fn limits(&self) -> Limits;
 
-    /// Attempts every message of the batch. Awaits local buffers only, since the lane stays within [`Connector::limits`].
+    /// Attempts every message of the batch. Awaits local buffers only, since the lane stays within
+    /// [`Connector::limits`].
     ///
-    /// One caller at a time. No two deliveries of one batch share a key. Each delivery's receipt is settled exactly
-    /// once, now or later, from any thread; a receipt that is dropped unsettled is a Retry.
-    /// Returns within the lane's bound; past it the lane drops this future and the connector.
+    /// One caller at a time. No two deliveries of one batch share a key. Each delivery's receipt is settled
+    /// exactly once, now or later, from any thread; a receipt that is dropped unsettled is a Retry. Returns
+    /// within the lane's bound; past it the lane drops this future and the connector.
     async fn deliver(&self, batch: Vec<Delivery>);
 
-    /// False once nothing can be delivered here any more (a fatal protocol error): the lane drops this connector and
-    /// connects again. Asked before every batch; every receipt that such a connector holds or gets settles as Retry.
+    /// False once nothing can be delivered here any more (a fatal protocol error): the lane drops this
+    /// connector and connects again. Asked before every batch; every receipt that such a connector holds or
+    /// gets settles as Retry.
     fn healthy(&self) -> bool {
         true
     }

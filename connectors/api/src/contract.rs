@@ -1,7 +1,7 @@
 //! The contract every connector must keep, as named cases run against the real far side.
 //!
-//! A connector's tests implement [`Harness`] and call [`run_all`]. Must never let a case pass by being left out: what a
-//! harness cannot do it waives by name, with a reason, and the core cases cannot be waived.
+//! A connector's tests implement [`Harness`] and call [`run_all`]. Must never let a case pass by being left
+//! out: what a harness cannot do it waives by name, with a reason, and the core cases cannot be waived.
 
 mod cases;
 mod driver;

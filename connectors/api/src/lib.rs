@@ -1,8 +1,8 @@
 //! The seam between tidings and a far side.
 //!
-//! A connector speaks one protocol to one far side. It knows messages, outcomes and receipts, and nothing else:
-//! this crate must never depend on the queue, the store or the configuration loader, so that a connector
-//! *cannot* name them.
+//! A connector speaks one protocol to one far side. It knows messages, outcomes and receipts, and nothing
+//! else: this crate must never depend on the queue, the store or the configuration loader, so that a
+//! connector *cannot* name them.
 
 mod connector;
 #[cfg(feature = "contract")]

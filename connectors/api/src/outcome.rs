@@ -1,7 +1,7 @@
 //! What came of one attempt, as the lane must decide it.
 //!
-//! Each variant is one decision. A connector's `error.rs` maps its protocol's errors here in one exhaustive match;
-//! what it does not know is `Retry`.
+//! Each variant is one decision. A connector's `error.rs` maps its protocol's errors here in one exhaustive
+//! match; what it does not know is `Retry`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +48,8 @@ pub enum Scope {
     Destination,
 }
 
-/// Why an attempt did not deliver: a closed class for metrics and a text for people, at most 512 bytes, no secrets.
+/// Why an attempt did not deliver: a closed class for metrics and a text for people, at most 512 bytes, no
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// The metric label.

@@ -1,6 +1,7 @@
 //! The one-shot token of one delivery attempt, and the inbox it reports to.
 //!
-//! A receipt dropped unsettled reports `Retry`: forgetting, panicking and disconnecting can never look like success.
+//! A receipt dropped unsettled reports `Retry`: forgetting, panicking and disconnecting can never look like
+//! success.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

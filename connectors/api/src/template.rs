@@ -1,6 +1,7 @@
 //! Destination templates: `objects.{bucket}` and their safe rendering.
 //!
-//! Values are the clients' bytes. Each place has one encoder, so that a key can never leave the place it is put into.
+//! Values are the clients' bytes. Each place has one encoder, so that a key can never leave the place it is
+//! put into.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,7 @@
 //! Durations and sizes as people write them in a configuration file: `"5ms"`, `"64KiB"`.
 //!
-//! Must never guess: a number without a unit is bytes for a size and an error for a duration; overflow is an error.
+//! Must never guess: a number without a unit is bytes for a size and an error for a duration; overflow is an
+//! error.
 
 use std::fmt;
 use std::time::Duration;

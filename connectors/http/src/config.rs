@@ -43,7 +43,8 @@ pub struct HttpConfig {
 }
 
 impl HttpOptions {
-    /// Checks everything that can be known without asking the receiver. `Err` is one sentence that begins with the key.
+    /// Checks everything that can be known without asking the receiver. `Err` is one sentence that begins
+    /// with the key.
     pub fn checked(self, _target: &str) -> Result<HttpConfig, String> {
         let url = check_url(&self.url)?;
         if !(Duration::from_millis(100)..=Duration::from_secs(900)).contains(&self.timeout.0) {

@@ -1,7 +1,7 @@
 //! The table of HTTP's answers and failures: what each means for the event that met it.
 //!
-//! Must never hold a second table, never call anything delivered or rejected that is not in this one, and never show
-//! a URL's path or query.
+//! Must never hold a second table, never call anything delivered or rejected that is not in this one, and
+//! never show a URL's path or query.
 
 use std::error::Error;
 use std::time::{Duration, Instant, SystemTime};
@@ -122,7 +122,8 @@ fn tls_silence(error: &rustls::Error) -> Silence {
     }
 }
 
-/// The pause that a `Retry-After` header asks for, at most an hour. Seconds, or a date; `None` if it is neither.
+/// The pause that a `Retry-After` header asks for, at most an hour. Seconds, or a date; `None` if it is
+/// neither.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {

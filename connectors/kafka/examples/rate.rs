@@ -1,7 +1,8 @@
-//! How fast the connector hands messages to Kafka, beside a bare loop over the same client with the same settings.
+//! How fast the connector hands messages to Kafka, beside a bare loop over the same client with the same
+//! settings.
 //!
-//! `rate BROKERS TOPIC [COUNT] [LINGER_MS] [HEADERS]`; the topic must exist. Must never be taken for a lane's rate:
-//! nothing is read, encoded or settled here.
+//! `rate BROKERS TOPIC [COUNT] [LINGER_MS] [HEADERS]`; the topic must exist. Must never be taken for a lane's
+//! rate: nothing is read, encoded or settled here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -57,10 +57,12 @@ impl Default for KafkaOptions {
 /// The most messages that may be outstanding: as many as a lane holds.
 const MAX_IN_FLIGHT: usize = 65_536;
 
-/// The largest message that is sent: key, payload and headers. Brokers take 1,048,588 bytes a batch by default.
+/// The largest message that is sent: key, payload and headers. Brokers take 1,048,588 bytes a batch by
+/// default.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1_000_000;
 
-/// How long a topic that no broker knows may be an answer that has not spread yet. The lane keeps probing after it.
+/// How long a topic that no broker knows may be an answer that has not spread yet. The lane keeps probing
+/// after it.
 const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two attempts to reach a broker again.
@@ -133,11 +135,12 @@ fn check_broker(broker: &str) -> Result<(), String> {
 }
 
 impl KafkaConfig {
-    /// The producer's settings. `alone`: one message in each batch, so that a verdict about a batch is about a message.
+    /// The producer's settings. `alone`: one message in each batch, so that a verdict about a batch is about
+    /// a message.
     ///
-    /// Nothing times out inside the library (`message.timeout.ms=0`): deadlines are the lane's, and a message that the
-    /// library gave up may have been written all the same. The local queue holds twice the window, since a settled
-    /// message stays counted until the library's own batch of reports is done.
+    /// Nothing times out inside the library (`message.timeout.ms=0`): deadlines are the lane's, and a message
+    /// that the library gave up may have been written all the same. The local queue holds twice the window,
+    /// since a settled message stays counted until the library's own batch of reports is done.
     pub fn client(&self, alone: bool) -> ClientConfig {
         let compression = match self.compression {
             Compression::None => "none",

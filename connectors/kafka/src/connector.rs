@@ -106,7 +106,8 @@ fn producer(config: &KafkaConfig, outstanding: &Arc<Outstanding>, alone: bool) -
         .map_err(|e| Fault::faulted(ErrorClass::Unknown, format!("Kafka settings were refused: {e}")))
 }
 
-/// No broker answered. What the library said about its connections tells why better than the missing answer does.
+/// No broker answered. What the library said about its connections tells why better than the missing answer
+/// does.
 fn unreachable(config: &KafkaConfig, outstanding: &Outstanding, error: &KafkaError) -> Fault {
     let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
     let (code, reason) = outstanding.trouble().unwrap_or_else(|| (code, code.to_string()));
@@ -143,8 +144,8 @@ fn findings(config: &KafkaConfig, replicas: Option<usize>) -> Vec<Finding> {
         Some(copies) if copies < SAFE_REPLICAS => findings.push(Finding {
             severity: Severity::Warning,
             message: format!(
-                "topic `{topic}` has {copies} of {SAFE_REPLICAS} recommended copies: an acknowledged event may \
-                 be lost with its broker; raise the replication factor and set min.insync.replicas to 2"
+                "topic `{topic}` has {copies} of {SAFE_REPLICAS} recommended copies: an acknowledged event \
+                 may be lost with its broker; raise the replication factor and set min.insync.replicas to 2"
             ),
         }),
         Some(copies) => findings.push(ok(format!("topic `{topic}` exists, with {copies} copies"))),
@@ -254,7 +255,8 @@ fn refused(why: &NoSlot) -> Outcome {
 }
 
 impl Drop for KafkaConnector {
-    /// Settles what is left at once; the producer, whose end takes up to a second, goes on a thread of its own.
+    /// Settles what is left at once; the producer, whose end takes up to a second, goes on a thread of its
+    /// own.
     fn drop(&mut self) {
         self.outstanding.close(&Cause::new(ErrorClass::Connect, "the connection to Kafka was given up"));
         let producers = self.producers.take();

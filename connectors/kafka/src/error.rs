@@ -104,8 +104,8 @@ pub(crate) fn verdict(code: Code) -> Verdict {
 
 /// The outcome of one attempt.
 ///
-/// `single`: the verdict is about this message and no other. A batch that was refused may hold one culprit and many
-/// innocents, so a poison verdict about a batch is a Retry, and the message travels alone next time.
+/// `single`: the verdict is about this message and no other. A batch that was refused may hold one culprit
+/// and many innocents, so a poison verdict about a batch is a Retry, and the message travels alone next time.
 /// `topic_scope`: what a missing topic affects: the target, or one destination of a template.
 pub(crate) fn outcome(code: Code, single: bool, topic_scope: Scope, text: &str) -> Outcome {
     let after = None::<Duration>;

@@ -1,8 +1,8 @@
 //! What one producer has outstanding: receipts by slot number, and what its two threads tell each other.
 //!
-//! The slot number travels through the client library as the delivery opaque, so that nothing the library forgets can
-//! take a receipt with it: whatever is left here settles as Retry when the connector goes. Must never settle anything
-//! as delivered without the library's own report.
+//! The slot number travels through the client library as the delivery opaque, so that nothing the library
+//! forgets can take a receipt with it: whatever is left here settles as Retry when the connector goes. Must
+//! never settle anything as delivered without the library's own report.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,8 @@ use tidings_connector::{Cause, ErrorClass, Outcome, Receipt, Scope};
 
 use crate::error::{Verdict, outcome, verdict};
 
-/// The most keys remembered as members of a refused batch. Beyond it one is forgotten, and learned again if need be.
+/// The most keys remembered as members of a refused batch. Beyond it one is forgotten, and learned again if
+/// need be.
 const MAX_SUSPECTS: usize = 65_536;
 
 /// What one connector has outstanding, shared with the library's report thread.
@@ -68,7 +69,8 @@ impl Outstanding {
         receipts.into_iter().map(|receipt| slots.put(receipt)).collect()
     }
 
-    /// Takes the receipt out of a slot. `None`: it was settled when the producer broke or the connector ended.
+    /// Takes the receipt out of a slot. `None`: it was settled when the producer broke or the connector
+    /// ended.
     pub(crate) fn take(&self, slot: usize) -> Option<Receipt> {
         let mut slots = lock(&self.slots);
         let receipt = slots.receipts.get_mut(slot)?.take();

@@ -1,6 +1,7 @@
 //! Making a topic, for demonstrations and tests.
 //!
-//! Must never run for a configured target: topics, their partitions and their copies are the operator's business.
+//! Must never run for a configured target: topics, their partitions and their copies are the operator's
+//! business.
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -14,8 +15,8 @@ use crate::KafkaConfig;
 const DEFAULT_COPIES: TopicReplication<'static> = TopicReplication::Fixed(-1);
 
 impl KafkaConfig {
-    /// Makes the configured topic with so many partitions and the cluster's default number of copies; a topic that
-    /// exists is left as it is. Takes at most twice `connect_timeout`.
+    /// Makes the configured topic with so many partitions and the cluster's default number of copies; a topic
+    /// that exists is left as it is. Takes at most twice `connect_timeout`.
     ///
     /// # Errors
     /// One sentence: the topic has placeholders, no broker answers, or the cluster refuses.

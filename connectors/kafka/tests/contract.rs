@@ -63,8 +63,8 @@ impl Harness for Live {
         self.make(&target.destination).await;
     }
 
-    /// Below the client's own bound and, as random-looking bytes would be, above the topic's: the broker refuses the
-    /// whole batch, and the connector has to find the culprit.
+    /// Below the client's own bound and, as random-looking bytes would be, above the topic's: the broker
+    /// refuses the whole batch, and the connector has to find the culprit.
     fn too_large(&self) -> usize {
         300_000
     }

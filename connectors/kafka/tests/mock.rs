@@ -1,4 +1,5 @@
-//! The connector contract against the client library's own in-process cluster, which can go away and come back.
+//! The connector contract against the client library's own in-process cluster, which can go away and come
+//! back.
 //!
 //! Must never stand in for the real broker: `contract.rs` runs the same cases there.
 

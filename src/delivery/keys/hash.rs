@@ -22,7 +22,8 @@ impl Hasher for Hashed {
     }
 }
 
-/// The hash by which a key is known: of bucket and key, or of the offset where there is no event (which is a bug).
+/// The hash by which a key is known: of bucket and key, or of the offset where there is no event (which is a
+/// bug).
 pub(super) fn key_hash(stored: &Stored) -> u64 {
     let mut hasher = DefaultHasher::new();
     match &stored.entry.event {

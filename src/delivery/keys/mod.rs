@@ -1,4 +1,5 @@
-//! The entries of one lane by key: a queue per key, one entry of a key in flight, thousands of keys in flight.
+//! The entries of one lane by key: a queue per key, one entry of a key in flight, thousands of keys in
+//! flight.
 //!
 //! ```text
 //!            ┌───────────── next entry ◄── delivered ─┐
@@ -7,9 +8,9 @@
 //!              └───────────── due, released ◄─────────┴─ hold  ──► held   ──┘
 //! ```
 //!
-//! A key is known by a 64-bit hash of bucket and key: two keys that collide are served as one, in order, which is
-//! slower and never wrong. Entries of one key form a list through the slots, so that a key costs no allocation; all
-//! delayed keys share one heap, and the lane one timer.
+//! A key is known by a 64-bit hash of bucket and key: two keys that collide are served as one, in order,
+//! which is slower and never wrong. Entries of one key form a list through the slots, so that a key costs no
+//! allocation; all delayed keys share one heap, and the lane one timer.
 //!
 //! Must never let two entries of one key be in flight, nor forget an entry that was not delivered.
 
@@ -70,8 +71,7 @@ pub(super) struct Keys {
     free: Vec<u32>,
     by_hash: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     ready: VecDeque<u32>,
-    /// One per delayed key, and per held key that is tried slowly: a key leaves those phases through its timer, or
-    /// with all the others.
+    /// One per delayed key and per held key that is tried slowly; left only through it, or by all at once.
     timers: BinaryHeap<Reverse<Timer>>,
     /// Entries by the phase of their key, and keys by phase.
     entries: [usize; 4],
@@ -112,7 +112,8 @@ impl Keys {
         Some(self.launch(key))
     }
 
-    /// The entry to probe a closed target with: of a key that is ready first, else of the one that waits longest.
+    /// The entry to probe a closed target with: of a key that is ready first, else of the one that waits
+    /// longest.
     pub(super) fn start_probe(&mut self) -> Option<SlotRef> {
         if let Some(slot) = self.start() {
             return Some(slot);
@@ -187,7 +188,8 @@ impl Keys {
         }
     }
 
-    /// A held key without a timer, whose entry was rejected fewer than `limit` times, is delayed until `due` instead.
+    /// A held key without a timer, whose entry was rejected fewer than `limit` times, is delayed until `due`
+    /// instead.
     pub(super) fn reprieve(&mut self, hash: u64, limit: u32, due: Instant) {
         let Some(&key) = self.by_hash.get(&hash) else { return };
         let at = &self.keys[key as usize];

@@ -118,8 +118,8 @@ impl FarSide {
         }
     }
 
-    /// Checks the order of everything that was sent, whatever came of it: per key, an event is never new after a
-    /// newer one was sent. `1 2 3 2` is legal, `1 3 2` is not.
+    /// Checks the order of everything that was sent, whatever came of it: per key, an event is never new
+    /// after a newer one was sent. `1 2 3 2` is legal, `1 3 2` is not.
     pub(super) fn check(&self) {
         assert_eq!(*self.violations.lock().expect("held briefly"), Vec::<&str>::new());
         let (seen, mut order) =

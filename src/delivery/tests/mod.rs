@@ -1,4 +1,5 @@
-//! What a lane promises, each promise against a far side that breaks it on purpose. Time is paused throughout.
+//! What a lane promises, each promise against a far side that breaks it on purpose. Time is paused
+//! throughout.
 //!
 //! Must never wait for the wall clock; every step of every test looks at the order and the books.
 

@@ -169,8 +169,8 @@ pub(in crate::delivery) fn entry(offset: u64, key: &str) -> Stored {
     }
 }
 
-/// The key as message key, the offset as payload; a key that begins with `unencodable` cannot be encoded, and one
-/// that begins with `panics` makes the encoder panic.
+/// The key as message key, the offset as payload; a key that begins with `unencodable` cannot be encoded, and
+/// one that begins with `panics` makes the encoder panic.
 pub(super) fn encode() -> EncodeFn {
     Arc::new(|stored, rule| {
         assert_eq!(rule, "rule-1");

@@ -1,4 +1,5 @@
-//! Random outcomes, pauses and restarts: the order, the books and completeness, with the failing input printed.
+//! Random outcomes, pauses and restarts: the order, the books and completeness, with the failing input
+//! printed.
 //!
 //! Must never look at a lane from inside: what the far side and the status show is what counts.
 
@@ -29,8 +30,8 @@ fn act(kind: u8) -> Act {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Under any mixture of outcomes: the order per key holds at every step, nothing is lost, the books balance,
-    /// and once the far side behaves everything arrives. A failing case prints its input.
+    /// Under any mixture of outcomes: the order per key holds at every step, nothing is lost, the books
+    /// balance, and once the far side behaves everything arrives. A failing case prints its input.
     #[test]
     fn order_and_completeness_under_random_outcomes(
         keys in prop::collection::vec(0usize..12, 1..120),

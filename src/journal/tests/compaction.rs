@@ -63,7 +63,8 @@ async fn a_slow_reader_keeps_its_entries_and_not_the_log() {
     let mut rare = fill(&journal, 2_000).await;
     let before = journal.stat();
     assert!(before.segments > 12, "{before:?}");
-    // The slow reader has one of them as a hole and is behind the second; label 7, on every record, is settled.
+    // The slow reader has one of them as a hole and is behind the second; label 7, on every record, is
+    // settled.
     let checkpoint = before.durable_end;
     let slow = LabelNeed { from: rare[1], holes: vec![rare[0]].into() };
     let all = LabelNeed { from: checkpoint, holes: Arc::default() };
@@ -116,19 +117,24 @@ async fn what_is_mostly_needed_or_not_checkpointed_or_not_pressing_stays() {
             Some(needed.clone())
         }));
     };
-    let looked = async |n: u64| {
-        let mut looks = journal.compactor_looks();
-        looks.wait_for(|seen| *seen >= n).await.expect("alive");
+    let mut looks = journal.compactor_looks();
+    let mut look = async |needed: Needed| {
+        let before = *looks.borrow_and_update();
+        ask(needed);
+        looks.wait_for(|seen| *seen > before).await.expect("alive");
     };
     // The index has not checkpointed anything: nobody may lose a body.
-    ask(Needed { from: 1, labels: BTreeMap::new() });
-    looked(1).await;
-    assert_eq!((segments(dir.path()), asked.load(Ordering::SeqCst)), (files.clone(), 1));
+    let nothing = Needed { from: 1, labels: BTreeMap::new() };
+    look(nothing.clone()).await;
+    assert_eq!(segments(dir.path()), files);
+    assert!(asked.load(Ordering::SeqCst) > 0);
     // Nothing presses: nobody is even asked.
     journal.trim(1_900);
     journal.trimmed().wait_for(|n| *n > 10).await.expect("alive");
-    looked(2).await;
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    look(nothing.clone()).await;
+    let before = asked.load(Ordering::SeqCst);
+    look(nothing).await;
+    assert_eq!(asked.load(Ordering::SeqCst), before);
     journal.stop();
 }
 

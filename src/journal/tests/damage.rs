@@ -31,7 +31,8 @@ fn accept(dir: &Path, proven: u64, range: (u64, u64)) -> Result<Loss, RepairErro
     repair.done(BTreeMap::new())
 }
 
-/// After an accepted loss of `lost` everything else can be read, nothing is damaged, and what follows has a higher epoch.
+/// After an accepted loss of `lost` everything else can be read, nothing is damaged, and what follows has a
+/// higher epoch.
 async fn is_mended(dir: &Path, lost: (u64, u64), end: u64, epoch_before: u32) {
     let found = verify(&OsDisk, dir, 0).expect("verified");
     assert_eq!((found.damage, found.end), (vec![], end));
@@ -93,7 +94,8 @@ async fn an_unproven_tail_is_dropped_and_a_proven_one_is_not() {
     // … unless a row elsewhere names the offset.
     let (journal, _, report) = try_open(kept.path(), 6).expect("opens");
     assert_eq!(named(&report.damage), [(3, 5)]);
-    assert_eq!(read_until(&journal, 1), (vec![1, 2], Some((3, 5))));
+    let (before, stopped) = read_until(&journal, 1);
+    assert_eq!((before, stopped.map(|(from, _)| from)), (vec![1, 2], Some(3)));
     assert_eq!(append(&journal, 9, 0).await, 6, "above every offset that anything durable names");
     crash(journal).await;
     assert_eq!(named(&try_open(kept.path(), 0).expect("opens").2.damage), [(3, 5)]);
@@ -114,7 +116,8 @@ async fn closed(dir: &Path) -> (Vec<u64>, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_and_unreadable_files_are_named_and_can_be_given_up() {
-    let wreck: [(&str, fn(&Path)); 4] = [
+    type Wreck = (&'static str, fn(&Path));
+    let wreck: [Wreck; 4] = [
         ("missing", |path| std::fs::remove_file(path).expect("removed")),
         ("header", |path| damage(path, 16, 8)),
         ("zeroed", |path| damage(path, format::BLOCK, (SEGMENT - format::BLOCK) as usize)),

@@ -1,9 +1,10 @@
 //! The index thread: brings durable entries from the queue into packs and index, and makes checkpoints.
 //!
-//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint that is not
-//! synced, and never remove a superseded blob before a synced checkpoint is past the record that superseded it.
+//! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint
+//! that is not synced, and never remove a superseded blob before a synced checkpoint is past the record that
+//! superseded it.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,25 +12,33 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::Status;
 use super::backend::is_no_space;
 use super::blobs::Blobs;
+use super::build::{Builder, newest_per_key};
 use super::index::{Batch, Index, Space};
-use super::overlay::{Overlay, TargetDelta, bucket_of, key_of, target_of};
-use super::packs::{PackEnd, PackWriter, Packs};
+use super::overlay::Overlay;
+use super::packs::{PackWriter, Packs};
 use super::row::{self, BlobName, BodyPlace};
-use super::{META_PACK_END, Status};
 use crate::fail;
-use crate::queue::{BodyRef, Change, Feed, ReadError, Stored};
+use crate::queue::{Feed, ReadError, Stored};
 use crate::store::StoreError;
 
 /// Entries applied in one transaction.
 const BATCH_ENTRIES: usize = 4096;
+/// Entries asked of the queue at once: with the largest inline bodies they are 32 MiB.
+const ASK_ENTRIES: usize = 512;
+/// Bytes of bodies after which no more is asked for one batch.
+const BATCH_BYTES: usize = 32 << 20;
 /// How long a batch that is not full waits for more.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 /// How long one call to the feed waits for entries that were published already.
 const FEED_WAIT: Duration = Duration::from_millis(250);
-/// How long the replay at start waits for an entry before it believes that there is none.
-const REPLAY_WAIT: Duration = Duration::from_secs(1);
+/// How long the replay at start waits for an entry, which is durable already if there is one.
+const REPLAY_WAIT: Duration = Duration::from_millis(100);
+/// How often in a row nothing must come before the replay at start believes that there is nothing: the feed
+/// may also give nothing because it passed offsets that compaction left out.
+const REPLAY_EMPTY: u32 = 2;
 /// How long the thread sleeps when there is nothing to do at all.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long it waits before it tries again on a full disk or a damaged journal.
@@ -63,14 +72,16 @@ pub(super) struct Times {
 pub(super) struct Applier {
     shared: Arc<Shared>,
     feed: Box<dyn Feed>,
-    packs: PackWriter,
-    batch: Batch,
+    builder: Builder,
     /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
     retired: VecDeque<(u64, BlobName)>,
-    /// Blob files found at open: once the index reached the tail found then, those that no row owns are orphans.
+    /// Blob files found at open: once the index reached the tail found then, those that no row owns are
+    /// orphans.
     found: Vec<BlobName>,
     tail: u64,
     tail_reached: bool,
+    /// How often in a row the queue gave nothing.
+    empty: u32,
     times: Times,
     last_checkpoint: Instant,
     bytes: u64,
@@ -101,10 +112,10 @@ impl Applier {
         Self {
             tail: feed.durable_end(),
             tail_reached: false,
+            empty: 0,
             shared,
             feed,
-            packs,
-            batch: Batch::default(),
+            builder: Builder { packs, batch: Batch::default() },
             retired: VecDeque::new(),
             found,
             times,
@@ -134,11 +145,13 @@ impl Applier {
             self.tail_reached = true;
             return Ok(());
         }
-        match self.feed.next(BATCH_ENTRIES, wait) {
+        match self.collect(wait) {
             Ok(entries) => {
                 self.apply(&entries)?;
-                // The last offsets may have been given up as lost: then nothing comes although the end is above.
-                self.tail_reached |= entries.is_empty();
+                // The last offsets may have been given up as lost: then nothing comes although the end is
+                // above.
+                self.empty = if entries.is_empty() { self.empty + 1 } else { 0 };
+                self.tail_reached |= self.empty >= REPLAY_EMPTY;
                 self.set_status(Status::Running);
                 Ok(())
             }
@@ -148,6 +161,24 @@ impl Applier {
                 Ok(())
             }
         }
+    }
+
+    /// What waits in the queue, up to one batch. An error after the first entries shows itself again at the
+    /// next call.
+    fn collect(&mut self, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
+        let mut entries = self.feed.next(ASK_ENTRIES, wait)?;
+        let mut bytes = entries.iter().map(|s| s.body.len()).sum::<usize>();
+        while !entries.is_empty() && entries.len() < BATCH_ENTRIES && bytes < BATCH_BYTES {
+            let ask = ASK_ENTRIES.min(BATCH_ENTRIES - entries.len());
+            match self.feed.next(ask, Duration::ZERO) {
+                Ok(more) if !more.is_empty() => {
+                    bytes += more.iter().map(|s| s.body.len()).sum::<usize>();
+                    entries.extend(more);
+                }
+                _ => break,
+            }
+        }
+        Ok(entries)
     }
 
     /// Runs until the store stops or fails; the last status says which.
@@ -209,7 +240,7 @@ impl Applier {
     fn last_steps(&mut self) -> Result<(), End> {
         let end = self.feed.durable_end();
         while self.shared.index.applied_next() < end {
-            match self.feed.next(BATCH_ENTRIES, Duration::ZERO) {
+            match self.collect(Duration::ZERO) {
                 Ok(entries) if !entries.is_empty() => self.apply(&entries)?,
                 _ => break,
             }
@@ -256,18 +287,19 @@ impl Applier {
     fn apply_fresh(&mut self, fresh: &[Arc<Stored>], next: u64) -> Result<(), End> {
         let mut superseded = Vec::new();
         let newest = newest_per_key(fresh, &mut superseded);
-        let before = self.packs.end();
+        let before = self.builder.packs.end();
         loop {
-            match self.build(fresh, &newest) {
+            match self.builder.build(&*self.shared.index, fresh, &newest) {
                 Ok(()) => break,
                 Err(StoreError::Io(e)) if is_no_space(&e) => {
-                    self.packs.rewind(before);
+                    self.builder.packs.rewind(before);
                     self.wait_for_space("a pack")?;
                 }
                 Err(e) => return Err(e.into()),
             }
         }
-        let owned: HashSet<Vec<u8>> = self.batch.edits(Space::Blobs).map(|(name, _)| name.to_vec()).collect();
+        let owned: HashSet<Vec<u8>> =
+            self.builder.batch.edits(Space::Blobs).map(|(name, _)| name.to_vec()).collect();
         let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
             if let Some(BodyPlace::Blob { name, .. }) = row::place(key, old)
                 && !owned.contains(&name[..])
@@ -278,72 +310,11 @@ impl Applier {
         };
         // Where no object owns a blob, no old row needs to be read.
         let watch = self.shared.index.len(Space::Blobs)? > 0;
-        self.shared.index.apply(&self.batch, next, if watch { Some(&mut replaced) } else { None })?;
-        if self.batch.touches(Space::Buckets) {
+        self.shared.index.apply(&self.builder.batch, next, if watch { Some(&mut replaced) } else { None })?;
+        if self.builder.batch.touches(Space::Buckets) {
             self.shared.overlay.known_buckets.changed();
         }
         self.retired.extend(superseded.into_iter().map(|name| (next, name)));
-        Ok(())
-    }
-
-    /// Writes bodies to the pack and fills the batch with rows.
-    fn build(&mut self, fresh: &[Arc<Stored>], newest: &[(Box<[u8]>, usize)]) -> Result<(), StoreError> {
-        self.batch.clear();
-        let mut pack_begun = false;
-        for (key, at) in newest {
-            let stored = &fresh[*at];
-            let Change::PutObject(meta) = &stored.entry.change else {
-                self.batch.remove(Space::Objects, key);
-                continue;
-            };
-            let place = match &meta.body {
-                BodyRef::Empty => BodyPlace::Empty,
-                BodyRef::Inline { crc32c } => {
-                    check_body(stored)?;
-                    if !std::mem::replace(&mut pack_begun, true) {
-                        self.packs.begin()?;
-                    }
-                    let PackEnd { pack, at } = self.packs.append(&stored.body)?;
-                    BodyPlace::Pack { pack, at, crc32c: *crc32c }
-                }
-                BodyRef::Blob { name, crc32c } => {
-                    let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
-                    self.batch.put(Space::Blobs, &name, |_| {});
-                    BodyPlace::Blob { name, crc32c: *crc32c }
-                }
-            };
-            self.batch.put(Space::Objects, key, |out| {
-                row::put_object(out, key, stored, place);
-            });
-        }
-        if pack_begun {
-            self.packs.flush()?;
-            let end = self.packs.end().to_bytes();
-            self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
-        }
-        self.build_settings(fresh)
-    }
-
-    fn build_settings(&mut self, fresh: &[Arc<Stored>]) -> Result<(), StoreError> {
-        let mut targets = BTreeMap::<_, TargetDelta>::new();
-        for stored in fresh {
-            match (bucket_of(&stored.entry.change), target_of(&stored.entry.change)) {
-                (Some((name, Some(bucket))), _) => {
-                    self.batch.put(Space::Buckets, name.as_bytes(), |out| row::put_bucket(out, &bucket));
-                }
-                (Some((name, None)), _) => self.batch.remove(Space::Buckets, name.as_bytes()),
-                (None, Some(target)) => targets.entry(target).or_default().add(stored),
-                (None, None) => {}
-            }
-        }
-        for (number, delta) in targets {
-            let key = row::target_key(number);
-            let base = self.shared.index.get(Space::Targets, &key)?;
-            let base = base.map(|row| row::target(&key, &row)).transpose()?;
-            if let Some(target) = delta.over(base) {
-                self.batch.put(Space::Targets, &key, |out| row::put_target(out, &target));
-            }
-        }
         Ok(())
     }
 
@@ -367,7 +338,7 @@ impl Applier {
     fn checkpoint(&mut self) -> Result<(), End> {
         let late = fail::mutant("checkpoint-before-packs-sync");
         if !late {
-            self.packs.sync().map_err(StoreError::Io)?;
+            self.builder.packs.sync().map_err(StoreError::Io)?;
         }
         fail::point("store.packs.synced");
         let next = self.shared.index.checkpoint()?;
@@ -376,7 +347,7 @@ impl Applier {
         self.feed.checkpointed(next);
         fail::point("store.checkpointed");
         if late {
-            self.packs.sync().map_err(StoreError::Io)?;
+            self.builder.packs.sync().map_err(StoreError::Io)?;
         }
         self.last_checkpoint = Instant::now();
         self.bytes = 0;
@@ -407,42 +378,4 @@ impl Applier {
             }
         }
     }
-}
-
-/// The last entry of every changed key, sorted by key; blobs of the others are superseded.
-fn newest_per_key(fresh: &[Arc<Stored>], superseded: &mut Vec<BlobName>) -> Vec<(Box<[u8]>, usize)> {
-    let mut keys: Vec<_> =
-        fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
-    keys.sort_unstable();
-    let mut newest: Vec<(Box<[u8]>, usize)> = Vec::with_capacity(keys.len());
-    for (key, at) in keys {
-        match newest.last_mut() {
-            Some((last, earlier)) if *last == key => {
-                superseded.extend(blob_of(&fresh[*earlier]));
-                *earlier = at;
-            }
-            _ => newest.push((key, at)),
-        }
-    }
-    newest
-}
-
-fn blob_of(stored: &Stored) -> Option<BlobName> {
-    match &stored.entry.change {
-        Change::PutObject(meta) => match &meta.body {
-            BodyRef::Blob { name, .. } => row::blob_name(name),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// An entry whose body is not there must not become a row that promises it.
-fn check_body(stored: &Stored) -> Result<(), StoreError> {
-    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
-    if stored.body.len() as u64 == size { Ok(()) } else { Err(unfit(stored, "came without its whole body")) }
-}
-
-fn unfit(stored: &Stored, what: &str) -> StoreError {
-    StoreError::Index(format!("the entry at offset {} {what}", stored.position.offset))
 }

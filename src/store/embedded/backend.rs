@@ -1,8 +1,8 @@
 //! The index's file, seen through our `Disk`.
 //!
-//! A full disk must not poison the index: a write that finds no space is kept here, in order, and reads see it; it is
-//! written when there is space again, and always before a checkpoint's sync. Must never pretend that anything is durable:
-//! during a checkpoint a sync waits until nothing is kept back, or fails.
+//! A full disk must not poison the index: a write that finds no space is kept here, in order, and reads see
+//! it; it is written when there is space again, and always before a checkpoint's sync. Must never pretend
+//! that anything is durable: during a checkpoint a sync waits until nothing is kept back, or fails.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -40,8 +40,8 @@ impl Kept {
         self.checkpointing.store(on, Ordering::Release);
     }
 
-    /// Nothing reaches the file from now on. The engine makes everything durable when it closes, even rows whose bodies
-    /// are not; a start must find the last checkpoint instead.
+    /// Nothing reaches the file from now on. The engine makes everything durable when it closes, even rows
+    /// whose bodies are not; a start must find the last checkpoint instead.
     pub(super) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }

@@ -1,7 +1,7 @@
 //! Blob files: bodies too large for a record, each under a random name of its own.
 //!
-//! Must never hand out a name before file and folder are durable, and must never rename. A name that no record names
-//! is invisible; its file goes with the upload that failed, or at the next start.
+//! Must never hand out a name before file and folder are durable, and must never rename. A name that no
+//! record names is invisible; its file goes with the upload that failed, or at the next start.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -24,8 +24,8 @@ const READ_BYTES: u64 = 256 << 10;
 /// How often a body may move to another file while one read looks for it.
 const LOOKUPS: usize = 3;
 
-/// The bytes `range` of an object. A file that is gone makes it look the row up again: [`StoreError::Gone`] if another
-/// change is the newest now, [`StoreError::Damaged`] if this one is and its bytes are not there.
+/// The bytes `range` of an object. A file that is gone makes it look the row up again: [`StoreError::Gone`]
+/// if another change is the newest now, [`StoreError::Damaged`] if this one is and its bytes are not there.
 pub(super) async fn read(
     shared: &Arc<Shared>,
     object: &Object,

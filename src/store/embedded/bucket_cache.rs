@@ -1,8 +1,8 @@
-//! Buckets that were looked up lately: every change asks for its bucket, and a lookup in the index costs more than all
-//! else that the commit path does under its lock.
+//! Buckets that were looked up lately: every change asks for its bucket, and a lookup in the index costs more
+//! than all else that the commit path does under its lock.
 //!
-//! Must never answer what a published change has made untrue: every change of any bucket empties it, and what was read
-//! before such a change is not kept after it.
+//! Must never answer what a published change has made untrue: every change of any bucket empties it, and what
+//! was read before such a change is not kept after it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,8 +1,8 @@
 //! The index as the store sees it: ordered rows, applied in batches together with the applied offset.
 //!
-//! Must never hold bodies, and must never know the queue: it is a derived structure that can always be rebuilt by
-//! applying again what follows its last checkpoint. An engine that lost its memory (poisoned, damaged, closed) answers
-//! with an error; it never answers "no such row".
+//! Must never hold bodies, and must never know the queue: it is a derived structure that can always be
+//! rebuilt by applying again what follows its last checkpoint. An engine that lost its memory (poisoned,
+//! damaged, closed) answers with an error; it never answers "no such row".
 
 use std::ops::{Bound, Range};
 
@@ -27,13 +27,14 @@ pub(super) enum Space {
 ///
 /// One thread applies and checkpoints; any thread reads.
 pub(super) trait Index: Send + Sync + 'static {
-    /// One above the last applied offset, as reads see it now: 1 when new, and after opening what the last checkpoint
-    /// made durable.
+    /// One above the last applied offset, as reads see it now: 1 when new, and after opening what the last
+    /// checkpoint made durable.
     fn applied_next(&self) -> u64;
 
-    /// Applies all edits and the applied offset in one transaction. Readers see all of it when this returns, or nothing;
-    /// nothing is durable before the next checkpoint. `replaced` is told every row of [`Space::Objects`] that is
-    /// replaced or removed, and may add edits to the same transaction; without it no old row needs to be read.
+    /// Applies all edits and the applied offset in one transaction. Readers see all of it when this returns,
+    /// or nothing; nothing is durable before the next checkpoint. `replaced` is told every row of
+    /// [`Space::Objects`] that is replaced or removed, and may add edits to the same transaction; without it
+    /// no old row needs to be read.
     fn apply(&self, batch: &Batch, next: u64, replaced: Option<&mut Replaced<'_>>) -> Result<(), StoreError>;
 
     /// Makes everything applied durable and returns one above the last durable offset.
@@ -54,7 +55,8 @@ pub(super) trait Index: Send + Sync + 'static {
     /// How many rows a space has.
     fn len(&self, space: Space) -> Result<u64, StoreError>;
 
-    /// Tries to get rid of writes that a full disk refused. True when none is left, so that more may be applied.
+    /// Tries to get rid of writes that a full disk refused. True when none is left, so that more may be
+    /// applied.
     fn relieve(&self) -> bool;
 
     /// The store is stopping: a checkpoint that waits for disk space gives up instead.

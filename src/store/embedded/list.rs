@@ -1,7 +1,7 @@
 //! Reads of rows: overlay first, then index, merged in key order.
 //!
-//! Must never open an index snapshot before the overlay was looked at: an entry leaves the overlay only once the index
-//! shows it, so in that order every durable change is seen in one of the two.
+//! Must never open an index snapshot before the overlay was looked at: an entry leaves the overlay only once
+//! the index shows it, so in that order every durable change is seen in one of the two.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ impl Shared {
         Ok(page.objects)
     }
 
-    /// Merges one bounded piece of the overlay with the index. Gives the key it reached, unless it reached the end.
+    /// Merges one bounded piece of the overlay with the index. Gives the key it reached, unless it reached
+    /// the end.
     fn list_round(
         &self,
         page: &mut Page,

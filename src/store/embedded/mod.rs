@@ -1,4 +1,5 @@
-//! The embedded store: an index, pack files for small bodies, blob files for large ones, under one data directory.
+//! The embedded store: an index, pack files for small bodies, blob files for large ones, under one data
+//! directory.
 //!
 //! ```text
 //!   journal ──publish──► overlay ─┐
@@ -7,14 +8,15 @@
 //!                 packs, index
 //! ```
 //!
-//! Must never make a change durable by itself, and must never show less than what is durable: what it cannot show is an
-//! error.
+//! Must never make a change durable by itself, and must never show less than what is durable: what it cannot
+//! show is an error.
 
 mod apply;
 mod backend;
 mod blobs;
 mod body;
 mod bucket_cache;
+mod build;
 mod index;
 mod list;
 mod overlay;
@@ -58,7 +60,8 @@ pub enum Status {
     Running,
     /// It waits for disk space. Reads go on; the overlay fills, and changes are refused once it is full.
     NoSpace(String),
-    /// The queue cannot give it the next entry. Reads go on, changes must be refused; it tries again by itself.
+    /// The queue cannot give it the next entry. Reads go on, changes must be refused; it tries again by
+    /// itself.
     Stalled(String),
     /// The index or a pack failed: it will apply nothing more, and the process must end and start again.
     Failed(String),
@@ -76,11 +79,11 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store under the data directory `dir`, which must exist, or makes an empty one. Blocking. Reads are
-    /// complete only after [`EmbeddedStore::start`].
+    /// Opens the store under the data directory `dir`, which must exist, or makes an empty one. Blocking.
+    /// Reads are complete only after [`EmbeddedStore::start`].
     ///
-    /// Fails if the disk fails, or if index and bodies do not belong together: the index is never made anew beside
-    /// bodies of an older one.
+    /// Fails if the disk fails, or if index and bodies do not belong together: the index is never made anew
+    /// beside bodies of an older one.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -143,7 +146,8 @@ impl EmbeddedStore {
         self.shared.status.subscribe()
     }
 
-    /// Applies everything that is durable now, then follows the queue on a thread of its own. Blocking; once only.
+    /// Applies everything that is durable now, then follows the queue on a thread of its own. Blocking; once
+    /// only.
     ///
     /// On a damaged record it returns early with [`Status::Stalled`]: rows applied so far are served.
     pub fn start(&self, feed: Box<dyn Feed>) -> Result<(), StoreError> {
@@ -161,7 +165,8 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Applies what is durable, makes a last checkpoint and ends the index thread. Blocking; later calls do nothing.
+    /// Applies what is durable, makes a last checkpoint and ends the index thread. Blocking; later calls do
+    /// nothing.
     pub fn stop(&self) {
         self.shared.overlay.stop();
         self.shared.index.give_up();

@@ -1,7 +1,7 @@
 //! The overlay: changes that are durable and not in the index yet.
 //!
-//! Must never lose an entry before the index shows it, and must never be slow: the journal's writer thread publishes
-//! here, with one lock per batch.
+//! Must never lose an entry before the index shows it, and must never be slow: the journal's writer thread
+//! publishes here, with one lock per batch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -197,7 +197,8 @@ impl Overlay {
         self.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something waits for the index, the time is over, or the store stops. True if something waits.
+    /// Waits until something waits for the index, the time is over, or the store stops. True if something
+    /// waits.
     pub(super) fn wait_for_any(&self, time: Duration) -> bool {
         let idle = |s: &mut Signal| !s.stop && s.waiting() == 0;
         let waited = self.wake.wait_timeout_while(self.signal(), time, idle);

@@ -1,7 +1,7 @@
 //! Pack files: the inline bodies of applied objects, appended one contiguous run per batch.
 //!
-//! Must never overwrite a byte that a synced checkpoint may name: what lies beyond the end that the index recorded is
-//! garbage and is written over, what lies below it is never touched.
+//! Must never overwrite a byte that a synced checkpoint may name: what lies beyond the end that the index
+//! recorded is garbage and is written over, what lies below it is never touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -74,7 +74,8 @@ impl Packs {
         self.dir.join(format!("{pack:08x}.pack"))
     }
 
-    /// Reads a whole body. `UnexpectedEof`, `NotFound` and `InvalidData` mean damage; others that the disk failed.
+    /// Reads a whole body. `UnexpectedEof`, `NotFound` and `InvalidData` mean damage; others that the disk
+    /// failed.
     pub(super) fn read(&self, pack: u32, at: u64, len: usize, crc: u32) -> io::Result<Vec<u8>> {
         let file = self.file(pack)?;
         let mut body = vec![0; len];
@@ -159,8 +160,8 @@ pub(super) struct PackWriter {
 }
 
 impl PackWriter {
-    /// Goes on behind `end`, which the index recorded. Files above it were never named by a checkpoint and are removed.
-    /// A pack takes no further batch once it has `limit` bytes.
+    /// Goes on behind `end`, which the index recorded. Files above it were never named by a checkpoint and
+    /// are removed. A pack takes no further batch once it has `limit` bytes.
     pub(super) fn open(packs: Arc<Packs>, end: PackEnd, limit: u64) -> io::Result<Self> {
         for pack in packs.numbers()?.into_iter().filter(|n| *n > end.pack) {
             packs.disk.remove(&packs.path(pack))?;
@@ -193,8 +194,8 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Appends a body of the batch and says where it will be. After an error the whole batch must be appended again,
-    /// from [`PackWriter::rewind`].
+    /// Appends a body of the batch and says where it will be. After an error the whole batch must be appended
+    /// again, from [`PackWriter::rewind`].
     pub(super) fn append(&mut self, body: &[u8]) -> io::Result<PackEnd> {
         let place = self.end;
         self.buffer.extend_from_slice(body);

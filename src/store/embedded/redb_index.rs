@@ -1,6 +1,7 @@
 //! The index on redb: one file, every batch a transaction without a sync, every checkpoint one with.
 //!
-//! Must never answer "no such row" when the engine failed: errors and panics of the engine become `StoreError::Index`.
+//! Must never answer "no such row" when the engine failed: errors and panics of the engine become
+//! `StoreError::Index`.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,8 +60,8 @@ impl Drop for RedbIndex {
 }
 
 impl RedbIndex {
-    /// Opens the index in `dir`, or makes an empty one. A new index has its name only once it is complete and durable.
-    /// Where `bodies` of an older index lie, none is made: their rows would be gone without a word.
+    /// Opens the index in `dir`, or makes an empty one. A new index has its name only once it is complete and
+    /// durable. Where `bodies` of an older index lie, none is made: their rows would be gone without a word.
     pub(super) fn open(
         disk: &dyn Disk,
         dir: &Path,

@@ -1,6 +1,7 @@
 //! Keys and rows of the index: hand-encoded, versioned, each with its own checksum.
 //!
-//! Must never hold a body, and decoding must never panic: a row that does not make sense is an error that names it.
+//! Must never hold a body, and decoding must never panic: a row that does not make sense is an error that
+//! names it.
 
 use std::sync::Arc;
 

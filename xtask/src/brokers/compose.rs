@@ -1,5 +1,5 @@
-//! Kafka in a container, by `docker compose`, where a container engine answers. Must never touch a container outside
-//! the compose project of its own directory.
+//! Kafka in a container, by `docker compose`, where a container engine answers. Must never touch a container
+//! outside the compose project of its own directory.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};

@@ -1,5 +1,5 @@
-//! Kafka as a Java process, from the jars that Maven fetches once per machine. Must never signal a process other than
-//! the one whose command line names this very directory.
+//! Kafka as a Java process, from the jars that Maven fetches once per machine. Must never signal a process
+//! other than the one whose command line names this very directory.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
@@ -40,6 +40,7 @@ const LAST_LINES: usize = 15;
 /// A Kafka whose state is in one directory.
 pub(super) struct Jars {
     dir: PathBuf,
+    fast: bool,
 }
 
 /// What starting from the jars needs of the system.
@@ -99,8 +100,8 @@ fn java_home(java: &Path) -> Option<PathBuf> {
 }
 
 impl Jars {
-    pub(super) fn new(dir: PathBuf) -> Jars {
-        Jars { dir }
+    pub(super) fn new(dir: PathBuf, fast: bool) -> Jars {
+        Jars { dir, fast }
     }
 
     fn path(&self, name: &str) -> Result<String> {
@@ -171,12 +172,13 @@ impl Engine for Jars {
         File::create(self.dir.join("broker.log")).context("cannot make the broker's log")?;
         let java = java.to_str().context("a path to java that is not UTF-8")?;
         // Serial collector and first compiler only: it is up in half the time, and tests are not benchmarks.
+        let compiler = if self.fast { "-XX:+TieredCompilation" } else { "-XX:TieredStopAtLevel=1" };
         let start = [
             java.to_owned(),
             "-Xms64m".into(),
             "-Xmx512m".into(),
             "-XX:+UseSerialGC".into(),
-            "-XX:TieredStopAtLevel=1".into(),
+            compiler.into(),
             "-XX:-UsePerfData".into(),
             format!("-Dlog4j2.configurationFile={}", self.path("log4j2.properties")?),
             "-cp".into(),

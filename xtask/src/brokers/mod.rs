@@ -1,10 +1,10 @@
-//! The brokers that live tests need: where their state lies, which one a command means, and the commands themselves.
-//! Must never touch a broker that it did not start.
+//! The brokers that live tests need: where their state lies, which one a command means, and the commands
+//! themselves. Must never touch a broker that it did not start.
 //!
-//! A *set* is a directory with one broker's state, port and data. There are two: `dev`, which `brokers up` starts and
-//! which stays, and `test`, which lives as long as one `cargo xtask test`. A test reaches its set through three
-//! variables: TIDINGS_TEST_KAFKA (host:port), TIDINGS_TEST_BROKERS (the set's directory) and TIDINGS_TEST_BROKERCTL
-//! (this program): `$TIDINGS_TEST_BROKERCTL brokers kill kafka`.
+//! A *set* is a directory with one broker's state, port and data. There are two: `dev`, which `brokers up`
+//! starts and which stays, and `test`, which lives as long as one `cargo xtask test`. A test reaches its set
+//! through three variables: TIDINGS_TEST_KAFKA (host:port), TIDINGS_TEST_BROKERS (the set's directory) and
+//! TIDINGS_TEST_BROKERCTL (this program): `$TIDINGS_TEST_BROKERCTL brokers kill kafka`.
 
 mod compose;
 mod jars;
@@ -43,7 +43,8 @@ pub(crate) enum From {
 /// What to do with a broker.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Starts it and waits until it answers; one that runs is left as it is. Keeps port and data of the last time.
+    /// Starts it and waits until it answers; one that runs is left as it is. Keeps port and data of the last
+    /// time.
     Up {
         #[arg(value_enum, default_value = "kafka")]
         broker: Broker,
@@ -67,7 +68,8 @@ pub(crate) enum Command {
     Env,
     /// Ends it at once, as `kill -9` does, and waits until it is gone.
     Kill { broker: Broker },
-    /// Starts it again with the same port and data and waits until it answers; one that runs is ended gently first.
+    /// Starts it again with the same port and data and waits until it answers; one that runs is ended gently
+    /// first.
     Restart { broker: Broker },
     /// Freezes it, as SIGSTOP does: connections stay open and nothing answers.
     Stop { broker: Broker },
@@ -120,15 +122,15 @@ trait Engine {
     fn last_words(&self) -> String;
 }
 
-/// The address of a broker that somebody else started, where the environment names one. What `brokers env` printed
-/// names one of ours, which stays for development: a test run starts its own.
+/// The address of a broker that somebody else started, where the environment names one. What `brokers env`
+/// printed names one of ours, which stays for development: a test run starts its own.
 pub(crate) fn given() -> Option<String> {
     let ours = env::var_os(BROKERS).is_some_and(|dir| !dir.is_empty());
     env::var(KAFKA).ok().filter(|address| !address.is_empty() && !ours)
 }
 
-/// Whether the broker of `cargo xtask test` will come from the jars, so that Java and Maven are needed; and Maven
-/// only where the jars are not there yet.
+/// Whether the broker of `cargo xtask test` will come from the jars, so that Java and Maven are needed; and
+/// Maven only where the jars are not there yet.
 pub(crate) fn needs(from: Option<From>) -> Result<&'static [Need]> {
     match from {
         _ if given().is_some() => Ok(&[]),

@@ -25,30 +25,37 @@ const LOCK_LIMIT: Duration = Duration::from_secs(180);
 /// The state of one set of brokers.
 pub(crate) struct Set {
     dir: PathBuf,
+    /// For measurements: as fast as the broker gets, however long its start takes.
+    fast: bool,
 }
 
 impl Set {
     /// The set in this directory.
     pub(crate) fn at(dir: &Path) -> Set {
-        Set { dir: dir.to_path_buf() }
+        Set { dir: dir.to_path_buf(), fast: false }
     }
 
     /// The set of `cargo xtask test`.
     pub(crate) fn test() -> Result<Set> {
-        Ok(Set { dir: paths::target()?.join("brokers/test") })
+        Ok(Set { dir: paths::target()?.join("brokers/test"), fast: false })
+    }
+
+    /// The set of `cargo xtask bench`.
+    pub(crate) fn bench() -> Result<Set> {
+        Ok(Set { dir: paths::target()?.join("brokers/bench"), fast: true })
     }
 
     /// The set that the environment names, else the one for development.
     pub(super) fn named() -> Result<Set> {
         match env::var_os(BROKERS).filter(|dir| !dir.is_empty()) {
-            Some(dir) => Ok(Set { dir: PathBuf::from(dir) }),
+            Some(dir) => Ok(Set { dir: PathBuf::from(dir), fast: false }),
             None if given().is_some() => Err(fail(
                 OUTSIDE,
                 format!(
                     "{KAFKA} names a broker that was started by somebody else: it cannot be managed from here"
                 ),
             )),
-            None => Ok(Set { dir: paths::target()?.join("brokers/dev") }),
+            None => Ok(Set { dir: paths::target()?.join("brokers/dev"), fast: false }),
         }
     }
 
@@ -63,7 +70,7 @@ impl Set {
     fn engine(&self, from: From) -> Box<dyn Engine> {
         match from {
             From::Docker => Box::new(compose::Compose::new(self.kafka())),
-            From::Jars => Box::new(jars::Jars::new(self.kafka())),
+            From::Jars => Box::new(jars::Jars::new(self.kafka(), self.fast)),
         }
     }
 
@@ -74,7 +81,8 @@ impl Set {
         hold(&self.dir.join("lock"), LOCK_LIMIT)?.context("another command is at work on this broker")
     }
 
-    /// The lock of a whole test run, held by its guard. `None`: another run holds it, for longer than `limit`.
+    /// The lock of a whole test run, held by its guard. `None`: another run holds it, for longer than
+    /// `limit`.
     pub(crate) fn run_lock(&self, limit: Duration) -> Result<Option<File>> {
         fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         hold(&self.dir.join("run.lock"), limit)
@@ -88,8 +96,8 @@ impl Set {
         }
     }
 
-    /// Starts the broker, or finds it running; its address. Where containers fail the jars are tried, unless `from`
-    /// says which it must be.
+    /// Starts the broker, or finds it running; its address. Where containers fail the jars are tried, unless
+    /// `from` says which it must be.
     pub(crate) fn up(&self, from: Option<From>) -> Result<String> {
         let _lock = self.lock()?;
         if let Some(state) = State::read(&self.kafka())? {

@@ -1,4 +1,5 @@
-//! What is remembered of a broker between two commands: a file of `name=value` lines. Must never know how it is run.
+//! What is remembered of a broker between two commands: a file of `name=value` lines. Must never know how it
+//! is run.
 
 use std::fs;
 use std::io::ErrorKind;

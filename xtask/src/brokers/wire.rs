@@ -1,4 +1,5 @@
-//! Ports, and the one request that proves that a Kafka listens on one. Must never wait longer than its limits.
+//! Ports, and the one request that proves that a Kafka listens on one. Must never wait longer than its
+//! limits.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -17,13 +18,14 @@ const TRIES: u64 = 200;
 /// The number that the answer must carry back.
 const CORRELATION: [u8; 4] = *b"tide";
 
-/// Whether a Kafka answers at `host:port`. An open port alone proves nothing: another program may hold it, and a
-/// container engine opens it before the broker is there.
+/// Whether a Kafka answers at `host:port`. An open port alone proves nothing: another program may hold it,
+/// and a container engine opens it before the broker is there.
 pub(super) fn answers(address: &str) -> bool {
     ask(address).is_some_and(|answer| answer == CORRELATION)
 }
 
-/// Sends ApiVersions, version 0, which every broker answers before anything else; the answer's correlation number.
+/// Sends ApiVersions, version 0, which every broker answers before anything else; the answer's correlation
+/// number.
 fn ask(address: &str) -> Option<[u8; 4]> {
     let mut stream = connect(address)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT)).ok()?;
@@ -50,8 +52,9 @@ fn connect(address: &str) -> Option<TcpStream> {
     found.iter().find_map(|address| TcpStream::connect_timeout(address, ANSWER_LIMIT).ok())
 }
 
-/// A port of 127.0.0.1 that nobody uses, below those that the kernel hands to outgoing connections where possible:
-/// otherwise a client that retries against a killed broker could be given its port, and the broker not get it back.
+/// A port of 127.0.0.1 that nobody uses, below those that the kernel hands to outgoing connections where
+/// possible: otherwise a client that retries against a killed broker could be given its port, and the broker
+/// not get it back.
 pub(super) fn free_port() -> Result<u16> {
     let highest = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

@@ -240,7 +240,8 @@ pub(super) async fn too_large(harness: &dyn Harness) {
     let mates: Vec<Message> = left.iter().filter(|m| m.payload.len() < 1_000).cloned().collect();
     let mut rejected = Vec::new();
     for _ in 0..3 {
-        // Distinct keys: the messages of one batch may be refused together, and are told apart at the next attempt.
+        // Distinct keys: the messages of one batch may be refused together, and are told apart at the next
+        // attempt.
         let outcomes = Driver::new().attempt(&*connector, &left).await;
         let mut again = Vec::new();
         for (message, outcome) in left.into_iter().zip(outcomes) {
@@ -273,7 +274,8 @@ pub(super) async fn closes(harness: &dyn Harness) {
     let ended = tokio::time::timeout(CLOSE_HELD, busy.close()).await;
     assert!(ended.is_ok(), "close took more than {CLOSE_HELD:?}");
     driver.drain();
-    // A close that waits for what is outstanding has no reason to give up messages at a far side that answers.
+    // A close that waits for what is outstanding has no reason to give up messages at a far side that
+    // answers.
     assert!(driver.outcomes().iter().all(|o| *o == Some(Outcome::Delivered)), "{:?}", driver.outcomes());
 }
 

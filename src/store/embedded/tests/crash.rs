@@ -180,3 +180,46 @@ fn a_feed_that_begins_too_early_changes_nothing() {
     assert_eq!((pack(), store.applied_next()), (before, 12));
     assert_eq!(store.object("b", "k").unwrap().unwrap().offset, 10);
 }
+
+#[test]
+fn the_replay_at_start_does_not_end_at_a_gap() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    log.put("k", "body");
+    log.state().gap = true;
+    let store = open(&log, os(), dir.path(), NEVER);
+    assert_eq!(store.applied_next(), 2);
+    assert!(store.object("b", "k").unwrap().is_some());
+}
+
+#[test]
+fn a_backlog_of_large_bodies_is_not_taken_into_memory_at_once() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let body = Bytes::from(vec![7; 64 << 10]);
+    for n in 0..1100 {
+        log.put(&format!("k{n}"), body.clone());
+    }
+    let _store = open(&log, os(), dir.path(), NEVER);
+    let most = log.state().most_given;
+    assert!((16 << 20..=32 << 20).contains(&most), "{most} bytes at once");
+}
+
+/// What is synced is never written again, not even in the same block.
+#[test]
+fn bodies_after_a_checkpoint_or_a_start_begin_on_a_fresh_block() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let at = |store: &EmbeddedStore, key| match store.object("b", key).unwrap().unwrap().place {
+        crate::store::Place::Pack { at, .. } => at,
+        other => panic!("{other:?}"),
+    };
+    let store = open(&log, os(), dir.path(), ALWAYS);
+    for key in ["one", "two"] {
+        let last = log.put(key, "body");
+        log.wait_checkpointed(last + 1);
+    }
+    assert_eq!((at(&store, "one"), at(&store, "two")), (4096, 8192));
+    drop(store);
+    let store = open(&log, os(), dir.path(), NEVER);
+    log.put("three", "body");
+    log.wait_applied();
+    assert_eq!(at(&store, "three"), 12_288);
+}

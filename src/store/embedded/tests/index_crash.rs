@@ -1,4 +1,5 @@
-//! The index's file after a crash at any call: what a checkpoint made durable is there, and nothing is half there.
+//! The index's file after a crash at any call: what a checkpoint made durable is there, and nothing is half
+//! there.
 
 use std::collections::BTreeMap;
 
@@ -100,8 +101,11 @@ impl DiskFile for Recorder {
 }
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+/// A file, one above its last applied offset, its rows.
+type Base = (Vec<u8>, u64, Rows);
 
-/// What the index may hold after a crash at a call: the state of a checkpoint, from the call at which it began on.
+/// What the index may hold after a crash at a call: the state of a checkpoint, from the call at which it
+/// began on.
 struct Run {
     disk: Recorder,
     base: Vec<u8>,
@@ -117,7 +121,7 @@ fn index_of(disk: &Recorder) -> Result<RedbIndex, StoreError> {
 
 impl Run {
     /// Opens `base` and makes random batches and checkpoints.
-    fn new(base: Option<(Vec<u8>, u64, Rows)>, random: &mut fastrand::Rng, steps: usize) -> Self {
+    fn new(base: Option<Base>, random: &mut fastrand::Rng, steps: usize) -> Self {
         let (disk, base, next, rows) = match base {
             Some((bytes, next, rows)) => (Recorder::with(bytes.clone()), bytes, next, rows),
             None => (Recorder::default(), Vec::new(), 1, Rows::new()),
@@ -165,8 +169,8 @@ impl Run {
         }
     }
 
-    /// The file after a crash at call `at`: everything up to the last sync, and of the calls after it those that
-    /// `keep` picks.
+    /// The file after a crash at call `at`: everything up to the last sync, and of the calls after it those
+    /// that `keep` picks.
     fn crash(&self, at: usize, mut keep: impl FnMut() -> bool) -> Vec<u8> {
         let calls = &self.disk.calls.lock().unwrap()[..at];
         let synced = calls.iter().rposition(|c| matches!(c, Call::Sync)).map_or(0, |n| n + 1);

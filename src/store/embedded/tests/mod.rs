@@ -43,6 +43,11 @@ struct LogState {
     charged: u64,
     checkpointed: u64,
     stalled: bool,
+    /// The feed passes offsets that compaction left out: it gives nothing, once.
+    gap: bool,
+    /// Bytes of bodies given to the store and not applied yet: the most there ever were.
+    given: usize,
+    most_given: usize,
     /// Asked when a checkpoint is reported.
     on_checkpoint: Option<Box<dyn FnMut() + Send>>,
 }
@@ -123,12 +128,17 @@ impl Feed for FakeFeed {
     fn next(&mut self, max: usize, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
         let from = self.next as usize - 1;
         let nothing = |s: &mut LogState| s.entries.len() == from && !s.stalled;
-        let state = self.log.changed.wait_timeout_while(self.log.state(), wait, nothing).unwrap().0;
+        let mut state = self.log.changed.wait_timeout_while(self.log.state(), wait, nothing).unwrap().0;
+        if std::mem::take(&mut state.gap) {
+            return Ok(Vec::new());
+        }
         if state.stalled {
             return Err(ReadError::Corrupt { from: self.next, to: self.next });
         }
         let taken: Vec<_> = state.entries[from..].iter().take(max).cloned().collect();
         self.next += taken.len() as u64;
+        state.given += taken.iter().map(|s| s.body.len()).sum::<usize>();
+        state.most_given = state.most_given.max(state.given);
         Ok(taken)
     }
 
@@ -137,7 +147,10 @@ impl Feed for FakeFeed {
     }
 
     fn applied(&self, charge: u64) {
-        self.log.state().charged -= charge;
+        let mut state = self.log.state();
+        state.charged -= charge;
+        state.given = 0;
+        drop(state);
         self.log.changed.notify_all();
     }
 
@@ -236,8 +249,8 @@ async fn part(
         .await
 }
 
-/// The operating system's disk, with a switch that fills it, the names of files that were written and not synced, and
-/// a gate that lets nobody change a file while it is closed.
+/// The operating system's disk, with a switch that fills it, the names of files that were written and not
+/// synced, and a gate that lets nobody change a file while it is closed.
 #[derive(Default, Clone)]
 struct TestDisk {
     full: Arc<AtomicBool>,

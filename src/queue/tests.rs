@@ -1,0 +1,294 @@
+//! The embedded queue over real files: what readers get and what the books say, through compaction, damage
+//! and a full log.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::embedded::{EmbeddedQueue, Options};
+use super::*;
+use crate::event::{Event, EventKind, RequestInfo};
+use crate::journal::{self, Damage, OsDisk};
+
+const SEGMENT: u64 = 512 << 10;
+const WAIT: Duration = Duration::from_secs(60);
+
+struct NoStore;
+
+impl Publish for NoStore {
+    fn publish(&self, _: &[Arc<Stored>]) {}
+}
+
+fn random(b: &mut [u8]) -> std::io::Result<()> {
+    getrandom::fill(b).map_err(|e| std::io::Error::other(e.to_string()))
+}
+
+fn options(dir: &Path, segments: u64) -> Options {
+    Options {
+        journal: journal::Options {
+            dir: dir.join("journal"),
+            segment_bytes: SEGMENT,
+            max_bytes: segments * SEGMENT,
+            retain_bytes: 0,
+            retain_age: Duration::ZERO,
+            clock: || 1_000_000,
+            random,
+            observer: Arc::new(|_| {}),
+        },
+        progress_dir: dir.join("progress"),
+        overlay_bytes: 1 << 30,
+        tail_bytes: 64 << 10,
+        reserve_timeout: Duration::from_millis(50),
+    }
+}
+
+/// A queue with readers of targets 1 to `targets`, all of them in the registry since the beginning.
+fn open(dir: &Path, segments: u64, applied: u64, targets: u32) -> Arc<EmbeddedQueue> {
+    let queue = EmbeddedQueue::open(Arc::new(OsDisk), options(dir, segments), applied, Arc::new(NoStore));
+    let queue = queue.expect("opens");
+    for target in 1..=targets {
+        queue.add_reader(TargetNo(target), 1).expect("added");
+    }
+    queue.readers_complete();
+    Arc::new(queue)
+}
+
+fn entry(n: u64, targets: &[u32]) -> Entry {
+    let event = Event {
+        id: Uuid::from_u128(u128::from(n)),
+        kind: EventKind::CreatedPut,
+        time_us: 5,
+        bucket: "bucket".into(),
+        key: format!("key-{}", n % 97).into(),
+        version: None,
+        size: 1_000,
+        etag: "etag".into(),
+        request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into() },
+    };
+    let deliver = |t: &u32| DeliveryTo { target: TargetNo(*t), rule: "rule".into() };
+    let meta = ObjectMeta {
+        body: BodyRef::Inline { crc32c: journal::crc32c(&[7; 1_000]) },
+        ..ObjectMeta::default()
+    };
+    let deliveries = targets.iter().map(deliver).collect();
+    Entry { change: Change::PutObject(meta), event: Some(event), deliveries }
+}
+
+/// Appends many entries; `to` says for whom each is.
+async fn append(
+    queue: &Arc<EmbeddedQueue>,
+    numbers: std::ops::Range<u64>,
+    to: fn(u64) -> &'static [u32],
+) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    for n in numbers.clone().step_by(256) {
+        let tasks: Vec<_> = (n..numbers.end.min(n + 256))
+            .map(|n| {
+                let queue = Arc::clone(queue);
+                tokio::spawn(async move {
+                    let permit = queue.reserve(1_000).await.expect("space");
+                    let body = Bytes::from_static(&[7; 1_000]);
+                    queue.append(permit, entry(n, to(n)), body).await.expect("appended").offset
+                })
+            })
+            .collect();
+        for task in tasks {
+            offsets.push(task.await.expect("ran"));
+        }
+    }
+    offsets
+}
+
+async fn take(reader: &mut Box<dyn Reader>, count: usize) -> Vec<u64> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        let next = tokio::time::timeout(WAIT, reader.next(count - taken.len())).await.expect("in time");
+        taken.extend(next.expect("readable").iter().map(|s| s.position.offset));
+    }
+    taken
+}
+
+fn settle(reader: &mut Box<dyn Reader>, offsets: &[u64]) {
+    let settled: Vec<_> = offsets.iter().map(|o| (*o, Column::Delivered)).collect();
+    reader.settle(&settled);
+}
+
+/// The store applied everything below `next` and made a checkpoint.
+fn checkpoint(queue: &EmbeddedQueue, next: u64) {
+    queue.feed(next).checkpointed(next);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_target_and_a_stuck_key_keep_their_own_entries_and_not_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 40, 1, 3);
+    // Target 1 gets everything and is fine but for a stuck key; target 2 gets one in 10,000 and is dead.
+    let to = |n: u64| -> &'static [u32] { if n % 10_000 == 5_000 { &[1, 2] } else { &[1] } };
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let mut stuck = Vec::new();
+    let mut written = 0;
+    for round in 0..4 {
+        append(&queue, round * 10_000..(round + 1) * 10_000, to).await;
+        let taken = take(&mut one, 10_000).await;
+        let (held, fine): (Vec<_>, Vec<_>) = taken.into_iter().partition(|o| *o % 5_000 == 7);
+        stuck.extend(held);
+        settle(&mut one, &fine);
+        one.flush().await.expect("durable");
+        written += 10_000 * 1_400;
+        let mut compacted = queue.compacted();
+        let before = *compacted.borrow_and_update();
+        checkpoint(&queue, queue.stat().durable_end);
+        compacted.wait_for(|n| *n > before).await.expect("alive");
+    }
+    let stat = queue.stat();
+    assert_eq!((stat.first, stat.durable_end), (1, 40_001), "nothing was trimmed: both ends are needed");
+    assert!(stat.needed_bytes < 12 * SEGMENT, "{stat:?} of {written} bytes written");
+    drop(one);
+    queue.stop();
+    drop(queue);
+
+    let queue = open(dir.path(), 40, 40_001, 3);
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
+    assert_eq!(take(&mut one, stuck.len()).await, stuck, "the stuck key's entries, and nothing else");
+    assert_eq!(take(&mut two, 4).await.len(), 4);
+    for progress in [one.progress(), two.progress()] {
+        assert_eq!(progress.books().imbalance(), 0, "{:?}", progress.books());
+    }
+    assert_eq!((one.progress().books().matched, two.progress().books().matched), (40_000, 4));
+    settle(&mut one, &stuck);
+    let more = append(&queue, 40_000..40_100, |_| &[1]).await;
+    assert_eq!(take(&mut one, 100).await, {
+        let mut m = more;
+        m.sort_unstable();
+        m
+    });
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 40, 1, 3);
+    let offsets = append(&queue, 0..4_000, |n| if n % 2 == 0 { &[1, 2] } else { &[2] }).await;
+    let ones: HashSet<u64> = offsets.into_iter().step_by(2).collect();
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let taken = take(&mut one, 1_000).await;
+    // The last hundred taken stay unsettled.
+    settle(&mut one, &taken[..900]);
+    one.flush().await.expect("durable");
+    drop(one);
+    queue.stop();
+    drop(queue);
+    // A whole block in a middle segment, one below target 1's position and one above it.
+    let files = segments(&dir.path().join("journal"));
+    let hit = taken[950];
+    let report = journal::verify(&OsDisk, &dir.path().join("journal"), 0).expect("verified");
+    let file = report.files.iter().find(|f| f.first <= hit && hit < f.end).expect("there").file.clone();
+    for path in [&dir.path().join("journal").join(&file), files.iter().rev().nth(5).expect("there")] {
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::File::options().write(true).open(path).expect("opens");
+        file.write_all_at(&[0; 200_000], 150_000).expect("written");
+    }
+    let damage = journal::verify(&OsDisk, &dir.path().join("journal"), 0).expect("verified").damage;
+    assert!(damage.len() >= 2, "{damage:?}");
+    let within = |o: u64, d: &[Damage]| d.iter().any(|d| d.from <= o && o <= d.to);
+
+    // The server starts, the index is past it; each reader stops where its own next entry may be lost.
+    let queue = open(dir.path(), 40, 4_001, 3);
+    assert_eq!(queue.damage().borrow().len(), 0, "closed segments are not read at the start");
+    let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
+    let first = damage.iter().map(|d| d.from).min().expect("some");
+    assert_eq!(take(&mut two, first as usize - 1).await, (1..first).collect::<Vec<_>>());
+    let stopped = tokio::time::timeout(WAIT, two.next(10)).await.expect("in time");
+    assert!(matches!(stopped, Err(ReadError::Corrupt { from, .. }) if from == first), "{stopped:?}");
+    assert_eq!(queue.damage().borrow().len(), 1);
+    assert_eq!(append(&queue, 4_000..4_001, |_| &[1]).await, [4_001], "changes go on");
+    assert_eq!(two.progress().books().imbalance(), 0);
+    drop(two);
+    queue.stop();
+    drop(queue);
+
+    let accept = |range| {
+        let (journal, progress) = (dir.path().join("journal"), dir.path().join("progress"));
+        repair::accept_loss(&OsDisk, &journal, &progress, range, 4_001, 9, random)
+    };
+    assert!(accept((first, first)).is_err(), "not all of it");
+    let loss = accept((1, 4_000)).expect("accepted");
+    let mended = journal::verify(&OsDisk, &dir.path().join("journal"), 0).expect("verified");
+    assert_eq!(mended.damage, [], "{damage:?} {:?}", mended.files);
+    let queue = open(dir.path(), 40, 4_001, 3);
+    for target in [1, 2] {
+        let mut reader = queue.open(TargetNo(target), 0).await.expect("opened");
+        let before = reader.progress().books();
+        let rest = take(&mut reader, before.backlog as usize).await;
+        assert!(rest.iter().all(|o| !within(*o, &damage)));
+        settle(&mut reader, &rest);
+        let books = reader.progress().books();
+        assert_eq!((books.imbalance(), books.backlog), (0, 0), "target {target}: {books:?}");
+        assert_eq!(books.matched, if target == 1 { 2_001 } else { 4_000 });
+        assert!(books.quarantined > 0);
+        assert_eq!(loss.quarantined.get(&target), Some(&books.quarantined));
+        // Exactly those that were lost and not settled before: target 1 has every second one and settled its
+        // first 900.
+        let lost = (1..=4_000).filter(|o| within(*o, &damage));
+        let lost = lost.filter(|o| target == 2 || ones.contains(o) && !taken[..900].contains(o));
+        assert_eq!(books.quarantined, lost.count() as u64, "target {target}");
+    }
+    queue.stop();
+}
+
+fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
+    let all = crate::journal::Disk::list(&OsDisk, dir).expect("listed");
+    all.into_iter().filter(|p| p.extension().is_some_and(|e| e == "seg")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_log_refuses_changes_takes_settings_and_heals() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 8, 1, 1);
+    let mut n = 0;
+    let full = loop {
+        match queue.reserve(1_000).await {
+            Ok(permit) => {
+                let body = Bytes::from_static(&[7; 1_000]);
+                queue.append(permit, entry(n, &[1]), body).await.expect("appended");
+                n += 1;
+            }
+            Err(full) => break full,
+        }
+    };
+    assert!(full.why.contains("queue.max_bytes"), "{full}");
+    let permit = queue.reserve_setting().await.expect("a full log can be administered");
+    let change = Change::PauseTarget { target: TargetNo(1), paused: true };
+    let setting = Entry { change, event: None, deliveries: vec![] };
+    let paused = queue.append(permit, setting, Bytes::new()).await.expect("appended");
+    assert_eq!(paused.offset, n + 1);
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let taken = take(&mut one, n as usize).await;
+    settle(&mut one, &taken);
+    one.flush().await.expect("durable");
+    queue.reserve(1_000).await.expect_err("the index has no checkpoint yet");
+    checkpoint(&queue, n + 2);
+    let healed = async { while queue.reserve(1_000).await.is_err() {} };
+    tokio::time::timeout(WAIT, healed).await.expect("heals without a restart");
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_index_cannot_follow_changes_are_refused_and_settings_are_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 8, 1, 1);
+    queue.hold(Some("the index cannot follow".into()));
+    assert!(!queue.accepts());
+    assert_eq!(queue.reserve(1).await.expect_err("refused").why, "the index cannot follow");
+    queue.reserve_setting().await.expect("a setting");
+    queue.hold(None);
+    queue.reserve(1).await.expect("healed");
+    assert!(queue.accepts());
+    queue.stop();
+}
