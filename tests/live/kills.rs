@@ -187,8 +187,8 @@ mod at_failpoints {
         }
     }
 
-    /// Dies at every failpoint that `wanted` takes: at its first passage and, where lives take it over and over, at
-    /// a later one. Others lie on paths that a life takes once or seldom.
+    /// Dies at every failpoint that `wanted` takes: at its first passage and, where lives take it over and
+    /// over, at a later one. Others lie on paths that a life takes once or seldom.
     async fn die_at_each(test: &'static str, more: &str, wanted: fn(&str) -> bool) {
         let _turn = turn().await;
         let mut points = Vec::new();
@@ -215,7 +215,8 @@ mod at_failpoints {
         die_at_each("failpoints", "", |point| !point.starts_with("compact.")).await;
     }
 
-    /// A far side that is never there needs three keys of a thousand: nothing is trimmed, so the log is compacted.
+    /// A far side that is never there needs three keys of a thousand: nothing is trimmed, so the log is
+    /// compacted.
     #[tokio::test(flavor = "multi_thread")]
     async fn kills_while_the_log_is_compacted_lose_nothing() {
         const DEAD: &str = "
