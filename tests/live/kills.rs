@@ -18,8 +18,14 @@ const RECOVERY_MS: u64 = 120;
 /// long.
 const REPEATED_SECONDS: f64 = 1.5;
 /// Small segments, hardly any retention and frequent checkpoints: the log rolls and trims between the kills.
-const TIGHT: &str =
-    "[queue]\nsegment_bytes = \"1MiB\"\nretain_bytes = 0\n[store]\ncheckpoint_interval = \"1s\"";
+const TIGHT: &str = "
+[queue]
+max_bytes = \"24MiB\"
+segment_bytes = \"1MiB\"
+retain_bytes = 0
+[store]
+checkpoint_interval = \"1s\"
+";
 
 /// Clients at work on a server that dies often.
 struct Scene {
@@ -43,12 +49,12 @@ struct Tally {
 }
 
 impl Scene {
-    async fn begin(test: &'static str) -> (Self, Ready) {
+    async fn begin(test: &'static str, more: &str) -> (Self, Ready) {
         let seed = seed(test);
         let plan =
             Plan { clients: 32, keys: 1_000, changes: u64::MAX, deletes: 150, reads: 100, blobs: 20, seed };
         let topic = consumer::create_topic(test).await;
-        let mut server = Server::new(&topic, TIGHT);
+        let mut server = Server::new(&topic, &format!("{TIGHT}{more}"));
         let ready = server.start().await;
         let made = ready.s3.create_bucket("live-kills").await.expect("an answer");
         assert_eq!(made.status, 200, "{made:?}");
@@ -124,7 +130,7 @@ fn next_changes(rng: &mut fastrand::Rng) -> u64 {
 async fn kills_under_load_lose_nothing() {
     let _turn = turn().await;
     let kills = number("TIDINGS_KILLS").unwrap_or(KILLS);
-    let (mut scene, mut ready) = Scene::begin("kills").await;
+    let (mut scene, mut ready) = Scene::begin("kills", "").await;
     while scene.tally.kills < kills {
         let changes = next_changes(&mut scene.rng);
         scene.work_and_kill(&ready, changes).await;
@@ -142,7 +148,7 @@ mod at_failpoints {
     use super::*;
 
     /// A failpoint that was not reached after this long under load is not on any path.
-    const REACHED_WITHIN: Duration = Duration::from_secs(60);
+    const REACHED_WITHIN: Duration = Duration::from_secs(40);
 
     /// The names of all failpoints in `src/`: one that is added is tested.
     fn failpoints(dir: &Path, found: &mut Vec<String>) {
@@ -167,6 +173,10 @@ mod at_failpoints {
             let began = Instant::now();
             if let Some(ready) = self.server.ready().await {
                 self.load.serve(Some(ready.s3));
+                if point.starts_with("shutdown.") {
+                    self.load.acknowledged(self.load.acknowledged_now() + 100).await;
+                    self.server.signal("TERM").await;
+                }
             }
             let ended = tokio::time::timeout(REACHED_WITHIN, self.server.ended()).await;
             let status = ended.unwrap_or_else(|_| panic!("failpoint {point} was not reached {nth} times"));
@@ -177,24 +187,46 @@ mod at_failpoints {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn kills_at_every_failpoint_lose_nothing() {
+    /// Dies at every failpoint that `wanted` takes: at its first passage and, where lives take it over and
+    /// over, at a later one. Others lie on paths that a life takes once or seldom.
+    async fn die_at_each(test: &'static str, more: &str, wanted: fn(&str) -> bool) {
         let _turn = turn().await;
         let mut points = Vec::new();
         failpoints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut points);
-        assert!(points.len() >= 10, "only {points:?}");
-        let (mut scene, mut ready) = Scene::begin("failpoints").await;
+        points.retain(|point| wanted(point));
+        assert!(points.len() >= 3, "only {points:?}");
+        let (mut scene, mut ready) = Scene::begin(test, more).await;
         for point in &points {
-            // A recovery passes its points once; the others lie on paths that are taken over and over.
-            let times = if point.starts_with("recover.") { [1, 1] } else { [1, scene.rng.u64(2..6)] };
-            for nth in times {
+            let seldom = ["recover.", "compact.", "shutdown."].iter().any(|kind| point.starts_with(kind));
+            let again = if seldom { None } else { Some(scene.rng.u64(2..6)) };
+            for nth in [1].into_iter().chain(again) {
                 let changes = scene.rng.u64(20..500);
                 scene.work_and_kill(&ready, changes).await;
                 scene.die_at(point, nth).await;
                 ready = scene.restart().await;
             }
         }
-        println!("failpoints: {} of them, each reached twice: {points:?}", points.len());
+        println!("{test}: {} failpoints, each reached: {points:?}", points.len());
         scene.end(&ready).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_at_every_failpoint_lose_nothing() {
+        die_at_each("failpoints", "", |point| !point.starts_with("compact.")).await;
+    }
+
+    /// A far side that is never there needs three keys of a thousand: nothing is trimmed, so the log is
+    /// compacted.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_while_the_log_is_compacted_lose_nothing() {
+        const DEAD: &str = "
+[target.dead.connector.http]
+url = \"http://127.0.0.1:9/\"
+[[target.dead.rule]]
+bucket = \"live-*\"
+events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]
+prefix = \"plain/0000\"
+";
+        die_at_each("compaction", DEAD, |point| point.starts_with("compact.")).await;
     }
 }

@@ -152,9 +152,10 @@ impl Shared {
     /// The body of operation `id`: unlike any other's, and known from the id and the seed alone.
     fn body(&self, id: u64) -> Vec<u8> {
         let mut rng = fastrand::Rng::with_seed(self.plan.seed ^ id.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let size = match rng.u64(..1_000) < self.plan.blobs {
-            true => rng.usize(INLINE_BYTES + 1..4 * INLINE_BYTES),
-            false => rng.usize(16..2_048),
+        let size = match (rng.u64(..1_000) < self.plan.blobs, rng.u8(..8)) {
+            (true, 0) => rng.usize(16 * INLINE_BYTES..40 * INLINE_BYTES),
+            (true, _) => rng.usize(INLINE_BYTES + 1..4 * INLINE_BYTES),
+            (false, _) => rng.usize(16..2_048),
         };
         let mut body = vec![0; size];
         rng.fill(&mut body);
