@@ -76,6 +76,30 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_footer_has_room_for_whatever_labels_a_batch_brings() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (journal, ..) = open(dir.path());
+    let journal = Arc::new(journal);
+    // Thousands of labels at once, each for the first time, in records that fill segments to the brim.
+    let tasks: Vec<_> = (0..600_u64)
+        .map(|n| {
+            let journal = Arc::clone(&journal);
+            let labels = (0..3).map(|i| (n * 3 + i) as u32).collect();
+            tokio::spawn(async move { journal.append(NewRecord { labels, ..record(n, 900) }).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("ran").expect("appended");
+    }
+    assert!(segments(dir.path()).len() > 3, "it rolled");
+    journal.stop();
+    drop(journal);
+    let opened = Opened::open(Arc::new(OsDisk), options(dir.path()), 0).expect("opens");
+    assert_eq!(opened.report().damage, []);
+    assert_eq!(opened.totals().len(), 1_800);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offsets_follow_file_order_and_survive_clean_and_unclean_stops() {
     let dir = tempfile::tempdir().expect("a directory");
     let (journal, seen, report) = open(dir.path());

@@ -20,6 +20,9 @@ use crate::fail;
 
 /// Records of one write: beyond it the writer syncs in between. Bytes.
 const WRITE_BYTES: usize = 8 << 20;
+/// Labels never seen before that a batch may bring beside those of its first record: the footer has room kept
+/// for them.
+const FRESH_LABELS: usize = 64;
 
 /// The single writer of a journal.
 pub(super) struct Writer<T> {
@@ -73,10 +76,15 @@ impl<T: Send + 'static> Writer<T> {
         let mut group: Vec<NewRecord<T>> = Vec::with_capacity(records.len());
         while let Some(first) = records.next() {
             let mut bytes = BATCH_HEADER + first.encoded_len();
-            let room = self.room_for(bytes, first.labels.len())?;
+            let room = self.room_for(bytes, first.labels.len())?.min(WRITE_BYTES);
             group.push(first);
-            while let Some(next) = records.next_if(|r| bytes + r.encoded_len() <= room.min(WRITE_BYTES)) {
+            let (totals, mut fresh) = (&self.totals, 0);
+            let never_seen = |r: &NewRecord<T>| r.labels.iter().filter(|l| !totals.contains_key(l)).count();
+            while let Some(next) =
+                records.next_if(|r| bytes + r.encoded_len() <= room && fresh + never_seen(r) <= FRESH_LABELS)
+            {
                 bytes += next.encoded_len();
+                fresh += never_seen(&next);
                 group.push(next);
             }
             self.write_group(std::mem::take(&mut group))?;
@@ -88,8 +96,8 @@ impl<T: Send + 'static> Writer<T> {
     fn room_for(&mut self, bytes: usize, new_labels: usize) -> io::Result<usize> {
         // A footer may need one row for every label seen so far and for those of one more batch.
         // Beside it stand one seal and the trailer.
-        let reserve =
-            |totals: usize| padded((BATCH_HEADER + counts_len(totals + new_labels + 64)) as u64) + 2 * BLOCK;
+        let most = new_labels + FRESH_LABELS;
+        let reserve = |totals: usize| padded((BATCH_HEADER + counts_len(totals + most)) as u64) + 2 * BLOCK;
         if let Some(active) = &self.active {
             let limit = active.file_len.saturating_sub(reserve(self.totals.len()));
             if self.pos + padded(bytes as u64) <= limit {
@@ -217,7 +225,7 @@ impl<T: Send + 'static> Writer<T> {
         let Some(active) = self.active.clone() else { return Ok(()) };
         // The reserve of the footer has room for at least one block more; a full segment needs no seal, it
         // gets a footer.
-        if self.pos + 3 * BLOCK + padded((BATCH_HEADER + counts_len(self.totals.len() + 64)) as u64)
+        if self.pos + 3 * BLOCK + padded((BATCH_HEADER + counts_len(self.totals.len() + FRESH_LABELS)) as u64)
             > active.file_len
         {
             return Ok(());

@@ -108,6 +108,8 @@ async fn what_is_mostly_needed_or_not_checkpointed_or_not_pressing_stays() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = start(Arc::new(OsDisk), dir.path());
     fill(&journal, 2_000).await;
+    // Until every file stands ready, the list of files changes by itself.
+    journal.prepared().wait_for(|ready| *ready >= prepare::READY).await.expect("alive");
     let files = segments(dir.path());
     let asked = Arc::new(AtomicU64::new(0));
     let ask = |needed: Needed| {
