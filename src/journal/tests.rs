@@ -92,6 +92,13 @@ async fn a_footer_has_room_for_whatever_labels_a_batch_brings() {
         task.await.expect("ran").expect("appended");
     }
     assert!(segments(dir.path()).len() > 3, "it rolled");
+    for file in segments(dir.path()) {
+        assert_eq!(
+            std::fs::metadata(&file).expect("there").len(),
+            SEGMENT,
+            "nothing was written beyond the end"
+        );
+    }
     journal.stop();
     drop(journal);
     let opened = Opened::open(Arc::new(OsDisk), options(dir.path()), 0).expect("opens");
