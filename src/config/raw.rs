@@ -171,7 +171,7 @@ impl Default for Target {
             attempt_timeout: ms(60_000),
             backoff_min: ms(1_000),
             backoff_max: ms(300_000),
-            max_in_flight: 16_384,
+            max_in_flight: 8_192,
             rate_limit: None,
             connector: Connector::default(),
             rule: Vec::new(),
