@@ -12,6 +12,8 @@ use crate::{backlog, machine};
 
 /// Everything must have arrived after so long.
 const ARRIVE: Duration = Duration::from_secs(600);
+/// How often a backlog that drains for seconds is looked at.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// Changes of an idle system that are timed.
 const IDLE_CHANGES: usize = 300;
 
@@ -30,7 +32,7 @@ pub(crate) async fn backlog(run: &Run, table: &mut Table) -> Result<()> {
     let ready = server.ready_after;
     let first = topic.wait(1, begin, ARRIVE)?;
     let (at_first, from) = (topic.records()?, Instant::now());
-    topic.wait(entries, begin, ARRIVE)?;
+    topic.wait_at(entries, begin, ARRIVE, DRAIN_LOOK)?;
     let rate = (entries - at_first) as f64 / from.elapsed().as_secs_f64();
     let peak = machine::memory_kib(server.pid(), "VmHWM")? as f64 / 1024.0;
     ensure!(topic.records()? == entries, "more records than entries");

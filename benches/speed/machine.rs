@@ -27,6 +27,14 @@ pub(crate) fn busy_seconds() -> Result<f64> {
     Ok(busy / TICKS)
 }
 
+/// How much of this machine is busy now, 0 to 1: measured for two seconds in which we do nothing.
+pub(crate) fn busy_share() -> Result<f64> {
+    let (before, time) = (busy_seconds()?, std::time::Duration::from_secs(2));
+    pause(time);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok((busy_seconds()? - before) / time.as_secs_f64() / cores as f64)
+}
+
 /// One line of `/proc/PID/status` in KiB: `VmRSS` now, `VmHWM` at most.
 pub(crate) fn memory_kib(pid: u32, field: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;

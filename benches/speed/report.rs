@@ -118,6 +118,10 @@ fn line(f: &Figure) -> String {
 /// Runs what is wanted.
 pub(crate) async fn rows(run: &Run) -> Result<()> {
     let mut table = Table::default();
+    table.note(format!(
+        "other work took {:.0} % of the machine just before the first run",
+        100.0 * machine::busy_share()?
+    ));
     let wanted = |name: &str| run.only.is_empty() || run.only.iter().any(|only| name.starts_with(&**only));
     for turn in 1..=run.runs.max(1) {
         println!("run {turn} of {}", run.runs.max(1));
