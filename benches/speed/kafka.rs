@@ -59,12 +59,14 @@ impl Topic {
         Ok(sum)
     }
 
-    /// Waits until it holds at least `records`, and says how long that took from `since`, to some milliseconds.
+    /// Waits until it holds at least `records`, and says how long that took from `since`, to some
+    /// milliseconds.
     pub(crate) fn wait(&self, records: u64, since: std::time::Instant, within: Duration) -> Result<Duration> {
         self.wait_at(records, since, within, Duration::from_millis(5))
     }
 
-    /// The same, asking only every `pause`: asking costs the broker what the measured program then does not get.
+    /// The same, asking only every `pause`: asking costs the broker what the measured program then does not
+    /// get.
     pub(crate) fn wait_at(
         &self,
         records: u64,
