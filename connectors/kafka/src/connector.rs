@@ -230,7 +230,9 @@ impl Connector for KafkaConnector {
     }
 
     fn healthy(&self) -> bool {
-        !self.outstanding.is_closed()
+        // Asked of the library itself: its report of a fatal error may come before this connector exists, and
+        // then only purged messages tell of it.
+        !self.outstanding.is_closed() && self.producers().main.client().fatal_error().is_none()
     }
 
     async fn close(self: Box<Self>) {

@@ -169,6 +169,7 @@ async fn a_fatal_error_gives_everything_back_and_asks_for_a_new_connector() {
                 "{outcome:?}"
             );
         }
+        // Also where the library's own report of it came before anybody listened.
         assert!(!connector.healthy());
     }
     drop(connector);
