@@ -128,46 +128,44 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        match (raw.kafka, raw.http) {
-            (Some(kafka), None) => {
-                let checked = kafka.checked(name);
-                self.connected(&at.key("kafka"), checked)
+        let raw::Connector { kafka, http } = raw;
+        let given = [
+            ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
+            ("http", http.map(|options| Self::boxed(options.checked(name)))),
+        ];
+        let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
+        let Some((kind, checked)) = given.next() else {
+            let broken = self.broken.iter().any(|broken| broken.starts_with(&at));
+            // An unknown kind is told as an unknown key already.
+            if !broken && !self.holds_anything(&at) {
+                let what = format!("target `{}` has no connector", name.escape_debug());
+                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka or http");
+                self.problem_at(&at, Part::Key, what, &[&help]);
             }
-            (None, Some(http)) => {
-                let checked = http.checked(name);
-                self.connected(&at.key("http"), checked)
-            }
-            (Some(_), Some(_)) => {
-                let what = format!("target `{}` has two connectors", name.escape_debug());
-                self.problem_at(
-                    &at.key("kafka"),
-                    Part::Key,
-                    what,
-                    &["give each connector a target of its own"],
-                );
-                None
-            }
-            (None, None) => {
-                let broken = self.broken.iter().any(|broken| broken.starts_with(&at));
-                // An unknown kind is told as an unknown key already.
-                if !broken && !self.holds_anything(&at) {
-                    let what = format!("target `{}` has no connector", name.escape_debug());
-                    let help =
-                        format!("add [target.{name}.connector.kafka] or [target.{name}.connector.http]");
-                    self.problem_at(&at, Part::Key, what, &[&help]);
-                }
-                None
-            }
+            return None;
+        };
+        if given.next().is_some() {
+            let what = format!("target `{}` has two connectors", name.escape_debug());
+            let help = ["give each connector a target of its own"];
+            self.problem_at(&at.key(kind), Part::Key, what, &help);
+            return None;
         }
+        self.connected(&at.key(kind), checked)
     }
 
-    fn connected<C: ConnectorConfig + 'static>(
+    fn boxed<C: ConnectorConfig + 'static>(
+        checked: Result<C, String>,
+    ) -> Result<Arc<dyn ConnectorConfig>, String> {
+        checked.map(|config| Arc::new(config) as Arc<dyn ConnectorConfig>)
+    }
+
+    fn connected(
         &mut self,
         at: &KeyPath,
-        checked: Result<C, String>,
+        checked: Result<Arc<dyn ConnectorConfig>, String>,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         match checked {
-            Ok(config) => Some(Arc::new(config)),
+            Ok(config) => Some(config),
             Err(what) => {
                 // A connector's sentence begins with its key in backticks: the caret stands there.
                 let key = what.strip_prefix('`').and_then(|rest| rest.split_once('`')).map(|(key, _)| key);
