@@ -21,7 +21,7 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
-    /// What the keys `KEY_file` and `KEY_env` of a connector's table refer to; an empty text is a key left out.
+    /// What the keys `KEY_file` and `KEY_env` of a connector's table refer to; an empty text is no key.
     ///
     /// # Errors
     /// One sentence that begins with the key: both keys are given, or the secret cannot be read now.
