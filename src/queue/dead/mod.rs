@@ -56,6 +56,8 @@ pub enum News {
     Buried(u64),
     /// An operator wants this letter to be sent again.
     Replay(Box<Letter>),
+    /// So many of the letters that were asked for were given, or are none any more.
+    Loaded(usize),
 }
 
 /// Why nothing can be buried now.
@@ -204,6 +206,14 @@ impl DeadLetters {
         Self { shared: Arc::new(shared) }
     }
 
+    /// A log of its own in `dir`, beside no queue, with a row that knows nothing.
+    #[cfg(test)]
+    pub(crate) fn alone(disk: Arc<dyn Disk>, dir: &Path, target: TargetNo, ledger: Arc<dyn Ledger>) -> Self {
+        let random: RandomFn = |b| getrandom::fill(b).map_err(std::io::Error::other);
+        let opened = Opened::open(disk, dir, target, random).expect("a log that can be opened");
+        Self::start(opened, target, 0, ledger)
+    }
+
     /// Buries a letter: writes it, settles its entry in the books, and says so in the news. Never waits.
     pub fn bury(&self, letter: Letter) {
         self.shared.state().burials.push_back(letter);
@@ -259,7 +269,7 @@ impl DeadLetters {
     /// A lane that had letters to send again is gone, or has just begun: they wait for the next one.
     pub fn recall_replays(&self) {
         let mut state = self.shared.state();
-        state.news.retain(|news| !matches!(news, News::Replay(_)));
+        state.news.retain(|news| matches!(news, News::Buried(_)));
         let mut all: Vec<u64> = state.replaying.iter().copied().collect();
         all.sort_unstable();
         state.replays = all.into();

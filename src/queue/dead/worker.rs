@@ -86,9 +86,11 @@ impl Shared {
                         offsets.iter().map(|o| (*o, state.index.letters.get(o).copied())).collect();
                     let reader = state.reader.clone();
                     drop(state);
+                    let asked = letters.len();
                     let found = self.load(reader.as_deref(), letters);
                     state = self.state();
                     state.news.extend(found.into_iter().map(|letter| News::Replay(Box::new(letter))));
+                    state.news.push(News::Loaded(asked));
                     self.arrived.notify_one();
                 }
                 Job::Accept(done) => {
