@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use super::dead;
 use super::entry::TargetNo;
 use super::progress::Row;
 use super::rows::{self, RowError, RowFile};
@@ -49,6 +50,10 @@ struct Account {
     holes: HashSet<u64>,
     /// Records above the position that can be read.
     above: u64,
+    /// Offsets of dead letters: settled, whatever became of their records.
+    dead: HashSet<u64>,
+    /// Those above the position whose records can be read.
+    dead_above: u64,
 }
 
 /// Accepts that the offsets of `range` (both included) are lost: all damage must lie inside. `applied` is the
@@ -67,13 +72,16 @@ pub fn accept_loss(
     let mut accounts = BTreeMap::new();
     for target in rows::targets(disk, progress_dir)? {
         if let Some(row) = rows::read(disk, progress_dir, target)? {
-            accounts.insert(target.0, Account { target, row, holes: HashSet::new(), above: 0 });
+            let dead = dead::offsets(disk, &dead::dir_beside(progress_dir), target)?;
+            let account = Account { target, row, holes: HashSet::new(), above: 0, dead, dead_above: 0 };
+            accounts.insert(target.0, account);
         }
     }
     repair.readable(&mut |label, offset| {
         let Some(account) = accounts.get_mut(&label) else { return };
         if offset >= account.row.position {
             account.above += 1;
+            account.dead_above += u64::from(account.dead.contains(&offset));
         } else if account.row.holes.binary_search_by_key(&offset, |h| h.offset).is_ok() {
             account.holes.insert(offset);
         }
@@ -96,11 +104,16 @@ pub fn accept_loss(
 impl Account {
     /// Counts what is lost as quarantined, durably, once: the row then knows no lost record any more.
     fn settle(self, disk: &dyn Disk, dir: &Path, matched: u64) -> Result<u64, AcceptError> {
-        let Self { target, mut row, holes, above } = self;
+        let Self { target, mut row, holes, above, dead, dead_above } = self;
+        let before = row.holes.len();
+        row.holes.retain(|hole| !dead.contains(&hole.offset));
+        row.totals.dead_lettered += (before - row.holes.len()) as u64;
         let before = row.holes.len();
         row.holes.retain(|hole| holes.contains(&hole.offset));
         let holes = (before - row.holes.len()) as u64;
-        let untaken = matched.saturating_sub(row.totals.taken + above);
+        // A lost record of a dead letter is no loss.
+        let kept = dead.iter().filter(|offset| **offset >= row.position).count() as u64 - dead_above;
+        let untaken = matched.saturating_sub(row.totals.taken + above + kept);
         row.totals.taken += untaken;
         row.totals.quarantined += holes + untaken;
         if holes + untaken > 0 {

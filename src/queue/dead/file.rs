@@ -78,15 +78,72 @@ struct Open {
 }
 
 /// What a scan of a file found.
-pub(super) struct Scan {
-    pub(super) damaged: Option<DamagedBytes>,
-    /// Where the last batch begins, if nothing proves that it was synced.
-    unproven: Option<(u64, Vec<u8>)>,
+struct Scan {
+    damaged: Option<DamagedBytes>,
+    /// The records of the last batch, if nothing proves that it was synced.
+    unproven: Option<Vec<u8>>,
+}
+
+enum Found {
+    Nothing,
+    /// Its header is damaged. It was made durable before it got its name: it was whole once.
+    Unreadable(DamagedBytes),
+    File {
+        open: Open,
+        carried: Carried,
+        scan: Scan,
+    },
+}
+
+fn path_of(dir: &Path, target: TargetNo) -> PathBuf {
+    dir.join(format!("{:08}.dead", target.0))
+}
+
+/// Reads a file and changes nothing. Every record goes to `see`, with its place; what is whole above damage,
+/// too.
+fn read(
+    disk: &dyn Disk,
+    dir: &Path,
+    target: TargetNo,
+    see: &mut dyn FnMut(u64, u8, &[u8]),
+) -> Result<Found, OpenError> {
+    let file = match disk.open(&path_of(dir, target)) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(e) => return Err(e.into()),
+    };
+    let len = file.len()?;
+    let mut b = [0; FIXED];
+    if len < FIXED as u64 {
+        return Ok(Found::Unreadable(DamagedBytes(0, len)));
+    }
+    read_exact_at(&*file, &mut b, 0)?;
+    let u32_at = |at: usize| b[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
+    let u64_at = |at: usize| b[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+    if &b[0..8] == MAGIC && u32_at(8) != FORMAT_VERSION {
+        return Err(OpenError::Version(u32_at(8)));
+    }
+    if &b[0..8] != MAGIC || u32_at(12) != crc32c(&b[16..]) || u32_at(16) != target.0 {
+        return Ok(Found::Unreadable(DamagedBytes(0, len)));
+    }
+    let carried = Carried { purged: u64_at(40), replayed: u64_at(48), lost: u64_at(56) };
+    let mut open = Open { file, salt: u64_at(24), end: BLOCK, made: u64_at(32), spoilt: false };
+    let scan = open.scan(len, see)?;
+    Ok(Found::File { open, carried, scan })
+}
+
+/// Every record of a target's file, read only.
+pub(super) fn each_record(
+    disk: &dyn Disk,
+    dir: &Path,
+    target: TargetNo,
+    see: &mut dyn FnMut(u64, u8, &[u8]),
+) -> Result<(), OpenError> {
+    read(disk, dir, target, see).map(drop)
 }
 
 impl LogFile {
-    /// Opens the file, or none. Every record goes to `see`, with its place: first what is whole below the
-    /// first damage, then what is whole above it. Makes durable what it found.
+    /// Opens the file, or none, and makes durable what it found. Every record goes to `see`.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -94,57 +151,28 @@ impl LogFile {
         random: RandomFn,
         see: &mut dyn FnMut(u64, u8, &[u8]),
     ) -> Result<(Self, Option<DamagedBytes>), OpenError> {
-        let path = dir.join(format!("{:08}.dead", target.0));
+        let path = path_of(dir, target);
         match disk.remove(&path.with_extension("tmp")) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
             _ => {}
         }
+        let found = read(&*disk, dir, target, see)?;
         let mut log = Self { disk, path, target, random, open: None, carried: Carried::default() };
-        let file = match log.disk.open(&log.path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((log, None)),
-            Err(e) => return Err(e.into()),
+        let (mut open, carried, scan) = match found {
+            Found::Nothing => return Ok((log, None)),
+            Found::Unreadable(damaged) => return Ok((log, Some(damaged))),
+            Found::File { open, carried, scan } => (open, carried, scan),
         };
-        let len = file.len()?;
         // The rename that gave it its name may be in the cache only.
         log.disk.sync_dir(dir)?;
-        let Some((salt, made, carried)) = log.read_header(&*file, len)? else {
-            // Made durable whole before it got its name: it was whole once.
-            return Ok((log, Some(DamagedBytes(0, len))));
-        };
-        log.carried = carried;
-        let mut open = Open { file, salt, end: BLOCK, made, spoilt: false };
-        let Scan { damaged, unproven } = open.scan(len, see)?;
-        if let Some((_, records)) = unproven {
+        if let Some(records) = scan.unproven {
             // A killed process may have left it in the cache only, after a failed sync even for good: what
             // is written and synced here counts.
             open.append(&records)?;
         }
         open.seal();
-        log.open = Some(open);
-        Ok((log, damaged))
-    }
-
-    /// Salt, what was durable before the file got its name, and what it carries over.
-    fn read_header(&self, file: &dyn DiskFile, len: u64) -> Result<Option<(u64, u64, Carried)>, OpenError> {
-        let mut b = [0; FIXED];
-        if len < FIXED as u64 {
-            return Ok(None);
-        }
-        read_exact_at(file, &mut b, 0)?;
-        let u32_at = |at: usize| b[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
-        let u64_at = |at: usize| b[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-        if &b[0..8] != MAGIC {
-            return Ok(None);
-        }
-        if u32_at(8) != FORMAT_VERSION {
-            return Err(OpenError::Version(u32_at(8)));
-        }
-        if u32_at(12) != crc32c(&b[16..]) || u32_at(16) != self.target.0 {
-            return Ok(None);
-        }
-        let carried = Carried { purged: u64_at(40), replayed: u64_at(48), lost: u64_at(56) };
-        Ok(Some((u64_at(24), u64_at(32), carried)))
+        (log.open, log.carried) = (Some(open), carried);
+        Ok((log, scan.damaged))
     }
 
     fn header(&self, salt: u64, made: u64) -> Vec<u8> {
@@ -273,7 +301,7 @@ impl Open {
                         see(at + (BATCH_HEADER + from) as u64, kind, content);
                         from += whole;
                     }
-                    scan.unproven = (at >= self.made).then(|| (at, records.to_vec()));
+                    scan.unproven = (at >= self.made).then(|| records.to_vec());
                     at = batch.end();
                 }
                 // A seal is the end, unless something above says that it was written over.

@@ -136,6 +136,8 @@ struct State {
     replaying: HashSet<u64>,
     blocked: Option<Blocked>,
     running: bool,
+    /// Something came that the worker may not have seen.
+    again: bool,
     failures: u32,
     written: u64,
     failed: u64,
@@ -162,6 +164,14 @@ enum Job {
 /// Where dead letters are, beside the rows.
 pub(super) fn dir_beside(progress_dir: &Path) -> std::path::PathBuf {
     progress_dir.with_file_name("dead-letters")
+}
+
+/// Every offset of a target that is settled because of its dead letters. Reads only.
+pub(super) fn offsets(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io::Result<HashSet<u64>> {
+    let mut index = Index::default();
+    file::each_record(disk, dir, target, &mut |at, kind, content| index.apply(at, kind, content))
+        .map_err(|e| std::io::Error::other(format!("the dead letters of target {}: {e}", target.0)))?;
+    Ok(index.offsets().collect())
 }
 
 impl Opened {

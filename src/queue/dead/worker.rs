@@ -38,6 +38,7 @@ impl Shared {
     /// Lets the worker begin, if it does not run.
     pub(super) fn kick(self: &Arc<Self>) {
         let mut state = self.state();
+        state.again = true;
         if state.running {
             return;
         }
@@ -57,25 +58,43 @@ impl Shared {
     /// Works until nothing is left to do that can be done.
     fn work(self: &Arc<Self>) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(batch) = self.next() {
-            match self.perform(&mut file, &batch) {
-                Ok(at) => self.publish(&file, at, batch),
-                Err(error) => {
-                    let mut state = self.state();
-                    batch.burials.into_iter().rev().for_each(|letter| state.burials.push_front(letter));
-                    batch.jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
-                    drop(state);
-                    return self.failed(&error);
+        while !self.is_done() {
+            let mut worked = false;
+            while let Some(batch) = self.next() {
+                worked = true;
+                match self.perform(&mut file, &batch) {
+                    Ok(at) => self.publish(&file, at, batch),
+                    Err(error) => {
+                        let mut state = self.state();
+                        batch.burials.into_iter().rev().for_each(|letter| state.burials.push_front(letter));
+                        batch.jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+                        drop(state);
+                        return self.failed(&error);
+                    }
+                }
+            }
+            if worked {
+                file.seal();
+                if let Err(error) = self.shrink(&mut file) {
+                    tracing::warn!(%error, "{} could not be written anew; it is tried again", self.name);
                 }
             }
         }
-        file.seal();
-        if let Err(error) = self.shrink(&mut file) {
-            tracing::warn!(%error, "{} could not be written anew; it is tried again", self.name);
-        }
     }
 
-    /// What to do next; none: the worker has ended.
+    /// True if nothing came since the last look: then the worker has ended.
+    fn is_done(&self) -> bool {
+        let mut state = self.state();
+        let done = !std::mem::take(&mut state.again);
+        state.running = !done;
+        drop(state);
+        if done {
+            self.idle.send_replace(true);
+        }
+        done
+    }
+
+    /// What to do next, if anything can be done.
     fn next(&self) -> Option<Batch> {
         let mut state = self.state();
         let mut batch = Batch::default();
@@ -119,13 +138,7 @@ impl Shared {
             }
         }
         self.bury_some(&mut state, &mut batch);
-        if batch.records.is_empty() {
-            state.running = false;
-            drop(state);
-            self.idle.send_replace(true);
-            return None;
-        }
-        Some(batch)
+        (!batch.records.is_empty()).then_some(batch)
     }
 
     /// Adds the letters that there is room for.
