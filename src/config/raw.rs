@@ -86,6 +86,8 @@ pub(super) struct Target {
     pub(super) rate_limit: Option<u32>,
     pub(super) on_reject: String,
     pub(super) dead_letters_max_bytes: Size,
+    pub(super) max_backlog: Size,
+    pub(super) when_full: String,
     pub(super) connector: Connector,
     pub(super) rule: Vec<Rule>,
 }
@@ -177,6 +179,8 @@ impl Default for Target {
             rate_limit: None,
             on_reject: "dead-letter".to_owned(),
             dead_letters_max_bytes: Size(256 << 20),
+            max_backlog: Size(5 << 30),
+            when_full: "refuse".to_owned(),
             connector: Connector::default(),
             rule: Vec::new(),
         }

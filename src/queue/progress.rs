@@ -3,14 +3,16 @@
 //! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken
 //! once per batch.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::budget::Budget;
 use super::dead::{Counts, Gone, Joined};
 use super::entry::{Stored, TargetNo};
+use crate::journal::Total;
 
 /// The only ways in which an entry leaves a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,15 +81,25 @@ pub(super) struct Totals {
     pub(super) purged: u64,
     pub(super) forgotten: u64,
     pub(super) quarantined: u64,
-    pub(super) shed: u64,
     pub(super) repeated: u64,
+    /// Bytes of everything in `taken` …
+    pub(super) taken_bytes: u64,
+    /// … and of that part of it which is settled.
+    pub(super) settled_bytes: u64,
 }
 
-/// One unsettled offset below the position, and the hash of its key.
+impl Totals {
+    pub(super) fn taken(&self) -> Total {
+        Total { count: self.taken, bytes: self.taken_bytes }
+    }
+}
+
+/// One unsettled offset below the position, the hash of its key, and what it costs the target's budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hole {
     pub(super) offset: u64,
     pub(super) key: u64,
+    pub(super) bytes: u32,
 }
 
 /// What a row says about its reader.
@@ -121,6 +133,9 @@ pub struct Progress {
     pub(super) target: TargetNo,
     /// Counted on the writer thread as records become durable.
     pub(super) matched: AtomicU64,
+    /// Counted with it: what was never accepted.
+    pub(super) shed: AtomicU64,
+    pub(super) budget: Budget,
     /// How far the dispatcher has routed: the position of every attached reader whose inbox is empty.
     pub(super) dispatched: Arc<AtomicU64>,
     state: Mutex<State>,
@@ -146,7 +161,7 @@ pub(super) struct State {
     /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
     dead: Counts,
     /// Dead letters at or above the position: counted as taken, and passed over when they come.
-    ahead: BTreeSet<u64>,
+    ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
     pub(super) dirty: bool,
@@ -155,13 +170,21 @@ pub(super) struct State {
 #[cfg(test)]
 impl Default for Progress {
     fn default() -> Self {
-        Self::new(TargetNo(0), &Row::default(), 0, Arc::default())
+        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, Arc::default())
     }
 }
 
 impl Progress {
-    /// The progress that `row` says. `matched` is the log's own count.
-    pub(super) fn new(target: TargetNo, row: &Row, matched: u64, dispatched: Arc<AtomicU64>) -> Self {
+    /// The progress that `row` says. `matched` and `shed` are the log's own counts.
+    pub(super) fn new(
+        target: TargetNo,
+        row: &Row,
+        matched: Total,
+        shed: u64,
+        dispatched: Arc<AtomicU64>,
+    ) -> Self {
+        // Where damage hides records from the count, a row that took more of them knows better.
+        let matched = matched.at_least(row.totals.taken());
         let window: VecDeque<_> = row.holes.iter().map(|h| (*h, false)).collect();
         let state = State {
             from: row.position,
@@ -174,7 +197,9 @@ impl Progress {
         };
         Self {
             target,
-            matched: AtomicU64::new(matched),
+            matched: AtomicU64::new(matched.count),
+            shed: AtomicU64::new(shed),
+            budget: Budget::new(matched.bytes.saturating_sub(row.totals.settled_bytes)),
             dispatched,
             state: Mutex::new(state),
             looked_up: Mutex::default(),
@@ -186,11 +211,15 @@ impl Progress {
     /// The same with its dead letters, before anybody else knows it.
     pub(super) fn with_dead(self, joined: &Joined) -> Self {
         let mut state = self.state();
-        let ahead = joined.ahead.len() as u64;
         (state.dead, state.ahead) = (joined.counts, joined.ahead.clone());
-        state.totals.taken += ahead;
-        state.totals.dead_lettered += ahead;
+        let Total { count, bytes } = state.total_ahead();
+        let t = &mut state.totals;
+        (t.taken, t.dead_lettered) = (t.taken + count, t.dead_lettered + count);
+        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes + bytes, t.settled_bytes + bytes);
+        // Where damage hides records from the count, letters that were among them know better.
+        self.matched.fetch_max(t.taken, Ordering::AcqRel);
         drop(state);
+        self.budget.give_back(bytes);
         self
     }
 
@@ -230,9 +259,14 @@ impl Progress {
             purged: t.purged + state.dead.purged,
             forgotten: t.forgotten,
             quarantined: t.quarantined + state.dead.lost,
-            shed: t.shed,
+            shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
         }
+    }
+
+    /// What the target may owe, and what it owes.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Where the oldest unsettled event is.
@@ -312,7 +346,8 @@ impl Progress {
     }
 
     pub(super) fn settle(&self, settled: &[(u64, Column)]) {
-        self.state().settle(settled);
+        let freed = self.state().settle(settled);
+        self.budget.give_back(freed);
         self.settled.notify_waiters();
     }
 
@@ -348,40 +383,49 @@ impl State {
     /// Leaves out what is a dead letter, and was counted as taken when the log was opened.
     pub(super) fn leave_out_dead(&self, taken: &mut Vec<Arc<Stored>>) {
         if !self.ahead.is_empty() {
-            taken.retain(|stored| !self.ahead.contains(&stored.position.offset));
+            taken.retain(|stored| !self.ahead.contains_key(&stored.position.offset));
         }
     }
 
     /// The totals of a row with this position: what lies ahead of it is not taken for a row.
     fn totals_below(&mut self, position: u64) -> Totals {
         self.ahead = self.ahead.split_off(&position);
-        let (mut totals, ahead) = (self.totals, self.ahead.len() as u64);
-        totals.taken -= ahead;
-        totals.dead_lettered -= ahead;
-        totals
+        let (mut t, Total { count, bytes }) = (self.totals, self.total_ahead());
+        (t.taken, t.dead_lettered) = (t.taken - count, t.dead_lettered - count);
+        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes - bytes, t.settled_bytes - bytes);
+        t
+    }
+
+    fn total_ahead(&self) -> Total {
+        let bytes = self.ahead.values().map(|bytes| u64::from(*bytes)).sum();
+        Total { count: self.ahead.len() as u64, bytes }
     }
 
     /// Counts entries that are being handed to the lane as taken.
     pub(super) fn note_taken(&mut self, taken: &[Arc<Stored>]) {
         for stored in taken {
-            let hole = Hole { offset: stored.position.offset, key: stored.key_hash() };
+            let hole = Hole { offset: stored.position.offset, key: stored.key_hash(), bytes: stored.bare };
             self.window.push_back((hole, false));
+            self.totals.taken_bytes += u64::from(stored.bare);
         }
         self.unsettled += taken.len();
         self.totals.taken += taken.len() as u64;
         self.dirty = true;
     }
 
-    fn settle(&mut self, settled: &[(u64, Column)]) {
+    /// Gives the bytes that were settled.
+    fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
+        let mut freed = 0;
         for (offset, column) in settled {
             let at = self.window.binary_search_by_key(offset, |(h, _)| h.offset);
             // Each entry is counted once, whatever the lane says twice.
-            let Some((_, done)) = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done)
-            else {
+            let open = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done);
+            let Some((hole, done)) = open else {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
                 continue;
             };
             *done = true;
+            freed += u64::from(hole.bytes);
             self.unsettled -= 1;
             let t = &mut self.totals;
             let total = match column {
@@ -403,6 +447,8 @@ impl State {
         if self.window.len() > 2 * self.unsettled + 1024 {
             self.window.retain(|(_, done)| !done);
         }
+        self.totals.settled_bytes += freed;
         self.dirty = true;
+        freed
     }
 }

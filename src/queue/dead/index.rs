@@ -13,15 +13,20 @@ pub(super) struct Known {
     pub(super) at: u64,
     pub(super) len: u32,
     class: u32,
+    /// What the entry cost its target's budget.
+    pub(super) bare: u32,
     key: u64,
     since_ms: i64,
 }
+
+/// How a letter went, and what its entry cost its target's budget.
+pub(super) type Mark = (Gone, u32);
 
 /// Every letter by offset, and those that are gone as long as a reader might meet them again.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) letters: BTreeMap<u64, Known>,
-    pub(super) gone: BTreeMap<u64, Gone>,
+    pub(super) gone: BTreeMap<u64, Mark>,
     classes: Vec<Arc<str>>,
     /// Bytes of the letters, without what stands between them.
     pub(super) bytes: u64,
@@ -51,10 +56,10 @@ impl Index {
                 }
             }
             GONE => {
-                if let Some((how, offsets)) = record::gone(content) {
-                    for offset in offsets {
+                if let Some((how, marks)) = record::gone(content) {
+                    for (offset, bare) in marks {
                         self.remove(offset);
-                        self.gone.entry(offset).or_insert(how);
+                        self.gone.entry(offset).or_insert((how, bare));
                     }
                 }
             }
@@ -72,11 +77,12 @@ impl Index {
             self.classes.push(class.into());
             self.classes.len() - 1
         });
-        let known = Known { at, len, class: class as u32, key: brief.key, since_ms: brief.since_ms };
-        self.letters.insert(brief.offset, known);
+        let Brief { offset, key, since_ms, bare } = brief;
+        let known = Known { at, len, class: class as u32, bare, key, since_ms };
+        self.letters.insert(offset, known);
         self.bytes += u64::from(len);
-        if self.letters.len() == 1 || self.oldest_ms.is_some_and(|oldest| brief.since_ms < oldest) {
-            self.oldest_ms = Some(brief.since_ms);
+        if self.letters.len() == 1 || self.oldest_ms.is_some_and(|oldest| since_ms < oldest) {
+            self.oldest_ms = Some(since_ms);
         }
     }
 
@@ -96,7 +102,13 @@ impl Index {
 
     /// How many of those that are gone went this way.
     pub(super) fn gone_by(&self, how: Gone) -> u64 {
-        self.gone.values().filter(|h| **h == how).count() as u64
+        self.gone.values().filter(|mark| mark.0 == how).count() as u64
+    }
+
+    /// The same with what their entries cost.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        let letters = self.letters.iter().map(|(offset, known)| (*offset, known.bare));
+        letters.chain(self.gone.iter().map(|(offset, mark)| (*offset, mark.1)))
     }
 
     /// Since when the oldest letter is one, in milliseconds since the Unix epoch. Looked up once after the

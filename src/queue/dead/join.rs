@@ -2,7 +2,7 @@
 //!
 //! Must never let an offset be sent that is in the log, and never let a letter be missing without saying so.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Carried, Gone, Opened};
 use crate::fail;
@@ -21,8 +21,8 @@ pub(in crate::queue) struct Counts {
 #[derive(Debug, Default)]
 pub(in crate::queue) struct Joined {
     pub(in crate::queue) counts: Counts,
-    /// Settled offsets at or above the row's position: to be passed over.
-    pub(in crate::queue) ahead: BTreeSet<u64>,
+    /// Settled offsets at or above the row's position, and what they cost: to be passed over.
+    pub(in crate::queue) ahead: BTreeMap<u64, u32>,
     /// Letters that the row says were settled, and that are not in the log.
     pub(in crate::queue) missing: u64,
 }
@@ -42,14 +42,19 @@ impl Opened {
         let missing = row.totals.dead_lettered.saturating_sub(known);
         // The row that had passed them is lost: they are counted anew.
         self.forget_carried(known.saturating_sub(row.totals.dead_lettered));
-        let mut ahead = BTreeSet::new();
+        let mut ahead = BTreeMap::new();
         if !fail::mutant("dead-letter-sent-again") {
-            let holes = row.holes.len();
-            let index = &self.index;
-            let is_known = |o: u64| index.letters.contains_key(&o) || index.gone.contains_key(&o);
-            row.holes.retain(|hole| !is_known(hole.offset));
-            row.totals.dead_lettered += (holes - row.holes.len()) as u64;
-            ahead.extend(index.offsets().filter(|offset| *offset >= row.position));
+            let (index, totals) = (&self.index, &mut row.totals);
+            row.holes.retain(|hole| {
+                let settled =
+                    index.letters.contains_key(&hole.offset) || index.gone.contains_key(&hole.offset);
+                if settled {
+                    totals.dead_lettered += 1;
+                    totals.settled_bytes += u64::from(hole.bytes);
+                }
+                !settled
+            });
+            ahead.extend(index.entries().filter(|(offset, _)| *offset >= row.position));
         }
         Joined { counts: self.counts(), ahead, missing }
     }

@@ -20,7 +20,7 @@ mod record;
 mod tests;
 mod worker;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -166,12 +166,12 @@ pub(super) fn dir_beside(progress_dir: &Path) -> std::path::PathBuf {
     progress_dir.with_file_name("dead-letters")
 }
 
-/// Every offset of a target that is settled because of its dead letters. Reads only.
-pub(super) fn offsets(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io::Result<HashSet<u64>> {
+/// Every offset of a target that is settled because of its dead letters, and what it cost. Reads only.
+pub(super) fn offsets(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io::Result<HashMap<u64, u32>> {
     let mut index = Index::default();
     file::each_record(disk, dir, target, &mut |at, kind, content| index.apply(at, kind, content))
         .map_err(|e| std::io::Error::other(format!("the dead letters of target {}: {e}", target.0)))?;
-    Ok(index.offsets().collect())
+    Ok(index.entries().collect())
 }
 
 impl Opened {

@@ -21,7 +21,7 @@ pub(super) const BATCH_BYTES: usize = 256 << 10;
 /// No record is longer.
 const MAX_RECORD: usize = 16 << 20;
 /// Bytes of a letter before its texts.
-const LETTER_FIXED: usize = 64;
+const LETTER_FIXED: usize = 68;
 const BATCH_MAGIC: &[u8; 4] = b"TDLB";
 
 /// The record kinds.
@@ -49,6 +49,8 @@ pub struct Letter {
     pub since_unix_ms: i64,
     /// How often it was replayed, in vain.
     pub replays: u32,
+    /// What its entry cost the target's budget, in bytes.
+    pub bare: u32,
 }
 
 impl Letter {
@@ -56,7 +58,8 @@ impl Letter {
     /// bug.
     pub fn of(stored: &Stored, target: TargetNo) -> Option<Self> {
         let rule = Arc::clone(stored.rule_for(target)?);
-        let entry = Entry { deliveries: vec![DeliveryTo { target, rule }], ..stored.entry.clone() };
+        let deliveries = vec![DeliveryTo { target, rule }];
+        let entry = Entry { deliveries, shed: Vec::new(), ..stored.entry.clone() };
         Some(Self {
             position: stored.position,
             entry,
@@ -67,12 +70,14 @@ impl Letter {
             last_unix_ms: 0,
             since_unix_ms: 0,
             replays: 0,
+            bare: stored.bare,
         })
     }
 
     /// The entry, as a lane takes it.
     pub fn stored(&self) -> Stored {
-        Stored { position: self.position, entry: self.entry.clone(), body: bytes::Bytes::new(), charge: 0 }
+        let (position, entry) = (self.position, self.entry.clone());
+        Stored { position, entry, body: bytes::Bytes::new(), charge: 0, bare: self.bare }
     }
 
     fn key_hash(&self) -> u64 {
@@ -95,6 +100,7 @@ pub(super) struct Brief {
     pub(super) offset: u64,
     pub(super) key: u64,
     pub(super) since_ms: i64,
+    pub(super) bare: u32,
 }
 
 /// Appends a letter's record.
@@ -109,7 +115,7 @@ pub(super) fn put_letter(letter: &Letter, out: &mut Vec<u8>) {
             out.extend_from_slice(&time.to_le_bytes());
         }
         let target = letter.entry.deliveries.first().map_or(0, |d| d.target.0);
-        for number in [letter.position.epoch, letter.attempts, letter.replays, target] {
+        for number in [letter.position.epoch, letter.attempts, letter.replays, target, letter.bare] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&(class.len() as u32).to_le_bytes());
@@ -121,13 +127,16 @@ pub(super) fn put_letter(letter: &Letter, out: &mut Vec<u8>) {
 }
 
 /// Appends the record of letters that are gone.
-pub(super) fn put_gone(how: Gone, offsets: &[u64], out: &mut Vec<u8>) {
+pub(super) fn put_gone(how: Gone, marks: &[(u64, u32)], out: &mut Vec<u8>) {
     put_record(out, GONE, |out| {
         out.push(match how {
             Gone::Purged => 1,
             Gone::Replayed => 2,
         });
-        offsets.iter().for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()));
+        for (offset, bare) in marks {
+            out.extend_from_slice(&offset.to_le_bytes());
+            out.extend_from_slice(&bare.to_le_bytes());
+        }
     });
 }
 
@@ -160,11 +169,12 @@ pub(super) fn record(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
 
 /// What an index keeps of a letter, and its class.
 pub(super) fn brief(content: &[u8]) -> Option<(Brief, &str)> {
-    let class = content.get(LETTER_FIXED..LETTER_FIXED.checked_add(u32_at(content, 56)? as usize)?)?;
+    let class = content.get(LETTER_FIXED..LETTER_FIXED.checked_add(u32_at(content, 60)? as usize)?)?;
     let brief = Brief {
         offset: u64_at(content, 0)?,
         key: u64_at(content, 8)?,
         since_ms: u64_at(content, 32)? as i64,
+        bare: u32_at(content, 56)?,
     };
     Some((brief, std::str::from_utf8(class).ok()?))
 }
@@ -174,7 +184,7 @@ pub(super) fn letter(content: &[u8]) -> Result<Letter, DecodeError> {
     let short = DecodeError::Malformed("a dead letter is too short");
     let number = |at| u32_at(content, at).ok_or(short.clone());
     let time = |at| u64_at(content, at).map(|n| n as i64).ok_or(short.clone());
-    let (class_len, text_len) = (number(56)? as usize, number(60)? as usize);
+    let (class_len, text_len) = (number(60)? as usize, number(64)? as usize);
     let texts = content.get(LETTER_FIXED..).ok_or(short.clone())?;
     let (class, rest) = texts.split_at_checked(class_len).ok_or(short.clone())?;
     let (text, entry) = rest.split_at_checked(text_len).ok_or(short.clone())?;
@@ -188,18 +198,19 @@ pub(super) fn letter(content: &[u8]) -> Result<Letter, DecodeError> {
         last_unix_ms: time(24)?,
         since_unix_ms: time(32)?,
         replays: number(48)?,
+        bare: number(56)?,
     })
 }
 
-/// How and which letters are gone.
-pub(super) fn gone(content: &[u8]) -> Option<(Gone, Vec<u64>)> {
-    let (how, offsets) = content.split_first()?;
+/// How letters went, which ones, and what their entries cost.
+pub(super) fn gone(content: &[u8]) -> Option<(Gone, Vec<(u64, u32)>)> {
+    let (how, marks) = content.split_first()?;
     let how = match how {
         1 => Gone::Purged,
         2 => Gone::Replayed,
         _ => return None,
     };
-    Some((how, offsets.chunks_exact(8).filter_map(|b| u64_at(b, 0)).collect()))
+    Some((how, marks.chunks_exact(12).filter_map(|b| Some((u64_at(b, 0)?, u32_at(b, 8)?))).collect()))
 }
 
 /// A batch's header, without its magic and checksum.

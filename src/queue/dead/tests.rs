@@ -60,7 +60,7 @@ fn letter(offset: u64) -> Letter {
     let change = Change::PutObject(ObjectMeta::default());
     Letter {
         position: Position { epoch: 2, offset },
-        entry: Entry { change, event: Some(event), deliveries },
+        entry: Entry { change, event: Some(event), deliveries, shed: vec![] },
         class: if offset.is_multiple_of(2) { "http_4xx" } else { "too_large" }.into(),
         text: format!("answer {offset}").into(),
         attempts: 1,
@@ -68,6 +68,7 @@ fn letter(offset: u64) -> Letter {
         last_unix_ms: 20,
         since_unix_ms: offset as i64 * 1_000,
         replays: 0,
+        bare: 300,
     }
 }
 
@@ -273,7 +274,7 @@ proptest::proptest! {
     fn no_input_panics(at in 0..2_000_usize, to: u8, cut in 0..2_000_usize) {
         let mut bytes = Vec::new();
         record::put_letter(&letter(1), &mut bytes);
-        record::put_gone(Gone::Purged, &[1, 2], &mut bytes);
+        record::put_gone(Gone::Purged, &[(1, 9), (2, 9)], &mut bytes);
         let n = bytes.len();
         bytes[at % n] = to;
         bytes.truncate(cut);

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::file::LogFile;
-use super::index::Known;
+use super::index::{Known, Mark};
 use super::record::{self, BATCH_BYTES, RECORD_HEADER};
 use super::{Blocked, Gone, Job, Letter, News, Shared};
 use crate::fail;
@@ -118,11 +118,11 @@ impl Shared {
                 }
                 Job::Gone { offsets, how, done } => {
                     let letters = &state.index.letters;
-                    let offsets: Vec<u64> = offsets
-                        .into_iter()
-                        .filter(|o| letters.contains_key(o) && batch.going.insert(*o))
-                        .collect();
-                    record::put_gone(how, &offsets, &mut batch.records);
+                    let known = |o: &u64| letters.get(o).map(|known| (*o, known.bare));
+                    let marks: Vec<(u64, u32)> =
+                        offsets.iter().filter_map(known).filter(|(o, _)| batch.going.insert(*o)).collect();
+                    let offsets = marks.iter().map(|(offset, _)| *offset).collect();
+                    record::put_gone(how, &marks, &mut batch.records);
                     batch.jobs.push(Job::Gone { offsets, how, done });
                     // A purge is a batch of its own: its answer says how many are durable.
                     if how == Gone::Purged || batch.records.len() >= BATCH_BYTES {
@@ -284,14 +284,14 @@ impl Shared {
         let (reader, letters, gone) = {
             let state = self.state();
             let letters: Vec<(u64, Known)> = state.index.letters.iter().map(|(o, k)| (*o, *k)).collect();
-            let gone: Vec<(u64, Gone)> = state.index.gone.iter().map(|(o, how)| (*o, *how)).collect();
+            let gone: Vec<(u64, Mark)> = state.index.gone.iter().map(|(o, mark)| (*o, *mark)).collect();
             (state.reader.clone(), letters, gone)
         };
         let (passed, kept): (Vec<_>, Vec<_>) =
             gone.into_iter().partition(|(offset, _)| self.ledger.has_passed(*offset));
         let before = file.carried;
-        for (_, how) in &passed {
-            match how {
+        for (_, mark) in &passed {
+            match mark.0 {
                 Gone::Purged => file.carried.purged += 1,
                 Gone::Replayed => file.carried.replayed += 1,
             }
@@ -311,9 +311,10 @@ impl Shared {
                 }
                 while out.is_empty() {
                     let Some(how) = marks.next() else { break };
-                    let offsets: Vec<u64> = kept.iter().filter(|g| g.1 == how).map(|g| g.0).collect();
-                    if !offsets.is_empty() {
-                        record::put_gone(how, &offsets, out);
+                    let marks = kept.iter().filter(|(_, mark)| mark.0 == how);
+                    let marks: Vec<(u64, u32)> = marks.map(|(offset, mark)| (*offset, mark.1)).collect();
+                    if !marks.is_empty() {
+                        record::put_gone(how, &marks, out);
                     }
                 }
                 Ok(())
