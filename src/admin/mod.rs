@@ -6,6 +6,8 @@
 mod answer;
 mod audit;
 mod backend;
+mod change;
+mod dead;
 mod guard;
 mod routes;
 mod server;

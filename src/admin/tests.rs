@@ -23,6 +23,7 @@ use super::*;
 use crate::config::secret_file::SecretFileError;
 use crate::metrics::{TargetSnapshot, TargetState};
 use crate::queue::Books;
+use crate::queue::dead::DeadLetters;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const LOCAL: &str = "127.0.0.1:40000";
@@ -31,6 +32,7 @@ const REMOTE: &str = "192.0.2.7:40000";
 /// One target, `orders`, and a gate that a change waits at.
 #[derive(Default)]
 struct Fake {
+    dead: std::sync::Mutex<Option<DeadLetters>>,
     paused: AtomicBool,
     unready: AtomicBool,
     slow: AtomicBool,
@@ -84,6 +86,14 @@ impl AdminBackend for Fake {
         self.paused.store(paused, Ordering::SeqCst);
         self.changed.notify_one();
         Ok(self.view())
+    }
+
+    async fn dead_letters(&self, _: &str) -> Result<DeadLetters, ChangeError> {
+        self.dead.lock().expect("held briefly").clone().ok_or(ChangeError::NoSuchTarget)
+    }
+
+    async fn can_replay(&self, _: &str) -> Result<(), ChangeError> {
+        Ok(())
     }
 
     async fn journal_stat(&self) -> JournalStat {
