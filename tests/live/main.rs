@@ -11,9 +11,11 @@ mod checker;
 mod books;
 mod broker;
 mod consumer;
+mod far;
 mod finish;
 mod kills;
 mod load;
+mod record;
 mod server;
 mod volume;
 
