@@ -1,4 +1,4 @@
-//! Kafka as the far side, and an independent consumer of it: everything in a topic from its beginning, repeats
+//! Kafka as the far side, and an independent consumer: everything in a topic from its beginning, repeats
 //! included, in order per partition.
 //!
 //! Must never use the product's code to read what the product wrote.

@@ -1,6 +1,7 @@
 //! The far side of a live test: what a target is configured with, what arrived there, and how it is broken.
 //!
-//! Must never leave a far side broken that others use: a fault ends when it is dropped, also by a failing test.
+//! Must never leave a far side broken that others use: a fault ends when it is dropped, by a failing test
+//! too.
 
 use std::future::Future;
 use std::pin::Pin;

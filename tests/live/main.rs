@@ -15,6 +15,7 @@ mod far;
 mod finish;
 mod kills;
 mod load;
+mod receiver;
 mod record;
 mod server;
 mod volume;
