@@ -21,8 +21,7 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
-    /// What the keys `KEY_file` and `KEY_env` of a connector's table refer to; an empty text is a key that was
-    /// left out.
+    /// What the keys `KEY_file` and `KEY_env` of a connector's table refer to; an empty text is no key.
     ///
     /// # Errors
     /// One sentence that begins with the key: both keys are given, or the secret cannot be read now.
@@ -35,6 +34,14 @@ impl SecretRef {
         };
         reference.read().map_err(|why| format!("`{key}`: {why}"))?;
         Ok(Some(reference))
+    }
+
+    /// How the key that gave this reference ends: `_file` or `_env`.
+    pub fn suffix(&self) -> &'static str {
+        match self {
+            Self::File(_) => "_file",
+            Self::Env(_) => "_env",
+        }
     }
 
     /// The secret as it is now.
