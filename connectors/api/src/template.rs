@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 pub enum Place {
     /// A Kafka topic: `[a-zA-Z0-9._-]`, at most 249 bytes, not `.` or `..`.
     KafkaTopic,
-    /// A NATS subject: visible ASCII without wildcards, in tokens between dots, none of them empty, at most 255
-    /// bytes, not beginning with `$`. A placeholder is one token, whatever the value holds.
+    /// A NATS subject: visible ASCII without wildcards, in tokens between dots, none of them empty, at most
+    /// 255 bytes, not beginning with `$`. A placeholder is one token, whatever the value holds.
     NatsSubject,
 }
 

@@ -40,11 +40,11 @@ pub struct NatsOptions {
     /// The environment variable with the text of such a file.
     pub credentials_env: String,
     /// The certificates that sign the servers', instead of the system's; PEM.
-    pub tls_ca_file: String,
+    pub ca_file: String,
     /// The certificate to show to the servers; PEM.
-    pub tls_certificate_file: String,
+    pub cert_file: String,
     /// Its key; PEM.
-    pub tls_key_file: String,
+    pub key_file: String,
     /// Messages sent and not acknowledged yet, 1 to 65,536.
     pub max_in_flight: usize,
     /// Bytes of the same, 1 MiB to 1 GiB.
@@ -71,9 +71,9 @@ impl Default for NatsOptions {
             nkey_env: String::new(),
             credentials_file: String::new(),
             credentials_env: String::new(),
-            tls_ca_file: String::new(),
-            tls_certificate_file: String::new(),
-            tls_key_file: String::new(),
+            ca_file: String::new(),
+            cert_file: String::new(),
+            key_file: String::new(),
             // A stream refuses publishes when 10,000 of all its publishers wait to be stored.
             max_in_flight: 4_096,
             max_bytes: Size(64 << 20),
@@ -196,13 +196,13 @@ impl NatsOptions {
                 Err(error) => Err(format!("`{key}`: {path} cannot be read: {error}")),
             },
         };
-        let ca = file("tls_ca_file", &self.tls_ca_file)?;
-        let certificate = file("tls_certificate_file", &self.tls_certificate_file)?;
-        let client = match (certificate, file("tls_key_file", &self.tls_key_file)?) {
+        let ca = file("ca_file", &self.ca_file)?;
+        let certificate = file("cert_file", &self.cert_file)?;
+        let client = match (certificate, file("key_file", &self.key_file)?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            (Some(_), None) => return Err("`tls_certificate_file` needs `tls_key_file` beside it".to_owned()),
-            (None, Some(_)) => return Err("`tls_key_file` needs `tls_certificate_file` beside it".to_owned()),
+            (Some(_), None) => return Err("`cert_file` needs `key_file` beside it".to_owned()),
+            (None, Some(_)) => return Err("`key_file` needs `cert_file` beside it".to_owned()),
         };
         Ok(Tls { ca, client })
     }
@@ -224,20 +224,19 @@ fn check_server(server: &str) -> Result<(), String> {
 }
 
 fn check_stream(stream: &str, at_most_once: bool) -> Result<Option<String>, String> {
+    let illegal = |c: &char| !c.is_ascii_graphic() || matches!(c, '.' | '*' | '>' | '/' | '\\');
     match (stream.is_empty(), at_most_once) {
         (true, true) => Ok(None),
-        (true, false) => Err("`stream` is required: name the JetStream stream that takes the events. Without \
-                              one an event is lost where nobody listens: `allow_at_most_once = true` accepts that"
+        (true, false) => Err("`stream` is required: name the JetStream stream that takes the events; \
+                              `allow_at_most_once = true` sends without one and loses what nobody hears"
             .to_owned()),
         (false, true) => {
             Err("`allow_at_most_once` and `stream` exclude each other: remove one of them".to_owned())
         }
-        (false, false) => {
-            match stream.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '.' | '*' | '>' | '/' | '\\')) {
-                Some(bad) => Err(format!("`stream`: `{}` is not allowed in a stream's name", bad.escape_debug())),
-                None => Ok(Some(stream.to_owned())),
-            }
-        }
+        (false, false) => match stream.chars().find(illegal) {
+            Some(bad) => Err(format!("`stream`: `{}` is not allowed in its name", bad.escape_debug())),
+            None => Ok(Some(stream.to_owned())),
+        },
     }
 }
 

@@ -54,9 +54,9 @@ fn bad_values_are_refused_by_name() {
             (o.nkey_env, o.nkey_file) = (SET.to_owned(), FILE.to_owned());
         }),
         ("only one of", |o| (o.token_env, o.nkey_env) = (SET.to_owned(), SET.to_owned())),
-        ("`tls_ca_file`:", |o| o.tls_ca_file = "/nowhere".to_owned()),
-        ("`tls_certificate_file` needs", |o| o.tls_certificate_file = FILE.to_owned()),
-        ("`tls_key_file` needs", |o| o.tls_key_file = FILE.to_owned()),
+        ("`ca_file`:", |o| o.ca_file = "/nowhere".to_owned()),
+        ("`cert_file` needs", |o| o.cert_file = FILE.to_owned()),
+        ("`key_file` needs", |o| o.key_file = FILE.to_owned()),
         ("`max_in_flight`", |o| o.max_in_flight = 0),
         ("`max_bytes`", |o| o.max_bytes = Size(1)),
         ("`connect_timeout`", |o| o.connect_timeout = Span(Duration::ZERO)),
