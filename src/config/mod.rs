@@ -12,6 +12,7 @@ mod diagnostics;
 mod load;
 mod places;
 mod raw;
+mod reload;
 pub mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tidings_connector::ConnectorConfig;
 
 pub use diagnostics::{Diagnostics, Place, Problem};
 pub use load::load;
+pub use reload::needs_restart;
 
 use crate::event::EventSet;
 

@@ -10,4 +10,5 @@ mod checker;
 mod chunked;
 mod judge;
 mod readme;
+mod targets;
 mod tidy;
