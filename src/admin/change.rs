@@ -49,3 +49,19 @@ pub(super) async fn perform(
         | Action::JournalStat => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_counts() {
+        let of = |query| Parameters::of(Some(query));
+        assert_eq!(of("accept=a&x=b&accept=c").all("accept"), ["a", "c"]);
+        assert!(of("discard=true").flag("discard"));
+        for query in ["", "discard", "discard=false", "discard=1", "Discard=true", "x=discard=true"] {
+            assert!(!of(query).flag("discard"), "{query}");
+        }
+        assert!(!Parameters::of(None).flag("discard"));
+    }
+}
