@@ -141,7 +141,7 @@ impl Checker<'_> {
         let raw::Connector { kafka, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
-            ("http", http.map(|options| Self::boxed(options.checked(name)))),
+            ("http", http.map(|options| Self::boxed(self.http(options, name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
         let Some((kind, checked)) = given.next() else {

@@ -1,5 +1,7 @@
 //! The loader's tests: defaults, the shipped files, overrides, and what every kind of mistake looks like.
 
+mod presets;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -139,7 +141,7 @@ fn every_example_loads() {
         seen.extend(config.targets.iter().map(|t| t.connector.kind()));
     }
     seen.sort_unstable();
-    assert_eq!(seen, ["http", "kafka"]);
+    assert_eq!(seen, ["http", "http", "kafka"]);
 }
 
 #[test]

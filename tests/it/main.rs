@@ -9,6 +9,7 @@ mod checker;
 #[path = "../support/chunked.rs"]
 mod chunked;
 mod judge;
+mod proxies;
 mod readme;
 mod targets;
 mod tidy;

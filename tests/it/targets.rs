@@ -183,6 +183,19 @@ async fn a_reload_builds_anew_what_changed_and_nothing_else() {
     assert_eq!((ended("a").await, ended("b").await), (1.0, 0.0), "b keeps its connection");
     assert_eq!(world.target("a").await["books"]["delivered"], 200);
 
+    // A secret's file that changed, and nothing else: the next connection reads it.
+    let secret = world.dir.path().join("secret");
+    std::fs::write(&secret, "Bearer one").expect("written");
+    let authorized = with(&new).replace(
+        &format!("url = {:?}", new.url),
+        &format!("url = {:?}\nauthorization_file = {secret:?}", new.url),
+    );
+    assert_eq!(world.reload(&authorized).await["rebuilt"], json!(["a"]));
+    assert_eq!(world.reload(&authorized).await["rebuilt"], json!([]));
+    std::fs::write(&secret, "Bearer two").expect("written");
+    assert_eq!(world.reload(&authorized).await["rebuilt"], json!(["a"]));
+    world.reload(&with(&new)).await;
+
     // What is wrong changes nothing, and is said.
     world.configure("[target.a]\nencodin = \"s3\"\n");
     let (status, why) = world.admin("POST", "/v1/reload").await;

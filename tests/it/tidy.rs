@@ -145,7 +145,7 @@ const CLOCKS: &[&str] = &[
     "src/journal/",
     "src/queue/",
     "src/store/embedded/apply.rs",
-    "connectors/http/src/connector.rs",
+    "connectors/http/src/sender.rs",
     "connectors/kafka/examples/",
     "xtask/",
 ];

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
@@ -34,6 +34,22 @@ impl SecretRef {
         };
         reference.read().map_err(|why| format!("`{key}`: {why}"))?;
         Ok(Some(reference))
+    }
+
+    /// How the key that gave this reference ends: `_file` or `_env`.
+    pub fn suffix(&self) -> &'static str {
+        match self {
+            Self::File(_) => "_file",
+            Self::Env(_) => "_env",
+        }
+    }
+
+    /// The file that it refers to, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) => None,
+        }
     }
 
     /// The secret as it is now.
