@@ -1,6 +1,8 @@
 //! The route table walked with every kind of caller, the audit log beside what was changed, and the
 //! listener's bounds.
 
+mod dead;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,6 +98,19 @@ impl AdminBackend for Fake {
         Ok(())
     }
 
+    async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
+        let books = Books { forgotten: u64::from(discard), ..Books::default() };
+        if name == "orders" {
+            Ok(Forgotten { name: name.into(), books })
+        } else {
+            Err(ChangeError::NoSuchTarget)
+        }
+    }
+
+    async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        Ok(Reloaded { rebuilt: accept.to_vec(), ..Reloaded::default() })
+    }
+
     async fn journal_stat(&self) -> JournalStat {
         JournalStat { epoch: 1, durable_end: 9, ..JournalStat::default() }
     }
@@ -172,12 +187,14 @@ fn concrete(route: &Route) -> (&'static str, String) {
         Verb::Get => "GET",
         Verb::Post => "POST",
     };
-    (method, route.path.replace("{name}", "orders"))
+    let wish = if matches!(route.action, Action::DeadReplay | Action::DeadPurge) { "?all=true" } else { "" };
+    (method, route.path.replace("{name}", "orders").replace("{offset}", "1") + wish)
 }
 
 #[tokio::test]
 async fn every_route_admits_only_whom_its_row_names() {
     let world = world();
+    *world.fake.dead.lock().expect("held briefly") = Some(dead::letters(world.data.path(), 1).await);
     for route in ROUTES {
         let (method, path) = concrete(route);
         let ask = Ask { method, path: &path, ..GOOD };

@@ -44,6 +44,8 @@ enum Command {
     Target(remote::Target),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
+    /// Read the configuration of a running server anew, as SIGHUP does.
+    Reload(remote::Reload),
     /// Show the journal of a running server, look for damage, accept a loss.
     Journal(journal::Journal),
     /// Print a sample event.
@@ -110,6 +112,7 @@ pub fn run() -> ExitCode {
             Command::Check(check) => check.run().await,
             Command::Target(target) => target.run().await,
             Command::Dlq(dlq) => dlq.run().await,
+            Command::Reload(reload) => reload.run().await,
             Command::Journal(journal) => journal.run().await,
             Command::Event(event) => event.run(),
             Command::Completions { shell } => {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
+use tidings_nats::NatsOptions;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +98,7 @@ pub(super) struct Target {
 #[serde(default)]
 pub(super) struct Connector {
     pub(super) kafka: Option<KafkaOptions>,
+    pub(super) nats: Option<NatsOptions>,
     pub(super) http: Option<HttpOptions>,
 }
 

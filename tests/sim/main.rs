@@ -10,6 +10,7 @@ mod damage;
 mod dead;
 mod disk;
 mod far;
+mod forget;
 mod log;
 mod power;
 mod rules;

@@ -132,6 +132,18 @@ fn read(
     Ok(Found::File { open, carried, scan })
 }
 
+/// Removes a target's file, if there is one, durably.
+pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Result<()> {
+    let path = path_of(dir, target);
+    for path in [path.with_extension("tmp"), path] {
+        match disk.remove(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    disk.sync_dir(dir)
+}
+
 /// Every record of a target's file, read only.
 pub(super) fn each_record(
     disk: &dyn Disk,
