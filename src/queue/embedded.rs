@@ -399,6 +399,10 @@ impl Inner {
         });
     }
 
+    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
+    }
+
     pub(super) fn progress_dir(&self) -> &std::path::Path {
         &self.options.progress_dir
     }

@@ -268,15 +268,16 @@ impl Progress {
         self.target
     }
 
-    /// Counts everything that is not settled as forgotten, and lets go of it.
+    /// Counts everything that is not settled, and every dead letter, as forgotten, and lets go of it.
     pub(super) fn forget(&self) -> Books {
         {
             let mut state = self.state();
             let matched = self.matched.load(Ordering::Acquire);
             let open = matched.saturating_sub(state.totals.taken) + state.unsettled as u64;
-            let dirty = state.dirty;
-            let totals = Totals { taken: matched, forgotten: state.totals.forgotten + open, ..state.totals };
-            *state = State { totals, dirty, ..State::default() };
+            let forgotten = state.totals.forgotten + open + state.dead.dead;
+            let totals = Totals { taken: matched, forgotten, ..state.totals };
+            let dead = Counts { dead: 0, ..state.dead };
+            *state = State { totals, dead, ..State::default() };
         }
         self.budget.give_back(u64::MAX);
         self.settled.notify_waiters();

@@ -95,7 +95,7 @@ enum Found {
     },
 }
 
-fn path_of(dir: &Path, target: TargetNo) -> PathBuf {
+pub(super) fn path_of(dir: &Path, target: TargetNo) -> PathBuf {
     dir.join(format!("{:08}.dead", target.0))
 }
 

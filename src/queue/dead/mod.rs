@@ -174,6 +174,19 @@ pub(super) fn offsets(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io:
     Ok(index.entries().collect())
 }
 
+/// Removes the dead letters of a target that is forgotten, durably. Nobody may work on them.
+pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io::Result<()> {
+    let path = file::path_of(dir, target);
+    for path in [path.with_extension("tmp"), path] {
+        match disk.remove(&path) {
+            Ok(()) => disk.sync_dir(dir)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
 impl Opened {
     /// Reads the log of one target, if it has one.
     pub(super) fn open(
