@@ -21,6 +21,7 @@ use super::flights::Flights;
 use super::health::Health;
 use super::keys::Keys;
 use super::link::{Connection, LinkEvent};
+use super::loading::Loading;
 use super::rate::Rate;
 use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
@@ -66,6 +67,7 @@ pub(super) struct Lane {
     pub(super) read_failures: u32,
     /// Not read before this moment, after a failure.
     pub(super) read_at: Option<Instant>,
+    pub(super) loading: Loading,
     /// Delivered and not settled with the reader yet, and until when it is.
     pub(super) settled: Vec<(u64, Column)>,
     pub(super) repeated: u64,
@@ -88,6 +90,7 @@ enum Wake {
     /// Answers, the timer, or a wish: the working half looks at all of them every time.
     Look,
     Read(Result<Vec<Arc<Stored>>, ReadError>),
+    Loaded(Result<Vec<Arc<Stored>>, ReadError>),
     Link(LinkEvent),
 }
 
@@ -103,6 +106,7 @@ impl Lane {
     pub(super) fn new(
         target: &config::Target,
         number: TargetNo,
+        reader: &dyn Reader,
         encode: EncodeFn,
         ambient: Ambient,
         shared: Arc<Shared>,
@@ -118,7 +122,7 @@ impl Lane {
             encode,
             ambient,
             shared,
-            keys: Keys::default(),
+            keys: Keys::within(limits.max_in_flight),
             inbox: SettlementInbox::new(),
             flights: Flights::default(),
             bytes_out: 0,
@@ -135,6 +139,7 @@ impl Lane {
             readable: true,
             read_failures: 0,
             read_at: None,
+            loading: Loading::new(reader),
             settled: Vec::new(),
             repeated: 0,
             settle_by: None,
@@ -149,6 +154,7 @@ impl Lane {
 
     /// Serves the target until a stop is wished, then winds up.
     pub(super) async fn run(mut self, mut reader: Box<dyn Reader>) -> Stopped {
+        self.restore(reader.as_mut());
         self.work(Wake::Look);
         loop {
             // The reader is free here, and nowhere else.
@@ -177,6 +183,7 @@ impl Lane {
         tokio::select! {
             () = self.inbox.arrived() => Wake::Look,
             read = read_on(reading), if reading.is_some() => Wake::Read(read),
+            came = self.loading.came(), if self.loading.is_coming() => Wake::Loaded(came),
             event = self.connection.event(self.blocked) => Wake::Link(event),
             () = self.timer.as_mut(), if self.armed.is_some() => {
                 self.armed = None;
@@ -194,6 +201,7 @@ impl Lane {
         self.heed_wishes(now);
         self.tend(now);
         self.dispatch(now);
+        self.begin_loading();
         self.show();
         self.arm(now);
     }
@@ -232,6 +240,7 @@ impl Lane {
                 self.patience = SETTLE_DELAY;
                 self.take_read(read, now);
             }
+            Wake::Loaded(came) => self.take_loaded(came, now),
             Wake::Link(LinkEvent::Connected(result)) => self.connected(result, now),
             Wake::Link(LinkEvent::Ended(why)) => {
                 self.lose_connection(&Cause::new(ErrorClass::Connect, &why), 0, now);

@@ -80,7 +80,7 @@ pub fn spawn(
     });
     let unix_ms = Arc::clone(&ambient.unix_ms);
     let now = ambient.now;
-    let lane = Lane::new(target, number, encode, ambient, Arc::clone(&shared));
+    let lane = Lane::new(target, number, reader.as_ref(), encode, ambient, Arc::clone(&shared));
     let of_lane = Arc::clone(&shared);
     tokio::spawn(async move {
         let stopped = AssertUnwindSafe(lane.run(reader)).catch_unwind().await.unwrap_or_else(|_| {
@@ -115,7 +115,7 @@ impl TargetHandle {
             throttled: view.throttled,
             last_error: view.last_error,
             last_success_unix_ms: view.last_success_unix_ms,
-            read_error: view.read_error,
+            read_error: view.read_error.or(view.lookup_error),
             in_flight: view.in_flight,
             in_flight_limit: view.in_flight_limit,
             waiting: view.waiting,

@@ -137,8 +137,22 @@ impl Segment {
         known.closed_us.is_some() && known.end <= offset
     }
 
+    /// Notes where a batch of records begins, if the index does not reach so far: what opening found closed has
+    /// none until somebody walks over it.
+    pub fn note_index(&self, header: &BatchHeader, pos: u64) {
+        let beyond = |index: &[(u64, u64)]| {
+            index.last().is_none_or(|(first, at)| pos >= at + INDEX_EVERY && header.first > *first)
+        };
+        if beyond(&self.known().index) {
+            let index = &mut self.known_mut().index;
+            if beyond(index) {
+                index.push((header.first, pos));
+            }
+        }
+    }
+
     /// Where to begin reading to find `offset`: a batch at or below it.
-    fn seek(&self, offset: u64) -> u64 {
+    pub fn seek(&self, offset: u64) -> u64 {
         let known = self.known();
         match known.index.partition_point(|(first, _)| *first <= offset) {
             0 => BLOCK,

@@ -76,7 +76,7 @@ pub(super) struct Inner {
     pub(super) journal: Journal<Item>,
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
-    options: Options,
+    pub(super) options: Options,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) overlay: Arc<Semaphore>,
     pub(super) charges: Arc<Charges>,
@@ -216,6 +216,7 @@ impl EmbeddedQueue {
     /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
+        self.inner.remove_strays();
         self.inner.raise_floor();
     }
 
@@ -242,7 +243,7 @@ impl EmbeddedQueue {
         // What the log let go was settled before it was let go.
         let before = if position > since { self.inner.journal.total_before(target.0) } else { 0 };
         let totals = Totals { taken: before, delivered: before, ..Totals::default() };
-        Row { durable_end: 0, position, totals, holes: Vec::new() }
+        Row { durable_end: 0, position, totals, ..Row::default() }
     }
 
     /// The epoch of what is written now.

@@ -3,10 +3,12 @@
 //! Written at most 200 ms after a change, synced at most 1 s after it. Must never let the journal trim or
 //! compact what a synced row still needs, nor anything while a reader may be missing.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::embedded::Inner;
+use super::pieces;
 use super::rows::Need;
 use crate::journal::{LabelNeed, Needed};
 
@@ -31,6 +33,17 @@ impl Inner {
         self.journal.trim(floor);
     }
 
+    /// Removes frozen holes that no row names: a process died between them and their row.
+    pub(super) fn remove_strays(&self) {
+        // Held throughout: a piece that is being made is not named yet.
+        let rows = self.rows();
+        let named: HashMap<_, _> = rows.iter().map(|(p, file)| (p.target, file.named_pieces())).collect();
+        let is_named = |target, id| named.get(&target).is_none_or(|ids: &Vec<u64>| ids.contains(&id));
+        if let Err(e) = pieces::remove_strays(&*self.disk, &self.options.progress_dir, is_named) {
+            tracing::warn!("progress files that nobody needs are not removed now: {e}");
+        }
+    }
+
     /// What compaction must keep, by synced rows and the synced checkpoint.
     pub(super) fn needed(&self) -> Option<Needed> {
         if !self.complete.load(Ordering::Acquire) {
@@ -41,7 +54,7 @@ impl Inner {
         let rows = self.rows();
         let needs = rows.iter().map(|(progress, file)| {
             let Need { position, holes } = file.synced.clone();
-            (progress.target.0, LabelNeed { from: position, holes })
+            (progress.target.0, LabelNeed { from: position, holes: holes.iter().map(|h| h.offset).collect() })
         });
         Some(Needed { from, labels: needs.collect() })
     }
@@ -81,11 +94,12 @@ impl Inner {
     /// tried again.
     fn write_rows(&self, sync: bool) -> std::io::Result<()> {
         let durable_end = *self.journal.durable_end().borrow();
-        let mut synced = false;
+        let (mut synced, dir) = (false, &self.options.progress_dir);
         for (progress, file) in self.rows().iter_mut() {
             if progress.wants_row(file.position, IDLE_SLACK) {
                 let row = progress.row(durable_end);
-                if let Err(e) = file.write(progress.target, &row) {
+                let kept = file.keep_pieces(&*self.disk, dir, progress.target, &row);
+                if let Err(e) = kept.and_then(|()| file.write(progress.target, &row)) {
                     progress.state().dirty = true;
                     tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
                     continue;
@@ -93,6 +107,7 @@ impl Inner {
             }
             if sync {
                 file.sync()?;
+                file.drop_pieces(&*self.disk, dir, progress.target);
                 synced = true;
             }
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::entry::{Stored, TargetNo};
+use super::holes::{Hole, HoleSet, Holes};
 
 /// The only ways in which an entry leaves a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,13 +83,6 @@ pub(super) struct Totals {
     pub(super) repeated: u64,
 }
 
-/// One unsettled offset below the position, and the hash of its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hole {
-    pub(super) offset: u64,
-    pub(super) key: u64,
-}
-
 /// What a row says about its reader.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Row {
@@ -97,7 +91,7 @@ pub(super) struct Row {
     /// Everything below is settled or a hole.
     pub(super) position: u64,
     pub(super) totals: Totals,
-    pub(super) holes: Vec<Hole>,
+    pub(super) holes: HoleSet,
 }
 
 /// Where a reader's oldest unsettled event is.
@@ -138,9 +132,8 @@ pub(super) struct State {
     pub(super) attached: bool,
     /// Detached: where to go on reading. Attached: the dispatcher leaves out what is below.
     pub(super) from: u64,
-    /// Taken, in offset order; settled ones stay until what is before them is settled.
-    window: VecDeque<(Hole, bool)>,
-    unsettled: usize,
+    /// Taken and not settled.
+    holes: Holes,
     totals: Totals,
     held: u64,
     /// Changed since the last row was made.
@@ -157,11 +150,9 @@ impl Default for Progress {
 impl Progress {
     /// The progress that `row` says. `matched` is the log's own count.
     pub(super) fn new(target: TargetNo, row: &Row, matched: u64, dispatched: Arc<AtomicU64>) -> Self {
-        let window: VecDeque<_> = row.holes.iter().map(|h| (*h, false)).collect();
         let state = State {
             from: row.position,
-            unsettled: window.len(),
-            window,
+            holes: Holes::new(&row.holes, 1),
             totals: row.totals,
             dirty: true,
             ..State::default()
@@ -187,7 +178,7 @@ impl Progress {
         let t = state.totals;
         // Read under the lock and after the totals: whatever was taken had been counted before.
         let matched = self.matched.load(Ordering::Acquire);
-        let open = (matched - t.taken.min(matched)) + state.unsettled as u64;
+        let open = (matched - t.taken.min(matched)) + state.holes.len() as u64;
         Books {
             matched,
             delivered: t.delivered,
@@ -205,8 +196,8 @@ impl Progress {
     /// Where the oldest unsettled event is.
     pub(super) fn oldest(&self) -> Oldest {
         let state = self.state();
-        if let Some((hole, _)) = state.window.iter().find(|(_, settled)| !settled) {
-            return Oldest::From(hole.offset);
+        if let Some(hole) = state.holes.first() {
+            return Oldest::From(hole);
         }
         if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
             return Oldest::Known(waiting.time_us);
@@ -247,7 +238,7 @@ impl Progress {
             durable_end,
             position: state.position(self.dispatched.load(Ordering::Acquire)),
             totals: state.totals,
-            holes: state.window.iter().filter(|(_, settled)| !settled).map(|(h, _)| *h).collect(),
+            holes: state.holes.set(),
         }
     }
 
@@ -263,9 +254,14 @@ impl Progress {
         self.state().totals.taken >= self.matched.load(Ordering::Acquire)
     }
 
-    /// The unsettled offsets, ascending.
-    pub(super) fn holes(&self) -> Vec<u64> {
-        self.state().window.iter().filter(|(_, settled)| !settled).map(|(h, _)| h.offset).collect()
+    /// What is taken and not settled, in offset order.
+    pub(super) fn holes(&self) -> Vec<Hole> {
+        self.state().holes.iter().collect()
+    }
+
+    /// The lowest offset that is taken and not settled.
+    pub fn first_hole(&self) -> Option<u64> {
+        self.state().holes.first()
     }
 
     /// The reader is gone: nothing more is routed to it, and what was routed is left to the next one.
@@ -313,25 +309,19 @@ impl State {
     /// Counts entries that are being handed to the lane as taken.
     pub(super) fn note_taken(&mut self, taken: &[Arc<Stored>]) {
         for stored in taken {
-            let hole = Hole { offset: stored.position.offset, key: stored.key_hash() };
-            self.window.push_back((hole, false));
+            self.holes.push(Hole { offset: stored.position.offset, key: stored.key_hash() });
         }
-        self.unsettled += taken.len();
         self.totals.taken += taken.len() as u64;
         self.dirty = true;
     }
 
     fn settle(&mut self, settled: &[(u64, Column)]) {
         for (offset, column) in settled {
-            let at = self.window.binary_search_by_key(offset, |(h, _)| h.offset);
             // Each entry is counted once, whatever the lane says twice.
-            let Some((_, done)) = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done)
-            else {
+            if !self.holes.settle(*offset) {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
                 continue;
-            };
-            *done = true;
-            self.unsettled -= 1;
+            }
             let t = &mut self.totals;
             let total = match column {
                 Column::Delivered => &mut t.delivered,
@@ -342,13 +332,7 @@ impl State {
             };
             *total += 1;
         }
-        while self.window.front().is_some_and(|(_, done)| *done) {
-            self.window.pop_front();
-        }
-        // A stuck key at the front must not keep everything behind it in memory.
-        if self.window.len() > 2 * self.unsettled + 1024 {
-            self.window.retain(|(_, done)| !done);
-        }
+        self.holes.sweep();
         self.dirty = true;
     }
 }

@@ -74,7 +74,7 @@ pub fn accept_loss(
         let Some(account) = accounts.get_mut(&label) else { return };
         if offset >= account.row.position {
             account.above += 1;
-        } else if account.row.holes.binary_search_by_key(&offset, |h| h.offset).is_ok() {
+        } else if account.row.holes.contains(offset) {
             account.holes.insert(offset);
         }
     })?;
@@ -98,7 +98,7 @@ impl Account {
     fn settle(self, disk: &dyn Disk, dir: &Path, matched: u64) -> Result<u64, AcceptError> {
         let Self { target, mut row, holes, above } = self;
         let before = row.holes.len();
-        row.holes.retain(|hole| holes.contains(&hole.offset));
+        row.holes = row.holes.iter().filter(|hole| holes.contains(&hole.offset)).collect();
         let holes = (before - row.holes.len()) as u64;
         let untaken = matched.saturating_sub(row.totals.taken + above);
         row.totals.taken += untaken;

@@ -92,6 +92,7 @@ fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
         backoff_min: Duration::from_millis(1),
         backoff_max: Duration::from_millis(2),
         max_in_flight: 16,
+        max_held: 1_000_000,
         rate_limit: None,
     };
     let target = Target {
