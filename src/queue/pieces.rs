@@ -89,7 +89,9 @@ impl PieceFiles {
             let file = disk.create(&path)?;
             let bytes = bytes_of(target, &piece.frozen);
             file.write_at(&bytes, 0)?;
-            file.sync_data()?;
+            if !fail::mutant("piece-unsynced") {
+                file.sync_data()?;
+            }
             made.push((piece.frozen.id, u32_at(&bytes, 12)));
             fail::point("cursor.piece.written");
         }
