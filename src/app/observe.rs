@@ -10,7 +10,6 @@ use super::Parts;
 use super::targets::Entry;
 use crate::admin::{AdminBackend, ChangeError, FailureView, JournalStat, TargetView, rfc3339};
 use crate::commit::CommitError;
-use crate::config::Encoding;
 use crate::delivery;
 use crate::metrics::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot, TargetState};
 
@@ -97,9 +96,7 @@ impl Parts {
     async fn view(&self, entry: &Entry) -> TargetView {
         let mut view = TargetView::new(&self.snapshot(entry).await, (self.clock)());
         if let Some(configured) = &entry.configured {
-            view.encoding = Some(match configured.encoding {
-                Encoding::S3 => "s3",
-            });
+            view.encoding = Some(configured.encoding.name());
             view.destination = configured.connector.destination().map(|t| t.source().to_owned());
         }
         let last_error = entry.lane.as_ref().and_then(|lane| lane.status().last_error);

@@ -12,7 +12,7 @@ use super::diagnostics::Place;
 use super::load::choice_help;
 use super::places::Part;
 use super::tree::{self, KeyPath};
-use super::{Encoding, Rule, Target, TargetLimits, raw};
+use super::{Rule, Target, TargetLimits, raw};
 use crate::event::{EventKind, EventSet};
 
 /// The longest prefix or suffix, in bytes: no key is longer.
@@ -56,7 +56,7 @@ impl Checker<'_> {
                 &["leave it out: events go only to targets of their own region"],
             );
         }
-        let encoding = self.encoding(&at.key("encoding"), &raw.encoding);
+        let encoding = self.encoding(&at.key("encoding"), &raw);
         self.limits(&at, &raw);
         self.patience(&at, &raw);
         let rules = self.rules(&at, name, raw.rule);
@@ -75,14 +75,6 @@ impl Checker<'_> {
             },
             connector: connector?,
         })
-    }
-
-    fn encoding(&mut self, at: &KeyPath, text: &str) -> Encoding {
-        if text != "s3" {
-            let what = format!("`encoding` cannot be `{}`", text.escape_debug());
-            self.problem(at, what, &["allowed is \"s3\": the S3 event record"]);
-        }
-        Encoding::S3
     }
 
     fn limits(&mut self, at: &KeyPath, raw: &raw::Target) {

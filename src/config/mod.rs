@@ -4,6 +4,7 @@
 //! show.
 
 mod check;
+mod check_encoding;
 mod check_target;
 pub mod credentials;
 mod decode;
@@ -148,11 +149,38 @@ pub struct TargetLimits {
     pub rate_limit: Option<u32>,
 }
 
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+macro_rules! encodings {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)+) => {
+        /// How events are written.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Encoding { $($(#[$doc])* $variant),+ }
+
+        impl Encoding {
+            /// Every encoding.
+            pub const ALL: &'static [Encoding] = &[$(Encoding::$variant),+];
+
+            /// Its name in a configuration.
+            pub fn name(self) -> &'static str {
+                match self { $(Encoding::$variant => $name),+ }
+            }
+
+            /// The encoding of this name.
+            pub fn parse(name: &str) -> Option<Self> {
+                match name { $($name => Some(Encoding::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+encodings! {
     /// The S3 event record.
-    S3,
+    S3 => "s3",
+    /// The event that Tencent COS hands to a function.
+    Cos => "cos",
+    /// CloudEvents in binary mode: attributes in headers, the S3 event record as data.
+    CloudEvents => "cloudevents",
+    /// CloudEvents in structured mode: one JSON object around the same data.
+    CloudEventsStructured => "cloudevents-structured",
 }
 
 /// `[[target.NAME.rule]]`: which events a target gets.

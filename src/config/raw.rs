@@ -77,7 +77,7 @@ pub(super) struct Store {
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Target {
-    pub(super) encoding: String,
+    pub(super) encoding: Option<String>,
     pub(super) region: Option<String>,
     pub(super) attempt_timeout: Span,
     pub(super) backoff_min: Span,
@@ -167,7 +167,7 @@ impl Default for Store {
 impl Default for Target {
     fn default() -> Self {
         Self {
-            encoding: "s3".to_owned(),
+            encoding: None,
             region: None,
             attempt_timeout: ms(60_000),
             backoff_min: ms(1_000),

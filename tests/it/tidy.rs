@@ -52,8 +52,6 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/store/embedded/packs.rs", 252),
     ("src/store/embedded/redb_index.rs", 287),
     ("src/store/embedded/row.rs", 287),
-    ("xtask/src/brokers/jars.rs", 261),
-    ("xtask/src/brokers/set.rs", 289),
 ];
 
 /// Which modules each module may import: only along the flow. `app` builds everything and `cli` drives it.
