@@ -1,7 +1,7 @@
 //! Entries that a lane keeps without their content: what it finds at its start, and reading them again.
 //!
-//! One read at a time, beside the read of what is new, since a stuck key must not wait behind a target that is
-//! idle. Must never let anything new be sent before every hole of the row is known.
+//! One read at a time, beside the read of what is new, since a stuck key must not wait behind a target that
+//! is idle. Must never let anything new be sent before every hole of the row is known.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,7 +38,8 @@ impl Loading {
         self.coming.is_some()
     }
 
-    /// Waits for the read that is under way; for ever without one. Cancel safe: it goes on with the next call.
+    /// Waits for the read that is under way; for ever without one. Cancel safe: it goes on with the next
+    /// call.
     pub(super) async fn came(&mut self) -> Result<Vec<Arc<Stored>>, ReadError> {
         let Some(coming) = &mut self.coming else { return std::future::pending().await };
         let came = coming.await;

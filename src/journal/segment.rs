@@ -137,8 +137,8 @@ impl Segment {
         known.closed_us.is_some() && known.end <= offset
     }
 
-    /// Notes where a batch of records begins, if the index does not reach so far: what opening found closed has
-    /// none until somebody walks over it.
+    /// Notes where a batch of records begins, if the index does not reach so far: what opening found closed
+    /// has none until somebody walks over it.
     pub fn note_index(&self, header: &BatchHeader, pos: u64) {
         let beyond = |index: &[(u64, u64)]| {
             index.last().is_none_or(|(first, at)| pos >= at + INDEX_EVERY && header.first > *first)

@@ -1,8 +1,8 @@
 //! The unsettled offsets below a reader's position, up to a million of them: 16 bytes each.
 //!
 //! The oldest ones are frozen in pieces that never change, beside one bit each that says whether it is still
-//! open; only the newest ones are a list. So a row that is written five times a second repeats the bits and the
-//! list, and not a million offsets. Must never lose a hole that nobody settled, nor settle one twice.
+//! open; only the newest ones are a list. So a row that is written five times a second repeats the bits and
+//! the list, and not a million offsets. Must never lose a hole that nobody settled, nor settle one twice.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub struct Hole {
     pub key: u64,
 }
 
-/// Holes in one frozen piece, at most. Twice as many may be listed before the oldest ones are frozen: more than a
-/// lane has in flight. Unit tests see pieces sooner.
+/// Holes in one frozen piece, at most. Twice as many may be listed before the oldest ones are frozen: more
+/// than a lane has in flight. Unit tests see pieces sooner.
 pub(super) const PIECE: usize = if cfg!(test) { 64 } else { 32_768 };
 /// Settled ones that the list may keep beside as many as are open.
 const SLACK: usize = 1_024;
@@ -173,6 +173,7 @@ impl Holes {
     }
 
     /// True if the offset is an open hole.
+    #[cfg(test)]
     pub(super) fn contains(&self, offset: u64) -> bool {
         let at = self.pieces.partition_point(|p| p.last() < offset);
         match self.pieces.get(at) {

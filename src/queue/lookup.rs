@@ -27,8 +27,8 @@ impl Lookup for ByOffset {
     }
 }
 
-/// Entries of `target` at these offsets, ascending: from memory where they still are, else from the log. Gives
-/// fewer where one cannot be read; at least one, or why.
+/// Entries of `target` at these offsets, ascending: from memory where they still are, else from the log.
+/// Gives fewer where one cannot be read; at least one, or why.
 pub(super) async fn read(
     inner: &Arc<Inner>,
     target: TargetNo,

@@ -102,8 +102,8 @@ pub trait Reader: Send {
 /// Entries of one reader by their offsets.
 #[async_trait]
 pub trait Lookup: Send + Sync + 'static {
-    /// The entries at these offsets, which are ascending, taken and not settled. May give fewer, the first ones;
-    /// an error says why there is not even one.
+    /// The entries at these offsets, which are ascending, taken and not settled. May give fewer, the first
+    /// ones; an error says why there is not even one.
     async fn read(&self, offsets: &[u64]) -> Result<Vec<Arc<Stored>>, ReadError>;
 }
 

@@ -100,8 +100,8 @@ impl EmbeddedReader {
         let mut log = self.log.take().unwrap_or_else(|| self.inner.journal.reader(from));
         let (inner, label) = (Arc::clone(&self.inner), self.progress.target.0);
         let read = move || {
-            // Whole segments in which the target has nothing are passed over by what their footers say. The end
-            // is read first: what becomes durable meanwhile lies above it.
+            // Whole segments in which the target has nothing are passed over by what their footers say. The
+            // end is read first: what becomes durable meanwhile lies above it.
             let end = log.durable_end();
             let next = inner.journal.next_with_label(label, from).unwrap_or(end).clamp(from, end.max(from));
             if next > from && next >= end {

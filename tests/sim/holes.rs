@@ -19,8 +19,8 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// Takes what there is up to change `last`; delivers and settles all but the stuck key's, of which it says the
-/// offsets.
+/// Takes what there is up to change `last`; delivers and settles all but the stuck key's, of which it says
+/// the offsets.
 async fn take(
     disk: &SimDisk,
     story: &Story,

@@ -10,13 +10,14 @@
 //!
 //! A key is known by a 64-bit hash of bucket and key: two keys that collide are served as one, in order,
 //! which is slower and never wrong. Entries of one key form a list through the slots, so that a key costs no
-//! allocation; those that are not in memory (`parked.rs`) follow, and a key whose turn comes without an entry in
-//! memory is absent until it is read. All delayed keys share one heap, and the lane one timer.
+//! allocation; those that are not in memory (`parked.rs`) follow, and a key whose turn comes without an
+//! entry in memory is absent until it is read. All delayed keys share one heap, and the lane one timer.
 //!
 //! Must never let two entries of one key be in flight, nor forget an entry that was not delivered.
 
 mod ask;
 mod hash;
+mod lots;
 mod parked;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use hash::Hashed;
-use parked::{Bounds, Lot, Parked};
+use lots::{Lot, Parked};
+use parked::Bounds;
 
 use super::slots::{NONE, SlotRef, Slots};
 use crate::fail;
@@ -143,8 +145,8 @@ impl Keys {
         key
     }
 
-    /// Adds an entry behind those of its key that are in memory; nothing may be parked, or the entry comes from
-    /// there.
+    /// Adds an entry behind those of its key that are in memory; nothing may be parked, or the entry comes
+    /// from there.
     fn append(&mut self, key: u32, stored: Arc<Stored>) {
         let slot = self.slots.insert(stored, key);
         let at = &mut self.keys[key as usize];
