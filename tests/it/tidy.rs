@@ -47,7 +47,6 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/journal/writer.rs", 301),
     ("src/queue/codec.rs", 320),
     ("src/queue/embedded.rs", 412),
-    ("src/queue/holes.rs", 258),
     ("src/queue/progress.rs", 348),
     ("src/queue/rows.rs", 320),
     ("src/store/embedded/apply.rs", 381),
