@@ -296,15 +296,12 @@ impl<T: Send + 'static> Journal<T> {
         first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
     }
 
-    /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a
-    /// segment that holds some. None: no record at or above `from` has it.
+    /// An offset at or above `from` below which no record has this label: exact to about 128 KiB where the
+    /// segment was written or read in this life, else to the segment. None: no record at or above `from`
+    /// has it.
     pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
         let segments = self.shared.segments.all();
-        segments.iter().find_map(|segment| {
-            let known = segment.known();
-            let beyond = known.end > from || known.closed_us.is_none();
-            known.counts.get(&label).filter(|_| beyond).map(|c| c.first.max(from))
-        })
+        segments.iter().find_map(|segment| segment.known().next_with_label(label, from))
     }
 
     /// What the journal holds now.
@@ -315,7 +312,7 @@ impl<T: Send + 'static> Journal<T> {
             (spares.floor, spares.ready.len(), spares.blocked.clone())
         };
         let durable_end = *self.shared.subscribe().borrow();
-        let needed = |s: &&Arc<segment::Segment>| s.known().closed_us.is_none() || s.known().end > floor;
+        let needed = |s: &&Arc<segment::Segment>| s.is_needed(floor);
         Stat {
             first: segments.first().map_or(durable_end, |s| s.known().first),
             durable_end,

@@ -98,10 +98,15 @@ impl<T> LogReader<T> {
             let id = *segment.id();
             let passed = segment.known().end <= next;
             match cursor.step()? {
-                Step::Batch(header, _) if header.kind != BatchKind::Footer && header.end <= next => continue,
+                Step::Batch(header, _) if header.kind != BatchKind::Footer && header.end <= next => {
+                    if header.kind != BatchKind::Records {
+                        segment.note_read(&header, at, std::iter::empty());
+                    }
+                    continue;
+                }
                 Step::Batch(header, payload) if header.kind == BatchKind::Records && header.first <= next => {
                     if let Some(views) = records(&id, &header, payload) {
-                        segment.note_index(&header, at);
+                        segment.note_read(&header, at, views.iter().flat_map(RecordView::labels));
                         views.iter().filter(|v| v.offset >= next).for_each(&mut give);
                         self.next = header.end;
                         return Ok(true);
