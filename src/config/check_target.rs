@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings_connector::ConnectorConfig;
+use tidings_connector::{ConnectorConfig, Span};
 
-use super::check::{Checker, HOUR, MS, in_time};
+use super::check::{Checker, HOUR, MIB, MS, in_time};
 use super::diagnostics::Place;
 use super::load::choice_help;
 use super::places::Part;
 use super::tree::{self, KeyPath};
-use super::{Rule, Target, TargetLimits, raw};
+use super::{Budget, Rule, Target, TargetLimits, WhenFull, raw};
 use crate::event::{EventKind, EventSet};
 
 /// The longest prefix or suffix, in bytes: no key is longer.
@@ -58,13 +58,16 @@ impl Checker<'_> {
         }
         let encoding = self.encoding(&at.key("encoding"), &raw);
         self.limits(&at, &raw);
+        let budget = self.budget(&at, &raw);
         self.patience(&at, &raw);
+        let on_reject = self.on_reject(&at, &raw);
         let rules = self.rules(&at, name, raw.rule);
         let connector = self.connector(&at, name, raw.connector);
         Some(Target {
             name: name.into(),
             encoding,
             rules,
+            budget,
             limits: TargetLimits {
                 attempt_timeout: raw.attempt_timeout.0,
                 backoff_min: raw.backoff_min.0,
@@ -72,6 +75,8 @@ impl Checker<'_> {
                 max_in_flight: raw.max_in_flight,
                 max_held: raw.max_held,
                 rate_limit: raw.rate_limit,
+                on_reject,
+                dead_letters_max_bytes: raw.dead_letters_max_bytes.0,
             },
             connector: connector?,
         })
@@ -97,15 +102,36 @@ impl Checker<'_> {
         }
     }
 
+    fn budget(&mut self, at: &KeyPath, raw: &raw::Target) -> Budget {
+        self.size(&at.key("max_backlog"), raw.max_backlog, MIB..=1 << 50);
+        let when_full = match raw.when_full.as_str() {
+            "refuse" => WhenFull::Refuse,
+            "shed" => WhenFull::Shed,
+            other => {
+                let what = format!("`when_full` cannot be `{}`", other.escape_debug());
+                let help = choice_help(other, &["refuse", "shed"]);
+                let help: Vec<&str> = help.iter().map(String::as_str).collect();
+                self.problem(&at.key("when_full"), what, &help);
+                WhenFull::Refuse
+            }
+        };
+        Budget { max_backlog: raw.max_backlog.0, when_full }
+    }
+
     /// A connector's own timeouts must end first: past the attempt's, the lane drops the connector with all
     /// it has out.
     fn patience(&mut self, at: &KeyPath, raw: &raw::Target) {
         let kafka =
             raw.connector.kafka.iter().map(|kafka| ("kafka", "connect_timeout", kafka.connect_timeout));
+        // Its servers are tried one after another.
+        let nats = raw.connector.nats.iter().flat_map(|nats| {
+            let all = nats.connect_timeout.0.saturating_mul(nats.servers.len() as u32);
+            [("nats", "connect_timeout", Span(all)), ("nats", "ack_timeout", nats.ack_timeout)]
+        });
         let http = raw.connector.http.iter().flat_map(|http| {
             [("http", "connect_timeout", http.connect_timeout), ("http", "timeout", http.timeout)]
         });
-        for (kind, key, span) in kafka.chain(http) {
+        for (kind, key, span) in kafka.chain(nats).chain(http) {
             if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
                 let attempt = in_time(raw.attempt_timeout.0);
                 let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
@@ -122,10 +148,11 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        let raw::Connector { kafka, http } = raw;
+        let raw::Connector { kafka, nats, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
-            ("http", http.map(|options| Self::boxed(options.checked(name)))),
+            ("nats", nats.map(|options| Self::boxed(options.checked(name)))),
+            ("http", http.map(|options| Self::boxed(self.http(options, name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
         let Some((kind, checked)) = given.next() else {
@@ -133,7 +160,7 @@ impl Checker<'_> {
             // An unknown kind is told as an unknown key already.
             if !broken && !self.holds_anything(&at) {
                 let what = format!("target `{}` has no connector", name.escape_debug());
-                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka or http");
+                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats or http");
                 self.problem_at(&at, Part::Key, what, &[&help]);
             }
             return None;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
+use tidings_nats::NatsOptions;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -85,6 +86,10 @@ pub(super) struct Target {
     pub(super) max_in_flight: usize,
     pub(super) max_held: usize,
     pub(super) rate_limit: Option<u32>,
+    pub(super) on_reject: String,
+    pub(super) dead_letters_max_bytes: Size,
+    pub(super) max_backlog: Size,
+    pub(super) when_full: String,
     pub(super) connector: Connector,
     pub(super) rule: Vec<Rule>,
 }
@@ -94,6 +99,7 @@ pub(super) struct Target {
 #[serde(default)]
 pub(super) struct Connector {
     pub(super) kafka: Option<KafkaOptions>,
+    pub(super) nats: Option<NatsOptions>,
     pub(super) http: Option<HttpOptions>,
 }
 
@@ -175,6 +181,10 @@ impl Default for Target {
             max_in_flight: 8_192,
             max_held: 1_000_000,
             rate_limit: None,
+            on_reject: "dead-letter".to_owned(),
+            dead_letters_max_bytes: Size(256 << 20),
+            max_backlog: Size(5 << 30),
+            when_full: "refuse".to_owned(),
             connector: Connector::default(),
             rule: Vec::new(),
         }

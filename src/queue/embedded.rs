@@ -3,7 +3,7 @@
 //! Must never answer before the journal said durable, and never let the journal trim what a synced row still
 //! needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
+use super::admit::{self, LogUse};
+use super::budget::OverBudget;
+use super::dead::{self, DeadLetters, ReaderLedger};
 use super::dispatcher::{self, Routes};
 use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
 use super::feed::{Charges, EmbeddedFeed};
@@ -24,7 +27,7 @@ use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
 use crate::event::Position;
 use crate::fail;
-use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat};
+use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat, Total};
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
@@ -82,6 +85,7 @@ pub(super) struct Inner {
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
+    dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
@@ -92,7 +96,7 @@ pub(super) struct Inner {
     pub(super) flushed: watch::Sender<u64>,
     pub(super) failed: watch::Sender<Option<String>>,
     pub(super) stopping: watch::Sender<bool>,
-    opened_totals: std::collections::BTreeMap<u32, u64>,
+    opened_totals: std::collections::BTreeMap<u32, Total>,
 }
 
 /// Puts each durable batch where readers look: books, store, tail.
@@ -109,7 +113,7 @@ impl Sink<Item> for QueueSink {
             .into_iter()
             .map(|d| {
                 let Item { entry, charge } = d.item;
-                Arc::new(Stored { position: d.position, entry, body: d.body, charge })
+                Arc::new(Stored { position: d.position, entry, body: d.body, bare: d.bare_len, charge })
             })
             .collect();
         self.routes.count_matched(&batch);
@@ -129,6 +133,7 @@ impl EmbeddedQueue {
         store: Arc<dyn Publish>,
     ) -> Result<Self, StartError> {
         journal::disk::make_dir(&*disk, &options.progress_dir)?;
+        journal::disk::make_dir(&*disk, &dead::dir_beside(&options.progress_dir))?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
         let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
@@ -161,6 +166,7 @@ impl EmbeddedQueue {
             charges,
             open: Mutex::default(),
             rows: Mutex::default(),
+            dead: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
             complete: AtomicBool::new(false),
             held: watch::Sender::new(None),
@@ -200,16 +206,30 @@ impl EmbeddedQueue {
         let dir = &inner.options.progress_dir;
         let row = rows::read(&*inner.disk, dir, target)
             .map_err(|e| OpenError::Io(target, std::io::Error::other(e.to_string())))?;
-        let matched = inner.opened_totals.get(&target.0).copied().unwrap_or(0);
-        let row = row.unwrap_or_else(|| self.first_row(target, since));
-        // Where damage hides records from the count, a row that took more of them knows better.
-        let matched = matched.max(row.totals.taken);
-        let progress = Arc::new(Progress::new(target, &row, matched, Arc::clone(&inner.routes.dispatched)));
+        let total = |label| inner.opened_totals.get(&label).copied().unwrap_or_default();
+        let (matched, shed) = (total(target.0), total(target.0 | codec::SHED).count);
+        let random = inner.options.journal.random;
+        let dead_dir = dead::dir_beside(dir);
+        let mut opened =
+            dead::Opened::open(Arc::clone(&inner.disk), &dead_dir, target, random).map_err(io)?;
+        let mut row = row.unwrap_or_else(|| self.first_row(target, since, &opened));
+        let joined = opened.join(&mut row);
+        let dispatched = Arc::clone(&inner.routes.dispatched);
+        let progress = Progress::new(target, &row, matched, shed, dispatched).with_dead(&joined);
+        let progress = Arc::new(progress);
         let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
         inner.rows().push((Arc::clone(&progress), file));
+        let ledger = ReaderLedger { progress: Arc::clone(&progress), inner: Arc::downgrade(inner) };
+        let letters = DeadLetters::start(opened, target, joined.missing, Arc::new(ledger));
+        inner.dead.lock().unwrap_or_else(PoisonError::into_inner).insert(target, letters);
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
+    }
+
+    /// The dead letters of a target that was added.
+    pub fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.inner.dead_letters(target)
     }
 
     /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
@@ -236,13 +256,17 @@ impl EmbeddedQueue {
     }
 
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
-    fn first_row(&self, target: TargetNo, since: u64) -> Row {
+    fn first_row(&self, target: TargetNo, since: u64, dead: &dead::Opened) -> Row {
         let stat = self.inner.journal.stat();
         let position =
             if fail::mutant("no-row-starts-at-tail") { stat.durable_end } else { since.max(stat.first) };
         // What the log let go was settled before it was let go.
-        let before = if position > since { self.inner.journal.total_before(target.0) } else { 0 };
-        let totals = Totals { taken: before, delivered: before, ..Totals::default() };
+        let before =
+            if position > since { self.inner.journal.total_before(target.0) } else { Total::default() };
+        let Total { count, bytes } = before;
+        let dead_lettered = dead.settled_below(position).min(count);
+        let settled = Totals { taken: count, delivered: count - dead_lettered, ..Totals::default() };
+        let totals = Totals { dead_lettered, taken_bytes: bytes, settled_bytes: bytes, ..settled };
         Row { durable_end: 0, position, totals, ..Row::default() }
     }
 
@@ -299,7 +323,7 @@ impl Queue for EmbeddedQueue {
         let held =
             tokio::time::timeout_at(deadline, Arc::clone(&inner.overlay).acquire_many_owned(bytes)).await;
         match held {
-            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit) }),
+            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit), charge: None }),
             _ => Err(Full { why: "too many changes wait for the index (queue.overlay_bytes)".to_owned() }),
         }
     }
@@ -308,7 +332,16 @@ impl Queue for EmbeddedQueue {
         let deadline = tokio::time::Instant::now() + self.inner.options.reserve_timeout;
         // The last prepared segment is headroom; what a setting takes of the overlay is too little to count.
         self.inner.wait_for_space(1, deadline).await?;
-        Ok(Permit { bytes: 0, held: None })
+        Ok(Permit { bytes: 0, held: None, charge: None })
+    }
+
+    fn admit(&self, permit: &mut Permit, entry: &mut Entry) -> Result<(), OverBudget> {
+        // What an earlier entry of the same permit was charged goes first.
+        permit.charge = None;
+        if !entry.deliveries.is_empty() {
+            permit.charge = Some(admit::admit(&self.inner.routes, self.inner.log_use(), entry)?);
+        }
+        Ok(())
     }
 
     async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
@@ -319,18 +352,18 @@ impl Queue for EmbeddedQueue {
             },
             _ => 0,
         };
-        let mut meta = Vec::with_capacity(512);
-        codec::encode(&entry, &mut meta);
-        let labels = entry.deliveries.iter().map(|d| d.target.0).collect();
+        let charge = permit.charge.take().unwrap_or_else(|| admit::force(&self.inner.routes, &entry));
+        let labels = codec::labels(&entry);
         let item = Item { entry, charge: permit.bytes };
-        let record = NewRecord { kind: ENTRY, labels, meta, body, body_crc, item };
-        if record.encoded_len() > journal::MAX_RECORD {
+        if charge.encoded_len() + body.len() > journal::MAX_RECORD {
             return Err(AppendError::Refused("the change is larger than a record may be".to_owned()));
         }
         // From here on the space belongs to the record: the index gives it back once it has applied it.
         if let Some(held) = permit.held.take() {
             held.forget();
         }
+        let meta = charge.spend();
+        let record = NewRecord { kind: ENTRY, labels, meta, body, body_crc, item };
         let offset = self.inner.journal.append(record).await.map_err(AppendError::Unknown)?;
         Ok(Position { epoch: self.inner.journal.epoch(), offset })
     }
@@ -371,8 +404,18 @@ impl Inner {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
+    }
+
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How full the log is, without the segments that stand ready.
+    fn log_use(&self) -> LogUse {
+        let journal::Options { max_bytes, segment_bytes, .. } = self.options.journal;
+        LogUse { used: self.journal.needed_bytes(), of: max_bytes.saturating_sub(2 * segment_bytes) }
     }
 
     /// Waits until so many segments stand ready.

@@ -1,4 +1,4 @@
-//! The unsettled offsets below a reader's position, up to a million of them: 16 bytes each.
+//! The unsettled offsets below a reader's position, up to a million of them: 24 bytes each.
 //!
 //! The oldest ones are frozen in pieces that never change, beside one bit each that says whether it is still
 //! open; only the newest ones are a list. So a row that is written five times a second repeats the bits and
@@ -16,6 +16,8 @@ pub struct Hole {
     pub offset: u64,
     /// [`crate::queue::Stored::key_hash`] of its entry.
     pub key: u64,
+    /// What it costs the target's budget.
+    pub bytes: u32,
 }
 
 /// Holes in one frozen piece, at most. Twice as many may be listed before the oldest ones are frozen: more
@@ -70,6 +72,13 @@ impl Piece {
         (self.open[at / 64] >> (at % 64) & 1 == 1).then_some(at)
     }
 
+    fn close(&mut self, offset: u64) -> Option<Hole> {
+        let at = self.at(offset)?;
+        self.open[at / 64] &= !(1 << (at % 64));
+        self.left -= 1;
+        Some(self.frozen.holes[at])
+    }
+
     fn last(&self) -> u64 {
         self.frozen.holes.last().map_or(0, |h| h.offset)
     }
@@ -112,6 +121,18 @@ impl HoleSet {
         let at = self.pieces.partition_point(|p| p.last() < offset);
         self.pieces.get(at).is_some_and(|p| p.at(offset).is_some())
             || self.others.binary_search_by_key(&offset, |h| h.offset).is_ok()
+    }
+}
+
+impl HoleSet {
+    /// Closes every hole that is not to be kept.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Hole) -> bool) {
+        for piece in &mut self.pieces {
+            let going: Vec<_> = piece.iter().filter(|hole| !keep(hole)).map(|hole| hole.offset).collect();
+            going.into_iter().for_each(|offset| _ = piece.close(offset));
+        }
+        self.pieces.retain(|piece| piece.left > 0);
+        self.others.retain(keep);
     }
 }
 
@@ -187,23 +208,23 @@ impl Holes {
         (!self.list[at].1).then_some(at)
     }
 
-    /// Closes a hole; false if it was not open.
-    pub(super) fn settle(&mut self, offset: u64) -> bool {
+    /// Closes a hole and gives it; none if it was not open.
+    pub(super) fn settle(&mut self, offset: u64) -> Option<Hole> {
         let at = self.pieces.partition_point(|p| p.last() < offset);
-        if let Some(piece) = self.pieces.get_mut(at) {
-            let Some(bit) = piece.at(offset) else { return false };
-            piece.open[bit / 64] &= !(1 << (bit % 64));
-            piece.left -= 1;
+        let hole = if let Some(piece) = self.pieces.get_mut(at) {
+            let hole = piece.close(offset)?;
             if piece.left == 0 {
                 self.pieces.remove(at);
             }
+            hole
         } else {
-            let Some(at) = self.find(offset) else { return false };
+            let at = self.find(offset)?;
             self.list[at].1 = true;
             self.listed -= 1;
-        }
+            self.list[at].0
+        };
         self.open -= 1;
-        true
+        Some(hole)
     }
 
     /// Lets go of what was settled, once for each batch of settlements.
@@ -269,14 +290,15 @@ mod tests {
         for round in 0..60 {
             for _ in 0..rng.usize(0..400) {
                 next += rng.u64(1..4);
-                holes.push(Hole { offset: next, key: next * 3 });
+                holes.push(Hole { offset: next, key: next * 3, bytes: 7 });
                 model.insert(next);
             }
             // Every seventh is stuck; the others go in any order, and at the end nearly all.
             let keep = if round < 50 { 7 } else { 997 };
             let going: Vec<u64> = model.iter().copied().filter(|o| o % keep != 0 && rng.bool()).collect();
             for offset in going {
-                assert!(holes.settle(offset) && !holes.settle(offset));
+                assert_eq!(holes.settle(offset).map(|h| h.offset), Some(offset));
+                assert_eq!(holes.settle(offset), None);
                 model.remove(&offset);
             }
             holes.sweep();

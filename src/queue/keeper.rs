@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::embedded::Inner;
+use super::entry::TargetNo;
 use super::pieces;
 use super::rows::Need;
 use crate::journal::{LabelNeed, Needed};
@@ -42,6 +43,13 @@ impl Inner {
         if let Err(e) = pieces::remove_strays(&*self.disk, &self.options.progress_dir, is_named) {
             tracing::warn!("progress files that nobody needs are not removed now: {e}");
         }
+    }
+
+    /// True if a target's synced row is past an offset and will not ask for it again.
+    pub(super) fn synced_past(&self, target: TargetNo, offset: u64) -> bool {
+        let rows = self.rows();
+        let row = rows.iter().find(|(progress, _)| progress.target == target);
+        row.is_some_and(|(_, file)| offset < file.synced.position && !file.synced.holes.contains(offset))
     }
 
     /// What compaction must keep, by synced rows and the synced checkpoint.

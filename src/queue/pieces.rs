@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::entry::TargetNo;
 use super::holes::{Frozen, Hole, HoleSet, PIECE, Piece};
+use super::rows::{HOLE, encode_hole};
 use crate::fail;
 use crate::journal::disk::read_exact_at;
 use crate::journal::{Disk, crc32c};
@@ -44,17 +45,14 @@ fn path(dir: &Path, target: TargetNo, id: u64) -> PathBuf {
 }
 
 fn bytes_of(target: TargetNo, frozen: &Frozen) -> Vec<u8> {
-    let mut b = Vec::with_capacity(FIXED + frozen.holes.len() * 16);
+    let mut b = Vec::with_capacity(FIXED + frozen.holes.len() * HOLE);
     b.extend_from_slice(MAGIC);
     b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     b.extend_from_slice(&[0; 4]);
     b.extend_from_slice(&target.0.to_le_bytes());
     b.extend_from_slice(&(frozen.holes.len() as u32).to_le_bytes());
     b.extend_from_slice(&frozen.id.to_le_bytes());
-    for hole in &frozen.holes {
-        b.extend_from_slice(&hole.offset.to_le_bytes());
-        b.extend_from_slice(&hole.key.to_le_bytes());
-    }
+    frozen.holes.iter().for_each(|hole| encode_hole(hole, &mut b));
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
     b
@@ -176,18 +174,19 @@ pub(super) fn read(
         other => other?,
     };
     let len = usize::try_from(file.len()?).unwrap_or(0);
-    if !(FIXED..=FIXED + PIECE * 16).contains(&len) {
+    if !(FIXED..=FIXED + PIECE * HOLE).contains(&len) {
         return Ok(None);
     }
     let mut b = vec![0; len];
     read_exact_at(&*file, &mut b, 0)?;
     let count = u32_at(&b, 20) as usize;
     let ours = &b[0..8] == MAGIC && u32_at(&b, 8) == FORMAT_VERSION && u32_at(&b, 16) == target.0;
-    let whole = len == FIXED + count * 16 && u32_at(&b, 12) == piece.crc && crc32c(&b[16..]) == piece.crc;
+    let whole = len == FIXED + count * HOLE && u32_at(&b, 12) == piece.crc && crc32c(&b[16..]) == piece.crc;
     if !ours || !whole || u64_at(&b, 24) != piece.id {
         return Ok(None);
     }
-    let holes = b[FIXED..].chunks_exact(16).map(|h| Hole { offset: u64_at(h, 0), key: u64_at(h, 8) });
+    let hole = |h: &[u8]| Hole { offset: u64_at(h, 0), key: u64_at(h, 8), bytes: u32_at(h, 16) };
+    let holes = b[FIXED..].chunks_exact(HOLE).map(hole);
     let frozen = Arc::new(Frozen { id: piece.id, holes: holes.collect() });
     Ok(Piece::of_row(frozen, piece.open.clone()))
 }

@@ -3,14 +3,17 @@
 //! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken
 //! once per batch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::budget::Budget;
+use super::dead::{Counts, Gone, Joined};
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
+use crate::journal::Total;
 
 /// The only ways in which an entry leaves a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,8 +82,17 @@ pub(super) struct Totals {
     pub(super) purged: u64,
     pub(super) forgotten: u64,
     pub(super) quarantined: u64,
-    pub(super) shed: u64,
     pub(super) repeated: u64,
+    /// Bytes of everything in `taken` …
+    pub(super) taken_bytes: u64,
+    /// … and of that part of it which is settled.
+    pub(super) settled_bytes: u64,
+}
+
+impl Totals {
+    pub(super) fn taken(&self) -> Total {
+        Total { count: self.taken, bytes: self.taken_bytes }
+    }
 }
 
 /// What a row says about its reader.
@@ -114,6 +126,9 @@ pub struct Progress {
     pub(super) target: TargetNo,
     /// Counted on the writer thread as records become durable.
     pub(super) matched: AtomicU64,
+    /// Counted with it: what was never accepted.
+    pub(super) shed: AtomicU64,
+    pub(super) budget: Budget,
     /// How far the dispatcher has routed: the position of every attached reader whose inbox is empty.
     pub(super) dispatched: Arc<AtomicU64>,
     state: Mutex<State>,
@@ -135,6 +150,10 @@ pub(super) struct State {
     /// Taken and not settled.
     holes: Holes,
     totals: Totals,
+    /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
+    dead: Counts,
+    /// Dead letters at or above the position: counted as taken, and passed over when they come.
+    ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
     pub(super) dirty: bool,
@@ -143,29 +162,71 @@ pub(super) struct State {
 #[cfg(test)]
 impl Default for Progress {
     fn default() -> Self {
-        Self::new(TargetNo(0), &Row::default(), 0, Arc::default())
+        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, Arc::default())
     }
 }
 
 impl Progress {
-    /// The progress that `row` says. `matched` is the log's own count.
-    pub(super) fn new(target: TargetNo, row: &Row, matched: u64, dispatched: Arc<AtomicU64>) -> Self {
+    /// The progress that `row` says. `matched` and `shed` are the log's own counts.
+    pub(super) fn new(
+        target: TargetNo,
+        row: &Row,
+        matched: Total,
+        shed: u64,
+        dispatched: Arc<AtomicU64>,
+    ) -> Self {
+        // Where damage hides records from the count, a row that took more of them knows better.
+        let matched = matched.at_least(row.totals.taken());
         let state = State {
             from: row.position,
             holes: Holes::new(&row.holes, 1),
             totals: row.totals,
+            dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
             dirty: true,
             ..State::default()
         };
         Self {
             target,
-            matched: AtomicU64::new(matched),
+            matched: AtomicU64::new(matched.count),
+            shed: AtomicU64::new(shed),
+            budget: Budget::new(matched.bytes.saturating_sub(row.totals.settled_bytes)),
             dispatched,
             state: Mutex::new(state),
             looked_up: Mutex::default(),
             arrived: Notify::new(),
             settled: Notify::new(),
         }
+    }
+
+    /// The same with its dead letters, before anybody else knows it.
+    pub(super) fn with_dead(self, joined: &Joined) -> Self {
+        let mut state = self.state();
+        (state.dead, state.ahead) = (joined.counts, joined.ahead.clone());
+        let Total { count, bytes } = state.total_ahead();
+        let t = &mut state.totals;
+        (t.taken, t.dead_lettered) = (t.taken + count, t.dead_lettered + count);
+        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes + bytes, t.settled_bytes + bytes);
+        // Where damage hides records from the count, letters that were among them know better.
+        self.matched.fetch_max(t.taken, Ordering::AcqRel);
+        drop(state);
+        self.budget.give_back(bytes);
+        self
+    }
+
+    /// So many dead letters are none any more.
+    pub(super) fn dead_letters_gone(&self, count: u64, how: Gone) {
+        let mut state = self.state();
+        let dead = &mut state.dead;
+        dead.dead -= count.min(dead.dead);
+        match how {
+            Gone::Purged => dead.purged += count,
+            Gone::Replayed => dead.replayed += count,
+        }
+    }
+
+    /// An operator accepted that so many dead letters are lost.
+    pub(super) fn dead_letters_lost(&self, count: u64) {
+        self.state().dead.lost += count;
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -181,16 +242,21 @@ impl Progress {
         let open = (matched - t.taken.min(matched)) + state.holes.len() as u64;
         Books {
             matched,
-            delivered: t.delivered,
+            delivered: t.delivered + state.dead.replayed,
             backlog: open - state.held.min(open),
             held: state.held.min(open),
-            dead_lettered: t.dead_lettered,
-            purged: t.purged,
+            dead_lettered: state.dead.dead,
+            purged: t.purged + state.dead.purged,
             forgotten: t.forgotten,
-            quarantined: t.quarantined,
-            shed: t.shed,
+            quarantined: t.quarantined + state.dead.lost,
+            shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
         }
+    }
+
+    /// What the target may owe, and what it owes.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Where the oldest unsettled event is.
@@ -234,12 +300,8 @@ impl Progress {
     pub(super) fn row(&self, durable_end: u64) -> Row {
         let mut state = self.state();
         state.dirty = false;
-        Row {
-            durable_end,
-            position: state.position(self.dispatched.load(Ordering::Acquire)),
-            totals: state.totals,
-            holes: state.holes.set(),
-        }
+        let position = state.position(self.dispatched.load(Ordering::Acquire));
+        Row { durable_end, position, totals: state.totals_below(position), holes: state.holes.set() }
     }
 
     /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets
@@ -274,7 +336,8 @@ impl Progress {
     }
 
     pub(super) fn settle(&self, settled: &[(u64, Column)]) {
-        self.state().settle(settled);
+        let freed = self.state().settle(settled);
+        self.budget.give_back(freed);
         self.settled.notify_waiters();
     }
 
@@ -298,34 +361,67 @@ impl State {
     /// Moves up to `max` entries from the inbox to the window.
     pub(super) fn take_inbox(&mut self, max: usize) -> Vec<Arc<Stored>> {
         let n = self.inbox.len().min(max);
-        let taken: Vec<_> = self.inbox.drain(..n).collect();
-        if let Some(last) = taken.last() {
+        let mut taken: Vec<_> = self.inbox.drain(..n).collect();
+        if let Some(end) = taken.last().map(|last| last.position.offset + 1) {
+            self.leave_out_dead(&mut taken);
             self.note_taken(&taken);
-            self.from = self.from.max(last.position.offset + 1);
+            self.from = self.from.max(end);
         }
         taken
+    }
+
+    /// Leaves out what is a dead letter, and was counted as taken when the log was opened.
+    pub(super) fn leave_out_dead(&self, taken: &mut Vec<Arc<Stored>>) {
+        if !self.ahead.is_empty() {
+            taken.retain(|stored| !self.ahead.contains_key(&stored.position.offset));
+        }
+    }
+
+    /// The totals of a row with this position: what lies ahead of it is not taken for a row.
+    fn totals_below(&mut self, position: u64) -> Totals {
+        self.ahead = self.ahead.split_off(&position);
+        let (mut t, Total { count, bytes }) = (self.totals, self.total_ahead());
+        (t.taken, t.dead_lettered) = (t.taken - count, t.dead_lettered - count);
+        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes - bytes, t.settled_bytes - bytes);
+        t
+    }
+
+    fn total_ahead(&self) -> Total {
+        let bytes = self.ahead.values().map(|bytes| u64::from(*bytes)).sum();
+        Total { count: self.ahead.len() as u64, bytes }
     }
 
     /// Counts entries that are being handed to the lane as taken.
     pub(super) fn note_taken(&mut self, taken: &[Arc<Stored>]) {
         for stored in taken {
-            self.holes.push(Hole { offset: stored.position.offset, key: stored.key_hash() });
+            self.holes.push(Hole {
+                offset: stored.position.offset,
+                key: stored.key_hash(),
+                bytes: stored.bare,
+            });
+            self.totals.taken_bytes += u64::from(stored.bare);
         }
         self.totals.taken += taken.len() as u64;
         self.dirty = true;
     }
 
-    fn settle(&mut self, settled: &[(u64, Column)]) {
+    /// Gives the bytes that were settled.
+    fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
+        let mut freed = 0;
         for (offset, column) in settled {
             // Each entry is counted once, whatever the lane says twice.
-            if !self.holes.settle(*offset) {
+            let Some(hole) = self.holes.settle(*offset) else {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
                 continue;
-            }
+            };
+            freed += u64::from(hole.bytes);
             let t = &mut self.totals;
             let total = match column {
                 Column::Delivered => &mut t.delivered,
-                Column::DeadLettered => &mut t.dead_lettered,
+                Column::DeadLettered => {
+                    self.dead.dead += 1;
+                    &mut t.dead_lettered
+                }
                 Column::Purged => &mut t.purged,
                 Column::Forgotten => &mut t.forgotten,
                 Column::Quarantined => &mut t.quarantined,
@@ -333,6 +429,8 @@ impl State {
             *total += 1;
         }
         self.holes.sweep();
+        self.totals.settled_bytes += freed;
         self.dirty = true;
+        freed
     }
 }

@@ -22,6 +22,8 @@ const FIXED: usize = 128;
 /// Where the number of pieces stands, and the length of the whole row.
 const PIECES: usize = 120;
 const LENGTH: usize = 124;
+/// Bytes of a hole: its offset, the hash of its key, its record's bytes.
+pub(super) const HOLE: usize = 20;
 
 /// The two slots of one reader.
 pub(super) struct RowFile {
@@ -243,7 +245,7 @@ impl RowFile {
 
 fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> Vec<u8> {
     let t = &row.totals;
-    let len = FIXED + row.holes.others.len() * 16 + pieces::references_len(&row.holes);
+    let len = FIXED + row.holes.others.len() * HOLE + pieces::references_len(&row.holes);
     let mut b = Vec::with_capacity(len);
     b.extend_from_slice(MAGIC);
     b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -260,21 +262,26 @@ fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> 
         t.purged,
         t.forgotten,
         t.quarantined,
-        t.shed,
         t.repeated,
+        t.taken_bytes,
+        t.settled_bytes,
     ];
     numbers.iter().for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     b.resize(FIXED, 0);
     b[PIECES..PIECES + 4].copy_from_slice(&(row.holes.pieces.len() as u32).to_le_bytes());
     b[LENGTH..LENGTH + 4].copy_from_slice(&(len as u32).to_le_bytes());
-    for hole in &row.holes.others {
-        b.extend_from_slice(&hole.offset.to_le_bytes());
-        b.extend_from_slice(&hole.key.to_le_bytes());
-    }
+    row.holes.others.iter().for_each(|hole| encode_hole(hole, &mut b));
     pieces.refer(&row.holes, &mut b);
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
     b
+}
+
+/// Appends a hole's bytes.
+pub(super) fn encode_hole(hole: &Hole, out: &mut Vec<u8>) {
+    out.extend_from_slice(&hole.offset.to_le_bytes());
+    out.extend_from_slice(&hole.key.to_le_bytes());
+    out.extend_from_slice(&hole.bytes.to_le_bytes());
 }
 
 fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
@@ -286,7 +293,7 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     if u32_at(8) != FORMAT_VERSION {
         return Err(RowError::Version(u32_at(8)));
     }
-    let (end, others) = (u32_at(LENGTH) as usize, FIXED + u32_at(20) as usize * 16);
+    let (end, others) = (u32_at(LENGTH) as usize, FIXED + u32_at(20) as usize * HOLE);
     // A slot is not cut when a shorter row is written over a longer one.
     let whole = (FIXED..=b.len()).contains(&end) && crc32c(&b[16..end]) == u32_at(12);
     if !whole || u32_at(16) != target.0 || others > end {
@@ -303,11 +310,12 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
         purged: n(6),
         forgotten: n(7),
         quarantined: n(8),
-        shed: n(9),
-        repeated: n(10),
+        repeated: n(9),
+        taken_bytes: n(10),
+        settled_bytes: n(11),
     };
-    let hole = |at| Hole { offset: u64_at(at), key: u64_at(at + 8) };
-    let holes: HoleSet = (FIXED..others).step_by(16).map(hole).collect();
+    let hole = |at| Hole { offset: u64_at(at), key: u64_at(at + 8), bytes: u32_at(at + 16) };
+    let holes: HoleSet = (FIXED..others).step_by(HOLE).map(hole).collect();
     let row = Row { durable_end: n(1), position: n(2), totals, holes };
     Ok(Some(Slot { generation: n(0), row, pieces }))
 }
@@ -325,8 +333,14 @@ mod tests {
         Row {
             durable_end: position + 5,
             position,
-            totals: Totals { taken: 9, delivered: 7, repeated: 1, ..Totals::default() },
-            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3 }).collect(),
+            totals: Totals {
+                taken: 9,
+                repeated: 1,
+                taken_bytes: 1 << 40,
+                settled_bytes: 7,
+                ..Totals::default()
+            },
+            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3, bytes: 9 }).collect(),
         }
     }
 

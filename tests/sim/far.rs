@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidings::config::{Encoding, Target, TargetLimits};
+use tidings::config::{Budget, Encoding, OnReject, Target, TargetLimits};
 use tidings::delivery::{Ambient, TargetHandle, spawn};
 use tidings_connector::{
     Connector, ConnectorConfig, Delivery, Fault, Finding, Limits, Message, Outcome, Receipt, Template,
@@ -125,11 +125,14 @@ fn patient_lane(
         max_in_flight: 16,
         max_held: 1_000_000,
         rate_limit: None,
+        on_reject: OnReject::DeadLetter,
+        dead_letters_max_bytes: 1 << 20,
     };
     let target = Target {
         name: "target".into(),
         encoding: Encoding::S3,
         rules: Vec::new(),
+        budget: Budget::default(),
         limits,
         connector: Arc::new(far.clone()),
     };

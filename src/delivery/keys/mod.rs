@@ -65,8 +65,9 @@ struct Key {
     /// All of them.
     entries: u32,
     phase: Phase,
-    /// How often its first entry was sent, while it is not in memory.
+    /// How often its first entry was sent and when first, while it is not in memory.
     attempts: u32,
+    first_unix_ms: Option<i64>,
     /// Failed attempts in a row of its first entry.
     failures: u32,
     /// How often its first entry was rejected.
@@ -133,6 +134,7 @@ impl Keys {
             entries: 0,
             phase,
             attempts: 0,
+            first_unix_ms: None,
             failures: 0,
             rejections: 0,
         };
@@ -174,6 +176,16 @@ impl Keys {
     /// The next key's first entry leaves: it is in flight from now on.
     pub(super) fn start(&mut self) -> Option<SlotRef> {
         let key = self.ready.pop_front()?;
+        Some(self.launch(key))
+    }
+
+    /// The first entry of one key leaves, if it may.
+    pub(super) fn start_key_of(&mut self, stored: &Stored) -> Option<SlotRef> {
+        let key = *self.by_hash.get(&stored.key_hash())?;
+        if self.keys[key as usize].phase != Phase::Ready {
+            return None;
+        }
+        self.ready.retain(|ready| *ready != key);
         Some(self.launch(key))
     }
 

@@ -81,7 +81,8 @@ impl Keys {
             return;
         }
         let at = &mut self.keys[key as usize];
-        at.attempts = self.slots.at(at.head as usize).attempt;
+        let head = self.slots.at(at.head as usize);
+        (at.attempts, at.first_unix_ms) = (head.attempt, head.first_unix_ms);
         let mut offsets = Vec::with_capacity(at.loaded as usize);
         let mut slot = at.head;
         while slot != NONE {
@@ -138,7 +139,9 @@ impl Keys {
                 self.absent.push_front(key);
                 continue;
             }
-            self.slots.at_mut(at.head as usize).attempt = std::mem::take(&mut at.attempts);
+            let head = self.slots.at_mut(at.head as usize);
+            head.attempt = std::mem::take(&mut at.attempts);
+            head.first_unix_ms = at.first_unix_ms.take();
             self.set_phase(key, Phase::Ready);
             self.ready.push_back(key);
         }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::elapse;
 use crate::delivery::EncodeFn;
 use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::queue::dead::{DeadLetters, Gone, Ledger};
 use crate::queue::{
     Change, Column, DeliveryTo, Entry, Hole, Lookup, ObjectMeta, ReadError, Reader, Stored, TargetNo,
     progress::Progress,
@@ -29,6 +30,10 @@ pub(super) struct Log {
     pub(super) holes: BTreeMap<u64, Arc<Stored>>,
     pub(super) delivered: Vec<u64>,
     pub(super) repeated: u64,
+    /// Dead letters, and those that are gone.
+    pub(super) buried: Vec<u64>,
+    pub(super) gone: u64,
+    pub(super) dead: Option<DeadLetters>,
     pub(super) flushed: usize,
     pub(super) fail_next: Option<ReadError>,
     /// How long a read takes, and how many were begun.
@@ -89,10 +94,31 @@ impl Queue {
             assert!(held <= log.holes.len(), "more entries held than not settled");
             assert_eq!(
                 log.entries.len(),
-                log.delivered.len() + log.holes.len() + unread,
+                log.delivered.len() + log.holes.len() + unread + log.buried.len(),
                 "the books do not balance"
             );
         });
+    }
+}
+
+impl Ledger for Queue {
+    fn buried(&self, offsets: &[u64]) {
+        self.see(|log| {
+            for offset in offsets {
+                assert!(log.holes.remove(offset).is_some(), "{offset} is buried, but was no hole");
+                log.buried.push(*offset);
+            }
+        });
+    }
+
+    fn gone(&self, count: u64, _: Gone) {
+        self.see(|log| log.gone += count);
+    }
+
+    fn lost(&self, _: u64) {}
+
+    fn has_passed(&self, _: u64) -> bool {
+        true
     }
 }
 
@@ -130,7 +156,7 @@ impl Reader for MemoryReader {
 
     fn take_holes(&mut self) -> Vec<Hole> {
         let holes = std::mem::take(&mut self.holes);
-        holes.iter().map(|s| Hole { offset: s.position.offset, key: s.key_hash() }).collect()
+        holes.iter().map(|s| Hole { offset: s.position.offset, key: s.key_hash(), bytes: 0 }).collect()
     }
 
     fn lookup(&self) -> Arc<dyn Lookup> {
@@ -153,6 +179,10 @@ impl Reader for MemoryReader {
 
     fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.queue.progress)
+    }
+
+    fn dead_letters(&self) -> Option<DeadLetters> {
+        self.queue.see(|log| log.dead.clone())
     }
 
     async fn flush(&mut self) -> Result<(), ReadError> {
@@ -200,8 +230,14 @@ pub(in crate::delivery) fn entry(offset: u64, key: &str) -> Stored {
     let deliveries = vec![DeliveryTo { target: TARGET, rule: "rule-1".into() }];
     Stored {
         position: Position { epoch: 1, offset },
-        entry: Entry { change: Change::PutObject(ObjectMeta::default()), event: Some(event), deliveries },
+        entry: Entry {
+            change: Change::PutObject(ObjectMeta::default()),
+            event: Some(event),
+            deliveries,
+            shed: Vec::new(),
+        },
         body: Bytes::new(),
+        bare: 100,
         charge: 0,
     }
 }
