@@ -60,6 +60,7 @@ impl Checker<'_> {
         self.limits(&at, &raw);
         let budget = self.budget(&at, &raw);
         self.patience(&at, &raw);
+        let on_reject = self.on_reject(&at, &raw);
         let rules = self.rules(&at, name, raw.rule);
         let connector = self.connector(&at, name, raw.connector);
         Some(Target {
@@ -73,6 +74,8 @@ impl Checker<'_> {
                 backoff_max: raw.backoff_max.0,
                 max_in_flight: raw.max_in_flight,
                 rate_limit: raw.rate_limit,
+                on_reject,
+                dead_letters_max_bytes: raw.dead_letters_max_bytes.0,
             },
             connector: connector?,
         })

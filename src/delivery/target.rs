@@ -116,6 +116,7 @@ impl TargetHandle {
             last_error: view.last_error,
             last_success_unix_ms: view.last_success_unix_ms,
             read_error: view.read_error,
+            blocked: view.blocked,
             in_flight: view.in_flight,
             in_flight_limit: view.in_flight_limit,
             waiting: view.waiting,

@@ -1,4 +1,5 @@
-//! Kafka: a topic, and everything in it from its beginning.
+//! Kafka as the far side, and an independent consumer: everything in a topic from its beginning, repeats
+//! included, in order per partition.
 //!
 //! Must never use the product's code to read what the product wrote.
 
@@ -11,52 +12,64 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::checker::Delivery;
-use crate::place::{Place, delivery};
+use crate::broker;
+use crate::checker::{Delivery, Kind};
+use crate::far::{FarSide, Fault};
+use crate::record;
 
 /// Partitions of a test's topic.
 const PARTITIONS: i32 = 6;
 /// The broker may take this long for an administrative request or to give the next message.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A topic of its own.
-pub(crate) struct Topic {
-    name: String,
-}
+/// A topic that nobody else has.
+pub(crate) struct Topic(String);
 
 impl Topic {
-    /// Makes a topic that nobody else has.
-    pub(crate) async fn create(test: &str) -> Box<dyn Place> {
-        let name = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
-        let admin: AdminClient<_> = config().create().expect("a client");
-        let new = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        let made = admin.create_topics([&new], &options).await.expect("the broker answers");
-        made.into_iter().for_each(|result| assert_eq!(result, Ok(name.clone())));
-        Box::new(Self { name })
+    pub(crate) async fn create(test: &str) -> Self {
+        Self(create_topic(test).await)
     }
 }
 
 #[async_trait]
-impl Place for Topic {
-    fn broker(&self) -> &'static str {
-        "kafka"
-    }
-
+impl FarSide for Topic {
     fn connector(&self) -> String {
-        let broker = crate::broker::address("TIDINGS_TEST_KAFKA");
-        format!("[target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {:?}\n", self.name)
+        let broker = broker::address();
+        format!("[target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {:?}\n", self.0)
     }
 
     async fn read_all(&self) -> Vec<Delivery> {
-        let topic = self.name.clone();
-        tokio::task::spawn_blocking(move || read(&topic)).await.expect("the consumer")
+        read_all(&self.0).await
     }
+
+    async fn kill(&self) -> Fault {
+        broker::kill("kafka").await
+    }
+
+    async fn stop(&self) -> Fault {
+        broker::stop("kafka").await
+    }
+}
+
+async fn create_topic(test: &str) -> String {
+    let topic = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
+    let admin: AdminClient<_> = config().create().expect("a client");
+    let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let made = admin.create_topics([&new], &options).await.expect("the broker answers");
+    made.into_iter().for_each(|result| assert_eq!(result, Ok(topic.clone())));
+    topic
+}
+
+/// Reads the topic from its beginning to the end that it has now.
+async fn read_all(topic: &str) -> Vec<Delivery> {
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || read(&topic)).await.expect("the consumer")
 }
 
 fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", crate::broker::address("TIDINGS_TEST_KAFKA"));
+    config.set("bootstrap.servers", broker::address());
     config
 }
 
@@ -82,10 +95,8 @@ fn read(topic: &str) -> Vec<Delivery> {
             unread.remove(&message.partition());
         }
         if message.offset() < ends[&message.partition()] {
-            let found = delivery(message.partition(), message.payload().unwrap_or_default());
-            // A consumer that partitions or compacts by key must be able to trust it.
-            assert_eq!(message.key(), Some(found.key.as_bytes()), "the message's key");
-            deliveries.push(found);
+            let payload = message.payload().unwrap_or_default();
+            deliveries.push(record::parse(payload, message.key(), message.partition()));
         }
     }
     deliveries
@@ -96,19 +107,26 @@ fn read(topic: &str) -> Vec<Delivery> {
 #[tokio::test]
 async fn a_consumer_reads_what_a_producer_wrote_repeats_included() {
     use rdkafka::producer::{FutureProducer, FutureRecord};
-    let topic = Topic::create("consumer").await;
-    let name = topic.connector().split('"').nth(3).expect("the topic's name").to_owned();
+    let topic = create_topic("consumer").await;
     let producer: FutureProducer = config().create().expect("a producer");
+    let payload = |seq: u32, key: &str| {
+        format!(
+            r#"{{"Records":[{{"eventName":"ObjectCreated:Put",
+            "responseElements":{{"x-amz-request-id":"R{seq}"}},
+            "s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}","size":{seq},"eTag":"e{seq}",
+            "sequencer":"{seq:04}"}}}},"tidings":{{"eventId":"id{seq}"}}}}]}}"#
+        )
+    };
     let written = [(1, "a+b%2B/%C3%A9", "b/a b+/é"), (2, "k", "b/k"), (1, "a+b%2B/%C3%A9", "b/a b+/é")];
     for (seq, encoded, key) in written {
-        let payload = crate::place::record(seq, "b", encoded);
-        let record = FutureRecord::to(&name).key(key).payload(&payload);
+        let payload = payload(seq, encoded);
+        let record = FutureRecord::to(&topic).key(key).payload(&payload);
         producer.send(record, PATIENCE).await.expect("written");
     }
-    let read = topic.read_all().await;
+    let read = read_all(&topic).await;
     let of = |key: &str| read.iter().filter(|one| &*one.key == key).cloned().collect::<Vec<_>>();
     assert_eq!((read.len(), of("b/k").len(), of("b/a b+/é").len()), (3, 1, 2));
     assert_eq!(of("b/a b+/é")[0], of("b/a b+/é")[1], "a repeat is the same in every part");
-    assert_eq!((of("b/k")[0].kind.clone(), of("b/k")[0].size), (crate::checker::Kind::Put, Some(2)));
+    assert_eq!((of("b/k")[0].kind.clone(), of("b/k")[0].size), (Kind::Put, Some(2)));
     assert_eq!(of("b/k")[0].request_id.as_deref(), Some("R2"));
 }
