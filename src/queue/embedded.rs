@@ -399,6 +399,10 @@ impl Inner {
         });
     }
 
+    pub(super) fn progress_dir(&self) -> &std::path::Path {
+        &self.options.progress_dir
+    }
+
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }

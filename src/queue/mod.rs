@@ -21,6 +21,7 @@ mod dispatcher;
 pub mod embedded;
 mod entry;
 mod feed;
+mod forget;
 mod keeper;
 mod oldest;
 pub mod progress;

@@ -264,6 +264,25 @@ impl Progress {
         }
     }
 
+    pub(super) fn target(&self) -> TargetNo {
+        self.target
+    }
+
+    /// Counts everything that is not settled as forgotten, and lets go of it.
+    pub(super) fn forget(&self) -> Books {
+        {
+            let mut state = self.state();
+            let matched = self.matched.load(Ordering::Acquire);
+            let open = matched.saturating_sub(state.totals.taken) + state.unsettled as u64;
+            let dirty = state.dirty;
+            let totals = Totals { taken: matched, forgotten: state.totals.forgotten + open, ..state.totals };
+            *state = State { totals, dirty, ..State::default() };
+        }
+        self.budget.give_back(u64::MAX);
+        self.settled.notify_waiters();
+        self.books()
+    }
+
     /// What the target may owe, and what it owes.
     pub fn budget(&self) -> &Budget {
         &self.budget
