@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -32,7 +32,7 @@ struct Hello {
 fn hello(tls: Option<Arc<ServerConfig>>, refusal: Option<&'static str>) -> Hello {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (tell, connects) = channel();
+    let (tell, connects) = sync_channel(16);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (tls, tell) = (tls.clone(), tell.clone());
@@ -47,7 +47,7 @@ fn greet(
     mut stream: TcpStream,
     tls: Option<Arc<ServerConfig>>,
     refusal: Option<&str>,
-    tell: &Sender<serde_json::Value>,
+    tell: &SyncSender<serde_json::Value>,
 ) -> std::io::Result<()> {
     let info = serde_json::json!({
         "server_id": "S", "server_name": "s", "version": "2.15.2", "go": "go", "host": "127.0.0.1", "port": 1,
@@ -63,7 +63,7 @@ fn greet(
 fn talk(
     stream: impl Read + Write,
     refusal: Option<&str>,
-    tell: &Sender<serde_json::Value>,
+    tell: &SyncSender<serde_json::Value>,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
