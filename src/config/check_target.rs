@@ -103,7 +103,13 @@ impl Checker<'_> {
         let http = raw.connector.http.iter().flat_map(|http| {
             [("http", "connect_timeout", http.connect_timeout), ("http", "timeout", http.timeout)]
         });
-        for (kind, key, span) in kafka.chain(http) {
+        let amqp = raw.connector.amqp.iter().flat_map(|amqp| {
+            [
+                ("amqp", "connect_timeout", amqp.connect_timeout),
+                ("amqp", "confirm_timeout", amqp.confirm_timeout),
+            ]
+        });
+        for (kind, key, span) in kafka.chain(amqp).chain(http) {
             if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
                 let attempt = in_time(raw.attempt_timeout.0);
                 let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
@@ -120,9 +126,10 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        let raw::Connector { kafka, http } = raw;
+        let raw::Connector { kafka, amqp, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
+            ("amqp", amqp.map(|options| Self::boxed(options.checked(name)))),
             ("http", http.map(|options| Self::boxed(options.checked(name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
@@ -131,7 +138,7 @@ impl Checker<'_> {
             // An unknown kind is told as an unknown key already.
             if !broken && !self.holds_anything(&at) {
                 let what = format!("target `{}` has no connector", name.escape_debug());
-                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka or http");
+                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, amqp or http");
                 self.problem_at(&at, Part::Key, what, &[&help]);
             }
             return None;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidings_amqp::AmqpOptions;
 use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
@@ -93,6 +94,7 @@ pub(super) struct Target {
 #[serde(default)]
 pub(super) struct Connector {
     pub(super) kafka: Option<KafkaOptions>,
+    pub(super) amqp: Option<AmqpOptions>,
     pub(super) http: Option<HttpOptions>,
 }
 

@@ -144,6 +144,8 @@ const CLOCKS: &[&str] = &[
     "src/journal/",
     "src/queue/",
     "src/store/embedded/apply.rs",
+    "connectors/amqp/src/publisher.rs",
+    "connectors/amqp/tests/scripted/main.rs",
     "connectors/http/src/connector.rs",
     "connectors/kafka/examples/",
     "xtask/",
