@@ -1,5 +1,7 @@
 //! The loader's tests: defaults, the shipped files, overrides, and what every kind of mistake looks like.
 
+mod presets;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -64,26 +66,13 @@ fn sections(c: &Config) -> (&Server, &Admin, &Account, &Queue, &Store) {
     (&c.server, &c.admin, &c.account, &c.queue, &c.store)
 }
 
-/// Keys of which only one of two may be given, or whose value must exist on the machine.
-const NOT_TOGETHER: &[&str] = &["#password_env", "#password_file", "#ca_file", "#cert_file", "#key_file"];
-
-/// The shipped file with every optional key switched on that can be together with the others.
-fn together() -> String {
-    let apart = |line: &&str| !NOT_TOGETHER.iter().any(|key| line.starts_with(key));
-    switched_on(SHIPPED.lines().filter(apart))
-}
-
 /// The shipped file with every optional key switched on.
 fn everything() -> String {
-    switched_on(SHIPPED.lines())
-}
-
-fn switched_on<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(rest) if rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => format!("{rest}\n"),
         _ => format!("{line}\n"),
     };
-    lines.map(line).collect()
+    SHIPPED.lines().map(line).collect()
 }
 
 #[test]
@@ -100,7 +89,7 @@ fn the_shipped_file_is_the_defaults() {
     assert_eq!(sections(&good(SHIPPED)), sections(&defaults));
 
     // The keys that exist only inside a table of their own, against the smallest tables.
-    let full = good(&together());
+    let full = good(&everything());
     let small = good(
         "[target.billing.connector.amqp]\nurl = \"amqp://127.0.0.1:5672/%2f\"\nexchange = \"objects\"\n\
          routing_key = \"{bucket}\"\n\
@@ -111,6 +100,7 @@ fn the_shipped_file_is_the_defaults() {
     for (full, small) in full.targets.iter().zip(&small.targets) {
         let rate_limit = full.limits.rate_limit;
         assert_eq!(full.limits, TargetLimits { rate_limit, ..small.limits });
+        assert_eq!(full.budget, small.budget);
         assert_eq!(full.connector.fingerprint(), small.connector.fingerprint());
         assert_eq!((&full.name, full.encoding, &full.rules), (&small.name, small.encoding, &small.rules));
     }
@@ -153,7 +143,7 @@ fn every_example_loads() {
         seen.extend(config.targets.iter().map(|t| t.connector.kind()));
     }
     seen.sort_unstable();
-    assert_eq!(seen, ["amqp", "http", "kafka"]);
+    assert_eq!(seen, ["amqp", "http", "http", "kafka"]);
 }
 
 #[test]
@@ -278,6 +268,9 @@ fn every_key_of_a_target_has_its_bounds() {
         ("max_in_flight = 0", "allowed are 1 to 65536"),
         ("rate_limit = 0", "nothing would be delivered"),
         ("rate_limit = 4294967296", "out of range: allowed are 0 to 4294967295"),
+        ("max_backlog = \"1023KiB\"", "allowed are 1MiB to 1024TiB"),
+        ("when_full = \"drop\"", "`when_full` cannot be `drop` | allowed are refuse, shed"),
+        ("when_full = \"shet\"", "did you mean `shed`?"),
         ("encoding = \"xml\"", "2:12 \"xml\": `encoding` cannot be `xml`"),
         ("region = \"eu\"", "`region` must be the server's own, `ap-guangzhou`"),
         ("rules = []", "unknown key `rules` | did you mean `rule`?"),
@@ -287,6 +280,8 @@ fn every_key_of_a_target_has_its_bounds() {
     }
     good(&with("region = \"ap-guangzhou\""));
     good(&with("backoff_min = \"5m\""));
+    let budget = good(&with("max_backlog = \"1MiB\"\nwhen_full = \"shed\"")).targets[0].budget;
+    assert_eq!(budget, Budget { max_backlog: 1 << 20, when_full: WhenFull::Shed });
 }
 
 #[test]

@@ -107,8 +107,8 @@ impl AmqpConfig {
                 Ok(queue) => (
                     Severity::Ok,
                     format!(
-                        "queue `{key}` exists with {} messages and {} consumers; make sure that it is durable \
-                         and has no limit that drops messages, which AMQP does not show",
+                        "queue `{key}` exists with {} messages and {} consumers; make sure that it is \
+                         durable and has no limit that drops messages, which AMQP does not show",
                         queue.message_count(),
                         queue.consumer_count()
                     ),

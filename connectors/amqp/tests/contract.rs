@@ -86,7 +86,7 @@ impl Harness for Live {
 
     fn waived(&self, case: Case) -> Option<&'static str> {
         (case == Case::Secrets).then_some(
-            "the broker's only user has its own name as password; the scripted broker looks for a planted one",
+            "the broker's only user has its own name as password; the scripted broker gets a planted one",
         )
     }
 }
