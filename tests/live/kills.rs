@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use crate::finish::conclude;
+use crate::kafka::Topic;
 use crate::load::{Load, Plan};
 use crate::server::{Ready, Server};
-use crate::{consumer, number, seed, turn};
+use crate::{number, seed, turn};
 
 /// Kills at random moments unless `TIDINGS_KILLS` says otherwise.
 const KILLS: u64 = 20;
@@ -30,7 +31,7 @@ checkpoint_interval = \"1s\"
 /// Clients at work on a server that dies often.
 struct Scene {
     test: &'static str,
-    topic: String,
+    topic: Topic,
     server: Server,
     load: Load,
     rng: fastrand::Rng,
@@ -53,7 +54,7 @@ impl Scene {
         let seed = seed(test);
         let plan =
             Plan { clients: 32, keys: 1_000, changes: u64::MAX, deletes: 150, reads: 100, blobs: 20, seed };
-        let topic = consumer::create_topic(test).await;
+        let topic = Topic::create(test).await;
         let mut server = Server::new(&topic, &format!("{TIGHT}{more}"));
         let ready = server.start().await;
         let made = ready.s3.create_bucket("live-kills").await.expect("an answer");

@@ -1,4 +1,4 @@
-//! Many changes through to the topic: without a fault, and with the broker killed, the broker stopped and the
+//! Many changes through to each kind of far side: without a fault, and with the broker killed, the broker stopped and the
 //! server stopped in the middle.
 //!
 //! Must never pass without its fault: each shows that changes were acknowledged while it lasted.
@@ -6,10 +6,13 @@
 use std::time::{Duration, Instant};
 
 use crate::broker::Fault;
+use crate::consumer::Far;
 use crate::finish::conclude;
+use crate::kafka::Topic;
 use crate::load::{Load, Plan};
+use crate::rabbitmq::Queue;
 use crate::server::{Ready, Server};
-use crate::{books, consumer, seed, turn};
+use crate::{books, seed, turn};
 
 /// How long the broker stands still.
 const STOPPED_FOR: Duration = Duration::from_secs(30);
@@ -24,24 +27,23 @@ const PLAN: Plan =
 
 struct Scene {
     test: &'static str,
-    topic: String,
+    far: Box<dyn Far>,
     server: Server,
     ready: Ready,
     load: Load,
     began: Instant,
 }
 
-/// A topic, a server, a bucket, and clients at work.
-async fn begin(test: &'static str, changes: u64) -> Scene {
+/// A server, a bucket, and clients at work.
+async fn begin(test: &'static str, far: impl Far + 'static, changes: u64) -> Scene {
     let plan = Plan { changes, seed: seed(test), ..PLAN };
-    let topic = consumer::create_topic(test).await;
-    let mut server = Server::new(&topic, "");
+    let mut server = Server::new(&far, "");
     let ready = server.start().await;
     let made = ready.s3.create_bucket("live-volume").await.expect("an answer");
     assert_eq!(made.status, 200, "{made:?}");
     let load = Load::start("live-volume", plan);
     load.serve(Some(ready.s3.clone()));
-    Scene { test, topic, server, ready, load, began: Instant::now() }
+    Scene { test, far: Box::new(far), server, ready, load, began: Instant::now() }
 }
 
 /// Shows that changes are acknowledged and nothing is delivered while the broker is away.
@@ -68,38 +70,35 @@ async fn end(mut scene: Scene, max_duplicates: usize) -> usize {
     let seconds = scene.began.elapsed().as_secs_f64();
     let (test, ready) = (scene.test, &scene.ready);
     println!("{test}: {:.0} operations/s by the clients", shared.recorder.ops().len() as f64 / seconds);
-    let report = conclude(test, &mut scene.server, ready, &shared, &scene.topic, max_duplicates).await;
+    let report = conclude(test, &mut scene.server, ready, &shared, &*scene.far, max_duplicates).await;
     assert!(report.reads as u64 >= PLAN.keys, "every key was read back");
     report.duplicates()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_100k_changes_of_32_clients_arrive_once_and_in_order() {
-    let _turn = turn().await;
-    let scene = begin("volume", 100_000).await;
+/// No fault: everything arrives once.
+async fn undisturbed(test: &'static str, far: impl Far + 'static) {
+    let scene = begin(test, far, 100_000).await;
     scene.load.acknowledged(100_000).await;
     assert_eq!(scene.load.shared.refused(), 0, "no fault, no 5xx");
     end(scene, 0).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_killed_in_the_middle_loses_nothing() {
-    let _turn = turn().await;
-    let scene = begin("broker-killed", u64::MAX).await;
+/// `kill -9` of the broker, and its return.
+async fn broker_killed(test: &'static str, far: impl Far + 'static) {
+    let scene = begin(test, far, u64::MAX).await;
     scene.load.acknowledged(CHANGES / 2).await;
-    let fault = Fault::kill().await;
+    let fault = Fault::kill(scene.far.broker()).await;
     outage(&scene).await;
     fault.mend().await;
     let duplicates = go_on_and_end(scene).await;
-    println!("broker-killed: {duplicates} duplicates");
+    println!("{test}: {duplicates} duplicates");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_stands_still_for_half_a_minute_loses_nothing() {
-    let _turn = turn().await;
-    let scene = begin("broker-stopped", u64::MAX).await;
+/// SIGSTOP of the broker for half a minute.
+async fn broker_stopped(test: &'static str, far: impl Far + 'static) {
+    let scene = begin(test, far, u64::MAX).await;
     scene.load.acknowledged(CHANGES / 2).await;
-    let fault = Fault::stop().await;
+    let fault = Fault::stop(scene.far.broker()).await;
     let since = tokio::time::Instant::now();
     outage(&scene).await;
     // Enough is waiting; more would only take longer to judge.
@@ -107,14 +106,32 @@ async fn a_broker_that_stands_still_for_half_a_minute_loses_nothing() {
     tokio::time::sleep_until(since + STOPPED_FOR).await;
     fault.mend().await;
     let duplicates = go_on_and_end(scene).await;
-    println!("broker-stopped: {duplicates} duplicates");
+    println!("{test}: {duplicates} duplicates");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100k_changes_of_32_clients_arrive_once_and_in_order() {
+    let _turn = turn().await;
+    undisturbed("volume", Topic::create("volume").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_killed_in_the_middle_loses_nothing() {
+    let _turn = turn().await;
+    broker_killed("broker-killed", Topic::create("broker-killed").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stands_still_for_half_a_minute_loses_nothing() {
+    let _turn = turn().await;
+    broker_stopped("broker-stopped", Topic::create("broker-stopped").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_stopped_and_started_under_load_loses_nothing() {
     const STOPS: u64 = 3;
     let _turn = turn().await;
-    let mut scene = begin("server-stopped", 12_000).await;
+    let mut scene = begin("server-stopped", Topic::create("server-stopped").await, 12_000).await;
     for stop in 1..=STOPS {
         scene.load.acknowledged(stop * 3_000).await;
         // Stands still for a moment first: what was half done must be finished or given up, never both.
@@ -128,4 +145,40 @@ async fn a_server_stopped_and_started_under_load_loses_nothing() {
     }
     // A clean stop saves its progress: what was delivered before is not delivered again.
     end(scene, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100k_changes_reach_a_classic_queue_once_and_in_order() {
+    let _turn = turn().await;
+    undisturbed("classic", Queue::create("classic", "classic").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_classic_queue_killed_in_the_middle_loses_nothing() {
+    let _turn = turn().await;
+    broker_killed("classic-killed", Queue::create("classic-killed", "classic").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_classic_queue_that_stands_still_loses_nothing() {
+    let _turn = turn().await;
+    broker_stopped("classic-stopped", Queue::create("classic-stopped", "classic").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100k_changes_reach_a_quorum_queue_once_and_in_order() {
+    let _turn = turn().await;
+    undisturbed("quorum", Queue::create("quorum", "quorum").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_quorum_queue_killed_in_the_middle_loses_nothing() {
+    let _turn = turn().await;
+    broker_killed("quorum-killed", Queue::create("quorum-killed", "quorum").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_quorum_queue_that_stands_still_loses_nothing() {
+    let _turn = turn().await;
+    broker_stopped("quorum-stopped", Queue::create("quorum-stopped", "quorum").await).await;
 }

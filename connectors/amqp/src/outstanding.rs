@@ -6,13 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::Confirmation;
 use tidings_connector::{Cause, ErrorClass, Outcome, Receipt};
 use tokio::time::Instant;
 
 use crate::AmqpConfig;
 use crate::error::{answered, outcome};
-use crate::message::returned_id;
+use crate::message::Answered;
 use crate::returns::{Judge, Proof};
 
 /// One message that was published.
@@ -51,17 +50,11 @@ impl Outstanding {
     }
 
     /// The broker answered. True: queue a marker behind everything that was woken by now.
-    pub(crate) fn answer(&mut self, number: u64, confirmation: &Confirmation, now: Instant) -> bool {
+    pub(crate) fn answer(&mut self, number: u64, answered: &Answered, now: Instant) -> bool {
         self.unanswered -= 1;
         self.answered_at = now;
-        let (acked, carried) = match confirmation {
-            Confirmation::Ack(returned) => (true, returned.as_ref()),
-            Confirmation::Nack(returned) => (false, returned.as_ref()),
-            // Only on a channel without confirmations, which is none of ours.
-            Confirmation::NotRequested => (false, None),
-        };
         match self.out.get(&number) {
-            Some(out) => self.judge.answer(number, &out.id, acked, carried.map(returned_id)),
+            Some(out) => self.judge.answer(number, &out.id, answered.acked, answered.returned.as_deref()),
             None => false,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use lapin::{Channel, Confirmation, Error, Event};
+use lapin::{Channel, Error, Event};
 use tidings_connector::{Cause, Delivery, ErrorClass, Outcome};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::AmqpConfig;
 use crate::error::{Verdict, outcome, verdict};
 use crate::line::Line;
-use crate::message::{Written, send};
+use crate::message::{Answered, Written, send};
 use crate::outstanding::Outstanding;
 
 /// How long a target pauses before it looks whether the broker takes messages again.
@@ -32,7 +32,7 @@ const LOOKS: u32 = 4;
 enum Landed {
     /// Everything that was woken before it was queued has been seen.
     Marker,
-    Answer(u64, Result<Confirmation, Error>),
+    Answer(u64, Result<Answered, Error>),
 }
 
 /// See the file's header.
@@ -149,9 +149,7 @@ impl Publisher {
     async fn landed(&mut self, landed: Landed) -> bool {
         let marker = match landed {
             Landed::Marker => self.out.marker(&self.config),
-            Landed::Answer(number, Ok(confirmation)) => {
-                self.out.answer(number, &confirmation, Instant::now())
-            }
+            Landed::Answer(number, Ok(answered)) => self.out.answer(number, &answered, Instant::now()),
             Landed::Answer(_, Err(error)) => return self.lost(&error).await,
         };
         if marker {
