@@ -50,6 +50,10 @@ pub enum Action {
     TargetPause,
     /// Goes on with it.
     TargetResume,
+    /// Gives up a target that is not configured any more.
+    TargetForget,
+    /// Reads the configuration anew.
+    Reload,
     /// The journal in numbers.
     JournalStat,
 }
@@ -67,6 +71,8 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Get, "/v1/targets/{name}", Action::TargetShow, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/pause", Action::TargetPause, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/resume", Action::TargetResume, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/forget", Action::TargetForget, Access::Token),
+    route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
 ];
 
@@ -76,6 +82,8 @@ impl Action {
         match self {
             Action::TargetPause => Some("target:pause"),
             Action::TargetResume => Some("target:resume"),
+            Action::TargetForget => Some("target:forget"),
+            Action::Reload => Some("config:reload"),
             Action::Live
             | Action::Ready
             | Action::Metrics

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::answer::{Failure, not_found};
 use super::audit::{AuditLog, Line};
 use super::backend::{AdminBackend, ChangeError};
+use super::change::{self, Parameters};
 use super::guard::{self, Denied};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::token::Token;
@@ -115,14 +116,13 @@ impl Admin {
             name => name.unwrap_or_default().to_owned(),
         };
         bounded(entrance, read_body(body)).await??;
-        let paused = match route.action {
-            Action::TargetPause => true,
-            Action::TargetResume => false,
-            _ => return bounded(entrance, self.read(route.action, name)).await?,
-        };
+        if route.action.audited().is_none() {
+            return bounded(entrance, self.read(route.action, name)).await?;
+        }
+        let parameters = Parameters::of(parts.uri.query());
         // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
         // line.
-        let change = tokio::spawn(self.change(route.action, name.into(), paused, peer));
+        let change = tokio::spawn(self.change(route.action, name.into(), parameters, peer));
         match tokio::time::timeout(entrance.deadline, change).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ChangeError::Unknown("the change was interrupted".into()).into()),
@@ -151,7 +151,9 @@ impl Admin {
                 None => Err(ChangeError::NoSuchTarget.into()),
             },
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
-            Action::TargetPause | Action::TargetResume => Err(not_found("a change cannot be read")),
+            Action::TargetPause | Action::TargetResume | Action::TargetForget | Action::Reload => {
+                Err(not_found("a change cannot be read"))
+            }
         }
     }
 
@@ -159,7 +161,7 @@ impl Admin {
         self,
         action: Action,
         target: Arc<str>,
-        paused: bool,
+        parameters: Parameters,
         peer: SocketAddr,
     ) -> Result<Response, Failure> {
         let line = |result| Line {
@@ -174,14 +176,14 @@ impl Admin {
             code: "audit_unavailable",
             message: format!("the audit log cannot be written, so nothing was changed: {e}"),
         })?;
-        let answer = self.backend.set_paused(&target, paused).await;
+        let answer = change::perform(&*self.backend, action, &target, &parameters).await;
         let result = answer.as_ref().err().map_or("done", |e| e.meaning().1);
         if let Err(error) = self.audit.append(line(result)).await {
             // The change is announced in the log already; its result is in the answer and in the target's
             // state.
             tracing::error!(%error, action = action.audited(), result, "the audit log misses a result");
         }
-        answer.map(|view| Json(view).into_response()).map_err(Into::into)
+        answer.map_err(Into::into)
     }
 }
 

@@ -86,6 +86,19 @@ impl AdminBackend for Fake {
         Ok(self.view())
     }
 
+    async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
+        let books = Books { forgotten: u64::from(discard), ..Books::default() };
+        if name == "orders" {
+            Ok(Forgotten { name: name.into(), books })
+        } else {
+            Err(ChangeError::NoSuchTarget)
+        }
+    }
+
+    async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        Ok(Reloaded { rebuilt: accept.to_vec(), ..Reloaded::default() })
+    }
+
     async fn journal_stat(&self) -> JournalStat {
         JournalStat { epoch: 1, durable_end: 9, ..JournalStat::default() }
     }

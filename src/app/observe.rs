@@ -8,11 +8,12 @@ use async_trait::async_trait;
 
 use super::Parts;
 use super::targets::Entry;
-use crate::admin::{AdminBackend, ChangeError, FailureView, JournalStat, TargetView, rfc3339};
-use crate::commit::CommitError;
+use crate::admin::{
+    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, rfc3339,
+};
 use crate::config::WhenFull;
 use crate::delivery;
-use crate::metrics::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot, TargetState};
+use crate::metrics::{QueueSnapshot, Snapshot, TargetSnapshot, TargetState};
 
 #[async_trait]
 impl AdminBackend for Parts {
@@ -37,7 +38,7 @@ impl AdminBackend for Parts {
             now_us: (self.clock)(),
             targets,
             queue: QueueSnapshot { bytes: stat.bytes, limit_bytes: stat.max_bytes },
-            config: ConfigSnapshot { last_reload_ok: true, last_success_us: self.started_us },
+            config: self.reloading.last(),
         };
         self.metrics.scrape(&snapshot)
     }
@@ -55,27 +56,16 @@ impl AdminBackend for Parts {
     }
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError> {
-        let entry = self.targets.get(name).ok_or(ChangeError::NoSuchTarget)?;
-        let Some(lane) = &entry.lane else {
-            return Err(ChangeError::Conflict(
-                "the target is not configured any more; its backlog is kept".into(),
-            ));
-        };
-        if paused {
-            // Quiet first: nothing is sent any more by the time the answer says so.
-            lane.pause();
-        }
-        if entry.registered.paused != paused {
-            self.commit.pause_target(entry.registered.target, paused).await.map_err(|e| match e {
-                CommitError::Full(full) => ChangeError::Unavailable(full.to_string()),
-                other => ChangeError::Unknown(other.to_string()),
-            })?;
-            self.targets.note_paused(name, paused);
-        }
-        if !paused {
-            lane.resume();
-        }
+        self.targets.pause(name, paused).await?;
         self.target(name).await.ok_or(ChangeError::NoSuchTarget)
+    }
+
+    async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
+        self.targets.forget(name, discard).await
+    }
+
+    async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        Parts::reload(self, accept).await
     }
 
     async fn journal_stat(&self) -> JournalStat {

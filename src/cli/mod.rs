@@ -41,6 +41,8 @@ enum Command {
     Check(serve::Check),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
+    /// Read the configuration of a running server anew, as SIGHUP does.
+    Reload(remote::Reload),
     /// Show the journal of a running server, look for damage, accept a loss.
     Journal(journal::Journal),
     /// Print a sample event.
@@ -106,6 +108,7 @@ pub fn run() -> ExitCode {
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
             Command::Target(target) => target.run().await,
+            Command::Reload(reload) => reload.run().await,
             Command::Journal(journal) => journal.run().await,
             Command::Event(event) => event.run(),
             Command::Completions { shell } => {

@@ -53,6 +53,38 @@ enum TargetCommand {
         /// Its name.
         name: String,
     },
+    /// Give up a target that is not configured any more: nothing is kept for it from then on.
+    Forget {
+        /// Its name.
+        name: String,
+        /// Also give up the events that it has not got; without it they are the reason to refuse.
+        #[arg(long)]
+        discard: bool,
+    },
+}
+
+/// Read the configuration of a running server anew.
+#[derive(clap::Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    server: Server,
+    /// Let this target's backlog go to another kind of connector than it was kept for. May be repeated.
+    #[arg(long, value_name = "TARGET")]
+    accept: Vec<String>,
+}
+
+impl Reload {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let accept = self.accept.iter().map(|name| checked(name).map(|name| format!("accept={name}")));
+        let accept = accept.collect::<Result<Vec<_>, _>>()?.join("&");
+        let value = self.server.call(reqwest::Method::POST, &format!("/v1/reload?{accept}")).await?;
+        if self.server.json {
+            say!("{value}");
+        } else {
+            print_lists(&value);
+        }
+        Ok(())
+    }
 }
 
 impl Server {
@@ -94,6 +126,9 @@ impl Target {
             TargetCommand::Pause { name } => (Method::POST, format!("/v1/targets/{}/pause", checked(name)?)),
             TargetCommand::Resume { name } => {
                 (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
+            }
+            TargetCommand::Forget { name, discard } => {
+                (Method::POST, format!("/v1/targets/{}/forget?discard={discard}", checked(name)?))
             }
         };
         let value = self.server.call(method, &path).await?;
@@ -161,6 +196,16 @@ fn print_table(targets: &[Value]) {
             text(&books["held"]),
             t["oldest_undelivered_age_seconds"].as_f64().unwrap_or(0.0),
         );
+    }
+}
+
+/// One line for every list that is not empty.
+fn print_lists(value: &Value) {
+    let fields = value.as_object().into_iter().flatten();
+    let lists = fields.filter_map(|(name, list)| Some((name, list.as_array().filter(|l| !l.is_empty())?)));
+    for (name, list) in lists {
+        let list: Vec<_> = list.iter().map(text).collect();
+        say!("{:<14} {}", name.replace('_', " "), list.join(", "));
     }
 }
 

@@ -3,13 +3,14 @@
 //! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken
 //! once per batch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::budget::Budget;
+use super::dead::{Counts, Gone, Joined};
 use super::entry::{Stored, TargetNo};
 use crate::journal::Total;
 
@@ -157,6 +158,10 @@ pub(super) struct State {
     window: VecDeque<(Hole, bool)>,
     unsettled: usize,
     totals: Totals,
+    /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
+    dead: Counts,
+    /// Dead letters at or above the position: counted as taken, and passed over when they come.
+    ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
     pub(super) dirty: bool,
@@ -186,6 +191,7 @@ impl Progress {
             unsettled: window.len(),
             window,
             totals: row.totals,
+            dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
             dirty: true,
             ..State::default()
         };
@@ -202,6 +208,37 @@ impl Progress {
         }
     }
 
+    /// The same with its dead letters, before anybody else knows it.
+    pub(super) fn with_dead(self, joined: &Joined) -> Self {
+        let mut state = self.state();
+        (state.dead, state.ahead) = (joined.counts, joined.ahead.clone());
+        let Total { count, bytes } = state.total_ahead();
+        let t = &mut state.totals;
+        (t.taken, t.dead_lettered) = (t.taken + count, t.dead_lettered + count);
+        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes + bytes, t.settled_bytes + bytes);
+        // Where damage hides records from the count, letters that were among them know better.
+        self.matched.fetch_max(t.taken, Ordering::AcqRel);
+        drop(state);
+        self.budget.give_back(bytes);
+        self
+    }
+
+    /// So many dead letters are none any more.
+    pub(super) fn dead_letters_gone(&self, count: u64, how: Gone) {
+        let mut state = self.state();
+        let dead = &mut state.dead;
+        dead.dead -= count.min(dead.dead);
+        match how {
+            Gone::Purged => dead.purged += count,
+            Gone::Replayed => dead.replayed += count,
+        }
+    }
+
+    /// An operator accepted that so many dead letters are lost.
+    pub(super) fn dead_letters_lost(&self, count: u64) {
+        self.state().dead.lost += count;
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,16 +252,35 @@ impl Progress {
         let open = (matched - t.taken.min(matched)) + state.unsettled as u64;
         Books {
             matched,
-            delivered: t.delivered,
+            delivered: t.delivered + state.dead.replayed,
             backlog: open - state.held.min(open),
             held: state.held.min(open),
-            dead_lettered: t.dead_lettered,
-            purged: t.purged,
+            dead_lettered: state.dead.dead,
+            purged: t.purged + state.dead.purged,
             forgotten: t.forgotten,
-            quarantined: t.quarantined,
+            quarantined: t.quarantined + state.dead.lost,
             shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
         }
+    }
+
+    pub(super) fn target(&self) -> TargetNo {
+        self.target
+    }
+
+    /// Counts everything that is not settled as forgotten, and lets go of it.
+    pub(super) fn forget(&self) -> Books {
+        {
+            let mut state = self.state();
+            let matched = self.matched.load(Ordering::Acquire);
+            let open = matched.saturating_sub(state.totals.taken) + state.unsettled as u64;
+            let dirty = state.dirty;
+            let totals = Totals { taken: matched, forgotten: state.totals.forgotten + open, ..state.totals };
+            *state = State { totals, dirty, ..State::default() };
+        }
+        self.budget.give_back(u64::MAX);
+        self.settled.notify_waiters();
+        self.books()
     }
 
     /// What the target may owe, and what it owes.
@@ -273,10 +329,11 @@ impl Progress {
     pub(super) fn row(&self, durable_end: u64) -> Row {
         let mut state = self.state();
         state.dirty = false;
+        let position = state.position(self.dispatched.load(Ordering::Acquire));
         Row {
             durable_end,
-            position: state.position(self.dispatched.load(Ordering::Acquire)),
-            totals: state.totals,
+            position,
+            totals: state.totals_below(position),
             holes: state.window.iter().filter(|(_, settled)| !settled).map(|(h, _)| *h).collect(),
         }
     }
@@ -333,12 +390,34 @@ impl State {
     /// Moves up to `max` entries from the inbox to the window.
     pub(super) fn take_inbox(&mut self, max: usize) -> Vec<Arc<Stored>> {
         let n = self.inbox.len().min(max);
-        let taken: Vec<_> = self.inbox.drain(..n).collect();
-        if let Some(last) = taken.last() {
+        let mut taken: Vec<_> = self.inbox.drain(..n).collect();
+        if let Some(end) = taken.last().map(|last| last.position.offset + 1) {
+            self.leave_out_dead(&mut taken);
             self.note_taken(&taken);
-            self.from = self.from.max(last.position.offset + 1);
+            self.from = self.from.max(end);
         }
         taken
+    }
+
+    /// Leaves out what is a dead letter, and was counted as taken when the log was opened.
+    pub(super) fn leave_out_dead(&self, taken: &mut Vec<Arc<Stored>>) {
+        if !self.ahead.is_empty() {
+            taken.retain(|stored| !self.ahead.contains_key(&stored.position.offset));
+        }
+    }
+
+    /// The totals of a row with this position: what lies ahead of it is not taken for a row.
+    fn totals_below(&mut self, position: u64) -> Totals {
+        self.ahead = self.ahead.split_off(&position);
+        let (mut t, Total { count, bytes }) = (self.totals, self.total_ahead());
+        (t.taken, t.dead_lettered) = (t.taken - count, t.dead_lettered - count);
+        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes - bytes, t.settled_bytes - bytes);
+        t
+    }
+
+    fn total_ahead(&self) -> Total {
+        let bytes = self.ahead.values().map(|bytes| u64::from(*bytes)).sum();
+        Total { count: self.ahead.len() as u64, bytes }
     }
 
     /// Counts entries that are being handed to the lane as taken.
@@ -370,7 +449,10 @@ impl State {
             let t = &mut self.totals;
             let total = match column {
                 Column::Delivered => &mut t.delivered,
-                Column::DeadLettered => &mut t.dead_lettered,
+                Column::DeadLettered => {
+                    self.dead.dead += 1;
+                    &mut t.dead_lettered
+                }
                 Column::Purged => &mut t.purged,
                 Column::Forgotten => &mut t.forgotten,
                 Column::Quarantined => &mut t.quarantined,

@@ -1,71 +1,132 @@
-//! What the tests need of a far side, and how an independent consumer understands a message.
+//! Kafka as the far side, and an independent consumer: everything in a topic from its beginning, repeats
+//! included, in order per partition.
 //!
 //! Must never use the product's code to read what the product wrote.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::broker;
 use crate::checker::{Delivery, Kind};
+use crate::far::{FarSide, Fault};
+use crate::record;
 
-/// One place that a test's events go to, which nobody else writes to.
+/// Partitions of a test's topic.
+const PARTITIONS: i32 = 6;
+/// The broker may take this long for an administrative request or to give the next message.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A topic that nobody else has.
+pub(crate) struct Topic(String);
+
+impl Topic {
+    pub(crate) async fn create(test: &str) -> Self {
+        Self(create_topic(test).await)
+    }
+}
+
 #[async_trait]
-pub(crate) trait Far: Send + Sync {
-    /// The broker that it is on.
-    fn broker(&self) -> &'static str;
+impl FarSide for Topic {
+    fn connector(&self) -> String {
+        let broker = broker::address();
+        format!("[target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {:?}\n", self.0)
+    }
 
-    /// `[target.live.connector.KIND]` with its keys.
-    fn connector(&self) -> String;
+    async fn read_all(&self) -> Vec<Delivery> {
+        read_all(&self.0).await
+    }
 
-    /// Everything there from its beginning to the end that it has now, repeats included, in order per sequence.
-    async fn read_all(&self) -> Vec<Delivery>;
+    async fn kill(&self) -> Fault {
+        broker::kill("kafka").await
+    }
+
+    async fn stop(&self) -> Fault {
+        broker::stop("kafka").await
+    }
 }
 
-/// One message as the product wrote it; `partition`: the sequence in which it stood.
-pub(crate) fn parse(partition: i32, payload: &[u8]) -> Delivery {
-    let text = String::from_utf8_lossy(payload);
-    let event: serde_json::Value = serde_json::from_slice(payload).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let records = event["Records"].as_array().unwrap_or_else(|| panic!("no Records: {text}"));
-    assert_eq!(records.len(), 1, "one record a message: {text}");
-    let record = &records[0];
-    let string = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let object = &record["s3"]["object"];
-    let name = record["s3"]["bucket"]["name"].as_str().unwrap_or_default();
-    let key: Arc<str> = format!("{name}/{}", decode(object["key"].as_str().unwrap_or_default())).into();
-    let kind = match record["eventName"].as_str().unwrap_or_default() {
-        "ObjectCreated:Put" => Kind::Put,
-        "ObjectRemoved:Delete" => Kind::Delete,
-        other => Kind::Other(other.to_owned()),
+async fn create_topic(test: &str) -> String {
+    let topic = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
+    let admin: AdminClient<_> = config().create().expect("a client");
+    let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let made = admin.create_topics([&new], &options).await.expect("the broker answers");
+    made.into_iter().for_each(|result| assert_eq!(result, Ok(topic.clone())));
+    topic
+}
+
+/// Reads the topic from its beginning to the end that it has now.
+async fn read_all(topic: &str) -> Vec<Delivery> {
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || read(&topic)).await.expect("the consumer")
+}
+
+fn config() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker::address());
+    config
+}
+
+fn read(topic: &str) -> Vec<Delivery> {
+    let mut config = config();
+    config.set("group.id", topic).set("enable.auto.commit", "false").set("check.crcs", "true");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut ends: HashMap<i32, i64> = HashMap::new();
+    let mut from_the_start = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("watermarks");
+        assert_eq!(low, 0, "the broker dropped the beginning of {topic}/{partition}");
+        ends.insert(partition, high);
+        from_the_start.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&from_the_start).expect("an assignment");
+    let mut unread: HashSet<i32> = ends.iter().filter(|(_, end)| **end > 0).map(|(at, _)| *at).collect();
+    let mut deliveries = Vec::new();
+    while !unread.is_empty() {
+        let message = consumer.poll(PATIENCE).unwrap_or_else(|| panic!("no message within {PATIENCE:?}"));
+        let message = message.expect("a message");
+        if message.offset() + 1 >= ends[&message.partition()] {
+            unread.remove(&message.partition());
+        }
+        if message.offset() < ends[&message.partition()] {
+            let payload = message.payload().unwrap_or_default();
+            deliveries.push(record::parse(payload, message.key(), message.partition()));
+        }
+    }
+    deliveries
+}
+
+/// The reading itself is shown to be honest: repeats, order and oddly named keys come back as they were
+/// written.
+#[tokio::test]
+async fn a_consumer_reads_what_a_producer_wrote_repeats_included() {
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+    let topic = create_topic("consumer").await;
+    let producer: FutureProducer = config().create().expect("a producer");
+    let payload = |seq: u32, key: &str| {
+        format!(
+            r#"{{"Records":[{{"eventName":"ObjectCreated:Put",
+            "responseElements":{{"x-amz-request-id":"R{seq}"}},
+            "s3":{{"bucket":{{"name":"b"}},"object":{{"key":"{key}","size":{seq},"eTag":"e{seq}",
+            "sequencer":"{seq:04}"}}}},"tidings":{{"eventId":"id{seq}"}}}}]}}"#
+        )
     };
-    let mut digest = DefaultHasher::new();
-    payload.hash(&mut digest);
-    Delivery {
-        partition,
-        key,
-        event_id: string(&record["tidings"]["eventId"]).unwrap_or_else(|| panic!("no event id: {text}")),
-        sequencer: string(&object["sequencer"]).unwrap_or_else(|| panic!("no sequencer: {text}")),
-        kind,
-        etag: string(&object["eTag"]),
-        size: object["size"].as_u64(),
-        request_id: string(&record["responseElements"]["x-amz-request-id"]),
-        digest: digest.finish(),
+    let written = [(1, "a+b%2B/%C3%A9", "b/a b+/é"), (2, "k", "b/k"), (1, "a+b%2B/%C3%A9", "b/a b+/é")];
+    for (seq, encoded, key) in written {
+        let payload = payload(seq, encoded);
+        let record = FutureRecord::to(&topic).key(key).payload(&payload);
+        producer.send(record, PATIENCE).await.expect("written");
     }
-}
-
-/// S3's own encoding of keys in events: percent and `+`.
-fn decode(key: &str) -> String {
-    let mut bytes = key.bytes();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [bytes.next().unwrap_or(b'?'), bytes.next().unwrap_or(b'?')];
-                hex::decode(digits).unwrap_or_else(|e| panic!("{key}: {e}"))[0]
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(out).unwrap_or_else(|e| panic!("{key}: {e}"))
+    let read = read_all(&topic).await;
+    let of = |key: &str| read.iter().filter(|one| &*one.key == key).cloned().collect::<Vec<_>>();
+    assert_eq!((read.len(), of("b/k").len(), of("b/a b+/é").len()), (3, 1, 2));
+    assert_eq!(of("b/a b+/é")[0], of("b/a b+/é")[1], "a repeat is the same in every part");
+    assert_eq!((of("b/k")[0].kind.clone(), of("b/k")[0].size), (Kind::Put, Some(2)));
+    assert_eq!(of("b/k")[0].request_id.as_deref(), Some("R2"));
 }

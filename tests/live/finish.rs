@@ -9,21 +9,21 @@ use tidings::client::{Client, Listing};
 
 use crate::books;
 use crate::checker::{Listed, Report, Run, check};
-use crate::consumer::Far;
+use crate::far::FarSide;
 use crate::load::Shared;
 use crate::server::{Ready, Server};
 
 /// Reads at once while every key is compared.
 const READERS: usize = 16;
 
-/// Waits until everything is delivered, reads every key back byte by byte, lists the bucket, reads the far
-/// side from its beginning, judges, and ends the server by SIGTERM. Panics unless all is right.
+/// Waits until everything is delivered, reads every key back byte by byte, lists the bucket, reads the
+/// far side from its beginning, judges, and ends the server by SIGTERM. Panics unless all is right.
 pub(crate) async fn conclude(
     test: &str,
     server: &mut Server,
     ready: &Ready,
     shared: &Shared,
-    far: &dyn Far,
+    far: &dyn FarSide,
     max_duplicates: usize,
 ) -> Report {
     let reading = books::drained(&ready.admin).await;

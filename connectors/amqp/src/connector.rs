@@ -2,6 +2,8 @@
 //!
 //! Must never declare an exchange or a queue: they are the operator's business.
 
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -14,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
 use crate::AmqpConfig;
-use crate::line::{Line, fault};
+use crate::line::{Line, fault, said};
 use crate::publisher::Publisher;
 
 /// Messages taken by one call of `deliver`.
@@ -32,16 +34,13 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 #[async_trait]
 impl ConnectorConfig for AmqpConfig {
     async fn connect(&self) -> Result<Box<dyn Connector>, Fault> {
-        let line = Line::open(self).await?;
         let ready = async {
-            let channel = line.channel().await?;
-            line.find_exchange(&channel, &self.exchange).await?;
-            Ok::<_, lapin::Error>(channel)
+            let line = Line::open(self).await?;
+            let channel = line.channel().await.map_err(|e| fault(self, &e))?;
+            line.find_exchange(&channel, &self.exchange).await.map_err(|e| fault(self, &e))?;
+            Ok((line, channel))
         };
-        let late =
-            |_| Fault::retry(ErrorClass::Timeout, format!("{} opens no channel in time", self.broker()));
-        let channel =
-            timeout(self.connect_timeout, ready).await.map_err(late)?.map_err(|e| fault(self, &e))?;
+        let (line, channel) = self.in_time(ready).await?;
         let (batches, inbox) = mpsc::channel(BATCHES);
         let publisher = tokio::spawn(Publisher::new(self.clone(), line, channel, inbox).run());
         Ok(Box::new(AmqpConnector { max_in_flight: self.max_in_flight, batches, publisher }))
@@ -66,22 +65,35 @@ impl ConnectorConfig for AmqpConfig {
     fn fingerprint(&self) -> String {
         format!("{self:?}")
     }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let password = self.password.iter().filter_map(|secret| secret.file().map(Path::to_path_buf));
+        let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        password.chain(self.ca_file.clone()).chain(identity.cloned()).collect()
+    }
 }
 
 impl AmqpConfig {
     /// What plain AMQP shows without sending anything: arguments of exchanges and queues it does not.
     async fn look(&self) -> Result<Vec<(Severity, String)>, Fault> {
-        let line = Line::open(self).await?;
-        let looked = timeout(self.connect_timeout, self.look_on(&line)).await;
-        let late =
-            |_| Fault::retry(ErrorClass::Timeout, format!("{} does not answer in time", self.broker()));
-        let mut found = looked.map_err(late)?.map_err(|e| fault(self, &e))?;
+        let looked = async {
+            let line = Line::open(self).await?;
+            let found = self.look_on(&line).await.map_err(|e| fault(self, &e))?;
+            line.close().await;
+            Ok(found)
+        };
+        let mut found = self.in_time(looked).await?;
         if !self.address.tls && !is_loopback(&self.address.host) {
             let text = "events and the password travel unencrypted: use amqps://".to_owned();
             found.push((Severity::Warning, text));
         }
-        line.close().await;
         Ok(found)
+    }
+
+    /// Nothing here may take longer than `connect_timeout`.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let late = || Err(Fault::retry(ErrorClass::Timeout, said(self, "no answer in time")));
+        timeout(self.connect_timeout, work).await.unwrap_or_else(|_| late())
     }
 
     async fn look_on(&self, line: &Line) -> Result<Vec<(Severity, String)>, lapin::Error> {

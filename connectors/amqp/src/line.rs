@@ -37,13 +37,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Reaches the broker, within `connect_timeout`. Secrets and certificates are read anew.
+    /// Reaches the broker and logs in. Secrets and certificates are read anew. The caller bounds the time.
     pub(crate) async fn open(config: &AmqpConfig) -> Result<Self, Fault> {
-        let late = || Err(Fault::retry(ErrorClass::Timeout, said(config, "no answer in time")));
-        timeout(config.connect_timeout, Self::dial(config)).await.unwrap_or_else(|_| late())
-    }
-
-    async fn dial(config: &AmqpConfig) -> Result<Self, Fault> {
         let address = &config.address;
         let password = match &config.password {
             Some(secret) => secret.read().map_err(|why| {
@@ -120,7 +115,7 @@ pub(crate) fn fault(config: &AmqpConfig, error: &Error) -> Fault {
     }
 }
 
-fn said(config: &AmqpConfig, why: &str) -> String {
+pub(crate) fn said(config: &AmqpConfig, why: &str) -> String {
     format!("cannot connect to the AMQP broker at {}: {why}", config.broker())
 }
 

@@ -11,6 +11,9 @@ use std::ops::RangeInclusive;
 pub enum Place {
     /// A Kafka topic: `[a-zA-Z0-9._-]`, at most 249 bytes, not `.` or `..`.
     KafkaTopic,
+    /// A NATS subject: visible ASCII without wildcards, in tokens between dots, none of them empty, at most
+    /// 255 bytes, not beginning with `$`. A placeholder is one token, whatever the value holds.
+    NatsSubject,
     /// An AMQP routing key: UTF-8, at most 255 bytes, empty too. A placeholder is one word of a topic
     /// exchange's key: what a bucket's name holds cannot become a second word, nor look like a wildcard.
     AmqpRoutingKey,
@@ -40,8 +43,8 @@ pub enum TemplateError {
     /// A brace without its partner.
     #[error("unbalanced brace: write placeholders as {{bucket}}")]
     Unbalanced,
-    /// The fixed text holds a character that the place does not allow.
-    #[error("`{0}` is not allowed in a {1}")]
+    /// The text holds a character that the place does not allow, or not where it stands.
+    #[error("`{0}` is not allowed in a {1}, or not where it stands")]
     IllegalCharacter(char, &'static str),
     /// The result (or the fixed text alone) is empty or too long.
     #[error("the {0} would be {1} bytes long; allowed are {2} to {3}")]
@@ -52,6 +55,7 @@ impl Place {
     fn name(self) -> &'static str {
         match self {
             Place::KafkaTopic => "Kafka topic",
+            Place::NatsSubject => "NATS subject",
             Place::AmqpRoutingKey => "routing key",
         }
     }
@@ -60,6 +64,7 @@ impl Place {
     fn len(self) -> RangeInclusive<usize> {
         match self {
             Place::KafkaTopic => 1..=249,
+            Place::NatsSubject => 1..=255,
             Place::AmqpRoutingKey => 0..=255,
         }
     }
@@ -67,15 +72,29 @@ impl Place {
     fn allows(self, c: char) -> bool {
         match self {
             Place::KafkaTopic => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+            Place::NatsSubject => c.is_ascii_graphic() && !matches!(c, '*' | '>'),
             Place::AmqpRoutingKey => !c.is_control() && !c.is_whitespace() && !matches!(c, '*' | '#'),
         }
     }
 
-    /// What separates words, where one placeholder must stay one word.
+    /// Whether `c` means something between tokens or at their beginning, where one placeholder must stay one
+    /// plain token.
     fn separates(self, c: char) -> bool {
         match self {
             Place::KafkaTopic => false,
+            Place::NatsSubject => matches!(c, '.' | '$'),
             Place::AmqpRoutingKey => c == '.',
+        }
+    }
+
+    /// The character for which a rendered text is refused although each of its own is allowed.
+    fn misplaced(self, text: &str) -> Option<char> {
+        match self {
+            Place::KafkaTopic => text.chars().all(|c| c == '.').then_some('.'),
+            // The server's own subjects begin so.
+            Place::NatsSubject if text.starts_with('$') => Some('$'),
+            Place::NatsSubject => text.split('.').any(str::is_empty).then_some('.'),
+            Place::AmqpRoutingKey => None,
         }
     }
 
@@ -114,9 +133,8 @@ impl Template {
         }
         push_text(&mut parts, rest, place)?;
         let template = Self { source: source.to_owned(), place, parts };
-        if template.is_fixed() {
-            template.render("", "")?;
-        }
+        // Whatever goes wrong for the shortest values goes wrong for every event.
+        template.render("b", "k")?;
         Ok(template)
     }
 
@@ -144,8 +162,8 @@ impl Template {
         if !len.contains(&out.len()) {
             return Err(TemplateError::Length(name, out.len(), *len.start(), *len.end()));
         }
-        if !out.is_empty() && out.chars().all(|c| c == '.') {
-            return Err(TemplateError::IllegalCharacter('.', name));
+        if let Some(bad) = self.place.misplaced(&out) {
+            return Err(TemplateError::IllegalCharacter(bad, name));
         }
         Ok(out)
     }
@@ -173,6 +191,49 @@ mod tests {
             Ok("objects.my-bucket.ObjectCreated_3aPut")
         );
         assert!(!t.is_fixed());
+    }
+
+    #[test]
+    fn a_placeholder_is_one_token_of_a_subject() {
+        let t = Template::parse("objects.{bucket}.{kind}", Place::NatsSubject).expect("valid");
+        let kind = "ObjectCreated:Put";
+        for (bucket, token) in [
+            ("my-bucket", "my-bucket"),
+            ("a.b.>", "a_2eb_2e_3e"),
+            ("*", "_2a"),
+            ("$JS.API.STREAM.DELETE.X", "_24JS_2eAPI_2eSTREAM_2eDELETE_2eX"),
+            ("a b\r\nPUB x 0\r\n", "a_20b_0d_0aPUB_20x_200_0d_0a"),
+            ("é\0\u{7f}", "_c3_a9_00_7f"),
+        ] {
+            assert_eq!(
+                t.render(bucket, kind),
+                Ok(format!("objects.{token}.ObjectCreated:Put")),
+                "{bucket:?}"
+            );
+        }
+        let bare = Template::parse("{bucket}", Place::NatsSubject).expect("valid");
+        assert_eq!(bare.render("$SYS.>", kind).as_deref(), Ok("_24SYS_2e_3e"));
+        // An empty value would make an empty token.
+        assert_eq!(t.render("", kind), Err(TemplateError::IllegalCharacter('.', "NATS subject")));
+        assert!(t.render(&".".repeat(100), kind).is_err(), "too long once encoded");
+    }
+
+    #[test]
+    fn a_subject_that_no_event_could_have_is_refused_early() {
+        let refused = |source, c| {
+            let told = Template::parse(source, Place::NatsSubject);
+            assert_eq!(told, Err(TemplateError::IllegalCharacter(c, "NATS subject")), "{source}");
+        };
+        for source in [".a", "a.", "a..b", "a.{bucket}.", "a..{bucket}", "."] {
+            refused(source, '.');
+        }
+        for (source, c) in
+            [("a.*", '*'), ("a.>", '>'), ("a b", ' '), ("a\tb", '\t'), ("é", 'é'), ("$JS.{kind}", '$')]
+        {
+            refused(source, c);
+        }
+        let long = "a".repeat(256);
+        assert!(Template::parse(&format!("{long}{{bucket}}"), Place::NatsSubject).is_err());
     }
 
     #[test]
