@@ -131,7 +131,11 @@ impl Checker<'_> {
         let http = raw.connector.http.iter().flat_map(|http| {
             [("http", "connect_timeout", http.connect_timeout), ("http", "timeout", http.timeout)]
         });
-        for (kind, key, span) in kafka.chain(nats).chain(http) {
+        let amqp = raw.connector.amqp.iter().flat_map(|amqp| {
+            let (connect, confirm) = (amqp.connect_timeout, amqp.confirm_timeout);
+            [("amqp", "connect_timeout", connect), ("amqp", "confirm_timeout", confirm)]
+        });
+        for (kind, key, span) in kafka.chain(nats).chain(amqp).chain(http) {
             if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
                 let attempt = in_time(raw.attempt_timeout.0);
                 let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
@@ -148,10 +152,11 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        let raw::Connector { kafka, nats, http } = raw;
+        let raw::Connector { kafka, nats, amqp, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
             ("nats", nats.map(|options| Self::boxed(options.checked(name)))),
+            ("amqp", amqp.map(|options| Self::boxed(options.checked(name)))),
             ("http", http.map(|options| Self::boxed(self.http(options, name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
@@ -160,7 +165,7 @@ impl Checker<'_> {
             // An unknown kind is told as an unknown key already.
             if !broken && !self.holds_anything(&at) {
                 let what = format!("target `{}` has no connector", name.escape_debug());
-                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats or http");
+                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats, amqp or http");
                 self.problem_at(&at, Part::Key, what, &[&help]);
             }
             return None;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidings_amqp::AmqpOptions;
 use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
@@ -100,6 +101,7 @@ pub(super) struct Target {
 pub(super) struct Connector {
     pub(super) kafka: Option<KafkaOptions>,
     pub(super) nats: Option<NatsOptions>,
+    pub(super) amqp: Option<AmqpOptions>,
     pub(super) http: Option<HttpOptions>,
 }
 
