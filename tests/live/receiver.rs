@@ -78,6 +78,8 @@ async fn launch(dir: &Path, address: Option<SocketAddr>) -> (Child, SocketAddr) 
         panic!("the receiver ended at its start");
     };
     let address = timeout(START_TIMEOUT, listening).await.expect("the receiver starts in time");
+    // Whatever else the test runner says there must be taken: without a reader it would end.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (child, address)
 }
 
