@@ -411,6 +411,10 @@ impl Inner {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
     }
 
+    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
+    }
+
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,7 +7,7 @@ use std::io;
 
 use super::embedded::EmbeddedQueue;
 use super::entry::TargetNo;
-use super::{Books, OpenError, rows};
+use super::{Books, OpenError, dead, rows};
 use crate::fail;
 
 impl EmbeddedQueue {
@@ -18,6 +18,9 @@ impl EmbeddedQueue {
             return Err(OpenError::InUse(target));
         }
         let progress = self.inner.routes.remove(target).ok_or(OpenError::Unregistered(target))?;
+        if let Some(dead) = self.inner.take_dead_letters(target) {
+            dead.retire();
+        }
         let books = progress.forget();
         // The keeper holds this lock while it writes: from here on it does not write the row again.
         self.inner.rows().retain(|(of, _)| of.target() != target);
@@ -28,6 +31,7 @@ impl EmbeddedQueue {
 
     /// Removes what a stop in the middle of [`EmbeddedQueue::forget`] left behind.
     pub fn forget_leftovers(&self, target: TargetNo) -> io::Result<()> {
+        dead::remove(&*self.inner.disk, self.inner.progress_dir(), target)?;
         rows::remove(&*self.inner.disk, self.inner.progress_dir(), target)?;
         fail::point("forget.removed");
         Ok(())
