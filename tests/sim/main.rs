@@ -10,6 +10,7 @@ mod damage;
 mod disk;
 mod far;
 mod forget;
+mod idle;
 mod log;
 mod power;
 mod rules;
