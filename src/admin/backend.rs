@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
+use crate::queue::dead::DeadLetters;
 use crate::queue::{Books, BudgetView};
 
 /// What the admin routes need. Every method returns within the listener's request bound; past it, it is
@@ -29,6 +30,12 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// Pauses or resumes a target, durably, and answers with what it is now. Repeating it changes nothing.
     async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError>;
 
+    /// The dead letters of a target.
+    async fn dead_letters(&self, name: &str) -> Result<DeadLetters, ChangeError>;
+
+    /// Whether somebody is there to send dead letters again.
+    async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
+
     /// Gives a target up that is not configured any more. `discard`: also what it has not got.
     async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError>;
 
@@ -45,6 +52,12 @@ pub enum ChangeError {
     /// There is no such target.
     #[error("no target has this name; `tidings target ls` lists them")]
     NoSuchTarget,
+    /// There is no such dead letter.
+    #[error("no dead letter has this offset; `tidings dlq ls` lists them")]
+    NoSuchLetter,
+    /// The request says something that nobody understands; nothing changed.
+    #[error("{0}")]
+    BadRequest(String),
     /// The configuration that was read is not valid; nothing changed. Its diagnostics.
     #[error("{0}")]
     Invalid(String),
@@ -95,6 +108,17 @@ pub struct TargetView {
     pub last_failure: Option<FailureView>,
     /// Events in its dead letters.
     pub dead_letters: u64,
+    /// Bytes of its dead letters.
+    pub dead_letter_bytes: u64,
+    /// How many there may be.
+    pub dead_letter_limit_bytes: u64,
+    /// Age of the oldest of them, in seconds; 0 without one.
+    pub dead_letter_oldest_age_seconds: f64,
+    /// Dead letters that wait to be sent again, or are being sent.
+    pub replaying: u64,
+    /// Why nothing is sent although nobody paused it: its dead letters are full, damaged, or cannot be
+    /// written.
+    pub blocked: Option<String>,
 }
 
 /// Events that a target does not have, by where they stand.
@@ -206,6 +230,11 @@ impl TargetView {
             last_success: snapshot.last_success_us.and_then(rfc3339),
             last_failure: None,
             dead_letters: snapshot.dead_letters,
+            dead_letter_bytes: snapshot.dead_letter_bytes,
+            dead_letter_limit_bytes: snapshot.dead_letter_limit_bytes,
+            dead_letter_oldest_age_seconds: snapshot.oldest_dead_letter_age_seconds(now_us),
+            replaying: 0,
+            blocked: None,
         }
     }
 }

@@ -6,14 +6,15 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 
 use super::backend::{AdminBackend, ChangeError};
+use super::dead;
 use super::routes::Action;
 
 /// The parameters of a change, as its query has them: names, numbers and flags need no decoding.
 #[derive(Debug, Default)]
-pub(super) struct Parameters(Vec<(String, String)>);
+struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    pub(super) fn of(query: Option<&str>) -> Self {
+    fn of(query: Option<&str>) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
         Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
@@ -32,11 +33,15 @@ pub(super) async fn perform(
     backend: &dyn AdminBackend,
     action: Action,
     target: &str,
-    parameters: &Parameters,
+    query: Option<&str>,
 ) -> Result<Response, ChangeError> {
+    let parameters = Parameters::of(query);
     Ok(match action {
         Action::TargetPause => Json(backend.set_paused(target, true).await?).into_response(),
         Action::TargetResume => Json(backend.set_paused(target, false).await?).into_response(),
+        Action::DeadReplay | Action::DeadPurge | Action::DeadAccept => {
+            dead::perform(backend, action, target, query).await?
+        }
         Action::TargetForget => {
             Json(backend.forget(target, parameters.flag("discard")).await?).into_response()
         }
@@ -46,6 +51,8 @@ pub(super) async fn perform(
         | Action::Metrics
         | Action::TargetList
         | Action::TargetShow
+        | Action::DeadList
+        | Action::DeadShow
         | Action::JournalStat => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
 }

@@ -7,6 +7,7 @@ mod answer;
 mod audit;
 mod backend;
 mod change;
+mod dead;
 mod guard;
 mod routes;
 mod server;

@@ -152,7 +152,7 @@ impl Targets {
         let unsettled = books.backlog + books.held + books.dead_lettered;
         if unsettled > 0 && !discard {
             return Err(ChangeError::Conflict(format!(
-                "{unsettled} events are kept for the target and would be lost; repeat it with `--discard` \
+                "{unsettled} events, dead letters included, are kept for the target and would be lost; repeat it with `--discard` \
                  (`?discard=true`) if that is meant"
             )));
         }

@@ -88,7 +88,12 @@ impl Reload {
 }
 
 impl Server {
-    async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
+    /// True if programs read the answer.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    pub(super) async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
         let config = self.config.load()?;
         let data = self.data.as_ref().unwrap_or(&config.server.data);
         let token = Token::load(data).with_context(|| {
@@ -158,14 +163,14 @@ impl Server {
 }
 
 /// A name that may stand in a path.
-fn checked(name: &str) -> anyhow::Result<&str> {
+pub(super) fn checked(name: &str) -> anyhow::Result<&str> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         bail!("`{name}` is not a target's name");
     }
     Ok(name)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(s) => s.clone(),
@@ -209,7 +214,7 @@ fn print_lists(value: &Value) {
     }
 }
 
-fn print_fields(value: &Value, prefix: &str) {
+pub(super) fn print_fields(value: &Value, prefix: &str) {
     let Some(fields) = value.as_object() else { return };
     for (name, value) in fields {
         match value {

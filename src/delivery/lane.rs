@@ -7,8 +7,7 @@
 //! the working half matters: answers come before the end of their connection, because what a connector said
 //! before it ended still counts.
 //!
-//! Must never settle an entry whose current attempt was not answered with Delivered; dead letters are settled by
-//! their own log.
+//! Must never settle an entry whose current attempt was not answered with Delivered.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -409,10 +409,6 @@ impl Inner {
         });
     }
 
-    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
-    }
-
     pub(super) fn progress_dir(&self) -> &std::path::Path {
         &self.options.progress_dir
     }
@@ -423,6 +419,10 @@ impl Inner {
 
     pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
+    }
+
+    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

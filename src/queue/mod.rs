@@ -14,6 +14,7 @@
 //! settled or one of its holes. Must never know connectors, encodings or the S3 frontend.
 
 mod admit;
+mod aside;
 mod budget;
 mod codec;
 pub mod dead;

@@ -7,6 +7,7 @@
 mod calls;
 mod cuts;
 mod damage;
+mod dead;
 mod disk;
 mod far;
 mod forget;
