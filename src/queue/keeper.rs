@@ -30,8 +30,8 @@ impl Inner {
         // Before any reader is looked at: see `Progress::idles_at`.
         let routed = self.routes.dispatched.load(Ordering::Acquire);
         for (progress, file) in self.rows().iter() {
-            // A thousand idle targets share one position, which is written nowhere: the log counts what is for
-            // them, so that a row whose count is complete is known to lack nothing, wherever it stands.
+            // A thousand idle targets share one position, which is written nowhere: the log counts what is
+            // for them, so a row whose count is complete is known to lack nothing, wherever it stands.
             let idle = file.is_synced() && progress.idles_at(routed);
             floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
