@@ -213,6 +213,7 @@ impl EmbeddedQueue {
         let mut opened =
             dead::Opened::open(Arc::clone(&inner.disk), &dead_dir, target, random).map_err(io)?;
         let mut row = row.unwrap_or_else(|| self.first_row(target, since, &opened));
+        self.pass_trimmed(target, &mut row);
         let joined = opened.join(&mut row);
         let dispatched = Arc::clone(&inner.routes.dispatched);
         let progress = Progress::new(target, &row, matched, shed, dispatched).with_dead(&joined);
@@ -253,6 +254,15 @@ impl EmbeddedQueue {
     /// What was durable and cannot be read, now and whenever more is found.
     pub fn damage(&self) -> watch::Receiver<Vec<Damage>> {
         self.inner.journal.damage()
+    }
+
+    /// The row of a target that was idle may stand below what is kept. If it took all that was ever for it
+    /// before that, by the log's own count, it lacks nothing; else its reader must say what is missing.
+    fn pass_trimmed(&self, target: TargetNo, row: &mut Row) {
+        let first = self.inner.journal.stat().first;
+        if row.position < first && self.inner.journal.total_before(target.0).count <= row.totals.taken {
+            row.position = first;
+        }
     }
 
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.

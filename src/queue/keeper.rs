@@ -17,7 +17,8 @@ use crate::journal::{LabelNeed, Needed};
 const ROW_WRITTEN: Duration = Duration::from_millis(200);
 /// … and synced at most this long after it.
 const ROW_SYNCED: Duration = Duration::from_secs(1);
-/// An idle reader's row is written again once its position is so many offsets behind.
+/// The row of a reader that reads for itself and finds nothing is written again once its position is so many
+/// offsets behind.
 const IDLE_SLACK: u64 = 20_000;
 
 impl Inner {
@@ -28,8 +29,13 @@ impl Inner {
             return;
         }
         let mut floor = self.checkpoint.load(Ordering::Acquire);
-        for (_, file) in self.rows().iter() {
-            floor = floor.min(file.synced.floor());
+        // Before any reader is looked at: see `Progress::idles_at`.
+        let routed = self.routes.dispatched.load(Ordering::Acquire);
+        for (progress, file) in self.rows().iter() {
+            // A thousand idle targets share one position, which is written nowhere: the log counts what is
+            // for them, so a row whose count is complete is known to lack nothing, wherever it stands.
+            let idle = file.is_synced() && progress.idles_at(routed);
+            floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
         self.journal.trim(floor);
     }

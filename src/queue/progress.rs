@@ -13,6 +13,7 @@ use super::budget::Budget;
 use super::dead::Counts;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
+use crate::fail;
 use crate::journal::Total;
 
 /// The only ways in which an entry leaves a lane.
@@ -298,8 +299,16 @@ impl Progress {
     /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets
     /// behind.
     pub(super) fn wants_row(&self, row_position: u64, slack: u64) -> bool {
+        let routed = self.dispatched.load(Ordering::Acquire);
         let state = self.state();
-        state.dirty || state.position(self.dispatched.load(Ordering::Acquire)) > row_position + slack
+        state.dirty || (!state.idles_at(routed) && state.position(routed) > row_position + slack)
+    }
+
+    /// True if the target needs nothing of the log below `routed`, and its last row says of it all but that:
+    /// then that row is as good as one with this position. `routed` must have been read before: whatever was
+    /// routed below it is in the reader's hands.
+    pub(super) fn idles_at(&self, routed: u64) -> bool {
+        self.state().idles_at(routed)
     }
 
     /// True if everything that ever matched was taken.
@@ -340,6 +349,15 @@ impl Progress {
 }
 
 impl State {
+    fn idles_at(&self, routed: u64) -> bool {
+        if fail::mutant("idle-floor-passes-entry") {
+            return self.attached;
+        }
+        let waits_above = self.inbox.front().is_none_or(|first| first.position.offset >= routed);
+        let settled = self.holes.len() == 0 && self.ahead.is_empty();
+        self.attached && self.from <= routed && waits_above && settled && !self.dirty
+    }
+
     /// Everything below is taken.
     pub(super) fn position(&self, dispatched: u64) -> u64 {
         match self.inbox.front() {

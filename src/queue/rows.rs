@@ -247,6 +247,11 @@ impl RowFile {
         Ok(())
     }
 
+    /// True if the last row written is durable.
+    pub(super) fn is_synced(&self) -> bool {
+        self.unsynced.is_none()
+    }
+
     /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if let Some(need) = self.unsynced.take() {

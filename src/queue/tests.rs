@@ -265,6 +265,29 @@ async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
     queue.stop();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_first_file_is_told_to_those_whose_entries_it_held_and_to_nobody_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 40, 1, 2);
+    append(&queue, 0..1_000, |n| if n < 500 { &[1] } else { &[1, 2] }).await;
+    queue.stop();
+    drop(queue);
+    std::fs::remove_file(&segments(&dir.path().join("journal"))[0]).expect("removed");
+    let queue = open(dir.path(), 40, 1_001, 2);
+    let first = queue.stat().first;
+    assert!((2..500).contains(&first), "{first}");
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let told = tokio::time::timeout(WAIT, one.next(10)).await.expect("in time");
+    assert!(matches!(told, Err(ReadError::Corrupt { from: 1, to }) if to == first - 1), "{told:?}");
+    let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
+    assert_eq!(take(&mut two, 500).await.len(), 500);
+    for reader in [&one, &two] {
+        assert_eq!(reader.progress().books().imbalance(), 0);
+    }
+    drop((one, two));
+    queue.stop();
+}
+
 fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     let all = crate::journal::Disk::list(&OsDisk, dir).expect("listed");
     all.into_iter().filter(|p| p.extension().is_some_and(|e| e == "seg")).collect()

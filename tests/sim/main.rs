@@ -12,6 +12,7 @@ mod disk;
 mod far;
 mod forget;
 mod holes;
+mod idle;
 mod log;
 mod power;
 mod rules;
