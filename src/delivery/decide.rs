@@ -15,7 +15,7 @@ use super::{RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
 use crate::fail;
 use crate::queue::Column;
 
-/// A held entry that was rejected so often stays so: before that, it may have been rejected with everything else.
+/// A held entry rejected so often stays so: before that, it may have been rejected with everything else.
 const REJECTIONS: u32 = 2;
 
 /// The outcome as it is; a test build can be made to take silence for success.

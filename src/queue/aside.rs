@@ -1,6 +1,6 @@
 //! What a reader's progress knows of its dead letters: columns of the books, and offsets to pass over.
 //!
-//! Must never count a letter in two columns, nor write one into a row that the row's position has not reached.
+//! Must never count a letter in two columns, nor write one into a row whose position has not reached it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

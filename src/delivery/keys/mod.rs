@@ -15,6 +15,7 @@
 //! Must never let two entries of one key be in flight, nor forget an entry that was not delivered.
 
 mod ask;
+mod chosen;
 mod hash;
 #[cfg(test)]
 mod tests;
@@ -109,16 +110,6 @@ impl Keys {
     /// The next key's first entry leaves: it is in flight from now on.
     pub(super) fn start(&mut self) -> Option<SlotRef> {
         let key = self.ready.pop_front()?;
-        Some(self.launch(key))
-    }
-
-    /// The first entry of one key leaves, if it may.
-    pub(super) fn start_key_of(&mut self, stored: &Stored) -> Option<SlotRef> {
-        let key = *self.by_hash.get(&key_hash(stored))?;
-        if self.keys[key as usize].phase != Phase::Ready {
-            return None;
-        }
-        self.ready.retain(|ready| *ready != key);
         Some(self.launch(key))
     }
 
