@@ -145,6 +145,9 @@ impl Targets {
         let (queue, commit) = (&self.around.queue, &self.around.commit);
         // Changes that were matched while it was configured: each is counted, or will never be.
         commit.earlier_rules_ended().await;
+        if let Some(letters) = queue.dead_letters(entry.registered.target) {
+            letters.quiesce().await;
+        }
         let books = entry.progress.books();
         let unsettled = books.backlog + books.held + books.dead_lettered;
         if unsettled > 0 && !discard {

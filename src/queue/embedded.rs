@@ -79,13 +79,13 @@ pub(super) struct Inner {
     pub(super) journal: Journal<Item>,
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
-    options: Options,
+    pub(super) options: Options,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) overlay: Arc<Semaphore>,
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
-    dead: Mutex<HashMap<TargetNo, DeadLetters>>,
+    pub(super) dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
@@ -227,15 +227,11 @@ impl EmbeddedQueue {
         Ok(progress)
     }
 
-    /// The dead letters of a target that was added.
-    pub fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.inner.dead_letters(target)
-    }
-
     /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
     /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
+        self.inner.remove_strays();
         self.inner.raise_floor();
     }
 
@@ -266,7 +262,7 @@ impl EmbeddedQueue {
         let dead_lettered = dead.settled_below(position).min(count);
         let settled = Totals { taken: count, delivered: count - dead_lettered, ..Totals::default() };
         let totals = Totals { dead_lettered, taken_bytes: bytes, settled_bytes: bytes, ..settled };
-        Row { durable_end: 0, position, totals, holes: Vec::new() }
+        Row { durable_end: 0, position, totals, ..Row::default() }
     }
 
     /// The epoch of what is written now.
@@ -405,14 +401,6 @@ impl Inner {
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
-    }
-
-    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

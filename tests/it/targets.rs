@@ -115,6 +115,10 @@ async fn a_removed_target_keeps_its_backlog_until_it_is_added_again_or_forgotten
     let came = far.wait_for(20).await;
     world.settled("orders").await;
     assert_eq!(came.len(), 20);
+    // One that is rejected, and three that wait.
+    assert_eq!(world.put("bad", "body").await.status, 200);
+    let buried = async { while world.target("orders").await["books"]["dead_lettered"] == 0 {} };
+    tokio::time::timeout(WAIT, buried).await.expect("it is among the dead letters");
     far.takes.send_replace(false);
     for n in 0..3 {
         assert_eq!(world.put(&format!("more-{n}"), "body").await.status, 200);
@@ -125,19 +129,21 @@ async fn a_removed_target_keeps_its_backlog_until_it_is_added_again_or_forgotten
     world.reload("").await;
     let (status, why) = world.admin("POST", "/v1/targets/orders/forget").await;
     assert_eq!(
-        (status, why["error"]["message"].as_str().expect("a sentence").contains("3 events")),
+        (status, why["error"]["message"].as_str().expect("a sentence").contains("4 events")),
         (409, true)
     );
     let (status, gone) = world.admin("POST", "/v1/targets/orders/forget?discard=true").await;
     assert_eq!(status, 200, "{gone}");
     let books = &gone["books"];
-    let columns =
-        ["matched", "delivered", "backlog", "held", "forgotten"].map(|c| books[c].as_u64().expect("a count"));
-    assert_eq!(columns, [23, 20, 0, 0, 3]);
+    let columns = ["matched", "delivered", "backlog", "held", "dead_lettered", "forgotten"]
+        .map(|c| books[c].as_u64().expect("a count"));
+    assert_eq!(columns, [24, 20, 0, 0, 0, 4]);
     assert_eq!(world.admin("GET", "/v1/targets/orders").await.0, 404);
     assert_eq!(world.admin("POST", "/v1/targets/orders/forget").await.0, 404);
-    let rows = |world: &World| std::fs::read_dir(world.data().join("progress")).expect("there").count();
-    assert_eq!(rows(&world), 0, "nothing is kept for it");
+    for dir in ["progress", "dead-letters"] {
+        let kept = std::fs::read_dir(world.data().join(dir)).expect("there").count();
+        assert_eq!(kept, 0, "nothing is kept for it in {dir}");
+    }
     world.stop().await;
     world.open(&[]).await.expect("starts");
     assert_eq!(world.admin("GET", "/v1/targets/orders").await.0, 404, "for good");

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A letter is durable here before anybody calls its entry settled; at open an offset that is here is
-//! settled, whatever the row says. All work is done by one worker at a time, off the lane's loop. Must never drop what
-//! cannot be written: it waits, and the target with it.
+//! settled, whatever the row says. All work is done by one worker at a time, off the lane's loop. Must
+//! never drop what cannot be written: it waits, and the target with it.
 
 mod batch;
 mod file;

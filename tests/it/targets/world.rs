@@ -1,6 +1,6 @@
 //! A whole tidings on loopback, its receivers, and how operators and clients reach it.
 //!
-//! Must never judge: it only asks and answers.
+//! Must never judge: it only asks and answers. Keys that begin with `bad` are rejected for good.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -58,6 +58,9 @@ async fn take(State(receiver): State<Receiver>, body: Bytes) -> StatusCode {
     let text = |v: &Value| v.as_str().expect("a text").to_owned();
     if !*receiver.takes.borrow() {
         return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    if text(&record["s3"]["object"]["key"]).starts_with("bad") {
+        return StatusCode::BAD_REQUEST;
     }
     let came = (text(&record["s3"]["object"]["key"]), text(&record["responseElements"]["x-amz-request-id"]));
     let mut taken = receiver.taken.lock().expect("nobody panics here");
