@@ -16,6 +16,7 @@ mod finish;
 mod kills;
 mod load;
 mod nats;
+mod rabbitmq;
 mod receiver;
 mod record;
 mod server;
