@@ -24,6 +24,7 @@ mod link;
 mod loading;
 mod rate;
 mod replays;
+mod rewind;
 mod slots;
 mod status;
 mod target;

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::lane::Lane;
+use super::rewind::RewindWish;
 use super::status::{TargetState, TargetStatus, View};
 use super::{Ambient, EncodeFn, LastError};
 use crate::config;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     progress: Arc<progress::Progress>,
     wish: Mutex<Wish>,
     pub(super) wished: Notify,
+    pub(super) rewind: Mutex<Option<RewindWish>>,
     view: Mutex<View>,
     ended: watch::Sender<Option<Stopped>>,
 }
@@ -75,6 +77,7 @@ pub fn spawn(
         progress: reader.progress(),
         wish: Mutex::new(Wish { paused, ..Wish::default() }),
         wished: Notify::new(),
+        rewind: Mutex::default(),
         view: Mutex::new(View { since_unix_ms: (ambient.unix_ms)(), ..View::default() }),
         ended: watch::Sender::new(None),
     });
@@ -124,6 +127,7 @@ impl TargetHandle {
             held: view.held,
             full: view.full,
             books: self.shared.progress.books(),
+            replaying: self.shared.progress.replaying(),
             oldest_undelivered_us: view.oldest_undelivered_us,
             counters: view.counters,
             incarnation: view.incarnation,
@@ -154,6 +158,13 @@ impl TargetHandle {
             Ok(Some(stopped)) => stopped.clone(),
             _ => Stopped { abandoned: 0, not_durable: Some("the lane is gone".to_owned()) },
         }
+    }
+}
+
+impl TargetHandle {
+    pub(super) fn wish_rewind(&self, wish: RewindWish) {
+        *self.shared.rewind.lock().unwrap_or_else(PoisonError::into_inner) = Some(wish);
+        self.shared.wished.notify_one();
     }
 }
 
