@@ -13,6 +13,7 @@ mod diagnostics;
 mod load;
 mod places;
 mod raw;
+mod reload;
 pub mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use tidings_connector::ConnectorConfig;
 
 pub use diagnostics::{Diagnostics, Place, Problem};
 pub use load::load;
+pub use reload::needs_restart;
 
 use crate::event::EventSet;
 

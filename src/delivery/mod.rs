@@ -25,6 +25,7 @@ mod loading;
 mod rate;
 mod replays;
 mod rewind;
+mod sample;
 mod slots;
 mod status;
 mod target;

@@ -1,4 +1,5 @@
-//! Going back: a lane lets everything come home, forgets what it has, and begins again where an operator says.
+//! Going back: a lane lets everything come home, forgets what it has, and begins again where an operator
+//! says.
 //!
 //! Must never go back while something is out, nor send anything again before the queue has made it durable.
 
@@ -20,9 +21,9 @@ pub(super) struct RewindWish {
 }
 
 impl TargetHandle {
-    /// Delivers everything from offset `from` on once more, in order, each message marked. Answers once the row
-    /// that says so is durable: after what is out has come back, at most an attempt's deadline later. A second
-    /// wish takes the place of one that still waits.
+    /// Delivers everything from offset `from` on once more, in order, each message marked. Answers once the
+    /// row that says so is durable: after what is out has come back, at most an attempt's deadline later. A
+    /// second wish takes the place of one that still waits.
     pub async fn replay(&self, from: u64) -> Result<Rewound, RewindError> {
         let (answer, answered) = oneshot::channel();
         self.wish_rewind(RewindWish { from, answer });

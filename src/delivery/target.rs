@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tidings_connector::{Cause, ErrorClass};
+use tidings_connector::{Cause, ConnectorConfig, ErrorClass};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -37,6 +37,9 @@ pub(super) struct Shared {
     wish: Mutex<Wish>,
     pub(super) wished: Notify,
     pub(super) rewind: Mutex<Option<RewindWish>>,
+    connector: Arc<dyn ConnectorConfig>,
+    encode: EncodeFn,
+    attempt_timeout: Duration,
     view: Mutex<View>,
     ended: watch::Sender<Option<Stopped>>,
 }
@@ -71,6 +74,22 @@ pub fn spawn(
     ambient: Ambient,
     paused: bool,
 ) -> TargetHandle {
+    begin(target, number, reader, encode, ambient, paused, View::default())
+}
+
+/// `before` is what the lane's predecessor showed last.
+fn begin(
+    target: &config::Target,
+    number: TargetNo,
+    reader: Box<dyn Reader>,
+    encode: EncodeFn,
+    ambient: Ambient,
+    paused: bool,
+    before: View,
+) -> TargetHandle {
+    let View { counters, last_error, last_success_unix_ms, incarnation, .. } = before;
+    let view = View { counters, last_error, last_success_unix_ms, incarnation, ..View::default() };
+    let view = View { since_unix_ms: (ambient.unix_ms)(), ..view };
     let shared = Arc::new(Shared {
         name: Arc::clone(&target.name),
         kind: target.connector.kind(),
@@ -78,12 +97,17 @@ pub fn spawn(
         wish: Mutex::new(Wish { paused, ..Wish::default() }),
         wished: Notify::new(),
         rewind: Mutex::default(),
-        view: Mutex::new(View { since_unix_ms: (ambient.unix_ms)(), ..View::default() }),
+        connector: Arc::clone(&target.connector),
+        encode: Arc::clone(&encode),
+        attempt_timeout: target.limits.attempt_timeout,
+        view: Mutex::new(view.clone()),
         ended: watch::Sender::new(None),
     });
     let unix_ms = Arc::clone(&ambient.unix_ms);
     let now = ambient.now;
-    let lane = Lane::new(target, number, reader.as_ref(), encode, ambient, Arc::clone(&shared));
+    let mut lane = Lane::new(target, number, reader.as_ref(), encode, ambient, Arc::clone(&shared));
+    lane.incarnation = view.incarnation + 1;
+    lane.view = view;
     let of_lane = Arc::clone(&shared);
     tokio::spawn(async move {
         let stopped = AssertUnwindSafe(lane.run(reader)).catch_unwind().await.unwrap_or_else(|_| {
@@ -102,6 +126,21 @@ pub fn spawn(
 }
 
 impl TargetHandle {
+    /// Starts the lane that takes the place of this one, which must have ended: as [`spawn`], and it counts
+    /// on from what this one counted.
+    pub fn succeed(
+        &self,
+        target: &config::Target,
+        number: TargetNo,
+        reader: Box<dyn Reader>,
+        encode: EncodeFn,
+        ambient: Ambient,
+        paused: bool,
+    ) -> TargetHandle {
+        let before = self.shared.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        begin(target, number, reader, encode, ambient, paused, before)
+    }
+
     /// The target's name.
     pub fn name(&self) -> &Arc<str> {
         &self.shared.name
@@ -162,6 +201,11 @@ impl TargetHandle {
 }
 
 impl TargetHandle {
+    /// How to reach the far side, how to write for it, and how long an attempt may take.
+    pub(super) fn means(&self) -> (&Arc<dyn ConnectorConfig>, &EncodeFn, Duration) {
+        (&self.shared.connector, &self.shared.encode, self.shared.attempt_timeout)
+    }
+
     pub(super) fn wish_rewind(&self, wish: RewindWish) {
         *self.shared.rewind.lock().unwrap_or_else(PoisonError::into_inner) = Some(wish);
         self.shared.wished.notify_one();

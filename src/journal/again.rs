@@ -8,9 +8,9 @@ use super::writer::lock;
 use super::{Journal, Stat};
 
 impl<T: Send + 'static> Journal<T> {
-    /// Somebody needs again what is at or above `floor`, and whoever is asked what is needed says so by now. When
-    /// it returns, nothing at or above the first offset that [`Journal::whole_from`] says goes any more. Blocks
-    /// while a compaction is under way.
+    /// Somebody needs again what is at or above `floor`, and whoever is asked what is needed says so by
+    /// now. When it returns, nothing at or above the first offset that [`Journal::whole_from`] says goes
+    /// any more. Blocks while a compaction is under way.
     pub fn lower(&self, floor: u64) {
         {
             let mut spares = lock(&self.shared.spares);
@@ -27,8 +27,8 @@ impl<T: Send + 'static> Journal<T> {
         whole.last().map_or_else(|| self.stat().durable_end, |segment| segment.known().first)
     }
 
-    /// The first offset that was written at or after this time, in microseconds since the Unix epoch; the durable
-    /// end if there is none. Blocks: reads up to one segment.
+    /// The first offset that was written at or after this time, in microseconds since the Unix epoch; the
+    /// durable end if there is none. Blocks: reads up to one segment.
     pub fn offset_at(&self, time_us: i64) -> std::io::Result<u64> {
         let Stat { durable_end, .. } = self.stat();
         let segments = self.shared.segments.all();

@@ -406,6 +406,10 @@ impl Inner {
         });
     }
 
+    pub(super) fn progress_dir(&self) -> &std::path::Path {
+        &self.options.progress_dir
+    }
+
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -416,6 +420,10 @@ impl Inner {
 
     pub(super) fn rewinding(&self) -> MutexGuard<'_, std::collections::BTreeMap<u32, u64>> {
         self.rewinding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

@@ -14,6 +14,7 @@
 //! settled or one of its holes. Must never know connectors, encodings or the S3 frontend.
 
 mod admit;
+mod aside;
 mod budget;
 mod codec;
 pub mod dead;
@@ -21,6 +22,7 @@ mod dispatcher;
 pub mod embedded;
 mod entry;
 mod feed;
+mod forget;
 mod holes;
 mod keeper;
 mod lookup;
@@ -99,8 +101,8 @@ pub trait Reader: Send {
     fn lookup(&self) -> Arc<dyn Lookup>;
 
     /// Goes back to `from`, durably: everything from there on is given again, in offset order, with the holes
-    /// below it first. What was given before must not be out any more, and is forgotten by the caller. Settled
-    /// once more, an entry counts as repeated.
+    /// below it first. What was given before must not be out any more, and is forgotten by the caller.
+    /// Settled once more, an entry counts as repeated.
     async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError>;
 
     /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::budget::Budget;
-use super::dead::{Counts, Gone, Joined};
+use super::dead::Counts;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
 use super::replay::{Replay, ReplayRow};
@@ -157,11 +157,11 @@ pub(super) struct State {
     /// The reader goes over entries again, and how often it has gone back so far.
     pub(super) replay: Option<Replay>,
     pub(super) replays: u64,
-    totals: Totals,
+    pub(super) totals: Totals,
     /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
-    dead: Counts,
+    pub(super) dead: Counts,
     /// Dead letters at or above the position: counted as taken, and passed over when they come.
-    ahead: BTreeMap<u64, u32>,
+    pub(super) ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
     pub(super) dirty: bool,
@@ -208,37 +208,6 @@ impl Progress {
         }
     }
 
-    /// The same with its dead letters, before anybody else knows it.
-    pub(super) fn with_dead(self, joined: &Joined) -> Self {
-        let mut state = self.state();
-        (state.dead, state.ahead) = (joined.counts, joined.ahead.clone());
-        let Total { count, bytes } = state.total_ahead();
-        let t = &mut state.totals;
-        (t.taken, t.dead_lettered) = (t.taken + count, t.dead_lettered + count);
-        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes + bytes, t.settled_bytes + bytes);
-        // Where damage hides records from the count, letters that were among them know better.
-        self.matched.fetch_max(t.taken, Ordering::AcqRel);
-        drop(state);
-        self.budget.give_back(bytes);
-        self
-    }
-
-    /// So many dead letters are none any more.
-    pub(super) fn dead_letters_gone(&self, count: u64, how: Gone) {
-        let mut state = self.state();
-        let dead = &mut state.dead;
-        dead.dead -= count.min(dead.dead);
-        match how {
-            Gone::Purged => dead.purged += count,
-            Gone::Replayed => dead.replayed += count,
-        }
-    }
-
-    /// An operator accepted that so many dead letters are lost.
-    pub(super) fn dead_letters_lost(&self, count: u64) {
-        self.state().dead.lost += count;
-    }
-
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,6 +231,28 @@ impl Progress {
             shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
         }
+    }
+
+    pub(super) fn target(&self) -> TargetNo {
+        self.target
+    }
+
+    /// Counts everything that is not settled as forgotten, and lets go of it.
+    pub(super) fn forget(&self) -> Books {
+        {
+            let mut state = self.state();
+            let matched = self.matched.load(Ordering::Acquire);
+            let open = matched.saturating_sub(state.totals.taken) + state.holes.len() as u64;
+            let dirty = state.dirty;
+            // Dead letters are not kept either.
+            let forgotten = state.totals.forgotten + open + state.dead.dead;
+            let totals = Totals { taken: matched, forgotten, ..state.totals };
+            let dead = Counts { dead: 0, ..state.dead };
+            *state = State { totals, dirty, dead, ..State::default() };
+        }
+        self.budget.give_back(u64::MAX);
+        self.settled.notify_waiters();
+        self.books()
     }
 
     /// What the target may owe, and what it owes.
@@ -385,27 +376,6 @@ impl State {
             self.from = self.from.max(end);
         }
         taken
-    }
-
-    /// Leaves out what is a dead letter, and was counted as taken when the log was opened.
-    pub(super) fn leave_out_dead(&self, taken: &mut Vec<Arc<Stored>>) {
-        if !self.ahead.is_empty() {
-            taken.retain(|stored| !self.ahead.contains_key(&stored.position.offset));
-        }
-    }
-
-    /// The totals of a row with this position: what lies ahead of it is not taken for a row.
-    fn totals_below(&mut self, position: u64) -> Totals {
-        self.ahead = self.ahead.split_off(&position);
-        let (mut t, Total { count, bytes }) = (self.totals, self.total_ahead());
-        (t.taken, t.dead_lettered) = (t.taken - count, t.dead_lettered - count);
-        (t.taken_bytes, t.settled_bytes) = (t.taken_bytes - bytes, t.settled_bytes - bytes);
-        t
-    }
-
-    fn total_ahead(&self) -> Total {
-        let bytes = self.ahead.values().map(|bytes| u64::from(*bytes)).sum();
-        Total { count: self.ahead.len() as u64, bytes }
     }
 
     /// Counts entries that are being handed to the lane as taken.

@@ -1,9 +1,9 @@
 //! Seeing again what was settled: a reader goes back within what the log still has.
 //!
-//! The row keeps the position and the holes from before; beside them it says from where to where entries are given
-//! again. Below that position an entry that is no hole counts as repeated once it is delivered, costs no budget,
-//! and is passed over if it is a dead letter. Must never give anything again before the row that says so is
-//! synced, nor take a repetition for a delivery.
+//! The row keeps the position and the holes from before; beside them it says from where to where entries
+//! are given again. Below that position an entry that is no hole counts as repeated once it is delivered,
+//! costs no budget, and is passed over if it is a dead letter. Must never give anything again before the
+//! row that says so is synced, nor take a repetition for a delivery.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -217,8 +217,8 @@ impl Inner {
 }
 
 impl EmbeddedQueue {
-    /// The first offset that was written at or after this time, in microseconds since the Unix epoch. Blocks while
-    /// it reads.
+    /// The first offset that was written at or after this time, in microseconds since the Unix epoch.
+    /// Blocks while it reads.
     pub fn offset_at(&self, time_us: i64) -> std::io::Result<u64> {
         self.inner.journal.offset_at(time_us)
     }

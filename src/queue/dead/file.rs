@@ -80,8 +80,8 @@ struct Open {
 /// What a scan of a file found.
 struct Scan {
     damaged: Option<DamagedBytes>,
-    /// The records of the last batch, if nothing proves that it was synced.
-    unproven: Option<Vec<u8>>,
+    /// The records of the last batch, and where they stood first, if nothing proves that they were synced.
+    unproven: Option<(Vec<u8>, u64)>,
 }
 
 enum Found {
@@ -132,6 +132,18 @@ fn read(
     Ok(Found::File { open, carried, scan })
 }
 
+/// Removes a target's file, if there is one, durably.
+pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Result<()> {
+    let path = path_of(dir, target);
+    for path in [path.with_extension("tmp"), path] {
+        match disk.remove(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    disk.sync_dir(dir)
+}
+
 /// Every record of a target's file, read only.
 pub(super) fn each_record(
     disk: &dyn Disk,
@@ -165,10 +177,10 @@ impl LogFile {
         };
         // The rename that gave it its name may be in the cache only.
         log.disk.sync_dir(dir)?;
-        if let Some(records) = scan.unproven {
+        if let Some((records, from)) = scan.unproven {
             // A killed process may have left it in the cache only, after a failed sync even for good: what
-            // is written and synced here counts.
-            open.append(&records)?;
+            // is written and synced here counts, and what stands below it need not.
+            open.write(&records, from)?;
         }
         open.seal();
         (log.open, log.carried) = (Some(open), carried);
@@ -247,10 +259,10 @@ impl LogFile {
             }
             placed(end + BATCH_HEADER as u64);
             // Nothing in it is durable before all of it is, under its name.
-            file.write_at(&Batch::bytes(salt, end, BLOCK, &batch), end)?;
+            file.write_at(&Batch::bytes(salt, end, BLOCK, end, &batch), end)?;
             end = (end + (BATCH_HEADER + batch.len()) as u64).next_multiple_of(BLOCK);
         }
-        file.write_at(&Batch::bytes(salt, end, end, &[]), end)?;
+        file.write_at(&Batch::bytes(salt, end, end, end, &[]), end)?;
         file.write_at(&self.header(salt, end), 0)?;
         file.sync_data()?;
         fail::point("dead.rewrite.before");
@@ -266,7 +278,12 @@ impl LogFile {
 
 impl Open {
     fn append(&mut self, records: &[u8]) -> io::Result<u64> {
-        let bytes = Batch::bytes(self.salt, self.end, self.end, records);
+        self.write(records, self.end)
+    }
+
+    /// Makes records durable. Everything below `from` is so already; what stands from there on is in them.
+    fn write(&mut self, records: &[u8], from: u64) -> io::Result<u64> {
+        let bytes = Batch::bytes(self.salt, self.end, from, from, records);
         fail::point("dead.append.before");
         // A failed write leaves nothing that anybody was told of: the same place is written again.
         self.file.write_at(&bytes, self.end)?;
@@ -281,7 +298,7 @@ impl Open {
     }
 
     fn seal(&mut self) {
-        let seal = Batch::bytes(self.salt, self.end, self.end, &[]);
+        let seal = Batch::bytes(self.salt, self.end, self.end, self.end, &[]);
         if let Err(error) = self.file.write_at(&seal, self.end) {
             tracing::debug!(%error, "the dead letters are not sealed");
         }
@@ -301,19 +318,21 @@ impl Open {
                         see(at + (BATCH_HEADER + from) as u64, kind, content);
                         from += whole;
                     }
-                    scan.unproven = (at >= self.made).then(|| records.to_vec());
+                    scan.unproven = (at >= self.made).then(|| (records.to_vec(), batch.instead_of));
                     at = batch.end();
                 }
                 // A seal is the end, unless something above says that it was written over.
                 seal => {
-                    let Some(next) = self.proof_above(at, len, &mut bytes)? else {
+                    let Some((next, is_again)) = self.proof_above(at, len, &mut bytes)? else {
                         if seal.is_some_and(|seal| seal.synced >= at) {
                             scan.unproven = None;
                         }
                         break;
                     };
-                    let first = scan.damaged.map_or(at, |d: DamagedBytes| d.0);
-                    scan.damaged = Some(DamagedBytes(first, next));
+                    if !is_again {
+                        let first = scan.damaged.map_or(at, |d: DamagedBytes| d.0);
+                        scan.damaged = Some(DamagedBytes(first, next));
+                    }
                     at = next;
                 }
             }
@@ -339,16 +358,20 @@ impl Open {
         Ok(Batch::is_whole(bytes).then_some(batch))
     }
 
-    /// Where to go on if what is at `bad` was durable once: the next whole batch.
-    fn proof_above(&self, bad: u64, len: u64, bytes: &mut Vec<u8>) -> io::Result<Option<u64>> {
+    /// Where to go on if what is at `bad` was durable once, or is there again: the next whole batch, and
+    /// whether it has everything in between.
+    fn proof_above(&self, bad: u64, len: u64, bytes: &mut Vec<u8>) -> io::Result<Option<(u64, bool)>> {
         let made = bad < self.made;
         let mut at = bad + BLOCK;
         while at < len {
-            if self.batch(at, len, bytes)?.is_some_and(|batch| made || batch.synced > bad) {
-                return Ok(Some(at));
+            if let Some(batch) = self.batch(at, len, bytes)? {
+                let is_again = batch.instead_of <= bad;
+                if made || is_again || batch.synced > bad {
+                    return Ok(Some((at, is_again)));
+                }
             }
             at += BLOCK;
         }
-        Ok(made.then_some(self.made))
+        Ok(made.then_some((self.made, false)))
     }
 }

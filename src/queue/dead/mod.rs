@@ -136,6 +136,8 @@ struct State {
     replaying: HashSet<u64>,
     blocked: Option<Blocked>,
     running: bool,
+    /// The target is forgotten: nothing is written any more.
+    retired: bool,
     /// Something came that the worker may not have seen.
     again: bool,
     failures: u32,
@@ -172,6 +174,11 @@ pub(super) fn offsets(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io:
     file::each_record(disk, dir, target, &mut |at, kind, content| index.apply(at, kind, content))
         .map_err(|e| std::io::Error::other(format!("the dead letters of target {}: {e}", target.0)))?;
     Ok(index.entries().collect())
+}
+
+/// Removes a target's dead letters for good.
+pub(super) fn remove(disk: &dyn Disk, progress_dir: &Path, target: TargetNo) -> std::io::Result<()> {
+    file::remove(disk, &dir_beside(progress_dir), target)
 }
 
 impl Opened {
@@ -290,6 +297,16 @@ impl DeadLetters {
         self.shared.state().burials.clear();
         let mut idle = self.shared.idle.subscribe();
         let _ = idle.wait_for(|idle| *idle).await;
+    }
+
+    /// Ends all work for good: nothing is written any more when it returns. Blocks until then.
+    pub(super) fn retire(&self) {
+        let mut state = self.shared.state();
+        state.retired = true;
+        state.burials.clear();
+        state.jobs.clear();
+        drop(state);
+        drop(self.shared.file.lock());
     }
 
     /// Sets the byte bound.

@@ -222,17 +222,19 @@ pub(super) struct Batch {
     pub(super) at: u64,
     /// Everything below was durable before this was written: who finds it, knows.
     pub(super) synced: u64,
+    /// What stands from here up to this batch is in it again: it need not be there.
+    pub(super) instead_of: u64,
     /// Bytes of records; 0 for a seal, which only carries `synced`.
     pub(super) len: u32,
 }
 
 impl Batch {
     /// The batch's bytes, of which `records` are the last.
-    pub(super) fn bytes(salt: u64, at: u64, synced: u64, records: &[u8]) -> Vec<u8> {
+    pub(super) fn bytes(salt: u64, at: u64, synced: u64, instead_of: u64, records: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(BATCH_HEADER + records.len());
         out.extend_from_slice(BATCH_MAGIC);
         out.extend_from_slice(&[0; 4]);
-        [salt, at, synced].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+        [salt, at, synced, instead_of].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
         out.extend_from_slice(&(records.len() as u32).to_le_bytes());
         out.resize(BATCH_HEADER, 0);
         out.extend_from_slice(records);
@@ -247,7 +249,8 @@ impl Batch {
             salt: u64_at(bytes, 8)?,
             at: u64_at(bytes, 16)?,
             synced: u64_at(bytes, 24)?,
-            len: u32_at(bytes, 32)?,
+            instead_of: u64_at(bytes, 32)?,
+            len: u32_at(bytes, 40)?,
         };
         (bytes.starts_with(BATCH_MAGIC) && batch.salt == salt && batch.at == at).then_some(batch)
     }

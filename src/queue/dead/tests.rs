@@ -254,7 +254,7 @@ async fn a_newer_format_is_refused_and_clients_bytes_are_no_batches() {
     bury(&log, 1).await;
     let mut forged = letter(2);
     // A batch that would fit where the second block of this letter lies, but for the salt.
-    let fake = record::Batch::bytes(1, 3 * record::BLOCK, u64::MAX, &[]);
+    let fake = record::Batch::bytes(1, 3 * record::BLOCK, u64::MAX, 0, &[]);
     let text = String::from_utf8_lossy(&fake).into_owned().repeat(200);
     forged.entry.event.as_mut().expect("an event").key = text.into();
     log.bury(forged);

@@ -39,7 +39,7 @@ impl Shared {
     pub(super) fn kick(self: &Arc<Self>) {
         let mut state = self.state();
         state.again = true;
-        if state.running {
+        if state.running || state.retired {
             return;
         }
         state.running = true;
@@ -73,7 +73,7 @@ impl Shared {
                     }
                 }
             }
-            if worked {
+            if worked && !self.state().retired {
                 file.seal();
                 if let Err(error) = self.shrink(&mut file) {
                     tracing::warn!(%error, "{} could not be written anew; it is tried again", self.name);
@@ -97,6 +97,9 @@ impl Shared {
     /// What to do next, if anything can be done.
     fn next(&self) -> Option<Batch> {
         let mut state = self.state();
+        if state.retired {
+            return None;
+        }
         let mut batch = Batch::default();
         while let Some(job) = state.jobs.pop_front() {
             match job {
