@@ -271,7 +271,7 @@ fn runs_forward(disk: &Arc<SimDisk>, told: &Story) -> Result<(), String> {
         let books = stack.progress.books();
         drop(reader);
         stack.stop().await;
-        let last = told.delivered.iter().chain(&came).filter(|n| **n < 900_000_000).next_back();
+        let last = told.delivered.iter().chain(&came).rfind(|n| **n < 900_000_000);
         match last {
             _ if books.imbalance() != 0 || books.backlog > 0 => Err(format!("P8: {books:?}")),
             Some(4) => Ok(()),
