@@ -4,6 +4,7 @@
 //! thread keeps files ready and takes them back. Anybody may read what is durable. `format.rs` draws the
 //! file.
 
+mod again;
 mod compact;
 pub mod disk;
 mod format;
