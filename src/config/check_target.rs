@@ -73,6 +73,7 @@ impl Checker<'_> {
                 backoff_min: raw.backoff_min.0,
                 backoff_max: raw.backoff_max.0,
                 max_in_flight: raw.max_in_flight,
+                max_held: raw.max_held,
                 rate_limit: raw.rate_limit,
                 on_reject,
                 dead_letters_max_bytes: raw.dead_letters_max_bytes.0,
@@ -90,6 +91,7 @@ impl Checker<'_> {
             self.problem(&at.key("backoff_min"), what, &["lower `backoff_min`, or raise `backoff_max`"]);
         }
         self.count(&at.key("max_in_flight"), raw.max_in_flight, 1..=65_536);
+        self.count(&at.key("max_held"), raw.max_held, 1..=10_000_000);
         if raw.rate_limit == Some(0) {
             let help = ["leave it out for no limit; `tidings target pause` stops a target"];
             self.problem(

@@ -79,7 +79,7 @@ pub(super) struct Inner {
     pub(super) journal: Journal<Item>,
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
-    options: Options,
+    pub(super) options: Options,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) overlay: Arc<Semaphore>,
     pub(super) charges: Arc<Charges>,
@@ -237,6 +237,7 @@ impl EmbeddedQueue {
     /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
+        self.inner.remove_strays();
         self.inner.raise_floor();
     }
 
@@ -276,7 +277,7 @@ impl EmbeddedQueue {
         let dead_lettered = dead.settled_below(position).min(count);
         let settled = Totals { taken: count, delivered: count - dead_lettered, ..Totals::default() };
         let totals = Totals { dead_lettered, taken_bytes: bytes, settled_bytes: bytes, ..settled };
-        Row { durable_end: 0, position, totals, holes: Vec::new() }
+        Row { durable_end: 0, position, totals, ..Row::default() }
     }
 
     /// The epoch of what is written now.

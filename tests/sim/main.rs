@@ -11,6 +11,7 @@ mod dead;
 mod disk;
 mod far;
 mod forget;
+mod holes;
 mod idle;
 mod log;
 mod power;
