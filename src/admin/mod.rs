@@ -16,7 +16,7 @@ mod token;
 
 pub use audit::AuditLog;
 pub use backend::{
-    AdminBackend, ChangeError, FailureView, JournalStat, TargetView, UndeliveredView, rfc3339,
+    AdminBackend, ChangeError, DamageView, FailureView, JournalStat, TargetView, UndeliveredView, rfc3339,
 };
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 
 use super::Parts;
 use super::targets::Entry;
-use crate::admin::{AdminBackend, ChangeError, FailureView, JournalStat, TargetView, rfc3339};
+use crate::admin::{AdminBackend, ChangeError, DamageView, FailureView, JournalStat, TargetView, rfc3339};
 use crate::commit::CommitError;
 use crate::config::Encoding;
 use crate::delivery;
-use crate::metrics::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot, TargetState};
+use crate::journal::Damage;
+use crate::metrics::{ConfigSnapshot, QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState};
+use crate::queue::FullReason;
 
 #[async_trait]
 impl AdminBackend for Parts {
@@ -36,7 +38,11 @@ impl AdminBackend for Parts {
         let snapshot = Snapshot {
             now_us: (self.clock)(),
             targets,
-            queue: QueueSnapshot { bytes: stat.bytes, limit_bytes: stat.max_bytes },
+            queue: QueueSnapshot {
+                bytes: stat.bytes,
+                limit_bytes: stat.max_bytes,
+                damaged_ranges: stat.damage.len() as u64,
+            },
             config: ConfigSnapshot { last_reload_ok: true, last_success_us: self.started_us },
         };
         self.metrics.scrape(&snapshot)
@@ -89,7 +95,23 @@ impl AdminBackend for Parts {
             segments: stat.segments as u64,
             bytes: stat.bytes,
             limit_bytes: stat.max_bytes,
+            damage: stat.damage.into_iter().map(damage_view).collect(),
         }
+    }
+}
+
+fn damage_view(damage: Damage) -> DamageView {
+    let Damage { file, at, from, to, why } = damage;
+    DamageView { from, to, why: why.label(), file, at }
+}
+
+/// How a refused change is counted.
+pub(super) fn refusal(full: FullReason) -> RefuseReason {
+    match full {
+        FullReason::Log => RefuseReason::QueueFull,
+        FullReason::Disk => RefuseReason::DiskFull,
+        FullReason::IndexBusy => RefuseReason::IndexBusy,
+        FullReason::IndexStalled => RefuseReason::IndexStalled,
     }
 }
 

@@ -27,10 +27,7 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     match error {
         CommitError::Full(why) => {
             tracing::debug!(%why, "a change was refused for want of space");
-            let mut slow_down =
-                S3Error::with_message(C::SlowDown, "No space for a change now; try again later.");
-            slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
-            slow_down
+            no_space()
         }
         CommitError::NoSuchBucket => C::NoSuchBucket.into(),
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
@@ -45,9 +42,17 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     }
 }
 
+fn no_space() -> S3Error {
+    let mut slow_down =
+        S3Error::with_message(S3ErrorCode::SlowDown, "No space for a change now; try again later.");
+    slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
+    slow_down
+}
+
 /// What a failed read answers.
 pub(super) fn of_store(error: StoreError) -> S3Error {
     let message = match &error {
+        full if full.is_full() => return no_space(),
         // These name no key, so the log may have them.
         StoreError::Io(_) | StoreError::Index(_) => {
             tracing::error!(%error, "the store failed");
@@ -56,6 +61,10 @@ pub(super) fn of_store(error: StoreError) -> S3Error {
         StoreError::Damaged { .. } => {
             tracing::error!("an object does not match its checksum; see `tidings store verify`");
             "The object is damaged."
+        }
+        StoreError::Unread => {
+            let text = "Part of the event log is damaged: what is here now is not known until it is mended.";
+            return S3Error::with_message(S3ErrorCode::ServiceUnavailable, text);
         }
         StoreError::Gone => "The object was replaced while it was read; try again.",
     };

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::dispatcher::Routes;
 use super::entry::{Stored, TargetNo};
 
 /// The only ways in which an entry leaves a lane.
@@ -100,17 +101,6 @@ pub(super) struct Row {
     pub(super) holes: Vec<Hole>,
 }
 
-/// Where a reader's oldest unsettled event is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Oldest {
-    /// There is none.
-    None,
-    /// In memory: its time, in microseconds since the Unix epoch.
-    Known(i64),
-    /// The first one of the target at or above this offset.
-    From(u64),
-}
-
 /// Entries the dispatcher may put into a reader's inbox; beyond it the reader detaches and reads for itself.
 pub(super) const INBOX_ENTRIES: usize = 16_384;
 
@@ -139,24 +129,26 @@ pub(super) struct State {
     /// Detached: where to go on reading. Attached: the dispatcher leaves out what is below.
     pub(super) from: u64,
     /// Taken, in offset order; settled ones stay until what is before them is settled.
-    window: VecDeque<(Hole, bool)>,
+    pub(super) window: VecDeque<(Hole, bool)>,
     unsettled: usize,
-    totals: Totals,
+    pub(super) totals: Totals,
     held: u64,
     /// Changed since the last row was made.
-    pub(super) dirty: bool,
+    dirty: bool,
+    /// Told when a row on disk is not what it would be now.
+    rows: Arc<Notify>,
 }
 
 #[cfg(test)]
 impl Default for Progress {
     fn default() -> Self {
-        Self::new(TargetNo(0), &Row::default(), 0, Arc::default())
+        Self::new(TargetNo(0), &Row::default(), 0, &Routes::new(0))
     }
 }
 
 impl Progress {
     /// The progress that `row` says. `matched` is the log's own count.
-    pub(super) fn new(target: TargetNo, row: &Row, matched: u64, dispatched: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(target: TargetNo, row: &Row, matched: u64, routes: &Routes) -> Self {
         let window: VecDeque<_> = row.holes.iter().map(|h| (*h, false)).collect();
         let state = State {
             from: row.position,
@@ -164,12 +156,13 @@ impl Progress {
             window,
             totals: row.totals,
             dirty: true,
+            rows: Arc::clone(&routes.rows),
             ..State::default()
         };
         Self {
             target,
             matched: AtomicU64::new(matched),
-            dispatched,
+            dispatched: Arc::clone(&routes.dispatched),
             state: Mutex::new(state),
             looked_up: Mutex::default(),
             arrived: Notify::new(),
@@ -200,21 +193,6 @@ impl Progress {
             shed: t.shed,
             repeated: t.repeated,
         }
-    }
-
-    /// Where the oldest unsettled event is.
-    pub(super) fn oldest(&self) -> Oldest {
-        let state = self.state();
-        if let Some((hole, _)) = state.window.iter().find(|(_, settled)| !settled) {
-            return Oldest::From(hole.offset);
-        }
-        if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
-            return Oldest::Known(waiting.time_us);
-        }
-        if state.totals.taken >= self.matched.load(Ordering::Acquire) {
-            return Oldest::None;
-        }
-        Oldest::From(state.position(self.dispatched.load(Ordering::Acquire)))
     }
 
     /// The last answer that had to be looked up in the log: the offset asked from, and the time.
@@ -285,11 +263,18 @@ impl Progress {
     pub(super) fn repeated(&self, count: u64) {
         let mut state = self.state();
         state.totals.repeated += count;
-        state.dirty = true;
+        state.touch();
     }
 }
 
 impl State {
+    /// The row on disk is not what it would be now.
+    pub(super) fn touch(&mut self) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            self.rows.notify_one();
+        }
+    }
+
     /// Everything below is taken.
     pub(super) fn position(&self, dispatched: u64) -> u64 {
         match self.inbox.front() {
@@ -318,7 +303,7 @@ impl State {
         }
         self.unsettled += taken.len();
         self.totals.taken += taken.len() as u64;
-        self.dirty = true;
+        self.touch();
     }
 
     fn settle(&mut self, settled: &[(u64, Column)]) {
@@ -349,6 +334,6 @@ impl State {
         if self.window.len() > 2 * self.unsettled + 1024 {
             self.window.retain(|(_, done)| !done);
         }
-        self.dirty = true;
+        self.touch();
     }
 }

@@ -164,15 +164,15 @@ impl RowFile {
         Ok(())
     }
 
-    /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(need) = self.unsynced.take() {
-            self.slots[self.writing].sync_data()?;
-            self.writing = 1 - self.writing;
-            self.synced = need;
-            fail::point("cursor.synced");
-        }
-        Ok(())
+    /// Makes the last written row durable; false if it was. After an error the process must end: nobody knows
+    /// what is on disk.
+    pub(super) fn sync(&mut self) -> io::Result<bool> {
+        let Some(need) = self.unsynced.take() else { return Ok(false) };
+        self.slots[self.writing].sync_data()?;
+        self.writing = 1 - self.writing;
+        self.synced = need;
+        fail::point("cursor.synced");
+        Ok(true)
     }
 }
 

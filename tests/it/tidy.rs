@@ -145,7 +145,7 @@ const CLOCKS: &[&str] = &[
     "src/frontend/layer.rs",
     "src/journal/",
     "src/queue/",
-    "src/store/embedded/apply.rs",
+    "src/store/embedded/pace.rs",
     "connectors/http/src/connector.rs",
     "connectors/kafka/examples/",
     "xtask/",

@@ -9,12 +9,12 @@ use crate::rules::after;
 use crate::stack::{NEVER, OFTEN, Pace, Stack, Story, TARGET, data, drain, empty, judge};
 use crate::{kills, sane, scale, seed};
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// Waits for something that other threads bring about.
-async fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !is() {
         assert!(std::time::Instant::now() < deadline, "waited in vain for {what}");

@@ -9,6 +9,7 @@ mod cuts;
 mod damage;
 mod disk;
 mod far;
+mod full;
 mod log;
 mod power;
 mod rules;

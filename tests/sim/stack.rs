@@ -78,11 +78,21 @@ impl Stack {
         disk: &Arc<SimDisk>,
         pace: Pace,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
-        Self::open_parts(disk, pace, options(1 << 20))
+        Self::open_parts(disk.disk(), pace, options(1 << 20))
+    }
+
+    /// Over something that stands between server and disk; changes that find no space are refused soon.
+    pub async fn open_over(
+        disk: &Arc<SimDisk>,
+        over: Arc<dyn tidings::journal::Disk>,
+        pace: Pace,
+    ) -> Result<Self, String> {
+        let options = Options { reserve_timeout: Duration::from_millis(50), ..options(1 << 20) };
+        Self::open_on(disk, over, pace, options).await
     }
 
     fn open_parts(
-        disk: &Arc<SimDisk>,
+        disk: Arc<dyn tidings::journal::Disk>,
         pace: Pace,
         options: Options,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
@@ -92,15 +102,25 @@ impl Stack {
             index_cache_bytes: 1 << 20,
             checkpoint_interval: pace.0,
         };
-        let store = EmbeddedStore::open(disk.disk(), &data(), &config).map_err(|e| format!("store: {e}"))?;
-        let queue = EmbeddedQueue::open(disk.disk(), options, store.checkpoint_next(), store.publisher())
+        let store = EmbeddedStore::open(Arc::clone(&disk), &data(), &config);
+        let store = store.map_err(|e| format!("store: {e}"))?;
+        let queue = EmbeddedQueue::open(disk, options, store.checkpoint_next(), store.publisher())
             .map_err(|e| format!("queue: {e}"))?;
         store.start(queue.feed(store.checkpoint_next())).map_err(|e| format!("index: {e}"))?;
         Ok((store, Arc::new(queue)))
     }
 
     async fn open_with(disk: &Arc<SimDisk>, pace: Pace, options: Options) -> Result<Self, String> {
-        let (store, queue) = Self::open_parts(disk, pace, options)?;
+        Self::open_on(disk, disk.disk(), pace, options).await
+    }
+
+    async fn open_on(
+        disk: &Arc<SimDisk>,
+        over: Arc<dyn tidings::journal::Disk>,
+        pace: Pace,
+        options: Options,
+    ) -> Result<Self, String> {
+        let (store, queue) = Self::open_parts(over, pace, options)?;
         let rng = fastrand::Rng::with_seed(7);
         let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, || 1_000_000, rng);
         let known = store.targets().map_err(|e| e.to_string())?;
@@ -152,7 +172,7 @@ impl Stack {
     /// DELETE as change `n`, noted on the trace. The key must be there.
     pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
         self.disk.mark(Mark::Begun(n));
-        let permit = self.commit.reserve(0).await?;
+        let permit = self.commit.reserve_removal(0).await?;
         self.commit.delete_object(permit, BUCKET, key, request(n)).await?;
         // Its position is not told; nothing else was committed meanwhile.
         let offset = self.queue.stat().durable_end - 1;
