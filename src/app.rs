@@ -29,7 +29,7 @@ use crate::config::secret_file::Created;
 use crate::fail;
 use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 use lock::DirectoryLock;
@@ -111,6 +111,7 @@ impl App {
         let commit = Arc::new(commit.observed_by(Box::new(move |noted| match noted {
             Noted::Accepted => counted.accepted.increment(1),
             Noted::Refused(full) => counted.refused(observe::refusal(full)),
+            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
         })));
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);

@@ -18,7 +18,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tidings::commit::{Commit, Conditions, NewBody, PutObject};
 use tidings::config::{self, Config, Encoding};
-use tidings::encode::Encoder;
+use tidings::encode::{Binding, Encoder, Origin};
 use tidings::event::{EventKind, RequestInfo};
 use tidings::journal::{self, Durable, Journal, Opened, OsDisk, ReadError, Sink, crc32c};
 use tidings::queue::embedded::{EmbeddedQueue, Options};
@@ -193,7 +193,9 @@ pub(crate) fn without_a_lane(home: &Home, broker: &str, topic: &str) -> Result<f
     let client = options.checked("reference").map_err(anyhow::Error::msg)?.client(false);
     let count = Count::default();
     let producer = ThreadedProducer::from_config_and_context(&client, count.clone())?;
-    let encoder = Encoder::new(Encoding::S3, &config.server.region, &config.account.appid, None);
+    let (region, appid) = (&*config.server.region, &*config.account.appid);
+    let origin = Origin { region, appid, domain: None, target: "reference" };
+    let encoder = Encoder::new(Encoding::S3, Binding::Kafka, origin, None);
     let begin = Instant::now();
     let mut reader = journal.reader(journal.stat().first);
     let mut sent = 0;
@@ -231,7 +233,7 @@ fn produce(
     entry: Entry,
 ) -> Result<bool> {
     let Some(rule) = entry.deliveries.first().map(|d| Arc::clone(&d.rule)) else { return Ok(false) };
-    let stored = Stored { position, entry, body: Bytes::new(), charge: 0 };
+    let stored = Stored { position, entry, body: Bytes::new(), bare: 0, charge: 0 };
     let message = encoder.message(&stored, &rule).map_err(|e| anyhow!("{}", e.text))?;
     while sent - count.0.0.load(Ordering::Acquire) >= OUTSTANDING {
         machine::pause(Duration::from_millis(1));

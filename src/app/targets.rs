@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use crate::commit::Commit;
 use crate::config::{self, Config};
 use crate::delivery::{self, Ambient, EncodeFn, TargetHandle};
-use crate::encode::Encoder;
+use crate::encode::{Binding, Encoder, Origin};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::queue::{Progress, Queue as _, TargetNo};
 use crate::rules::RuleSet;
@@ -90,6 +90,9 @@ pub(super) async fn start(
     for target in registered {
         let progress = queue.add_reader(target.target, target.since)?;
         let configured = config.targets.iter().find(|t| t.name == target.name).cloned();
+        if let Some(wanted) = &configured {
+            progress.budget().set(&target.name, wanted.budget);
+        }
         let lane = match &configured {
             None => {
                 let (name, backlog) = (&target.name, progress.books().backlog);
@@ -149,11 +152,18 @@ async fn register(
 }
 
 fn encoder(config: &Config, target: &config::Target) -> EncodeFn {
-    let encoder = Encoder::new(
-        target.encoding,
-        &config.server.region,
-        &config.account.appid,
-        target.connector.destination(),
-    );
+    let binding = match target.connector.kind() {
+        "kafka" => Binding::Kafka,
+        "nats" => Binding::Nats,
+        "amqp" => Binding::Amqp,
+        _ => Binding::Http,
+    };
+    let origin = Origin {
+        region: &config.server.region,
+        appid: &config.account.appid,
+        domain: config.server.domain.as_deref(),
+        target: &target.name,
+    };
+    let encoder = Encoder::new(target.encoding, binding, origin, target.connector.destination());
     Arc::new(move |stored, rule| encoder.message(stored, rule))
 }

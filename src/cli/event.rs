@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::Failure;
 use crate::config::Encoding;
-use crate::encode::{Encoder, sample};
+use crate::encode::{Binding, Encoder, Origin, sample};
 use crate::event::EventKind;
 
 /// Print a sample event.
@@ -29,6 +29,12 @@ enum Sample {
         /// The region in the event.
         #[arg(long, default_value = "ap-guangzhou")]
         region: String,
+        /// How it is written: s3, cos, cloudevents or cloudevents-structured.
+        #[arg(long, default_value = "s3")]
+        encoding: String,
+        /// Whose header names it has: http, kafka, nats or amqp.
+        #[arg(long, default_value = "http")]
+        protocol: String,
         /// Print key, headers and payload as JSON.
         #[arg(long)]
         json: bool,
@@ -37,7 +43,7 @@ enum Sample {
 
 impl Event {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Sample::Sample { kind, bucket, key, region, json } = self.command;
+        let Sample::Sample { kind, bucket, key, region, encoding, protocol, json } = self.command;
         let known = EventKind::ALL.iter().find(|k| k.cos_name() == kind || k.s3_name() == kind);
         let Some(found) = known else {
             let names: Vec<_> = EventKind::ALL.iter().map(|k| format!("  {}", k.cos_name())).collect();
@@ -46,7 +52,26 @@ impl Event {
                 names.join("\n")
             )));
         };
-        let encoder = Encoder::new(Encoding::S3, &region, "1250000000", None);
+        let encoding = Encoding::parse(&encoding).ok_or_else(|| {
+            let names: Vec<_> = Encoding::ALL.iter().map(|encoding| encoding.name()).collect();
+            Failure::Usage(format!(
+                "error: no encoding is named `{encoding}`; there are: {}",
+                names.join(", ")
+            ))
+        })?;
+        let binding = match &*protocol {
+            "http" => Binding::Http,
+            "kafka" => Binding::Kafka,
+            "nats" => Binding::Nats,
+            "amqp" => Binding::Amqp,
+            other => {
+                let what =
+                    format!("error: no protocol is named `{other}`; there are: http, kafka, nats, amqp");
+                return Err(Failure::Usage(what));
+            }
+        };
+        let origin = Origin { region: &region, appid: "1250000000", domain: None, target: "sample" };
+        let encoder = Encoder::new(encoding, binding, origin, None);
         let message = encoder
             .message(&sample(*found, &bucket, &key), "sample-1")
             .map_err(|cause| Failure::Usage(format!("error: {}", cause.text)))?;

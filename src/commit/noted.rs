@@ -15,4 +15,6 @@ pub enum Noted {
     Accepted,
     /// A change was answered [`crate::queue::Full`].
     Refused(FullReason),
+    /// A change was answered [`crate::queue::OverBudget`].
+    OverBudget,
 }

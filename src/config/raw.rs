@@ -77,13 +77,15 @@ pub(super) struct Store {
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 pub(super) struct Target {
-    pub(super) encoding: String,
+    pub(super) encoding: Option<String>,
     pub(super) region: Option<String>,
     pub(super) attempt_timeout: Span,
     pub(super) backoff_min: Span,
     pub(super) backoff_max: Span,
     pub(super) max_in_flight: usize,
     pub(super) rate_limit: Option<u32>,
+    pub(super) max_backlog: Size,
+    pub(super) when_full: String,
     pub(super) connector: Connector,
     pub(super) rule: Vec<Rule>,
 }
@@ -166,13 +168,15 @@ impl Default for Store {
 impl Default for Target {
     fn default() -> Self {
         Self {
-            encoding: "s3".to_owned(),
+            encoding: None,
             region: None,
             attempt_timeout: ms(60_000),
             backoff_min: ms(1_000),
             backoff_max: ms(300_000),
             max_in_flight: 8_192,
             rate_limit: None,
+            max_backlog: Size(5 << 30),
+            when_full: "refuse".to_owned(),
             connector: Connector::default(),
             rule: Vec::new(),
         }

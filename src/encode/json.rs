@@ -91,9 +91,16 @@ pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends a time as a JSON string: ISO 8601 in UTC with milliseconds, `"2026-01-02T03:04:05.678Z"`.
-/// Times before 1970 or after 9999 are drawn to those bounds, so that the width never changes.
+/// Appends a time as a JSON string: `"2026-01-02T03:04:05.678Z"`.
 pub(super) fn time(out: &mut Vec<u8>, time_us: i64) {
+    out.push(b'"');
+    time_text(time_us, |ascii| out.push(ascii));
+    out.push(b'"');
+}
+
+/// Gives the ASCII characters of a time: ISO 8601 in UTC with milliseconds. Times before 1970 or after 9999
+/// are drawn to those bounds, so that the width never changes.
+pub(super) fn time_text(time_us: i64, mut push: impl FnMut(u8)) {
     let stamp = Timestamp::from_microsecond(time_us.max(0)).unwrap_or(Timestamp::MAX);
     let at = Offset::UTC.to_datetime(stamp);
     let two = |value: i8| {
@@ -102,17 +109,15 @@ pub(super) fn time(out: &mut Vec<u8>, time_us: i64) {
     };
     let year = at.year().unsigned_abs();
     let millis = at.subsec_nanosecond().unsigned_abs() / 1_000_000;
-    out.push(b'"');
-    out.extend_from_slice(&two((year / 100) as i8));
-    out.extend_from_slice(&two((year % 100) as i8));
+    two((year / 100) as i8).into_iter().chain(two((year % 100) as i8)).for_each(&mut push);
     for (before, value) in
         [(b'-', at.month()), (b'-', at.day()), (b'T', at.hour()), (b':', at.minute()), (b':', at.second())]
     {
-        let [tens, ones] = two(value);
-        out.extend_from_slice(&[before, tens, ones]);
+        push(before);
+        two(value).into_iter().for_each(&mut push);
     }
     let digit = |value: u32| b'0' + (value % 10) as u8;
-    out.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z', b'"']);
+    [b'.', digit(millis / 100), digit(millis / 10), digit(millis), b'Z'].into_iter().for_each(push);
 }
 
 #[cfg(test)]

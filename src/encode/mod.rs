@@ -8,7 +8,10 @@
 //! attempt, target and replay), header `tidings-sequencer` (compares bytewise; larger is newer within one
 //! object) and header `tidings-event` (the name in COS's family).
 
+mod cloudevents;
+mod cos;
 mod json;
+mod percent;
 mod s3;
 mod sample;
 #[cfg(test)]
@@ -20,21 +23,55 @@ use bytes::Bytes;
 use tidings_connector::{Cause, ErrorClass, Header, Message, Template};
 
 use crate::config::Encoding;
-use crate::event::EventKind;
+use crate::event::{Event, EventKind};
 use crate::queue::Stored;
 
 pub use sample::sample;
+
+/// The media type of every payload and of a CloudEvent's data, except a structured CloudEvent.
+const JSON: &str = "application/json";
 
 /// Turns entries into messages for one target. Cheap to share; holds no state between messages.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     encoding: Encoding,
+    binding: Binding,
     region: Arc<str>,
-    owner: Arc<str>,
+    appid: Arc<str>,
+    domain: Option<Arc<str>>,
+    target: Arc<str>,
     destination: Destination,
     content_type: Arc<str>,
+    /// CloudEvents' `specversion`.
+    version: Arc<str>,
     /// Event names by `EventKind::code`, so that no message allocates its own.
     names: Arc<[Arc<str>]>,
+}
+
+/// How a protocol writes an event's attributes in its headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// HTTP.
+    Http,
+    /// Kafka.
+    Kafka,
+    /// NATS.
+    Nats,
+    /// AMQP 0-9-1.
+    Amqp,
+}
+
+/// What events say of where they come from and whom they are for.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// `server.region`.
+    pub region: &'a str,
+    /// `account.appid`, which owns every bucket.
+    pub appid: &'a str,
+    /// `server.domain`.
+    pub domain: Option<&'a str>,
+    /// The target's name.
+    pub target: &'a str,
 }
 
 /// The destination, rendered once where it does not depend on the event.
@@ -45,9 +82,14 @@ enum Destination {
 }
 
 impl Encoder {
-    /// An encoder for one target. `region` is `server.region`, `owner` the account's appid; `destination` is
-    /// the connector's template, `None` where the connector has a fixed destination.
-    pub fn new(encoding: Encoding, region: &str, owner: &str, destination: Option<&Template>) -> Self {
+    /// An encoder for one target; `destination` is the connector's template, `None` where the connector has a
+    /// fixed destination.
+    pub fn new(
+        encoding: Encoding,
+        binding: Binding,
+        origin: Origin<'_>,
+        destination: Option<&Template>,
+    ) -> Self {
         let destination = match destination {
             None => Destination::Fixed("".into()),
             Some(template) if template.is_fixed() => match template.render("", "") {
@@ -63,14 +105,20 @@ impl Encoder {
         for kind in EventKind::ALL {
             names[usize::from(kind.code())] = kind.cos_name().into();
         }
+        let content_type = match encoding {
+            Encoding::S3 | Encoding::Cos | Encoding::CloudEvents => JSON,
+            Encoding::CloudEventsStructured => "application/cloudevents+json",
+        };
         Self {
             encoding,
-            region: region.into(),
-            owner: owner.into(),
+            binding,
+            region: origin.region.into(),
+            appid: origin.appid.into(),
+            domain: origin.domain.map(Into::into),
+            target: origin.target.into(),
             destination,
-            content_type: match encoding {
-                Encoding::S3 => "application/json".into(),
-            },
+            content_type: content_type.into(),
+            version: "1.0".into(),
             names: names.into(),
         }
     }
@@ -96,23 +144,61 @@ impl Encoder {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: Arc<str> = (&*event.id.hyphenated().encode_lower(&mut id)).into();
         let sequencer: Arc<str> = stored.position.sequencer().into();
-        let mut payload = Vec::with_capacity(s3::capacity(event, rule));
-        match self.encoding {
-            Encoding::S3 => {
-                let fixed = s3::Fixed { region: &self.region, owner: &self.owner };
-                s3::write(&mut payload, fixed, event, &sequencer, rule);
-            }
-        }
+        let name = &self.names[usize::from(event.kind.code())];
+        let mut headers = Vec::with_capacity(12);
+        headers.extend([
+            Header { name: "content-type", value: Arc::clone(&self.content_type) },
+            Header { name: "tidings-event-id", value: Arc::clone(&id) },
+            Header { name: "tidings-sequencer", value: Arc::clone(&sequencer) },
+            Header { name: "tidings-event", value: Arc::clone(name) },
+        ]);
+        let payload = self.payload(stored, event, rule, &id, &sequencer, &mut headers);
         let mut key = Vec::with_capacity(event.bucket.len() + 1 + event.key.len());
         key.extend_from_slice(event.bucket.as_bytes());
         key.push(b'/');
         key.extend_from_slice(event.key.as_bytes());
-        let headers = vec![
-            Header { name: "content-type", value: Arc::clone(&self.content_type) },
-            Header { name: "tidings-event-id", value: Arc::clone(&id) },
-            Header { name: "tidings-sequencer", value: sequencer },
-            Header { name: "tidings-event", value: Arc::clone(&self.names[usize::from(event.kind.code())]) },
-        ];
         Ok(Message { id, key: Bytes::from(key), payload: Bytes::from(payload), headers, destination })
+    }
+
+    /// The payload in this target's encoding, and the headers that go with it.
+    fn payload(
+        &self,
+        stored: &Stored,
+        event: &Event,
+        rule: &str,
+        id: &Arc<str>,
+        sequencer: &Arc<str>,
+        headers: &mut Vec<Header>,
+    ) -> Vec<u8> {
+        let mut out;
+        let fixed = s3::Fixed { region: &self.region, owner: &self.appid };
+        let name = &self.names[usize::from(event.kind.code())];
+        let attributes = || cloudevents::Attributes::of(event, &self.region, id, name, sequencer);
+        match self.encoding {
+            Encoding::S3 => {
+                out = Vec::with_capacity(s3::capacity(event, rule));
+                s3::write(&mut out, fixed, event, sequencer, rule);
+            }
+            Encoding::Cos => {
+                let fixed = cos::Fixed {
+                    region: &self.region,
+                    appid: &self.appid,
+                    domain: self.domain.as_deref(),
+                    target: &self.target,
+                };
+                out = Vec::with_capacity(cos::capacity(event));
+                cos::write(&mut out, fixed, &stored.entry, event, id, sequencer);
+            }
+            Encoding::CloudEvents => {
+                out = Vec::with_capacity(s3::capacity(event, rule));
+                s3::record(&mut out, fixed, event, sequencer, rule);
+                attributes().headers(self.binding, &self.version, headers);
+            }
+            Encoding::CloudEventsStructured => {
+                out = Vec::with_capacity(s3::capacity(event, rule) + cloudevents::AROUND_BYTES);
+                attributes().around(&mut out, |out| s3::record(out, fixed, event, sequencer, rule));
+            }
+        }
+        out
     }
 }

@@ -40,7 +40,14 @@ pub(super) fn capacity(event: &Event, rule: &str) -> usize {
 
 /// Appends one message body: one record in its `Records` list.
 pub(super) fn write(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, sequencer: &str, rule: &str) {
-    raw(out, r#"{"Records":[{"eventVersion":""#);
+    raw(out, r#"{"Records":["#);
+    record(out, fixed, event, sequencer, rule);
+    raw(out, "]}");
+}
+
+/// Appends one record.
+pub(super) fn record(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, sequencer: &str, rule: &str) {
+    raw(out, r#"{"eventVersion":""#);
     raw(out, version(event.kind));
     raw(out, r#"","eventSource":"aws:s3","awsRegion":"#);
     json::string(out, fixed.region);
@@ -87,7 +94,7 @@ pub(super) fn write(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, sequence
     raw(out, r#","tidings":{"eventId":""#);
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
     raw(out, event.id.hyphenated().encode_lower(&mut id));
-    raw(out, r#""}}]}"#);
+    raw(out, r#""}}"#);
 }
 
 /// The version that S3 gives to records of this kind.

@@ -35,11 +35,15 @@ pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
             principal: "AKIDEXAMPLE".into(),
         },
     };
-    let change = if removal { Change::DeleteObject } else { Change::PutObject(ObjectMeta::default()) };
+    let headers =
+        vec![("content-type".into(), "image/jpeg".into()), ("x-amz-meta-mykey".into(), "myvalue".into())];
+    let meta = ObjectMeta { headers, ..ObjectMeta::default() };
+    let change = if removal { Change::DeleteObject } else { Change::PutObject(meta) };
     Stored {
         position: Position { epoch: 1, offset: 42 },
-        entry: Entry { change, event: Some(event), deliveries: Vec::new() },
+        entry: Entry { change, event: Some(event), deliveries: Vec::new(), shed: Vec::new() },
         body: bytes::Bytes::new(),
+        bare: 0,
         charge: 0,
     }
 }

@@ -18,6 +18,8 @@ use crate::store::StoreError;
 
 /// What a client is told to wait before it asks again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// What a client is told when there is no space.
+const NO_SPACE: &str = "No space for a change now; try again later.";
 /// The longest `Resource` that is repeated to a client, in bytes.
 const MAX_RESOURCE: usize = 2048;
 
@@ -27,7 +29,11 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     match error {
         CommitError::Full(why) => {
             tracing::debug!(%why, "a change was refused for want of space");
-            no_space()
+            slow_down(NO_SPACE.to_owned())
+        }
+        CommitError::OverBudget(full) => {
+            tracing::debug!(%full, "a change was refused for a target's sake");
+            slow_down(format!("The {full}."))
         }
         CommitError::NoSuchBucket => C::NoSuchBucket.into(),
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
@@ -42,9 +48,8 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     }
 }
 
-fn no_space() -> S3Error {
-    let mut slow_down =
-        S3Error::with_message(S3ErrorCode::SlowDown, "No space for a change now; try again later.");
+fn slow_down(message: String) -> S3Error {
+    let mut slow_down = S3Error::with_message(S3ErrorCode::SlowDown, message);
     slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
     slow_down
 }
@@ -52,7 +57,7 @@ fn no_space() -> S3Error {
 /// What a failed read answers.
 pub(super) fn of_store(error: StoreError) -> S3Error {
     let message = match &error {
-        full if full.is_full() => return no_space(),
+        full if full.is_full() => return slow_down(NO_SPACE.to_owned()),
         // These name no key, so the log may have them.
         StoreError::Io(_) | StoreError::Index(_) => {
             tracing::error!(%error, "the store failed");

@@ -33,6 +33,7 @@ mod writer;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,12 +44,12 @@ pub use compact::{LabelNeed, Needed, NeededFn};
 pub use damage::{Damage, Why};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::OpenError;
-pub use format::{MAX_RECORD, RecordView, crc32c};
+pub use format::{MAX_RECORD, RecordView, Total, crc32c};
 pub use headroom::{Headroom, Relieves};
 pub use losses::{Loss, read as read_losses};
 pub use prepare::{RandomFn, least_bytes};
 pub use reader::{LogReader, ReadError};
-pub use record::{Durable, NewRecord, Sink};
+pub use record::{Durable, NewRecord, Sink, bare_len};
 pub use recovery::Report;
 pub use repair::{Repair, RepairError};
 pub use shared::{BatchStats, Observer};
@@ -126,8 +127,8 @@ impl Opened {
         LogReader::new(Arc::new(shared), offset)
     }
 
-    /// How many records ever had each label.
-    pub fn totals(&self) -> &BTreeMap<u32, u64> {
+    /// What the records with each label ever came to.
+    pub fn totals(&self) -> &BTreeMap<u32, Total> {
         &self.found.totals
     }
 
@@ -274,13 +275,14 @@ impl<T: Send + 'static> Journal<T> {
             spares.dirty = true;
             drop(spares);
             self.shared.spares_changed.notify_all();
+            self.shared.note_needed(floor);
         }
     }
 
-    /// How many records had this label before the first one that can be read.
-    pub fn total_before(&self, label: u32) -> u64 {
+    /// What the records with this label came to before the first one that can be read.
+    pub fn total_before(&self, label: u32) -> Total {
         let first = self.shared.segments.all().into_iter().next();
-        first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
+        first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or_default()
     }
 
     /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a
@@ -292,6 +294,12 @@ impl<T: Send + 'static> Journal<T> {
             let beyond = known.end > from || known.closed_us.is_none();
             known.counts.get(&label).filter(|_| beyond).map(|c| c.first.max(from))
         })
+    }
+
+    /// Bytes of segments that somebody still needs, as of the last time that a segment was begun or given up:
+    /// costs one load.
+    pub fn needed_bytes(&self) -> u64 {
+        self.shared.needed_bytes.load(Ordering::Acquire)
     }
 
     /// Writes what was handed over, closes in order, and ends the threads.
@@ -316,8 +324,8 @@ pub fn position(view: &RecordView<'_>) -> Position {
 }
 
 /// A row of an opening: only the total means something there.
-fn total_only(total: u64) -> LabelCount {
-    LabelCount { first: 0, count: 0, total }
+fn total_only(total: Total) -> LabelCount {
+    LabelCount { total, ..LabelCount::default() }
 }
 
 #[cfg(test)]

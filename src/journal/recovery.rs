@@ -6,14 +6,13 @@
 //! was copied and synced: a page whose sync failed may look fine in the cache and not be on disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile, is_no_space, make_dir, read_exact_at};
 use super::error::OpenError;
-use super::format::SegmentId;
+use super::format::{SegmentId, Total};
 use super::losses;
 use super::prepare::RandomFn;
 use super::rewrite::{self, Keep, Source};
@@ -49,7 +48,7 @@ pub(super) struct Recovered {
     pub(super) next: u64,
     pub(super) next_number: u64,
     pub(super) epoch: u32,
-    pub(super) totals: BTreeMap<u32, u64>,
+    pub(super) totals: BTreeMap<u32, Total>,
     pub(super) report: Report,
 }
 

@@ -2,11 +2,9 @@
 //!
 //! Must never take a lock for long: it is asked while changes are written.
 
-use std::sync::Arc;
-
 use super::Journal;
 use super::damage::Damage;
-use super::segment::Segment;
+use super::shared::needed_bytes;
 use super::writer::lock;
 
 /// What a journal holds now.
@@ -43,7 +41,6 @@ impl<T: Send + 'static> Journal<T> {
             (spares.floor, spares.ready.len(), spares.blocked.clone())
         };
         let durable_end = *self.shared.subscribe().borrow();
-        let needed = |s: &&Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
         Stat {
             first: segments.first().map_or(durable_end, |s| s.known().first),
             durable_end,
@@ -52,7 +49,7 @@ impl<T: Send + 'static> Journal<T> {
             prepared,
             bytes: segments.iter().map(|s| s.file_len).sum::<u64>()
                 + prepared as u64 * self.options.segment_bytes,
-            needed_bytes: segments.iter().filter(needed).map(|s| s.file_len).sum(),
+            needed_bytes: needed_bytes(&segments, floor),
             max_bytes: self.options.max_bytes,
             blocked,
             damage: self.shared.damage().borrow().clone(),

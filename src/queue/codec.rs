@@ -2,7 +2,7 @@
 //!
 //! Must never panic on any input. A tag below 128 that is not known is refused (it may change the meaning);
 //! one from 128 up may be skipped. Targets are not here: they are the record's labels, in the order of the
-//! rules.
+//! rules; those that shed the entry come last, with [`SHED`] set.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 use crate::event::{Event, EventKind, RequestInfo};
+
+/// Set in the label of a target that shed the entry: the log counts those apart.
+pub(super) const SHED: u32 = 1 << 31;
 
 /// The version of the layout below.
 const VERSION: u8 = 1;
@@ -82,9 +85,15 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
             field(out, tag::PAUSED, &[u8::from(*paused)]);
         }
     }
-    for delivery in &entry.deliveries {
+    for delivery in entry.deliveries.iter().chain(&entry.shed) {
         field(out, tag::RULE, delivery.rule.as_bytes());
     }
+}
+
+/// The labels of the entry's record.
+pub(super) fn labels(entry: &Entry) -> Vec<u32> {
+    let shed = entry.shed.iter().map(|d| d.target.0 | SHED);
+    entry.deliveries.iter().map(|d| d.target.0).chain(shed).collect()
 }
 
 fn encode_event(event: &Event, out: &mut Vec<u8>) {
@@ -201,15 +210,16 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         _ => None,
     };
     let mut labels = labels;
-    let deliveries: Vec<_> = labels
-        .by_ref()
-        .zip(f.rules.iter())
-        .map(|(label, rule)| DeliveryTo { target: TargetNo(label), rule: Arc::clone(rule) })
-        .collect();
-    if deliveries.len() != f.rules.len() || labels.next().is_some() {
+    let (mut deliveries, mut shed) = (Vec::new(), Vec::new());
+    for rule in f.rules {
+        let label = labels.next().ok_or(DecodeError::Malformed("labels and rules differ in number"))?;
+        let side = if label & SHED == 0 { &mut deliveries } else { &mut shed };
+        side.push(DeliveryTo { target: TargetNo(label & !SHED), rule });
+    }
+    if labels.next().is_some() {
         return Err(DecodeError::Malformed("labels and rules differ in number"));
     }
-    Ok(Entry { change, event, deliveries })
+    Ok(Entry { change, event, deliveries, shed })
 }
 
 fn event_of(f: &Fields<'_>) -> Option<Event> {
@@ -351,12 +361,13 @@ mod tests {
             ],
         };
         let to = |n, rule: &str| DeliveryTo { target: TargetNo(n), rule: rule.into() };
-        let plain = |change| Entry { change, event: None, deliveries: vec![] };
+        let plain = |change| Entry { change, event: None, deliveries: vec![], shed: vec![] };
         vec![
             Entry {
                 change: Change::PutObject(meta),
                 event: Some(event("a/b c")),
                 deliveries: vec![to(1, "orders-1"), to(9, "audit-2")],
+                shed: vec![],
             },
             Entry {
                 change: Change::PutObject(ObjectMeta {
@@ -364,9 +375,15 @@ mod tests {
                     ..Default::default()
                 }),
                 event: Some(Event { version: Some("v1".into()), ..event("k") }),
-                deliveries: vec![],
+                deliveries: vec![to(2, "b")],
+                shed: vec![to(1, "a"), to(3, "c")],
             },
-            Entry { change: Change::DeleteObject, event: Some(event("\u{1}\n../é")), deliveries: vec![] },
+            Entry {
+                change: Change::DeleteObject,
+                event: Some(event("\u{1}\n../é")),
+                deliveries: vec![],
+                shed: vec![],
+            },
             plain(Change::CreateBucket { bucket: "b".into(), time_us: -1, owner: "me".into() }),
             plain(Change::DeleteBucket { bucket: "b".into() }),
             plain(Change::RegisterTarget {
@@ -381,7 +398,7 @@ mod tests {
     fn bytes(entry: &Entry) -> (Vec<u8>, Vec<u32>) {
         let mut out = Vec::new();
         encode(entry, &mut out);
-        (out, entry.deliveries.iter().map(|d| d.target.0).collect())
+        (out, labels(entry))
     }
 
     #[test]

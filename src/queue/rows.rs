@@ -14,9 +14,11 @@ use crate::fail;
 use crate::journal::{Disk, DiskFile, crc32c};
 
 const MAGIC: &[u8; 8] = b"TIDPROGR";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Bytes before the holes.
 const FIXED: usize = 128;
+/// Bytes of a hole: its offset, the hash of its key, its record's bytes.
+const HOLE: usize = 20;
 
 /// The two slots of one reader.
 pub(super) struct RowFile {
@@ -178,7 +180,7 @@ impl RowFile {
 
 fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
     let t = &row.totals;
-    let mut b = Vec::with_capacity(FIXED + row.holes.len() * 16);
+    let mut b = Vec::with_capacity(FIXED + row.holes.len() * HOLE);
     b.extend_from_slice(MAGIC);
     b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     b.extend_from_slice(&[0; 4]);
@@ -194,14 +196,16 @@ fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
         t.purged,
         t.forgotten,
         t.quarantined,
-        t.shed,
         t.repeated,
+        t.taken_bytes,
+        t.settled_bytes,
     ];
     numbers.iter().for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     b.resize(FIXED, 0);
     for hole in &row.holes {
         b.extend_from_slice(&hole.offset.to_le_bytes());
         b.extend_from_slice(&hole.key.to_le_bytes());
+        b.extend_from_slice(&hole.bytes.to_le_bytes());
     }
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -217,7 +221,7 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
     if u32_at(8) != FORMAT_VERSION {
         return Err(RowError::Version(u32_at(8)));
     }
-    let end = FIXED + u32_at(20) as usize * 16;
+    let end = FIXED + u32_at(20) as usize * HOLE;
     // A slot is not cut when a shorter row is written over a longer one.
     if b.len() < end || crc32c(&b[16..end]) != u32_at(12) || u32_at(16) != target.0 {
         return Ok(None);
@@ -230,10 +234,12 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
         purged: n(6),
         forgotten: n(7),
         quarantined: n(8),
-        shed: n(9),
-        repeated: n(10),
+        repeated: n(9),
+        taken_bytes: n(10),
+        settled_bytes: n(11),
     };
-    let holes = (FIXED..end).step_by(16).map(|at| Hole { offset: u64_at(at), key: u64_at(at + 8) }).collect();
+    let hole = |at| Hole { offset: u64_at(at), key: u64_at(at + 8), bytes: u32_at(at + 16) };
+    let holes = (FIXED..end).step_by(HOLE).map(hole).collect();
     Ok(Some((n(0), Row { durable_end: n(1), position: n(2), totals, holes })))
 }
 
@@ -246,8 +252,14 @@ mod tests {
         Row {
             durable_end: position + 5,
             position,
-            totals: Totals { taken: 9, delivered: 7, repeated: 1, ..Totals::default() },
-            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3 }).collect(),
+            totals: Totals {
+                taken: 9,
+                repeated: 1,
+                taken_bytes: 1 << 40,
+                settled_bytes: 7,
+                ..Totals::default()
+            },
+            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3, bytes: 9 }).collect(),
         }
     }
 
@@ -272,5 +284,49 @@ mod tests {
         assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
         let again = RowFile::create(&OsDisk, dir.path(), target, &row(20, &[])).expect("reopened");
         assert!(again.generation > 2);
+    }
+
+    /// A file of which only the first bytes of a write reach the disk, and the writer is told so.
+    struct Torn(Arc<dyn DiskFile>);
+
+    impl DiskFile for Torn {
+        fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+            self.0.write_at(&data[..36], at)?;
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+            self.0.read_at(buf, at)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+    }
+
+    #[test]
+    fn a_slot_that_a_failed_write_tore_is_never_called_synced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = TargetNo(4);
+        let mut file = RowFile::create(&OsDisk, dir.path(), target, &row(10, &[])).expect("created");
+        file.write(target, &row(20, &[])).expect("written");
+        let whole = Arc::clone(&file.slots[file.writing]);
+        file.slots[file.writing] = Arc::new(Torn(Arc::clone(&whole)));
+        file.write(target, &row(30, &[])).expect_err("no space");
+        // Row 20 is gone, torn by row 30: synced is what the other slot holds.
+        file.sync().expect("nothing to sync");
+        assert_eq!(file.synced.floor(), 10, "trimming would believe a row that is not there");
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(10, &[])));
+        let torn = file.writing;
+        file.slots[torn] = whole;
+        file.write(target, &row(40, &[])).expect("there is space again");
+        assert_eq!(file.writing, torn, "the last synced slot is never written over");
+        file.sync().expect("synced");
+        assert_eq!(file.synced.floor(), 40);
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(40, &[])));
     }
 }

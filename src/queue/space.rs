@@ -62,7 +62,7 @@ impl Inner {
         }
         let held = timeout_at(deadline, Arc::clone(&self.overlay).acquire_many_owned(bytes)).await;
         match held {
-            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit) }),
+            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit), charge: None }),
             _ => {
                 let why = "too many changes wait for the index (queue.overlay_bytes)".to_owned();
                 Err(Full { reason: FullReason::IndexBusy, why })

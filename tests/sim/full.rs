@@ -1,5 +1,5 @@
-//! A full disk: changes are refused, everything else goes on in what was kept back, a kill changes nothing, and
-//! it heals.
+//! A full disk: changes are refused, everything else goes on in what was kept back, a kill changes nothing,
+//! and it heals.
 //!
 //! Must never help the server with space that it did not keep back itself.
 
@@ -80,9 +80,10 @@ fn a_full_disk_is_administered_drained_killed_and_heals() {
         drain(&disk, &mut reader, last).await.expect("delivers");
         reader.flush().await.expect("progress is durable on a full disk");
         stack.commit.pause_target(TARGET, true).await.expect("a setting");
-        for key in 0..3 {
+        for key in 1..4 {
             n += 1;
             let key = format!("key-{key}");
+            assert!(stack.get(&key).await.expect("reads").is_some(), "a removal of nothing says nothing");
             story.plan.insert(n, (key.clone(), true));
             stack.delete(&key, n).await.expect("a removal");
         }

@@ -14,6 +14,7 @@ mod log;
 mod power;
 mod rules;
 mod stack;
+mod whole;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 

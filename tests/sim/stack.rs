@@ -14,7 +14,7 @@ use tidings::commit::{Commit, CommitError, Conditions, NewBody, PutObject};
 use tidings::config;
 use tidings::event::{EventKind, EventSet, RequestInfo};
 use tidings::queue::embedded::{EmbeddedQueue, Options};
-use tidings::queue::{Column, Progress, Queue as _, Reader, Stored, TargetNo};
+use tidings::queue::{Column, Permit, Progress, Queue as _, Reader, Stored, TargetNo};
 use tidings::rules::RuleSet;
 use tidings::store::{EmbeddedStore, Store as _};
 
@@ -147,20 +147,33 @@ impl Stack {
         Ok(stack)
     }
 
-    /// PUT of change `n`, noted on the trace.
+    /// PUT of change `n` with its body in the record, noted on the trace.
     pub async fn put(&self, key: &str, n: u64) -> Result<u64, CommitError> {
         self.disk.mark(Mark::Begun(n));
-        let body = body(n);
-        let permit = self.commit.reserve(body.len()).await?;
+        let permit = self.commit.reserve(body(n).len()).await?;
+        self.put_as(key, n, permit, NewBody::Inline(body(n))).await
+    }
+
+    /// The same with its body in a file of its own.
+    pub async fn put_blob(&self, key: &str, n: u64) -> Result<u64, CommitError> {
+        self.disk.mark(Mark::Begun(n));
+        let permit = self.commit.reserve(0).await?;
+        let mut blob = self.store.new_blob().await?;
+        blob.write(body(n)).await?;
+        let blob = blob.finish().await?;
+        self.put_as(key, n, permit, NewBody::Blob(blob)).await
+    }
+
+    async fn put_as(&self, key: &str, n: u64, permit: Permit, new: NewBody) -> Result<u64, CommitError> {
         let put = PutObject {
             bucket: BUCKET.into(),
             key: key.into(),
             kind: EventKind::CreatedPut,
-            size: body.len() as u64,
+            size: body(n).len() as u64,
             etag: n.to_string().into(),
             crc64: 0,
             headers: Vec::new(),
-            body: NewBody::Inline(body),
+            body: new,
             conditions: Conditions::default(),
             request: request(n),
         };
@@ -221,17 +234,27 @@ pub fn change(stored: &Stored) -> u64 {
 
 /// Takes, hands over (noted on the trace), settles; until change `last` came. Gives what came, in order.
 pub async fn drain(disk: &SimDisk, reader: &mut Box<dyn Reader>, last: u64) -> Result<Vec<u64>, String> {
-    let mut came = Vec::new();
+    Ok(drain_all(disk, reader, last).await?.0)
+}
+
+/// As [`drain`]; says also what the entries that came cost the target's budget, in bytes.
+async fn drain_all(
+    disk: &SimDisk,
+    reader: &mut Box<dyn Reader>,
+    last: u64,
+) -> Result<(Vec<u64>, u64), String> {
+    let (mut came, mut bytes) = (Vec::new(), 0);
     loop {
         let entries = reader.next(64).await.map_err(|e| format!("the reader: {e}"))?;
         for stored in &entries {
             disk.mark(Mark::Delivered(change(stored)));
             came.push(change(stored));
+            bytes += u64::from(stored.bare);
         }
         let settled: Vec<_> = entries.iter().map(|s| (s.position.offset, Column::Delivered)).collect();
         reader.settle(&settled);
         if came.contains(&last) {
-            return Ok(came);
+            return Ok((came, bytes));
         }
     }
 }
@@ -282,7 +305,13 @@ impl Story {
             *far = (*far).max(*n);
         }
         match self.acknowledged.values().find(|(n, _)| !self.delivered.contains(n)) {
-            Some((n, _)) => Err(format!("P1: {n} was acknowledged and never arrived")),
+            Some((n, _)) => {
+                let (got, all) = (&self.delivered, self.acknowledged.values().map(|(n, _)| n));
+                let all = all.collect::<Vec<_>>();
+                Err(format!(
+                    "P1: {n} was acknowledged and never arrived; arrived: {got:?}, acknowledged: {all:?}"
+                ))
+            }
             None => Ok(()),
         }
     }
@@ -335,7 +364,12 @@ async fn judge_open(stack: &Stack, story: &Story) -> Result<(), String> {
         return Err(format!("P4: {before}/{offset} was given to {n}, and then {epoch} goes on below it"));
     }
     let mut reader = stack.reader().await?;
-    let came = drain(&stack.disk, &mut reader, probe).await?;
+    let charged = || stack.progress.budget().view().charged;
+    let before = charged();
+    let (came, owed) = drain_all(&stack.disk, &mut reader, probe).await?;
+    if (before, charged()) != (owed, 0) {
+        return Err(format!("P8: {before} bytes were charged for {owed} not settled, {} after", charged()));
+    }
     story.delivered.extend(came);
     story.check_deliveries()?;
     let books = stack.progress.books();

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::brokers::{self, From, Set};
+use crate::brokers::{self, Broker, From, Set};
 use crate::fail::{FAILED, fail};
 use crate::guard::Guard;
 use crate::steps::{self, Steps};
@@ -21,21 +21,18 @@ pub(crate) struct Bench {
     /// How often each row runs: medians are shown.
     #[arg(long)]
     runs: Option<usize>,
-    /// Where the broker comes from. Default: containers where an engine answers, else the jars.
+    /// Where the broker comes from. Default: containers where an engine answers, else a process.
     #[arg(long, value_enum)]
     from: Option<From>,
 }
 
 /// Builds and runs the benchmarks; without `--only` their table becomes BENCHMARKS.md.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    packages::ensure(&[packages::BUILD, brokers::needs(bench.from)?].concat())?;
+    packages::ensure(&[packages::BUILD, &brokers::needs(&[Broker::Kafka], bench.from)?].concat())?;
     let set = Set::bench()?;
     let mut guard = Guard::start(&set)?;
     let mut steps = Steps::new();
-    let address = steps.step("kafka up", || match brokers::given() {
-        Some(address) => set.outside(&address),
-        None => set.end().and_then(|()| set.up(bench.from)),
-    });
+    let address = steps.step("kafka up", || set.fresh_one(Broker::Kafka, bench.from));
     if let Some(address) = address {
         steps.step("measure", || {
             let mut words =

@@ -30,12 +30,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks everything: format, lints, all tests, the live tests against a real Kafka too.
+    /// Checks everything: format, lints, all tests, the live tests against real brokers too.
     ///
-    /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
-    /// ended.
+    /// TIDINGS_TEST_KAFKA, TIDINGS_TEST_NATS and TIDINGS_TEST_AMQP (host:port) name brokers that run already;
+    /// the others are started, and always ended.
     Test {
-        /// Where the broker comes from. Default: containers where an engine answers, else the jars.
+        /// Where the brokers come from. Default: containers where an engine answers, else processes.
         #[arg(long, value_enum)]
         from: Option<brokers::From>,
     },

@@ -3,11 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 
+use crate::brokers;
 use crate::fail::{MISSING, fail};
 use crate::paths;
 
@@ -16,6 +20,11 @@ const JAVA: u32 = 17;
 /// Packages with such a Java, best first; a distribution has some of them.
 const JAVA_PACKAGES: [&str; 3] =
     ["openjdk-17-jre-headless", "openjdk-21-jre-headless", "default-jre-headless"];
+
+/// The oldest Go that fetches a newer one where a program asks for it.
+const GO: (u32, u32) = (1, 21);
+/// What a Debian system asks before it starts a service that was just installed.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Something that must be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +37,9 @@ pub(crate) enum Need {
     Zlib,
     Java,
     Maven,
+    /// Something that makes a nats-server.
+    Nats,
+    Rabbitmq,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -45,6 +57,8 @@ impl Need {
             Need::Zlib => "the zlib headers",
             Need::Java => "Java 17 or newer",
             Need::Maven => "Maven (mvn)",
+            Need::Nats => "Go 1.21 or newer, or nats-server",
+            Need::Rabbitmq => "RabbitMQ",
         }
     }
 
@@ -57,6 +71,9 @@ impl Need {
             Need::Zlib => "zlib1g-dev",
             Need::Java => java,
             Need::Maven => "maven",
+            // Debian's Go is too old to build the pinned server; its server does.
+            Need::Nats => "nats-server",
+            Need::Rabbitmq => "rabbitmq-server",
         }
     }
 
@@ -71,6 +88,8 @@ impl Need {
             Need::Zlib => compiles("cc", "c", "zlib.h"),
             Need::Java => java().is_some(),
             Need::Maven => paths::program("mvn").is_some(),
+            Need::Nats => go().is_some() || brokers::system_nats().is_some(),
+            Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
         }
     }
 }
@@ -78,6 +97,9 @@ impl Need {
 /// Makes sure that everything in `needs` is there. As root on a Debian system what is missing is installed;
 /// otherwise the error names it, with the line that installs it.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    // Brokers start beside each other, and apt works for one at a time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
     let missing = missing(needs, Need::there);
     if missing.is_empty() {
         return Ok(());
@@ -95,6 +117,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
             format!("run this line as root, then this again:\n  apt-get update && {line}"),
         ));
     }
+    let _quiet = Quiet::begin()?;
     apt(&["apt-get".into(), "update".into(), "-q".into()])?;
     apt(&install_line(&missing, choose_java(known_to_apt)))?;
     let still = self::missing(&missing, Need::there);
@@ -102,6 +125,35 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
         return Err(fail(MISSING, format!("installed, and still missing: {}", names(&still))));
     }
     Ok(())
+}
+
+/// While it lives, no package that is installed is started as a service: its ports would be open to all, and
+/// tests run their own.
+struct Quiet {
+    made: bool,
+}
+
+impl Quiet {
+    fn begin() -> Result<Quiet> {
+        // One that is there says for itself what may start.
+        if Path::new(POLICY).exists() {
+            return Ok(Quiet { made: false });
+        }
+        fs::write(POLICY, "#!/bin/sh\n# Made by `cargo xtask` for one installation.\nexit 101\n")
+            .and_then(|()| fs::set_permissions(POLICY, Permissions::from_mode(0o755)))
+            .with_context(|| format!("cannot write {POLICY}"))?;
+        Ok(Quiet { made: true })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if self.made
+            && let Err(error) = fs::remove_file(POLICY)
+        {
+            println!("note: cannot remove {POLICY}, which keeps services from being started: {error}");
+        }
+    }
 }
 
 fn missing(needs: &[Need], there: impl Fn(Need) -> bool) -> Vec<Need> {
@@ -182,6 +234,20 @@ fn java_version(printed: &str) -> Option<u32> {
     }
 }
 
+/// A Go that is new enough to build what asks for a newer one, which it then fetches.
+pub(crate) fn go() -> Option<PathBuf> {
+    let go = paths::program("go")?;
+    let answer = Command::new(&go).arg("version").output().ok()?;
+    (go_version(&String::from_utf8_lossy(&answer.stdout))? >= GO).then_some(go)
+}
+
+/// Major and minor version in what `go version` prints, such as `go version go1.26.8 linux/amd64`.
+fn go_version(printed: &str) -> Option<(u32, u32)> {
+    let version = printed.split_whitespace().find_map(|word| word.strip_prefix("go1."))?;
+    let minor: String = version.chars().take_while(char::is_ascii_digit).collect();
+    Some((1, minor.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +279,13 @@ mod tests {
         assert_eq!(java_version("java version \"1.8.0_402\""), Some(8));
         assert_eq!(java_version("openjdk version \"22-ea\" 2024-03-19"), Some(22));
         assert_eq!(java_version("java: not found"), None);
+    }
+
+    #[test]
+    fn go_versions_are_read() {
+        assert_eq!(go_version("go version go1.26.8 linux/amd64\n"), Some((1, 26)));
+        assert_eq!(go_version("go version go1.21rc2 linux/arm64"), Some((1, 21)));
+        assert_eq!(go_version("go: not found"), None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 /// How often a condition of a foreign process is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// The processes whose command line ends with `words`. A process that has ended but was not yet reaped by its
-/// parent has no command line, so it is not among them.
+/// The processes whose command line has `words`, one after another. A process that has ended but was not
+/// yet reaped by its parent has no command line, so it is not among them.
 pub(crate) fn find(words: &[&str]) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("processes are looked up in /proc, which this system lacks")? {
@@ -21,18 +21,18 @@ pub(crate) fn find(words: &[&str]) -> Result<Vec<u32>> {
         };
         // A process may end between the listing and the look.
         let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        if ends_with(&line, words) && lives(pid) {
+        if has(&line, words) && lives(pid) {
             found.push(pid);
         }
     }
     Ok(found)
 }
 
-/// Whether a command line, as `/proc` gives it (every word ended by a zero), ends with `words`.
-fn ends_with(line: &[u8], words: &[&str]) -> bool {
+/// Whether a command line, as `/proc` gives it (every word ended by a zero), has `words`, one after another.
+fn has(line: &[u8], words: &[&str]) -> bool {
     let line: Vec<&[u8]> = line.strip_suffix(&[0]).unwrap_or(line).split(|byte| *byte == 0).collect();
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    line.ends_with(&words)
+    line.windows(words.len()).any(|window| window == words)
 }
 
 /// The kernel's letter for what the process does: `T` stopped, `Z` ended and not reaped. `None`: there is
@@ -120,16 +120,18 @@ mod tests {
 
     #[test]
     fn a_command_line_is_compared_by_whole_words() {
-        assert!(ends_with(
+        assert!(has(
             b"java\0-Xmx1g\0kafka.Kafka\0/t/server.properties\0",
             &["kafka.Kafka", "/t/server.properties"]
         ));
-        assert!(!ends_with(b"vi\0/t/server.properties\0", &["kafka.Kafka", "/t/server.properties"]));
-        assert!(!ends_with(
+        assert!(!has(b"vi\0/t/server.properties\0", &["kafka.Kafka", "/t/server.properties"]));
+        assert!(!has(
             b"java\0kafka.Kafka\0/x/t/server.properties\0",
             &["kafka.Kafka", "/t/server.properties"]
         ));
-        assert!(!ends_with(b"", &["kafka.Kafka"]));
+        assert!(has(b"beam\0-home\0/t/home\0--\0", &["-home", "/t/home"]));
+        assert!(!has(b"beam\0-home\0--\0/t/home\0", &["-home", "/t/home"]));
+        assert!(!has(b"", &["kafka.Kafka"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: packages, broker, format, lints, all tests, and the end of the broker, whatever
+//! `cargo xtask test`: packages, brokers, format, lints, all tests, and the end of the brokers, whatever
 //! happens. Must never call a run good in which something was skipped.
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::brokers::{self, From, Set};
+use crate::brokers::{self, Broker, From, Set};
 use crate::fail::{FAILED, MISSING, fail};
 use crate::guard::Guard;
 use crate::steps::{self, Steps};
@@ -15,7 +15,7 @@ use crate::{fail as failure, packages, paths};
 
 /// The features that add the tests against real brokers, and those that make the product die or misbehave on
 /// purpose.
-const LIVE: &str = "tidings/live,tidings/faults,tidings-kafka/live";
+const LIVE: &str = "tidings/live,tidings/faults,tidings-kafka/live,tidings-nats/live,tidings-amqp/live";
 
 /// Runs everything, prints a table of the steps and, as the last line, `N passed, N failed`.
 pub(crate) fn run(from: Option<From>) -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     let mut steps = Steps::new();
     let mut tally = Tally::default();
 
-    let needs = [packages::BUILD, brokers::needs(from)?].concat();
+    let needs = [packages::BUILD, &brokers::needs(&Broker::ALL, from)?].concat();
     let mut lacking = None;
     steps.step("system packages", || {
         packages::ensure(&needs).inspect_err(|error| lacking = Some(failure::code(error)))
@@ -34,15 +34,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         return Err(fail(MISSING, steps.problems.join("\n")));
     }
 
-    steps.step("kafka up", || {
-        let address = match brokers::given() {
-            Some(address) => set.outside(&address)?,
-            // A run that was killed together with its guard may have left one.
-            None => set.end().and_then(|()| set.up(from))?,
-        };
-        println!("kafka {address}");
-        Ok(())
-    });
+    steps.step("brokers up", || set.fresh(&Broker::ALL, from));
     steps.step("cargo fmt", || {
         steps::run(&mut guard, &mut paths::cargo(&["fmt", "--all", "--check"])?, |_| ())
     });
@@ -60,7 +52,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         steps::run(&mut guard, &mut cargo, |line| tally.line(line))
     });
     tally.end();
-    steps.step("kafka down", || guard.finish());
+    steps.step("brokers down", || guard.finish());
 
     // Where the tests did not even compile, every test file would be named, which helps nobody.
     if tested.is_some() || tally.passed + tally.failed > 0 {

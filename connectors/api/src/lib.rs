@@ -10,6 +10,7 @@ pub mod contract;
 mod message;
 mod outcome;
 mod receipt;
+mod secret;
 mod template;
 mod units;
 
@@ -17,5 +18,6 @@ pub use connector::{Connector, ConnectorConfig, Delivery, Fault, Finding, Limits
 pub use message::{Header, Message};
 pub use outcome::{Cause, ErrorClass, Outcome, Report, Scope};
 pub use receipt::{Receipt, Settlement, SettlementInbox, Ticket};
+pub use secret::SecretRef;
 pub use template::{Place, Template, TemplateError};
 pub use units::{Size, Span};

@@ -15,7 +15,7 @@ pub struct Message {
     pub key: Bytes,
     /// The encoded event.
     pub payload: Bytes,
-    /// Headers in sending order. Names are ASCII tokens; values are UTF-8 without control characters.
+    /// Headers in sending order. Names fit the protocol; values are UTF-8 without control characters.
     pub headers: Vec<Header>,
     /// The rendered topic, subject or routing key; empty where the connector has a fixed destination.
     pub destination: Arc<str>,
@@ -24,7 +24,7 @@ pub struct Message {
 /// One header of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Lower-case ASCII.
+    /// Printable ASCII: lower-case tokens, except AMQP's own names (`cloudEvents:id`).
     pub name: &'static str,
     /// UTF-8 without control characters.
     pub value: Arc<str>,

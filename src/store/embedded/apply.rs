@@ -117,7 +117,8 @@ impl Applier {
     /// A damaged record ends it early: the status says so, and rows applied so far are served.
     pub(super) fn replay(&mut self) -> Result<(), StoreError> {
         while !self.tail_reached {
-            match self.take(REPLAY_WAIT).and_then(|()| self.checkpoint_if_due()) {
+            // A checkpoint now would make everybody wait for its syncs; only a replay without end needs one.
+            match self.take(REPLAY_WAIT).and_then(|()| self.checkpoint_if(self.pace.patience().is_zero())) {
                 Ok(()) if self.is_stalled() => {
                     let next = self.shared.index.applied_next();
                     self.shared.unread.begin(Changed::behind(&mut *self.feed, next, self.tail));
@@ -215,7 +216,7 @@ impl Applier {
                 self.shared.overlay.pause(RETRY);
             }
         }
-        self.checkpoint_if_due()?;
+        self.checkpoint_if(self.pace.is_due(self.feed.segments_from(self.checkpointed())))?;
         self.sweep();
         Ok(())
     }
@@ -330,9 +331,8 @@ impl Applier {
         Ok(())
     }
 
-    fn checkpoint_if_due(&mut self) -> Result<(), End> {
-        let due = self.is_dirty() && self.pace.is_due(self.feed.segments_from(self.checkpointed()));
-        if due { self.checkpoint() } else { Ok(()) }
+    fn checkpoint_if(&mut self, due: bool) -> Result<(), End> {
+        if due && self.is_dirty() { self.checkpoint() } else { Ok(()) }
     }
 
     /// Packs first: a durable row must never name bytes that are not.

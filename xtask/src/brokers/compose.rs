@@ -1,5 +1,5 @@
-//! Kafka in a container, by `docker compose`, where a container engine answers. Must never touch a container
-//! outside the compose project of its own directory.
+//! A broker in a container, by `docker compose`, where a container engine answers. Must never touch a
+//! container outside the compose project of its own directory.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::Engine;
+use super::{Broker, Engine, nats};
 use crate::process;
 
-const COMPOSE: &str = include_str!("../../kafka/compose.yml");
 /// How long the engine may take to say that it is there.
 const ENGINE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the image may take to arrive.
@@ -24,7 +23,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a kill may take to be seen.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
-const KILL: [&str; 4] = ["kill", "--signal", "KILL", "kafka"];
 
 /// Whether a container engine answers and has compose; asked once.
 pub(super) fn there() -> bool {
@@ -41,14 +39,15 @@ pub(super) fn there() -> bool {
     })
 }
 
-/// A Kafka whose compose file is in one directory.
+/// A broker whose compose file is in one directory.
 pub(super) struct Compose {
+    broker: Broker,
     dir: PathBuf,
 }
 
 impl Compose {
-    pub(super) fn new(dir: PathBuf) -> Compose {
-        Compose { dir }
+    pub(super) fn new(broker: Broker, dir: PathBuf) -> Compose {
+        Compose { broker, dir }
     }
 
     /// `docker compose` for the project of this directory.
@@ -73,14 +72,23 @@ impl Compose {
     /// Lets it go on if it is frozen.
     fn unpause(&self) {
         // Fails when it is not frozen, which is as good.
-        let _ = self.command(&["unpause", "kafka"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = self
+            .command(&["unpause", self.broker.name()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
 impl Engine for Compose {
     fn prepare(&self, port: u16) -> Result<()> {
-        let file = COMPOSE.replace("${KAFKA_PORT}", &port.to_string());
+        let dir = self.dir.to_str().with_context(|| format!("{} is not UTF-8", self.dir.display()))?;
+        let file = self.broker.compose().replace("${PORT}", &port.to_string()).replace("${DIR}", dir);
         fs::write(self.dir.join("compose.yml"), file).context("cannot write compose.yml")?;
+        if self.broker == Broker::Nats {
+            let config = nats::config("0.0.0.0", 4222, "/data");
+            fs::write(self.dir.join("nats.conf"), config).context("cannot write nats.conf")?;
+        }
         self.run(&["pull", "--quiet"], PULL_LIMIT)
     }
 
@@ -102,29 +110,30 @@ impl Engine for Compose {
 
     fn kill(&self) -> Result<()> {
         let gone = |limit| process::wait_until(limit, || !self.runs().unwrap_or(true));
-        let killed = self.run(&KILL, COMMAND_LIMIT);
+        let kill = ["kill", "--signal", "KILL", self.broker.name()];
+        let killed = self.run(&kill, COMMAND_LIMIT);
         if killed.is_ok() && gone(KILL_LIMIT) {
             return Ok(());
         }
         // Some engines let a signal into a frozen container only when it goes on.
         self.unpause();
         if !gone(KILL_LIMIT) {
-            self.run(&KILL, COMMAND_LIMIT)?;
+            self.run(&kill, COMMAND_LIMIT)?;
         }
-        if gone(COMMAND_LIMIT) { Ok(()) } else { bail!("kafka still runs after its kill") }
+        if gone(COMMAND_LIMIT) { Ok(()) } else { bail!("{} still runs after its kill", self.broker.name()) }
     }
 
     fn shutdown(&self) -> Result<()> {
         self.unpause();
-        self.run(&["stop", "--timeout", "15", "kafka"], COMMAND_LIMIT)
+        self.run(&["stop", "--timeout", "15", self.broker.name()], COMMAND_LIMIT)
     }
 
     fn freeze(&self) -> Result<()> {
-        self.run(&["pause", "kafka"], COMMAND_LIMIT)
+        self.run(&["pause", self.broker.name()], COMMAND_LIMIT)
     }
 
     fn thaw(&self) -> Result<()> {
-        self.run(&["unpause", "kafka"], COMMAND_LIMIT)
+        self.run(&["unpause", self.broker.name()], COMMAND_LIMIT)
     }
 
     fn remove(&self) -> Result<()> {

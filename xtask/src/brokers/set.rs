@@ -1,31 +1,22 @@
-//! One set: a directory with one broker's state, port and data, and what may be done with it, under its lock.
-//! Must never harm a broker whose origin is outside, nor print where a guard calls it.
+//! One set: a directory with one member for each broker. Must never print where a guard calls it.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
-use super::state::{Origin, State};
-use super::{BROKERCTL, BROKERS, Engine, From, KAFKA, compose, given, jars, wire};
+use super::member::Member;
+use super::{BROKERCTL, BROKERS, Broker, From};
 use crate::fail::{OUTSIDE, fail};
 use crate::{paths, process};
-
-/// How long a broker may take from its start to its first answer.
-const READY_LIMIT: Duration = Duration::from_secs(90);
-/// How long a broker that somebody else started may take to answer.
-const OUTSIDE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a port may stay open after its owner was killed.
-const PORT_LIMIT: Duration = Duration::from_secs(3);
-/// How long another command on the same set may take.
-const LOCK_LIMIT: Duration = Duration::from_secs(180);
 
 /// The state of one set of brokers.
 pub(crate) struct Set {
     dir: PathBuf,
-    /// For measurements: as fast as the broker gets, however long its start takes.
+    /// For measurements: as fast as the brokers get, however long their start takes.
     fast: bool,
 }
 
@@ -49,12 +40,6 @@ impl Set {
     pub(super) fn named() -> Result<Set> {
         match env::var_os(BROKERS).filter(|dir| !dir.is_empty()) {
             Some(dir) => Ok(Set { dir: PathBuf::from(dir), fast: false }),
-            None if given().is_some() => Err(fail(
-                OUTSIDE,
-                format!(
-                    "{KAFKA} names a broker that was started by somebody else: it cannot be managed from here"
-                ),
-            )),
             None => Ok(Set { dir: paths::target()?.join("brokers/dev"), fast: false }),
         }
     }
@@ -63,22 +48,21 @@ impl Set {
         &self.dir
     }
 
-    fn kafka(&self) -> PathBuf {
-        self.dir.join("kafka")
+    /// One broker of this set.
+    pub(crate) fn member(&self, broker: Broker) -> Member {
+        Member::of(&self.dir, broker, self.fast)
     }
 
-    fn engine(&self, from: From) -> Box<dyn Engine> {
-        match from {
-            From::Docker => Box::new(compose::Compose::new(self.kafka())),
-            From::Jars => Box::new(jars::Jars::new(self.kafka(), self.fast)),
+    /// One broker of this set, to be started, ended or harmed.
+    pub(super) fn manage(&self, broker: Broker) -> Result<Member> {
+        if broker.given().is_some() {
+            let sentence = format!(
+                "{} names a broker that was started by somebody else: it cannot be managed from here",
+                broker.variable()
+            );
+            return Err(fail(OUTSIDE, sentence));
         }
-    }
-
-    /// The lock that commands on this set take, one at a time.
-    fn lock(&self) -> Result<File> {
-        fs::create_dir_all(self.kafka())
-            .with_context(|| format!("cannot make {}", self.kafka().display()))?;
-        hold(&self.dir.join("lock"), LOCK_LIMIT)?.context("another command is at work on this broker")
+        Ok(self.member(broker))
     }
 
     /// The lock of a whole test run, held by its guard. `None`: another run holds it, for longer than
@@ -96,181 +80,74 @@ impl Set {
         }
     }
 
-    /// Starts the broker, or finds it running; its address. Where containers fail the jars are tried, unless
-    /// `from` says which it must be.
-    pub(crate) fn up(&self, from: Option<From>) -> Result<String> {
-        let _lock = self.lock()?;
-        if let Some(state) = State::read(&self.kafka())? {
-            let Origin::Ours(known) = state.origin else { return self.meet(&state.address) };
-            if from.is_some_and(|from| from != known) {
-                bail!("it was started from elsewhere; `cargo xtask brokers down --wipe` first");
-            }
-            let engine = self.engine(known);
-            if !engine.runs()? {
-                self.start(engine.as_ref(), &state)?;
-            } else if !wire::answers(&state.address) {
-                bail!(
-                    "it runs and does not answer at {}; is it frozen? `cargo xtask brokers restart kafka`",
-                    state.address
-                );
-            }
-            return Ok(state.address);
-        }
-        let first = from.unwrap_or(if compose::there() { From::Docker } else { From::Jars });
-        match self.first_start(first) {
-            Err(error) if first == From::Docker && from.is_none() => {
-                println!("no broker from a container ({error:#}); trying the jars");
-                self.first_start(From::Jars)
-            }
-            other => other,
+    /// Starts these brokers, all at once, and prints their addresses.
+    pub(super) fn up(&self, brokers: &[Broker], from: Option<From>) -> Result<()> {
+        at_once(brokers, |broker| {
+            println!("{} {}", broker.name(), self.manage(broker)?.up(from)?);
+            Ok(())
+        })
+    }
+
+    /// Starts these brokers afresh, all at once, or meets those that the environment names; prints their
+    /// addresses.
+    pub(crate) fn fresh(&self, brokers: &[Broker], from: Option<From>) -> Result<()> {
+        at_once(brokers, |broker| {
+            println!("{} {}", broker.name(), self.fresh_one(broker, from)?);
+            Ok(())
+        })
+    }
+
+    /// Starts one broker afresh, or meets the one that the environment names; its address.
+    pub(crate) fn fresh_one(&self, broker: Broker, from: Option<From>) -> Result<String> {
+        let member = self.member(broker);
+        match broker.given() {
+            Some(address) => member.outside(&address),
+            // A run that was killed together with its guard may have left one.
+            None => member.end().and_then(|()| member.up(from)),
         }
     }
 
-    fn first_start(&self, from: From) -> Result<String> {
-        let engine = self.engine(from);
-        // A state file may be lost, by `cargo clean` for one, while its broker runs.
-        engine.remove()?;
-        let port = wire::free_port()?;
-        let state = State { origin: Origin::Ours(from), address: format!("127.0.0.1:{port}") };
-        let started = engine.prepare(port).and_then(|()| {
-            state.write(&self.kafka())?;
-            self.start(engine.as_ref(), &state)
-        });
-        if started.is_err() {
-            // The first error is the one to show.
-            let _ = engine.remove();
-            State::forget(&self.kafka())?;
-        }
-        started.map(|()| state.address)
-    }
-
-    fn start(&self, engine: &dyn Engine, state: &State) -> Result<()> {
-        if !process::wait_until(PORT_LIMIT, || !wire::taken(&state.address)) {
-            bail!(
-                "{} is in use by another program; `brokers down --wipe` lets go of that port",
-                state.address
-            );
-        }
-        engine.start()?;
-        let mut ended = false;
-        let answered = process::wait_until(READY_LIMIT, || {
-            wire::answers(&state.address) || {
-                ended = !engine.runs().unwrap_or(true);
-                ended
-            }
-        });
-        match (answered, ended) {
-            (true, false) => Ok(()),
-            (_, true) => bail!("kafka ended while it started; its last words:\n{}", engine.last_words()),
-            (false, false) => {
-                bail!(
-                    "kafka did not answer in {} s; its last words:\n{}",
-                    READY_LIMIT.as_secs(),
-                    engine.last_words()
-                )
-            }
-        }
-    }
-
-    /// Uses a broker that somebody else started, and makes sure that it answers.
-    pub(crate) fn outside(&self, address: &str) -> Result<String> {
-        let _lock = self.lock()?;
-        State { origin: Origin::Outside, address: address.to_owned() }.write(&self.kafka())?;
-        self.meet(address)
-    }
-
-    fn meet(&self, address: &str) -> Result<String> {
-        if !process::wait_until(OUTSIDE_LIMIT, || wire::answers(address)) {
-            bail!("no Kafka answers at {address}, which {KAFKA} names");
-        }
-        Ok(address.to_owned())
-    }
-
-    /// The broker's engine and state, for a command that needs one of ours.
-    fn ours(&self) -> Result<(Box<dyn Engine>, State)> {
-        match State::read(&self.kafka())? {
-            None => bail!("there is no broker; `cargo xtask brokers up kafka` starts one"),
-            Some(state) => match state.origin {
-                Origin::Ours(from) => Ok((self.engine(from), state)),
-                Origin::Outside => Err(fail(
-                    OUTSIDE,
-                    format!(
-                        "the broker at {} was started by somebody else: it is left as it is",
-                        state.address
-                    ),
-                )),
-            },
-        }
-    }
-
-    pub(super) fn harm(&self, act: impl FnOnce(&dyn Engine) -> Result<()>) -> Result<()> {
-        let _lock = self.lock()?;
-        let (engine, _) = self.ours()?;
-        if !engine.runs()? {
-            bail!("kafka does not run");
-        }
-        act(engine.as_ref())
-    }
-
-    pub(super) fn restart(&self) -> Result<()> {
-        let _lock = self.lock()?;
-        let (engine, state) = self.ours()?;
-        if engine.runs()? {
-            engine.shutdown()?;
-        }
-        self.start(engine.as_ref(), &state)
-    }
-
-    pub(super) fn shutdown(&self) -> Result<()> {
-        let _lock = self.lock()?;
-        if State::read(&self.kafka())?.is_none() {
-            return Ok(());
-        }
-        let (engine, _) = self.ours()?;
-        if engine.runs()? { engine.shutdown() } else { Ok(()) }
-    }
-
-    /// Ends the broker at once and removes its data and state. One of somebody else is only forgotten.
-    /// Prints nothing: whoever would read it may be gone.
+    /// Ends all brokers at once and removes their data and state; see [`Member::end`].
     pub(crate) fn end(&self) -> Result<()> {
-        let _lock = self.lock()?;
-        match State::read(&self.kafka())?.map(|state| state.origin) {
-            Some(Origin::Ours(from)) => self.engine(from).remove()?,
-            Some(Origin::Outside) => {}
-            None => self.engine(From::Jars).remove()?,
-        }
-        State::forget(&self.kafka())
-    }
-
-    pub(super) fn status(&self) -> Result<String> {
-        let Some(state) = State::read(&self.kafka())? else { return Ok("kafka: none".into()) };
-        let runs = match state.origin {
-            Origin::Ours(from) => self.engine(from).runs()?,
-            Origin::Outside => true,
-        };
-        let does = match (runs, wire::answers(&state.address)) {
-            (_, true) => "answers",
-            (true, false) => "runs and does not answer",
-            (false, false) => "ended",
-        };
-        Ok(format!(
-            "kafka: {does} at {} ({}), state in {}",
-            state.address,
-            state.origin.word(),
-            self.dir.display()
-        ))
+        at_once(&Broker::ALL, |broker| self.member(broker).end())
     }
 
     /// The variables through which a test reaches this set.
-    pub(crate) fn env(&self) -> Result<[(&'static str, String); 3]> {
-        let state =
-            State::read(&self.kafka())?.context("there is no broker; `cargo xtask brokers up` starts one")?;
+    pub(crate) fn env(&self) -> Result<Vec<(&'static str, String)>> {
+        let mut variables = Vec::new();
+        for broker in Broker::ALL {
+            if let Some(state) = self.member(broker).state()? {
+                variables.push((broker.variable(), state.address));
+            }
+        }
+        if variables.is_empty() {
+            bail!("there is no broker; `cargo xtask brokers up` starts them");
+        }
         let text = |path: &Path| path.to_str().map(str::to_owned).context("a path that is not UTF-8");
-        Ok([(KAFKA, state.address), (BROKERS, text(&self.dir)?), (BROKERCTL, text(&paths::xtask()?)?)])
+        variables.push((BROKERS, text(&self.dir)?));
+        variables.push((BROKERCTL, text(&paths::xtask()?)?));
+        Ok(variables)
     }
 }
 
-fn hold(path: &Path, limit: Duration) -> Result<Option<File>> {
+/// Does something with each broker, all at the same time; every error is told, and the first one's exit code
+/// is kept.
+fn at_once(brokers: &[Broker], act: impl Fn(Broker) -> Result<()> + Sync) -> Result<()> {
+    let act = &act;
+    let results: Vec<Result<()>> = thread::scope(|scope| {
+        let started: Vec<_> = brokers.iter().map(|broker| scope.spawn(move || act(*broker))).collect();
+        let ends = started.into_iter().map(|thread| thread.join());
+        ends.map(|end| end.unwrap_or_else(|_| Err(anyhow!("panicked; see above")))).collect()
+    });
+    let failed =
+        |(broker, result): (&Broker, Result<()>)| result.err().map(|error| error.context(broker.name()));
+    let mut errors = brokers.iter().zip(results).filter_map(failed);
+    let Some(first) = errors.next() else { return Ok(()) };
+    let others: String = errors.map(|error| format!("{error:#}\n")).collect();
+    if others.is_empty() { Err(first) } else { Err(first.context(others.trim_end().to_owned())) }
+}
+
+pub(super) fn hold(path: &Path, limit: Duration) -> Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let mut failure = None;

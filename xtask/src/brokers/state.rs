@@ -22,7 +22,7 @@ impl Origin {
     pub(super) fn word(self) -> &'static str {
         match self {
             Origin::Ours(From::Docker) => "docker",
-            Origin::Ours(From::Jars) => "jars",
+            Origin::Ours(From::Local) => "local",
             Origin::Outside => "outside",
         }
     }
@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn every_state_is_read_as_it_was_written() {
-        for origin in [Origin::Ours(From::Docker), Origin::Ours(From::Jars), Origin::Outside] {
+        for origin in [Origin::Ours(From::Docker), Origin::Ours(From::Local), Origin::Outside] {
             let text = format!("origin={}\naddress=127.0.0.1:9\n", origin.word());
             let state = State::parse(&text).unwrap();
             assert!(state.origin == origin && state.address == "127.0.0.1:9");
         }
-        assert!(State::parse("origin=jars\n").is_none());
+        assert!(State::parse("origin=local\n").is_none());
         assert!(State::parse("origin=elsewhere\naddress=127.0.0.1:9\n").is_none());
     }
 }
