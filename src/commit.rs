@@ -9,17 +9,19 @@
 //! space.
 
 mod detached;
+mod in_use;
 mod noted;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
 use self::detached::Detached;
+use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
+use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::fail;
 use crate::queue::{
@@ -41,7 +43,7 @@ pub struct Commit {
 struct Inner {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
-    rules: ArcSwap<RuleSet>,
+    rules: InUse,
     keys: Vec<AsyncMutex<()>>,
     buckets: Vec<AsyncRwLock<()>>,
     clock: fn() -> i64,
@@ -138,6 +140,12 @@ impl From<AppendError> for CommitError {
     }
 }
 
+/// An entry that its targets' budgets took, and the rules that named them: in use until it is appended.
+struct Admitted {
+    entry: Entry,
+    _under: Arc<Ruled>,
+}
+
 impl Commit {
     /// A commit path over a queue and the store that applies it.
     pub fn new(
@@ -149,7 +157,7 @@ impl Commit {
         let inner = Inner {
             queue,
             store,
-            rules: ArcSwap::from_pointee(RuleSet::build(&[])),
+            rules: InUse::new(RuleSet::build(&[])),
             keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             clock,
@@ -168,7 +176,13 @@ impl Commit {
 
     /// Changes from now on are matched by these rules; what is committed already is not touched.
     pub fn set_rules(&self, rules: RuleSet) {
-        self.inner.rules.store(Arc::new(rules));
+        self.inner.rules.set(rules);
+    }
+
+    /// Waits until every change that was matched by earlier rules than those of now is durable, or never will
+    /// be: from then on nothing new is for a target that only they named.
+    pub async fn earlier_rules_ended(&self) {
+        self.inner.rules.earlier_ended().await;
     }
 
     /// The store behind.
@@ -209,12 +223,12 @@ impl Commit {
             };
             let event = inner.event(kind, bucket, key, size, etag, request);
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
-            let entry = inner.admit(&mut permit, change, event)?;
+            let admitted = inner.admit(&mut permit, change, event)?;
             if let Some(mut blob) = blob {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
             }
-            inner.append_event(permit, entry, bytes).await
+            inner.append_event(permit, admitted, bytes).await
         })
         .await
         .inspect(|_| fail::point("ack.after"))
@@ -238,8 +252,8 @@ impl Commit {
                 return Ok(());
             }
             let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
-            let entry = inner.admit(&mut permit, Change::DeleteObject, event)?;
-            inner.append_event(permit, entry, Bytes::new()).await.map(|_| ())
+            let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
+            inner.append_event(permit, admitted, Bytes::new()).await.map(|_| ())
         })
         .await
     }
@@ -300,6 +314,21 @@ impl Commit {
         self.setting(Change::PauseTarget { target, paused }).await
     }
 
+    /// Notes durably what a target's connector and its budget are now.
+    pub async fn configure_target(
+        &self,
+        target: TargetNo,
+        kind: &str,
+        budget: Budget,
+    ) -> Result<Position, CommitError> {
+        self.setting(Change::ConfigureTarget { target, kind: kind.into(), budget }).await
+    }
+
+    /// Gives a target up, durably. The caller makes sure that no rule names it any more.
+    pub async fn forget_target(&self, target: TargetNo, unsettled: u64) -> Result<Position, CommitError> {
+        self.setting(Change::ForgetTarget { target, unsettled }).await
+    }
+
     async fn setting(&self, change: Change) -> Result<Position, CommitError> {
         let permit = self.inner.queue.reserve_setting().await?;
         let inner = Arc::clone(&self.inner);
@@ -353,21 +382,22 @@ impl Inner {
 
     /// Matches the rules of this moment and charges the budgets of those who get the event. After an error
     /// nothing has happened.
-    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Entry, CommitError> {
-        let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
+    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Admitted, CommitError> {
+        let under = self.rules.begin();
+        let deliveries = under.rules.matching(&event.bucket, &event.key, event.kind);
         let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
         let admitted = self.queue.admit(permit, &mut entry);
         admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;
-        Ok(entry)
+        Ok(Admitted { entry, _under: under })
     }
 
     async fn append_event(
         &self,
         permit: Permit,
-        entry: Entry,
+        admitted: Admitted,
         body: Bytes,
     ) -> Result<Committed, CommitError> {
-        let position = self.queue.append(permit, entry, body).await?;
+        let position = self.queue.append(permit, admitted.entry, body).await?;
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
         Ok(Committed { position })

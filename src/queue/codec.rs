@@ -10,6 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
+use crate::config::{Budget, WhenFull};
 use crate::event::{Event, EventKind, RequestInfo};
 
 /// Set in the label of a target that shed the entry: the log counts those apart.
@@ -37,6 +38,9 @@ mod tag {
     pub(super) const NAME: u8 = 40;
     pub(super) const TARGET: u8 = 41;
     pub(super) const PAUSED: u8 = 42;
+    pub(super) const MAX_BACKLOG: u8 = 43;
+    pub(super) const SHEDS: u8 = 44;
+    pub(super) const COUNT: u8 = 45;
     /// From here on a reader that does not know the tag may go on without it.
     pub(super) const OPTIONAL: u8 = 128;
 }
@@ -61,6 +65,8 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::DeleteBucket { .. } => 4,
         Change::RegisterTarget { .. } => 5,
         Change::PauseTarget { .. } => 6,
+        Change::ConfigureTarget { .. } => 7,
+        Change::ForgetTarget { .. } => 8,
     };
     out.extend_from_slice(&[VERSION, code]);
     if let Some(event) = &entry.event {
@@ -83,6 +89,16 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::PauseTarget { target, paused } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
             field(out, tag::PAUSED, &[u8::from(*paused)]);
+        }
+        Change::ConfigureTarget { target, kind, budget } => {
+            field(out, tag::TARGET, &target.0.to_le_bytes());
+            field(out, tag::KIND, kind.as_bytes());
+            field(out, tag::MAX_BACKLOG, &budget.max_backlog.to_le_bytes());
+            field(out, tag::SHEDS, &[u8::from(budget.when_full == WhenFull::Shed)]);
+        }
+        Change::ForgetTarget { target, unsettled } => {
+            field(out, tag::TARGET, &target.0.to_le_bytes());
+            field(out, tag::COUNT, &unsettled.to_le_bytes());
         }
     }
     for delivery in entry.deliveries.iter().chain(&entry.shed) {
@@ -175,6 +191,16 @@ struct Fields<'a> {
     name: Option<Arc<str>>,
     target: Option<TargetNo>,
     paused: Option<bool>,
+    max_backlog: Option<u64>,
+    sheds: Option<bool>,
+    count: Option<u64>,
+}
+
+impl Fields<'_> {
+    fn budget(&self) -> Option<Budget> {
+        let when_full = if self.sheds? { WhenFull::Shed } else { WhenFull::Refuse };
+        Some(Budget { max_backlog: self.max_backlog?, when_full })
+    }
 }
 
 /// Reads what [`encode`] wrote; `labels` are the record's, in order.
@@ -202,6 +228,15 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         6 => Change::PauseTarget {
             target: f.target.ok_or(missing.clone())?,
             paused: f.paused.ok_or(missing.clone())?,
+        },
+        7 => Change::ConfigureTarget {
+            target: f.target.ok_or(missing.clone())?,
+            kind: text(f.kind.ok_or(missing.clone())?)?,
+            budget: f.budget().ok_or(missing.clone())?,
+        },
+        8 => Change::ForgetTarget {
+            target: f.target.ok_or(missing.clone())?,
+            unsettled: f.count.ok_or(missing.clone())?,
         },
         _ => return Err(DecodeError::Newer(*code)),
     };
@@ -292,6 +327,9 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),
         tag::PAUSED => f.paused = Some(fixed::<1>(value)?[0] != 0),
+        tag::MAX_BACKLOG => f.max_backlog = Some(u64::from_le_bytes(fixed(value)?)),
+        tag::SHEDS => f.sheds = Some(fixed::<1>(value)?[0] != 0),
+        tag::COUNT => f.count = Some(u64::from_le_bytes(fixed(value)?)),
         unknown if unknown >= tag::OPTIONAL => {}
         unknown => return Err(DecodeError::Newer(unknown)),
     }
@@ -392,6 +430,12 @@ mod tests {
                 kind: "kafka".into(),
             }),
             plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
+            plain(Change::ConfigureTarget {
+                target: TargetNo(3),
+                kind: "http".into(),
+                budget: Budget { max_backlog: 1 << 40, when_full: WhenFull::Shed },
+            }),
+            plain(Change::ForgetTarget { target: TargetNo(3), unsettled: u64::MAX }),
         ]
     }
 
@@ -427,7 +471,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_input_panics(which in 0..7_usize, cut in 0..400_usize, at in 0..400_usize, to: u8) {
+        fn no_input_panics(which in 0..9_usize, cut in 0..400_usize, at in 0..400_usize, to: u8) {
             let (mut out, labels) = bytes(&entries()[which]);
             out.truncate(cut.max(1));
             let n = out.len();
