@@ -15,7 +15,8 @@ use super::{RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
 use crate::fail;
 use crate::queue::Column;
 
-/// A held entry that was rejected so often stays so: before that, it may have been rejected with everything else.
+/// A held entry that was rejected so often stays so: before that, it may have been rejected with everything
+/// else.
 const REJECTIONS: u32 = 2;
 
 /// The outcome as it is; a test build can be made to take silence for success.
@@ -57,8 +58,14 @@ impl Lane {
         let unix_ms = (self.ambient.unix_ms)();
         let mut repeated = 0;
         for settlement in arrived.drain(..) {
-            let (ticket, slot) = (settlement.ticket, SlotRef(settlement.ticket.slot));
-            if ticket.incarnation != self.incarnation || !self.keys.is_current(slot, ticket.attempt) {
+            let (ticket, mut slot) = (settlement.ticket, SlotRef(settlement.ticket.slot));
+            let mut late =
+                ticket.incarnation != self.incarnation || !self.keys.is_current(slot, ticket.attempt);
+            if late && fail::mutant("late-receipt-settles") {
+                let there = self.keys.out().into_iter().find(|out| out.index() == slot.index());
+                (slot, late) = (there.unwrap_or(slot), there.is_none());
+            }
+            if late {
                 self.view.counters.late_receipts += 1;
                 repeated += u64::from(settlement.outcome == Outcome::Delivered);
                 continue;
@@ -141,28 +148,6 @@ impl Lane {
         self.note(why);
     }
 
-    /// The event can never be accepted: it is put on trial. Where everything is rejected, it is not the
-    /// event's fault.
-    fn reject(&mut self, slot: SlotRef, why: Cause, now: Instant) {
-        if self.health.is_closed() {
-            let probe = self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
-            // The target was closed for another reason, and answers: it is open again.
-            if probe && !self.letters.storm {
-                self.health.succeeded();
-            }
-        }
-        if self.is_replay(slot) {
-            return self.replay_failed(slot, why, true, now);
-        }
-        if self.health.is_closed() {
-            self.letters.appeal(self.keys.stored(slot).position.offset);
-            self.keys.delay(slot, now);
-        } else {
-            self.condemn(slot, &why, now);
-        }
-        self.note(why);
-    }
-
     /// What a template named takes nothing: its keys are held and tried slowly.
     fn destination_fault(&mut self, slot: SlotRef, why: Cause, now: Instant) {
         if self.is_replay(slot) {
@@ -190,29 +175,6 @@ impl Lane {
         }
         self.keys.delay(slot, now);
         self.note(why);
-    }
-
-    /// The encoder refused: rejected without a word from the target. While that is closed, it proves nothing.
-    pub(super) fn cannot_encode(&mut self, slot: SlotRef, why: Cause, now: Instant) {
-        self.view.counters.attempts.rejected += 1;
-        if self.is_replay(slot) {
-            return self.replay_failed(slot, why, true, now);
-        }
-        if self.health.is_closed() {
-            self.hold(slot, None, &why);
-        } else {
-            self.condemn(slot, &why, now);
-        }
-        self.note(why);
-    }
-
-    pub(super) fn hold(&mut self, slot: SlotRef, due: Option<Instant>, why: &Cause) {
-        if self.keys.held() == 0 {
-            let offset = self.keys.stored(slot).position.offset;
-            let (target_name, class) = (self.shared.name(), why.class.label());
-            tracing::warn!(target_name, offset, class, cause = %why.text, "not delivered: its key is held");
-        }
-        self.keys.hold(slot, due);
     }
 
     /// Counts a key's failure, which may put the target Down. Then what was rejected with all the others was

@@ -86,7 +86,7 @@ pub(super) struct Inner {
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
-    dead: Mutex<HashMap<TargetNo, DeadLetters>>,
+    pub(super) dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
@@ -215,6 +215,7 @@ impl EmbeddedQueue {
         let mut opened =
             dead::Opened::open(Arc::clone(&inner.disk), &dead_dir, target, random).map_err(io)?;
         let mut row = row.unwrap_or_else(|| self.first_row(target, since, &opened));
+        self.pass_trimmed(target, &mut row);
         let joined = opened.join(&mut row);
         let progress = Progress::new(target, &row, matched, shed, &inner.routes).with_dead(&joined);
         let progress = Arc::new(progress);
@@ -228,15 +229,11 @@ impl EmbeddedQueue {
         Ok(progress)
     }
 
-    /// The dead letters of a target that was added.
-    pub fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.inner.dead_letters(target)
-    }
-
     /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
     /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
+        self.inner.remove_strays();
         self.inner.raise_floor();
     }
 
@@ -255,6 +252,15 @@ impl EmbeddedQueue {
         self.inner.journal.damage()
     }
 
+    /// The row of a target that was idle may stand below what is kept. If it took all that was ever for it
+    /// before that, by the log's own count, it lacks nothing; else its reader must say what is missing.
+    fn pass_trimmed(&self, target: TargetNo, row: &mut Row) {
+        let first = self.inner.journal.stat().first;
+        if row.position < first && self.inner.journal.total_before(target.0).count <= row.totals.taken {
+            row.position = first;
+        }
+    }
+
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
     fn first_row(&self, target: TargetNo, since: u64, dead: &dead::Opened) -> Row {
         let stat = self.inner.journal.stat();
@@ -267,7 +273,7 @@ impl EmbeddedQueue {
         let dead_lettered = dead.settled_below(position).min(count);
         let settled = Totals { taken: count, delivered: count - dead_lettered, ..Totals::default() };
         let totals = Totals { dead_lettered, taken_bytes: bytes, settled_bytes: bytes, ..settled };
-        Row { durable_end: 0, position, totals, holes: Vec::new() }
+        Row { durable_end: 0, position, totals, ..Row::default() }
     }
 
     /// The epoch of what is written now.
@@ -400,14 +406,6 @@ impl Inner {
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
-    }
-
-    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

@@ -3,6 +3,7 @@
 //! Written at most 200 ms after a change, synced at most 1 s after it. Must never let the journal trim or
 //! compact what a synced row still needs, nor anything while a reader may be missing.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::ReadError;
 use super::embedded::Inner;
 use super::entry::TargetNo;
+use super::pieces;
 use super::rows::Need;
 use crate::journal::{LabelNeed, Needed};
 
@@ -18,7 +20,8 @@ use crate::journal::{LabelNeed, Needed};
 const ROW_WRITTEN: Duration = Duration::from_millis(200);
 /// … and synced at most this long after it.
 const ROW_SYNCED: Duration = Duration::from_secs(1);
-/// An idle reader's row is written again once its position is so many offsets behind.
+/// The row of a reader that reads for itself and finds nothing is written again once its position is so many
+/// offsets behind.
 const IDLE_SLACK: u64 = 20_000;
 
 impl Inner {
@@ -29,19 +32,33 @@ impl Inner {
             return;
         }
         let mut floor = self.checkpoint.load(Ordering::Acquire);
-        for (_, file) in self.rows().iter() {
-            floor = floor.min(file.synced.floor());
+        // Before any reader is looked at: see `Progress::idles_at`.
+        let routed = self.routes.dispatched.load(Ordering::Acquire);
+        for (progress, file) in self.rows().iter() {
+            // A thousand idle targets share one position, which is written nowhere: the log counts what is
+            // for them, so a row whose count is complete is known to lack nothing, wherever it stands.
+            let idle = file.is_synced() && progress.idles_at(routed);
+            floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
         self.journal.trim(floor);
+    }
+
+    /// Removes frozen holes that no row names: a process died between them and their row.
+    pub(super) fn remove_strays(&self) {
+        // Held throughout: a piece that is being made is not named yet.
+        let rows = self.rows();
+        let named: HashMap<_, _> = rows.iter().map(|(p, file)| (p.target, file.named_pieces())).collect();
+        let is_named = |target, id| named.get(&target).is_none_or(|ids: &Vec<u64>| ids.contains(&id));
+        if let Err(e) = pieces::remove_strays(&*self.disk, &self.options.progress_dir, is_named) {
+            tracing::warn!("progress files that nobody needs are not removed now: {e}");
+        }
     }
 
     /// True if a target's synced row is past an offset and will not ask for it again.
     pub(super) fn synced_past(&self, target: TargetNo, offset: u64) -> bool {
         let rows = self.rows();
         let row = rows.iter().find(|(progress, _)| progress.target == target);
-        row.is_some_and(|(_, file)| {
-            offset < file.synced.position && file.synced.holes.binary_search(&offset).is_err()
-        })
+        row.is_some_and(|(_, file)| offset < file.synced.position && !file.synced.holes.contains(offset))
     }
 
     /// What compaction must keep, by synced rows and the synced checkpoint.
@@ -54,7 +71,7 @@ impl Inner {
         let rows = self.rows();
         let needs = rows.iter().map(|(progress, file)| {
             let Need { position, holes } = file.synced.clone();
-            (progress.target.0, LabelNeed { from: position, holes })
+            (progress.target.0, LabelNeed { from: position, holes: holes.iter().map(|h| h.offset).collect() })
         });
         Some(Needed { from, labels: needs.collect() })
     }
@@ -105,11 +122,12 @@ impl Inner {
     /// space): it is tried again.
     fn write_rows(&self, sync: bool) -> std::io::Result<Option<String>> {
         let durable_end = *self.journal.durable_end().borrow();
-        let (mut synced, mut unwritten) = (false, None);
+        let (mut synced, mut unwritten, dir) = (false, None, &self.options.progress_dir);
         for (progress, file) in self.rows().iter_mut() {
             if progress.wants_row(file.position, IDLE_SLACK) {
                 let row = progress.row(durable_end);
-                if let Err(e) = file.write(progress.target, &row) {
+                let kept = file.keep_pieces(&*self.disk, dir, progress.target, &row);
+                if let Err(e) = kept.and_then(|()| file.write(progress.target, &row)) {
                     progress.state().touch();
                     let why = format!("the progress of target {} is not written: {e}", progress.target.0);
                     tracing::warn!("{why}");
@@ -119,6 +137,7 @@ impl Inner {
             }
             if sync {
                 synced |= file.sync()?;
+                file.drop_pieces(&*self.disk, dir, progress.target);
             }
         }
         if synced {

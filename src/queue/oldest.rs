@@ -27,8 +27,8 @@ impl Progress {
     /// Where the oldest unsettled event is.
     fn oldest(&self) -> Oldest {
         let state = self.state();
-        if let Some((hole, _)) = state.window.iter().find(|(_, settled)| !settled) {
-            return Oldest::From(hole.offset);
+        if let Some(hole) = state.holes.first() {
+            return Oldest::From(hole);
         }
         if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
             return Oldest::Known(waiting.time_us);

@@ -12,6 +12,8 @@ mod disk;
 mod far;
 mod forget;
 mod full;
+mod holes;
+mod idle;
 mod log;
 mod power;
 mod rules;
