@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::journal::JournalStat;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{Books, BudgetView, Rewound};
@@ -197,27 +198,6 @@ pub struct Reloaded {
     pub needs_restart: Vec<&'static str>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
-}
-
-/// The journal in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct JournalStat {
-    /// The epoch of new entries.
-    pub epoch: u32,
-    /// The first offset that is kept.
-    pub first_offset: u64,
-    /// One above the last durable offset.
-    pub durable_end: u64,
-    /// One above the last offset that the index has applied.
-    pub applied_end: u64,
-    /// One above the last offset in the index's synced checkpoint.
-    pub checkpointed_end: u64,
-    /// Segment files.
-    pub segments: u64,
-    /// Disk that they take, in bytes.
-    pub bytes: u64,
-    /// Disk that they may take, in bytes.
-    pub limit_bytes: u64,
 }
 
 impl TargetView {

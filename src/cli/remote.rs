@@ -239,6 +239,11 @@ pub(super) fn print_fields(value: &Value, prefix: &str) {
     for (name, value) in fields {
         match value {
             Value::Object(_) => print_fields(value, &format!("{prefix}{name}.")),
+            Value::Array(all) if all.first().is_some_and(Value::is_object) => {
+                all.iter()
+                    .enumerate()
+                    .for_each(|(n, v)| print_fields(v, &format!("{prefix}{name}.{}.", n + 1)));
+            }
             other => say!("{:<36} {}", format!("{prefix}{name}"), text(other)),
         }
     }

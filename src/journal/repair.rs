@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::damage::Damage;
 use super::disk::Disk;
+use super::error::OpenError;
 use super::format::{BatchKind, SegmentHeader, SegmentId, Total};
 use super::losses::{self, Loss};
 use super::prepare::RandomFn;
-use super::recovery::OpenError;
 use super::rewrite::{self, Keep, Source, Strict, Writing};
-use super::scan::{Damage, Piece, Walker, pieces};
+use super::scan::{Piece, Walker, pieces};
 use super::survey::{Role, Survey, Surveyed, survey};
 
 /// Why a loss is not accepted.

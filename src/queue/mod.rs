@@ -34,6 +34,7 @@ mod reader;
 pub mod repair;
 mod replay;
 mod rows;
+mod space;
 mod tail;
 
 use std::sync::Arc;
@@ -63,6 +64,12 @@ pub trait Queue: Send + Sync + 'static {
     /// full system can be administered.
     async fn reserve_setting(&self) -> Result<Permit, Full> {
         self.reserve(0).await
+    }
+
+    /// Takes space for a change that removes something: possible a little longer than for others, so that a
+    /// full system can be emptied.
+    async fn reserve_removal(&self, bytes: usize) -> Result<Permit, Full> {
+        self.reserve(bytes).await
     }
 
     /// Charges an entry to the budgets of its targets, before anything happens. Targets that are full and may
@@ -147,11 +154,20 @@ pub trait Feed: Send {
     /// The next entries, at most `max`; waits up to `wait` for the first one. Empty: nothing came.
     fn next(&mut self, max: usize, wait: std::time::Duration) -> Result<Vec<Arc<Stored>>, ReadError>;
 
+    /// Goes on at `next`.
+    fn seek(&mut self, next: u64);
+
     /// One above the last durable offset now.
     fn durable_end(&self) -> u64;
 
     /// Gives back overlay budget: the sum of [`Stored::charge`] of entries that the index has applied.
     fn applied(&self, charge: u64);
+
+    /// How much may be durable and not applied yet, in bytes of [`Stored::charge`].
+    fn overlay_bytes(&self) -> u64;
+
+    /// How many segments of the log hold something at or above `next`.
+    fn segments_from(&self, next: u64) -> usize;
 
     /// Everything below `next` is in the store's synced checkpoint: the queue may trim it.
     fn checkpointed(&self, next: u64);
@@ -179,8 +195,23 @@ impl Permit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Full {
-    /// Which budget is full, for people.
+    /// What is full, for whoever counts.
+    pub reason: FullReason,
+    /// The same for people.
     pub why: String,
+}
+
+/// What there is no space in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullReason {
+    /// The log: its budget, or the disk for its next segment.
+    Log,
+    /// The disk, so much that the space kept back for a full one is in use.
+    Disk,
+    /// The memory for changes that the index has not applied yet.
+    IndexBusy,
+    /// Nowhere: the index cannot follow the log at all.
+    IndexStalled,
 }
 
 /// Why an append did not answer with a position.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::budget::Budget;
 use super::dead::Counts;
+use super::dispatcher::Routes;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
 use super::replay::{Replay, ReplayRow};
@@ -112,17 +113,6 @@ pub(super) struct Row {
     pub(super) replays: u64,
 }
 
-/// Where a reader's oldest unsettled event is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Oldest {
-    /// There is none.
-    None,
-    /// In memory: its time, in microseconds since the Unix epoch.
-    Known(i64),
-    /// The first one of the target at or above this offset.
-    From(u64),
-}
-
 /// Entries the dispatcher may put into a reader's inbox; beyond it the reader detaches and reads for itself.
 pub(super) const INBOX_ENTRIES: usize = 16_384;
 
@@ -165,25 +155,21 @@ pub(super) struct State {
     pub(super) ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
-    pub(super) dirty: bool,
+    dirty: bool,
+    /// Told when a row on disk is not what it would be now.
+    rows: Arc<Notify>,
 }
 
 #[cfg(test)]
 impl Default for Progress {
     fn default() -> Self {
-        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, Arc::default())
+        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, &Routes::new(0))
     }
 }
 
 impl Progress {
     /// The progress that `row` says. `matched` and `shed` are the log's own counts.
-    pub(super) fn new(
-        target: TargetNo,
-        row: &Row,
-        matched: Total,
-        shed: u64,
-        dispatched: Arc<AtomicU64>,
-    ) -> Self {
+    pub(super) fn new(target: TargetNo, row: &Row, matched: Total, shed: u64, routes: &Routes) -> Self {
         // Where damage hides records from the count, a row that took more of them knows better.
         let matched = matched.at_least(row.totals.taken());
         let state = State {
@@ -194,6 +180,7 @@ impl Progress {
             totals: row.totals,
             dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
             dirty: true,
+            rows: Arc::clone(&routes.rows),
             ..State::default()
         };
         Self {
@@ -201,7 +188,7 @@ impl Progress {
             matched: AtomicU64::new(matched.count),
             shed: AtomicU64::new(shed),
             budget: Budget::new(matched.bytes.saturating_sub(row.totals.settled_bytes)),
-            dispatched,
+            dispatched: Arc::clone(&routes.dispatched),
             state: Mutex::new(state),
             looked_up: Mutex::default(),
             arrived: Notify::new(),
@@ -244,11 +231,11 @@ impl Progress {
             let mut state = self.state();
             let matched = self.matched.load(Ordering::Acquire);
             let open = matched.saturating_sub(state.totals.taken) + state.holes.len() as u64;
-            let dirty = state.dirty;
+            let (dirty, rows) = (state.dirty, Arc::clone(&state.rows));
             let forgotten = state.totals.forgotten + open + state.dead.dead;
             let totals = Totals { taken: matched, forgotten, ..state.totals };
             let dead = Counts { dead: 0, ..state.dead };
-            *state = State { totals, dirty, dead, ..State::default() };
+            *state = State { totals, dirty, rows, dead, ..State::default() };
         }
         self.budget.give_back(u64::MAX);
         self.settled.notify_waiters();
@@ -258,21 +245,6 @@ impl Progress {
     /// What the target may owe, and what it owes.
     pub fn budget(&self) -> &Budget {
         &self.budget
-    }
-
-    /// Where the oldest unsettled event is.
-    pub(super) fn oldest(&self) -> Oldest {
-        let state = self.state();
-        if let Some(hole) = state.holes.first() {
-            return Oldest::From(hole);
-        }
-        if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
-            return Oldest::Known(waiting.time_us);
-        }
-        if state.totals.taken >= self.matched.load(Ordering::Acquire) {
-            return Oldest::None;
-        }
-        Oldest::From(state.position(self.dispatched.load(Ordering::Acquire)))
     }
 
     /// The last answer that had to be looked up in the log: the offset asked from, and the time.
@@ -359,11 +331,18 @@ impl Progress {
     pub(super) fn repeated(&self, count: u64) {
         let mut state = self.state();
         state.totals.repeated += count;
-        state.dirty = true;
+        state.touch();
     }
 }
 
 impl State {
+    /// The row on disk is not what it would be now.
+    pub(super) fn touch(&mut self) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            self.rows.notify_one();
+        }
+    }
+
     fn idles_at(&self, routed: u64) -> bool {
         if fail::mutant("idle-floor-passes-entry") {
             return self.attached;
@@ -406,7 +385,7 @@ impl State {
             self.totals.taken_bytes += u64::from(stored.bare);
         }
         self.totals.taken += taken.len() as u64;
-        self.dirty = true;
+        self.touch();
     }
 
     /// Gives the bytes that were settled.
@@ -439,7 +418,7 @@ impl State {
         self.holes.sweep();
         self.end_replay();
         self.totals.settled_bytes += freed;
-        self.dirty = true;
+        self.touch();
         freed
     }
 }

@@ -110,7 +110,8 @@ impl State {
     pub(super) fn end_replay(&mut self) {
         let done = |replay: &Replay| replay.out.is_empty() && self.from >= replay.until;
         if self.replay.as_ref().is_some_and(done) {
-            (self.replay, self.dirty) = (None, true);
+            self.replay = None;
+            self.touch();
         }
     }
 
@@ -133,7 +134,7 @@ impl State {
                 give
             });
         }
-        self.dirty = true;
+        self.touch();
         again
     }
 }
@@ -161,7 +162,8 @@ impl Progress {
         state.replays += 1;
         let serial = state.replays;
         state.replay = Some(Replay { until: position, serial, out: BTreeSet::new(), dead });
-        (state.from, state.attached, state.dirty) = (from, false, true);
+        (state.from, state.attached) = (from, false);
+        state.touch();
         state.inbox.clear();
         Ok(Rewound { from, until: position })
     }

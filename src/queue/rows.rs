@@ -257,16 +257,16 @@ impl RowFile {
         self.unsynced.is_none()
     }
 
-    /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(need) = self.unsynced.take() {
-            self.slots[self.writing].sync_data()?;
-            self.names[self.writing] = need.holes.pieces.iter().map(|p| p.frozen.id).collect();
-            self.writing = 1 - self.writing;
-            self.synced = need;
-            fail::point("cursor.synced");
-        }
-        Ok(())
+    /// Makes the last written row durable; false if it was. After an error the process must end: nobody knows
+    /// what is on disk.
+    pub(super) fn sync(&mut self) -> io::Result<bool> {
+        let Some(need) = self.unsynced.take() else { return Ok(false) };
+        self.slots[self.writing].sync_data()?;
+        self.names[self.writing] = need.holes.pieces.iter().map(|p| p.frozen.id).collect();
+        self.writing = 1 - self.writing;
+        self.synced = need;
+        fail::point("cursor.synced");
+        Ok(true)
     }
 }
 
@@ -402,5 +402,49 @@ mod tests {
         assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
         let again = RowFile::create(&OsDisk, dir.path(), target, &row(20, &[])).expect("reopened");
         assert!(again.generation > 2);
+    }
+
+    /// A file of which only the first bytes of a write reach the disk, and the writer is told so.
+    struct Torn(Arc<dyn DiskFile>);
+
+    impl DiskFile for Torn {
+        fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+            self.0.write_at(&data[..36], at)?;
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+            self.0.read_at(buf, at)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+    }
+
+    #[test]
+    fn a_slot_that_a_failed_write_tore_is_never_called_synced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = TargetNo(4);
+        let mut file = RowFile::create(&OsDisk, dir.path(), target, &row(10, &[])).expect("created");
+        file.write(target, &row(20, &[])).expect("written");
+        let whole = Arc::clone(&file.slots[file.writing]);
+        file.slots[file.writing] = Arc::new(Torn(Arc::clone(&whole)));
+        file.write(target, &row(30, &[])).expect_err("no space");
+        // Row 20 is gone, torn by row 30: synced is what the other slot holds.
+        file.sync().expect("nothing to sync");
+        assert_eq!(file.synced.floor(), 10, "trimming would believe a row that is not there");
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(10, &[])));
+        let torn = file.writing;
+        file.slots[torn] = whole;
+        file.write(target, &row(40, &[])).expect("there is space again");
+        assert_eq!(file.writing, torn, "the last synced slot is never written over");
+        file.sync().expect("synced");
+        assert_eq!(file.synced.floor(), 40);
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(40, &[])));
     }
 }

@@ -344,6 +344,25 @@ async fn while_the_index_cannot_follow_changes_are_refused_and_settings_are_not(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_the_entry_does_not_name_is_refused_and_nothing_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open_with(options(dir.path(), 8, PROMPT), 1, 1);
+    while queue.reserve(1).await.is_err() {}
+    let named = |body| Change::PutObject(ObjectMeta { body, ..ObjectMeta::default() });
+    let inline = BodyRef::Inline { crc32c: journal::crc32c(b"another") };
+    let blob = BodyRef::Blob { name: "blob".into(), crc32c: 1 };
+    for change in [named(BodyRef::Empty), named(inline), named(blob), Change::DeleteObject] {
+        let permit = queue.reserve(1_000).await.expect("space");
+        let bad = Entry { change, ..entry(0, &[1]) };
+        let answer = queue.append(permit, bad, Bytes::from_static(b"body")).await;
+        assert!(matches!(answer, Err(AppendError::Refused(_))), "{answer:?}");
+    }
+    assert_eq!(queue.stat().durable_end, 1, "nothing was written");
+    assert_eq!(append(&queue, 0..1, |_| &[1]).await, [1], "and the next one is");
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_few_entries_passes_over_what_is_not_for_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let queue = open(dir.path(), 200, 1, 2);

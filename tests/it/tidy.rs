@@ -150,7 +150,7 @@ const CLOCKS: &[&str] = &[
     "src/frontend/layer.rs",
     "src/journal/",
     "src/queue/",
-    "src/store/embedded/apply.rs",
+    "src/store/embedded/pace.rs",
     "connectors/amqp/src/publisher.rs",
     "connectors/amqp/tests/scripted/main.rs",
     "connectors/http/src/sender.rs",
