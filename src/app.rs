@@ -3,6 +3,7 @@
 //! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
 //! right order.
 
+mod expire;
 mod index;
 pub mod lock;
 mod observe;
@@ -128,6 +129,8 @@ impl App {
             Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
+        let expiring = (Arc::clone(&parts.commit), config.store.upload_expiry, stop.child_token());
+        tokio::spawn(expire::run(expiring.0, expiring.1, now_us, expiring.2));
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);

@@ -114,6 +114,10 @@ pub struct Store {
     pub index_cache_bytes: u64,
     /// How often the index is made durable, so that the log may be trimmed.
     pub checkpoint_interval: Duration,
+    /// The smallest part of an upload that is not its last one.
+    pub min_part_bytes: u64,
+    /// How long after its beginning an upload that was neither completed nor aborted is ended.
+    pub upload_expiry: Duration,
 }
 
 /// `[target.NAME]`: one configured destination.

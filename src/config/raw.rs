@@ -71,6 +71,8 @@ pub(super) struct Store {
     pub(super) max_object_bytes: Size,
     pub(super) index_cache_bytes: Size,
     pub(super) checkpoint_interval: Span,
+    pub(super) min_part_bytes: Size,
+    pub(super) upload_expiry: Span,
 }
 
 /// `[target.NAME]`
@@ -159,6 +161,8 @@ impl Default for Store {
             max_object_bytes: Size(5 << 30),
             index_cache_bytes: Size(64 << 20),
             checkpoint_interval: ms(10_000),
+            min_part_bytes: Size(5 << 20),
+            upload_expiry: ms(7 * 24 * 3_600_000),
         }
     }
 }

@@ -183,7 +183,7 @@ fn page(store: &dyn Store, query: Query<'_>) -> Result<Page, StoreError> {
 }
 
 /// The part of `key` up to the first delimiter after the prefix.
-fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+pub(super) fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
     if delimiter.is_empty() {
         return None;
     }
@@ -193,7 +193,7 @@ fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a 
 
 /// A string above every key that begins with `prefix`, and below every other key above those: the prefix and
 /// then the highest character until no key could be longer.
-fn past_every_key(prefix: &str) -> String {
+pub(super) fn past_every_key(prefix: &str) -> String {
     const HIGHEST: char = '\u{10FFFF}';
     let mut end = String::with_capacity(MAX_KEY + 2 * HIGHEST.len_utf8());
     end.push_str(prefix);
@@ -204,7 +204,7 @@ fn past_every_key(prefix: &str) -> String {
 }
 
 /// Percent-encodes all but what S3 leaves: unreserved characters and `/`.
-fn url_encode(text: &str) -> String {
+pub(super) fn url_encode(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len() + 16);
     for &byte in text.as_bytes() {

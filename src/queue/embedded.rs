@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::dispatcher::{self, Routes};
-use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::entry::{BodyRef, Entry, Stored, TargetNo};
 use super::feed::{Charges, EmbeddedFeed};
 use super::progress::{Progress, Row, Totals};
 use super::read::{Read, read_log};
@@ -311,11 +311,8 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
-        let body_crc = match &entry.change {
-            Change::PutObject(meta) => match meta.body {
-                BodyRef::Inline { crc32c } => crc32c,
-                BodyRef::Empty | BodyRef::Blob { .. } => 0,
-            },
+        let body_crc = match entry.change.object().map(|meta| &meta.body) {
+            Some(BodyRef::Inline { crc32c } | BodyRef::Manifest { crc32c, .. }) => *crc32c,
             _ => 0,
         };
         let mut meta = Vec::with_capacity(512);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::upload::{UploadChange, UploadId};
 use crate::event::{Event, Position};
 
 /// The number of a target in the registry: never reused, so that a re-added name is told from a new one.
@@ -39,8 +40,17 @@ pub struct DeliveryTo {
 pub enum Change {
     /// The event's bucket and key now hold this object.
     PutObject(ObjectMeta),
+    /// The event's bucket and key now hold the object that this upload has become; the upload is done.
+    CompleteUpload {
+        /// The upload.
+        upload: UploadId,
+        /// The object.
+        meta: ObjectMeta,
+    },
     /// The event's bucket and key hold nothing any more.
     DeleteObject,
+    /// Something about an upload that is not an object yet.
+    Upload(UploadChange),
     /// A bucket exists from now on.
     CreateBucket {
         /// Its name.
@@ -73,6 +83,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The object that the change makes, if it makes one.
+    pub fn object(&self) -> Option<&ObjectMeta> {
+        match self {
+            Change::PutObject(meta) | Change::CompleteUpload { meta, .. } => Some(meta),
+            _ => None,
+        }
+    }
+}
+
 /// What the store keeps of an object beside what its event says (size, ETag, time).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObjectMeta {
@@ -103,6 +123,15 @@ pub enum BodyRef {
         /// CRC-32C of the bytes.
         crc32c: u32,
     },
+    /// In the blobs of its parts. The manifest that names them is where an inline body would be.
+    Manifest {
+        /// CRC-32C of the manifest.
+        crc32c: u32,
+        /// Bytes of the manifest.
+        bytes: u32,
+        /// How many parts there are.
+        parts: u16,
+    },
 }
 
 /// An entry as it stands in the queue, shared by overlay, index and dispatcher without decoding again.
@@ -112,8 +141,8 @@ pub struct Stored {
     pub position: Position,
     /// The entry.
     pub entry: Entry,
-    /// The inline body: empty unless the change is a `PutObject` with [`BodyRef::Inline`], and always empty
-    /// where the reader asked for entries without bodies.
+    /// The inline body, or the manifest: empty unless the change makes an object with [`BodyRef::Inline`] or
+    /// [`BodyRef::Manifest`], and always empty where the reader asked for entries without bodies.
     pub body: Bytes,
     /// Bytes of the overlay's budget to give back once the index has applied this entry; 0 for entries read
     /// from disk.

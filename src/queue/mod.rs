@@ -26,6 +26,7 @@ mod reader;
 pub mod repair;
 mod rows;
 mod tail;
+mod upload;
 
 use std::sync::Arc;
 
@@ -34,6 +35,10 @@ use async_trait::async_trait;
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
 pub use progress::{Books, Column, Progress};
+pub use upload::{
+    MAX_PARTS, NewPart, NewUpload, PartChecksum, Piece, UploadChange, UploadId, decode_manifest, decode_part,
+    decode_upload, encode_manifest, encode_part, encode_upload,
+};
 
 use crate::event::Position;
 

@@ -3,6 +3,7 @@
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
 mod embedded;
+mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use embedded::{EmbeddedStore, Status};
+pub use upload::{Done, Upload, UploadsAfter};
 
-use crate::queue::{ObjectMeta, TargetNo};
+use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
 /// Index and body access. At most 14 methods.
 #[async_trait]
@@ -43,8 +45,35 @@ pub trait Store: Send + Sync + 'static {
     /// Starts a blob for a body too large to travel in a record. Invisible until a record names it.
     async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError>;
 
+    /// The pieces of an object that was uploaded in parts, in order; empty for every other object.
+    async fn pieces(&self, object: &Object) -> Result<Vec<Piece>, StoreError>;
+
+    /// The upload with this id: open, or done and remembered for a while.
+    fn upload(&self, id: UploadId) -> Result<Option<Upload>, StoreError>;
+
+    /// Parts of an open upload, by number, from above `after`, at most `max`.
+    fn parts(&self, id: UploadId, after: u16, max: usize) -> Result<Vec<Arc<NewPart>>, StoreError>;
+
+    /// Open uploads of a bucket, by key and then by id, at most `max`.
+    fn uploads(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&UploadsAfter>,
+        max: usize,
+    ) -> Result<Vec<Upload>, StoreError>;
+
+    /// Open and remembered uploads that the index shows, oldest first, from above `after`, at most `max`.
+    fn oldest_uploads(&self, after: Option<UploadId>, max: usize) -> Result<Vec<Upload>, StoreError>;
+
     /// Every target that was ever registered.
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError>;
+}
+
+/// The bytes of a blob's name; none if the text is not one.
+pub fn blob_name(text: &str) -> Option<[u8; 16]> {
+    let mut name = [0; 16];
+    hex::decode_to_slice(text, &mut name).ok().map(|()| name)
 }
 
 /// The bytes of an object, in order.
@@ -133,16 +162,16 @@ pub struct Object {
 /// Where the store finds an object's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In memory: not applied to the index yet, or empty.
+    /// In memory (the body, or the manifest): not applied to the index yet, or empty.
     Memory(Bytes),
-    /// In a pack file.
+    /// In a pack file: the body, or the manifest.
     Pack {
         /// The pack's number.
         pack: u32,
         /// Where the bytes begin.
         at: u64,
     },
-    /// In a blob file.
+    /// In a blob file of its own.
     Blob,
 }
 

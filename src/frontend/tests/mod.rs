@@ -9,6 +9,8 @@ mod chunked;
 mod conditions;
 mod lists;
 mod memory;
+mod multipart;
 mod objects;
+mod real;
 mod serving;
 mod support;
