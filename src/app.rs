@@ -110,6 +110,7 @@ impl App {
         let commit = Arc::new(commit.observed_by(Box::new(move |noted| match noted {
             Noted::Accepted => counted.accepted.increment(1),
             Noted::Refused => counted.refused(RefuseReason::QueueFull),
+            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
         })));
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);

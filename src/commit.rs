@@ -1,7 +1,7 @@
 //! The one path from a verified request to a durable entry.
 //!
 //! ```text
-//! permit → body → key lock → preconditions → rules → entry → append (durable, published) → unlock → answer
+//! permit → body → key lock → preconditions → rules, budgets → append (durable, published) → unlock → answer
 //! ```
 //!
 //! From the lock to the unlock no closing connection can cancel it. Must never answer before
@@ -64,6 +64,8 @@ pub enum Noted {
     Accepted,
     /// A change was answered [`Full`].
     Refused,
+    /// A change was answered [`OverBudget`].
+    OverBudget,
 }
 
 /// One PUT whose body is complete and verified.
@@ -162,7 +164,7 @@ impl Commit {
     }
 
     /// Makes a new current object.
-    pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
+    pub async fn put_object(&self, mut permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&put.bucket).read().await;
@@ -170,18 +172,24 @@ impl Commit {
             inner.require_bucket(&put.bucket)?;
             inner.check(&put.bucket, &put.key, &put.conditions)?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
-            let (body, bytes) = match body {
-                NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes),
-                NewBody::Inline(bytes) => (BodyRef::Inline { crc32c: crate::journal::crc32c(&bytes) }, bytes),
-                NewBody::Blob(mut blob) => {
-                    // The record is about to be handed over: from here on nothing removes the file.
-                    blob.keep();
-                    (BodyRef::Blob { name: Arc::clone(&blob.name), crc32c: blob.crc32c }, Bytes::new())
+            let (body, bytes, blob) = match body {
+                NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes, None),
+                NewBody::Inline(bytes) => {
+                    (BodyRef::Inline { crc32c: crate::journal::crc32c(&bytes) }, bytes, None)
+                }
+                NewBody::Blob(blob) => {
+                    let name = Arc::clone(&blob.name);
+                    (BodyRef::Blob { name, crc32c: blob.crc32c }, Bytes::new(), Some(blob))
                 }
             };
             let event = inner.event(kind, bucket, key, size, etag, request);
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
-            inner.append_event(permit, change, event, bytes).await
+            let entry = inner.admit(&mut permit, change, event)?;
+            if let Some(mut blob) = blob {
+                // The record is about to be handed over: from here on nothing removes the file.
+                blob.keep();
+            }
+            inner.append_event(permit, entry, bytes).await
         })
         .await
         .inspect(|_| fail::point("ack.after"))
@@ -190,7 +198,7 @@ impl Commit {
     /// Removes the current object. A missing key is no error and makes no event.
     pub async fn delete_object(
         &self,
-        permit: Permit,
+        mut permit: Permit,
         bucket: &str,
         key: &str,
         request: RequestInfo,
@@ -205,7 +213,8 @@ impl Commit {
                 return Ok(());
             }
             let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
-            inner.append_event(permit, Change::DeleteObject, event, Bytes::new()).await.map(|_| ())
+            let entry = inner.admit(&mut permit, Change::DeleteObject, event)?;
+            inner.append_event(permit, entry, Bytes::new()).await.map(|_| ())
         })
         .await
     }
@@ -328,16 +337,22 @@ impl Inner {
         Event { id, kind, time_us, bucket, key, version: None, size, etag, request }
     }
 
-    /// Matches the rules of this moment and appends.
+    /// Matches the rules of this moment and charges the budgets of those who get the event. After an error
+    /// nothing has happened.
+    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Entry, CommitError> {
+        let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
+        let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
+        let admitted = self.queue.admit(permit, &mut entry);
+        admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;
+        Ok(entry)
+    }
+
     async fn append_event(
         &self,
         permit: Permit,
-        change: Change,
-        event: Event,
+        entry: Entry,
         body: Bytes,
     ) -> Result<Committed, CommitError> {
-        let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
-        let entry = Entry { change, event: Some(event), deliveries };
         let position = self.queue.append(permit, entry, body).await?;
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
@@ -345,7 +360,7 @@ impl Inner {
     }
 
     async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {
-        let entry = Entry { change, event: None, deliveries: Vec::new() };
+        let entry = Entry { change, event: None, deliveries: Vec::new(), shed: Vec::new() };
         Ok(self.queue.append(permit, entry, Bytes::new()).await?)
     }
 }

@@ -229,7 +229,7 @@ fn produce(
     entry: Entry,
 ) -> Result<bool> {
     let Some(rule) = entry.deliveries.first().map(|d| Arc::clone(&d.rule)) else { return Ok(false) };
-    let stored = Stored { position, entry, body: Bytes::new(), charge: 0 };
+    let stored = Stored { position, entry, body: Bytes::new(), bare: 0, charge: 0 };
     let message = encoder.message(&stored, &rule).map_err(|e| anyhow!("{}", e.text))?;
     while sent - count.0.0.load(Ordering::Acquire) >= OUTSTANDING {
         machine::pause(Duration::from_millis(1));

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
-use crate::queue::Books;
+use crate::queue::{Books, BudgetView};
 
 /// What the admin routes need. Every method returns within the listener's request bound; past it, it is
 /// dropped, except [`AdminBackend::set_paused`], which always runs to its end.
 #[async_trait]
 pub trait AdminBackend: Send + Sync + 'static {
-    /// Whether changes can be accepted durably now, or one sentence why not. No target's state matters here.
-    async fn ready(&self) -> Result<(), String>;
+    /// Whether changes can be accepted durably now, or one sentence why not. No target's state matters here:
+    /// what people should know of targets all the same are the sentences of `Ok`.
+    async fn ready(&self) -> Result<Vec<String>, String>;
 
     /// The text of a scrape.
     async fn metrics_text(&self) -> String;
@@ -69,6 +70,10 @@ pub struct TargetView {
     pub books: Books,
     /// Matched minus all columns: anything but 0 is a bug.
     pub books_imbalance: i64,
+    /// What it may owe, and what it owes.
+    pub budget: BudgetView,
+    /// Events per second that it gets at most; none without a limit.
+    pub rate_limit: Option<u32>,
     /// Backlog and held, by where they stand.
     pub undelivered: UndeliveredView,
     /// How many events its connector may have outstanding.
@@ -148,6 +153,8 @@ impl TargetView {
             } else {
                 i64::MAX
             }),
+            budget: snapshot.budget,
+            rate_limit: None,
             undelivered: UndeliveredView {
                 ready: undelivered(Undelivered::Ready),
                 retrying: undelivered(Undelivered::Retrying),

@@ -134,7 +134,7 @@ impl Admin {
         match action {
             Action::Live => Ok(Json(json!({ "live": true })).into_response()),
             Action::Ready => match self.backend.ready().await {
-                Ok(()) => Ok(Json(json!({ "ready": true })).into_response()),
+                Ok(notes) => Ok(Json(json!({ "ready": true, "notes": notes })).into_response()),
                 Err(message) => {
                     Err(Failure { status: StatusCode::SERVICE_UNAVAILABLE, code: "not_ready", message })
                 }

@@ -56,8 +56,9 @@ impl Fake {
 
 #[async_trait]
 impl AdminBackend for Fake {
-    async fn ready(&self) -> Result<(), String> {
-        if self.unready.load(Ordering::SeqCst) { Err("the journal is full".into()) } else { Ok(()) }
+    async fn ready(&self) -> Result<Vec<String>, String> {
+        let notes = vec!["orders is nearly full".to_owned()];
+        if self.unready.load(Ordering::SeqCst) { Err("the journal is full".into()) } else { Ok(notes) }
     }
 
     async fn metrics_text(&self) -> String {
@@ -258,7 +259,8 @@ async fn targets_are_shown_and_the_journal_too() {
 async fn readiness_says_why_not_and_liveness_does_not_care() {
     let world = world();
     let ready = Ask { path: "/readyz", token: None, ..GOOD };
-    assert_eq!(json(world.ask(ready).await).await["ready"], true);
+    let answer = json(world.ask(ready).await).await;
+    assert_eq!((&answer["ready"], &answer["notes"][0]), (&true.into(), &"orders is nearly full".into()));
     world.fake.unready.store(true, Ordering::SeqCst);
     let answer = world.ask(ready).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);

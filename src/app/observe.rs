@@ -10,18 +10,19 @@ use super::Parts;
 use super::targets::Entry;
 use crate::admin::{AdminBackend, ChangeError, FailureView, JournalStat, TargetView, rfc3339};
 use crate::commit::CommitError;
+use crate::config::WhenFull;
 use crate::delivery;
 use crate::metrics::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot, TargetState};
 
 #[async_trait]
 impl AdminBackend for Parts {
-    async fn ready(&self) -> Result<(), String> {
+    async fn ready(&self) -> Result<Vec<String>, String> {
         if !self.queue.accepts() {
             let stat = self.queue.stat();
             return Err(stat.blocked.unwrap_or_else(|| "the event log cannot take changes now".to_owned()));
         }
         match &*self.store.status().borrow() {
-            crate::store::Status::Running => Ok(()),
+            crate::store::Status::Running => Ok(self.notes()),
             other => Err(format!("the index does not follow: {other:?}")),
         }
     }
@@ -93,10 +94,27 @@ impl AdminBackend for Parts {
 }
 
 impl Parts {
+    /// What does not keep changes from being accepted, and people should know.
+    fn notes(&self) -> Vec<String> {
+        let full = self.targets.all().into_iter().filter_map(|entry| {
+            let budget = entry.progress.budget().view();
+            let then = match (budget.level, budget.when_full) {
+                (0, _) => return None,
+                (100, WhenFull::Refuse) => "changes that it would get are refused",
+                (100, WhenFull::Shed) => "it goes without what does not fit",
+                _ => "see `tidings target show`",
+            };
+            let (name, level) = (&entry.registered.name, budget.level);
+            Some(format!("target `{name}` reached {level} % of its budget (max_backlog): {then}"))
+        });
+        full.collect()
+    }
+
     async fn view(&self, entry: &Entry) -> TargetView {
         let mut view = TargetView::new(&self.snapshot(entry).await, (self.clock)());
         if let Some(configured) = &entry.configured {
             view.encoding = Some(configured.encoding.name());
+            view.rate_limit = configured.limits.rate_limit;
             view.destination = configured.connector.destination().map(|t| t.source().to_owned());
         }
         let last_error = entry.lane.as_ref().and_then(|lane| lane.status().last_error);
@@ -131,6 +149,7 @@ fn of_lane(entry: &Entry) -> TargetSnapshot {
         let dead_letters = books.dead_lettered;
         return TargetSnapshot {
             books,
+            budget: entry.progress.budget().view(),
             dead_letters,
             ..TargetSnapshot::new(name, kind, TargetState::Removed)
         };
@@ -145,6 +164,7 @@ fn of_lane(entry: &Entry) -> TargetSnapshot {
     };
     TargetSnapshot {
         books: status.books,
+        budget: entry.progress.budget().view(),
         retrying: status.retrying as u64,
         in_flight: status.in_flight as u64,
         in_flight_limit: status.in_flight_limit as u64,

@@ -90,6 +90,9 @@ pub(super) async fn start(
     for target in registered {
         let progress = queue.add_reader(target.target, target.since)?;
         let configured = config.targets.iter().find(|t| t.name == target.name).cloned();
+        if let Some(wanted) = &configured {
+            progress.budget().set(&target.name, wanted.budget);
+        }
         let lane = match &configured {
             None => {
                 let (name, backlog) = (&target.name, progress.books().backlog);

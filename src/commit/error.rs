@@ -2,7 +2,7 @@
 //!
 //! Must never name a key.
 
-use crate::queue::{AppendError, Full};
+use crate::queue::{AppendError, Full, OverBudget};
 use crate::store::StoreError;
 
 /// Why a change was not made, or why nobody knows.
@@ -11,6 +11,10 @@ pub enum CommitError {
     /// No space: 503 SlowDown, nothing happened.
     #[error(transparent)]
     Full(#[from] Full),
+    /// A target that would get the event has no room for it, and may not go without: 503 SlowDown, nothing
+    /// happened.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
     /// There is no such bucket.
     #[error("no such bucket")]
     NoSuchBucket,

@@ -1,17 +1,22 @@
-//! Which uploads are ended because their time is over: those that nobody completed, and those that were and
-//! need not be remembered any more.
+//! Ends of uploads that no client asked for: of those that nobody completed in time, that were completed and
+//! need not be remembered any more, and whose bucket goes.
 //!
 //! Must never end one that could still be completed: it is asked again under the upload's lock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Commit, CommitError};
+use super::detached::Detached;
+use super::{Commit, CommitError, Inner};
+use crate::queue::{Change, Permit, UploadChange, UploadId};
 use crate::store::Upload;
 
 /// A completed upload is remembered for so long: a repeated completion gets the same answer.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// Uploads looked at in one go.
 const RUN: usize = 256;
+/// Uploads ended in one go when their bucket goes.
+const END_RUN: usize = 100;
 
 impl Commit {
     /// Ends every upload that is over at `now_us` (microseconds since the Unix epoch): open ones older than
@@ -39,6 +44,44 @@ impl Commit {
             match run.last() {
                 Some(last) if run.len() == RUN => after = Some(last.begun.id),
                 _ => return Ok(ended),
+            }
+        }
+    }
+
+    /// Ends an upload whose time is over: `is_over` is asked again when nobody else can change it.
+    async fn expire_upload(
+        &self,
+        upload: UploadId,
+        is_over: impl Fn(&Upload) -> bool + Send + 'static,
+    ) -> Result<bool, CommitError> {
+        let permit = self.inner.queue.reserve_setting().await?;
+        let inner = Arc::clone(&self.inner);
+        Detached::new(async move {
+            let _upload = inner.upload_lock(upload).write().await;
+            if !inner.store.upload(upload)?.is_some_and(|upload| is_over(&upload)) {
+                return Ok(false);
+            }
+            inner.end_upload(permit, upload).await.map(|()| true)
+        })
+        .await
+    }
+}
+
+impl Inner {
+    pub(super) async fn end_upload(&self, permit: Permit, upload: UploadId) -> Result<(), CommitError> {
+        self.append_setting(permit, Change::Upload(UploadChange::End(upload))).await.map(|_| ())
+    }
+
+    /// Ends every open upload of a bucket whose lock the caller has alone.
+    pub(super) async fn end_uploads_of(&self, bucket: &str) -> Result<(), CommitError> {
+        loop {
+            let uploads = self.store.uploads(bucket, "", None, END_RUN)?;
+            if uploads.is_empty() {
+                return Ok(());
+            }
+            for upload in uploads {
+                let permit = self.queue.reserve_setting().await?;
+                self.end_upload(permit, upload.begun.id).await?;
             }
         }
     }

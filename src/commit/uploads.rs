@@ -18,9 +18,6 @@ use crate::queue::{
 };
 use crate::store::{BlobHandle, Done, Upload};
 
-/// Uploads ended in one go when their bucket goes.
-const END_RUN: usize = 100;
-
 /// An upload that shall begin.
 #[derive(Debug)]
 pub struct BeginUpload {
@@ -143,7 +140,7 @@ impl Commit {
     /// Makes an object of an upload, once: a repeated request for the same finds what it became.
     pub async fn complete_upload(
         &self,
-        permit: Permit,
+        mut permit: Permit,
         complete: CompleteUpload,
     ) -> Result<Completion, CommitError> {
         let inner = Arc::clone(&self.inner);
@@ -167,7 +164,8 @@ impl Commit {
             };
             let event = inner.event(EventKind::CreatedMultipart, bucket, key, size, etag, complete.request);
             let change = Change::CompleteUpload { upload, meta: ObjectMeta { body, crc64, headers } };
-            inner.append_event(permit, change, event, manifest).await.map(Completion::Made)
+            let entry = inner.admit(&mut permit, change, event)?;
+            inner.append_event(permit, entry, manifest).await.map(Completion::Made)
         })
         .await
         .inspect(|_| fail::point("ack.after"))
@@ -188,24 +186,6 @@ impl Commit {
             let _upload = inner.upload_lock(upload).write().await;
             inner.open_upload(upload, &bucket, &key)?;
             inner.end_upload(permit, upload).await
-        })
-        .await
-    }
-
-    /// Ends an upload whose time is over: `is_over` is asked again when nobody else can change it.
-    pub(super) async fn expire_upload(
-        &self,
-        upload: UploadId,
-        is_over: impl Fn(&Upload) -> bool + Send + 'static,
-    ) -> Result<bool, CommitError> {
-        let permit = self.inner.queue.reserve_setting().await?;
-        let inner = Arc::clone(&self.inner);
-        Detached::new(async move {
-            let _upload = inner.upload_lock(upload).write().await;
-            if !inner.store.upload(upload)?.is_some_and(|upload| is_over(&upload)) {
-                return Ok(false);
-            }
-            inner.end_upload(permit, upload).await.map(|()| true)
         })
         .await
     }
@@ -234,23 +214,5 @@ impl Inner {
             at.is_ok_and(|at| Piece::from(&*parts[at]) == *piece)
         };
         if pieces.iter().all(is_there) { Ok(()) } else { Err(CommitError::PartsChanged) }
-    }
-
-    async fn end_upload(&self, permit: Permit, upload: UploadId) -> Result<(), CommitError> {
-        self.append_setting(permit, Change::Upload(UploadChange::End(upload))).await.map(|_| ())
-    }
-
-    /// Ends every open upload of a bucket whose lock the caller has alone.
-    pub(super) async fn end_uploads_of(&self, bucket: &str) -> Result<(), CommitError> {
-        loop {
-            let uploads = self.store.uploads(bucket, "", None, END_RUN)?;
-            if uploads.is_empty() {
-                return Ok(());
-            }
-            for upload in uploads {
-                let permit = self.queue.reserve_setting().await?;
-                self.end_upload(permit, upload.begun.id).await?;
-            }
-        }
     }
 }

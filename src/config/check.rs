@@ -38,6 +38,9 @@ pub(super) struct Checker<'a> {
     pub(super) broken: &'a [KeyPath],
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    /// `server.region` and `account.appid`, as typed: functions are told both.
+    pub(super) region: String,
+    pub(super) appid: String,
 }
 
 impl Checker<'_> {

@@ -2,6 +2,8 @@
 //!
 //! Must never know how an encoding is written.
 
+use tidings_http::{HttpConfig, HttpOptions, Preset};
+
 use super::check::Checker;
 use super::load::choice_help;
 use super::tree::KeyPath;
@@ -10,13 +12,30 @@ use super::{Encoding, raw};
 impl Checker<'_> {
     /// How events are written for one target.
     pub(super) fn encoding(&mut self, at: &KeyPath, raw: &raw::Target) -> Encoding {
-        let Some(name) = &raw.encoding else { return Encoding::S3 };
-        Encoding::parse(name).unwrap_or_else(|| {
+        let preset = raw.connector.http.as_ref().map_or(Preset::Plain, |http| http.preset);
+        let default = match preset {
+            Preset::Plain => Encoding::S3,
+            Preset::Scf => Encoding::Cos,
+            Preset::CloudEvents => Encoding::CloudEvents,
+        };
+        let Some(name) = &raw.encoding else { return default };
+        let Some(encoding) = Encoding::parse(name) else {
             let what = format!("`encoding` cannot be `{}`", name.escape_debug());
             let names: Vec<_> = Encoding::ALL.iter().map(|encoding| encoding.name()).collect();
             let help = choice_help(name, &names);
             self.problem(at, what, &help.iter().map(String::as_str).collect::<Vec<_>>());
-            Encoding::S3
-        })
+            return default;
+        };
+        let cloudevents = matches!(encoding, Encoding::CloudEvents | Encoding::CloudEventsStructured);
+        if preset == Preset::CloudEvents && !cloudevents {
+            let what = format!("`encoding` is `{name}`, but the preset `cloudevents` sends CloudEvents");
+            self.problem(at, what, &["leave it out, or write \"cloudevents-structured\""]);
+        }
+        encoding
+    }
+
+    /// An HTTP target, which knows whose functions it calls.
+    pub(super) fn http(&self, options: HttpOptions, target: &str) -> Result<HttpConfig, String> {
+        options.checked(target).map(|http| http.of_account(&self.region, &self.appid))
     }
 }

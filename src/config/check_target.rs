@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use tidings_connector::ConnectorConfig;
 
-use super::check::{Checker, HOUR, MS, in_time};
+use super::check::{Checker, HOUR, MIB, MS, in_time};
 use super::diagnostics::Place;
 use super::load::choice_help;
 use super::places::Part;
 use super::tree::{self, KeyPath};
-use super::{Rule, Target, TargetLimits, raw};
+use super::{Budget, Rule, Target, TargetLimits, WhenFull, raw};
 use crate::event::{EventKind, EventSet};
 
 /// The longest prefix or suffix, in bytes: no key is longer.
@@ -58,6 +58,7 @@ impl Checker<'_> {
         }
         let encoding = self.encoding(&at.key("encoding"), &raw);
         self.limits(&at, &raw);
+        let budget = self.budget(&at, &raw);
         self.patience(&at, &raw);
         let rules = self.rules(&at, name, raw.rule);
         let connector = self.connector(&at, name, raw.connector);
@@ -65,6 +66,7 @@ impl Checker<'_> {
             name: name.into(),
             encoding,
             rules,
+            budget,
             limits: TargetLimits {
                 attempt_timeout: raw.attempt_timeout.0,
                 backoff_min: raw.backoff_min.0,
@@ -95,6 +97,22 @@ impl Checker<'_> {
         }
     }
 
+    fn budget(&mut self, at: &KeyPath, raw: &raw::Target) -> Budget {
+        self.size(&at.key("max_backlog"), raw.max_backlog, MIB..=1 << 50);
+        let when_full = match raw.when_full.as_str() {
+            "refuse" => WhenFull::Refuse,
+            "shed" => WhenFull::Shed,
+            other => {
+                let what = format!("`when_full` cannot be `{}`", other.escape_debug());
+                let help = choice_help(other, &["refuse", "shed"]);
+                let help: Vec<&str> = help.iter().map(String::as_str).collect();
+                self.problem(&at.key("when_full"), what, &help);
+                WhenFull::Refuse
+            }
+        };
+        Budget { max_backlog: raw.max_backlog.0, when_full }
+    }
+
     /// A connector's own timeouts must end first: past the attempt's, the lane drops the connector with all
     /// it has out.
     fn patience(&mut self, at: &KeyPath, raw: &raw::Target) {
@@ -123,7 +141,7 @@ impl Checker<'_> {
         let raw::Connector { kafka, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
-            ("http", http.map(|options| Self::boxed(options.checked(name)))),
+            ("http", http.map(|options| Self::boxed(self.http(options, name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
         let Some((kind, checked)) = given.next() else {

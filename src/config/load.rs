@@ -64,6 +64,8 @@ pub(super) fn load_text(
         broken: &broken,
         problems,
         warnings: Vec::new(),
+        region: raw.server.region.clone(),
+        appid: raw.account.appid.clone(),
     };
     let config = checker.check(raw);
     match (config, checker.problems) {

@@ -129,10 +129,48 @@ pub struct Target {
     pub encoding: Encoding,
     /// Which events it gets.
     pub rules: Vec<Rule>,
+    /// How much may wait for it, and what happens then.
+    pub budget: Budget,
     /// How the lane behaves.
     pub limits: TargetLimits,
     /// How to reach it.
     pub connector: Arc<dyn ConnectorConfig>,
+}
+
+/// How much may wait for a target, and what happens then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes of entries, without bodies, that may be accepted for it and not settled; at least 1 MiB.
+    pub max_backlog: u64,
+    /// What becomes of a change that does not fit.
+    pub when_full: WhenFull,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { max_backlog: 5 << 30, when_full: WhenFull::Refuse }
+    }
+}
+
+/// What becomes of a change that a target should get whose budget is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It is answered 503, and nothing happens.
+    #[default]
+    Refuse,
+    /// It is made, and this target does not get it: counted as shed.
+    Shed,
+}
+
+impl WhenFull {
+    /// The word in the configuration.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Shed => "shed",
+        }
+    }
 }
 
 /// How a target's lane behaves.

@@ -86,6 +86,8 @@ pub(super) struct Target {
     pub(super) backoff_max: Span,
     pub(super) max_in_flight: usize,
     pub(super) rate_limit: Option<u32>,
+    pub(super) max_backlog: Size,
+    pub(super) when_full: String,
     pub(super) connector: Connector,
     pub(super) rule: Vec<Rule>,
 }
@@ -177,6 +179,8 @@ impl Default for Target {
             backoff_max: ms(300_000),
             max_in_flight: 8_192,
             rate_limit: None,
+            max_backlog: Size(5 << 30),
+            when_full: "refuse".to_owned(),
             connector: Connector::default(),
             rule: Vec::new(),
         }

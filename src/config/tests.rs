@@ -1,5 +1,7 @@
 //! The loader's tests: defaults, the shipped files, overrides, and what every kind of mistake looks like.
 
+mod presets;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -96,6 +98,7 @@ fn the_shipped_file_is_the_defaults() {
     for (full, small) in full.targets.iter().zip(&small.targets) {
         let rate_limit = full.limits.rate_limit;
         assert_eq!(full.limits, TargetLimits { rate_limit, ..small.limits });
+        assert_eq!(full.budget, small.budget);
         assert_eq!(full.connector.fingerprint(), small.connector.fingerprint());
         assert_eq!((&full.name, full.encoding, &full.rules), (&small.name, small.encoding, &small.rules));
     }
@@ -138,7 +141,7 @@ fn every_example_loads() {
         seen.extend(config.targets.iter().map(|t| t.connector.kind()));
     }
     seen.sort_unstable();
-    assert_eq!(seen, ["http", "kafka"]);
+    assert_eq!(seen, ["http", "http", "kafka"]);
 }
 
 #[test]
@@ -265,6 +268,9 @@ fn every_key_of_a_target_has_its_bounds() {
         ("max_in_flight = 0", "allowed are 1 to 65536"),
         ("rate_limit = 0", "nothing would be delivered"),
         ("rate_limit = 4294967296", "out of range: allowed are 0 to 4294967295"),
+        ("max_backlog = \"1023KiB\"", "allowed are 1MiB to 1024TiB"),
+        ("when_full = \"drop\"", "`when_full` cannot be `drop` | allowed are refuse, shed"),
+        ("when_full = \"shet\"", "did you mean `shed`?"),
         ("encoding = \"xml\"", "2:12 \"xml\": `encoding` cannot be `xml`"),
         ("region = \"eu\"", "`region` must be the server's own, `ap-guangzhou`"),
         ("rules = []", "unknown key `rules` | did you mean `rule`?"),
@@ -274,6 +280,8 @@ fn every_key_of_a_target_has_its_bounds() {
     }
     good(&with("region = \"ap-guangzhou\""));
     good(&with("backoff_min = \"5m\""));
+    let budget = good(&with("max_backlog = \"1MiB\"\nwhen_full = \"shed\"")).targets[0].budget;
+    assert_eq!(budget, Budget { max_backlog: 1 << 20, when_full: WhenFull::Shed });
 }
 
 #[test]

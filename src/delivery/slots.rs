@@ -100,8 +100,8 @@ impl Slots {
         let at = &mut self.slots[index as usize].stored;
         if let Some(stored) = at.as_ref().filter(|s| s.body.len() > keep) {
             let before = weight(stored);
-            let (position, entry) = (stored.position, stored.entry.clone());
-            let stripped = Arc::new(Stored { position, entry, body: Bytes::new(), charge: 0 });
+            let (position, entry, bare) = (stored.position, stored.entry.clone(), stored.bare);
+            let stripped = Arc::new(Stored { position, entry, body: Bytes::new(), bare, charge: 0 });
             self.weight = self.weight - before + weight(&stripped);
             *at = Some(stripped);
         }

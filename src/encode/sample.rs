@@ -41,8 +41,9 @@ pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
     let change = if removal { Change::DeleteObject } else { Change::PutObject(meta) };
     Stored {
         position: Position { epoch: 1, offset: 42 },
-        entry: Entry { change, event: Some(event), deliveries: Vec::new() },
+        entry: Entry { change, event: Some(event), deliveries: Vec::new(), shed: Vec::new() },
         body: bytes::Bytes::new(),
+        bare: 0,
         charge: 0,
     }
 }

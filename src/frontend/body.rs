@@ -1,7 +1,7 @@
 //! The body of an object or a part: one pass over its bytes, into the record or into a blob.
 //!
-//! Must never leave anything behind when the request ends at any await: a blob that was not finished, or whose
-//! handle is dropped, goes.
+//! Must never leave anything behind when the request ends at any await: a blob that was not finished goes, as
+//! does one whose handle is dropped.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;

@@ -89,8 +89,8 @@ impl Algorithm {
         self.crc().is_some()
     }
 
-    /// The checksum of the whole in base64, of the checksums and sizes of its parts in order. None: a hash, or
-    /// a value that is none of this algorithm.
+    /// The checksum of the whole in base64, of those of its parts in order with their sizes. None: a hash,
+    /// or a value that is none of this algorithm.
     pub(super) fn combined<'a>(self, parts: impl Iterator<Item = (&'a str, u64)>) -> Option<String> {
         let crc = self.crc()?;
         let mut whole = None;

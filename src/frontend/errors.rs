@@ -27,10 +27,11 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     match error {
         CommitError::Full(why) => {
             tracing::debug!(%why, "a change was refused for want of space");
-            let mut slow_down =
-                S3Error::with_message(C::SlowDown, "No space for a change now; try again later.");
-            slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
-            slow_down
+            slow_down("No space for a change now; try again later.".to_owned())
+        }
+        CommitError::OverBudget(full) => {
+            tracing::debug!(%full, "a change was refused for a target's sake");
+            slow_down(format!("The {full}."))
         }
         CommitError::NoSuchBucket => C::NoSuchBucket.into(),
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
@@ -47,6 +48,12 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         }
         CommitError::Store(error) => of_store(error),
     }
+}
+
+fn slow_down(message: String) -> S3Error {
+    let mut slow_down = S3Error::with_message(S3ErrorCode::SlowDown, message);
+    slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
+    slow_down
 }
 
 /// What a failed read answers.

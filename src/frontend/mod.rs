@@ -18,10 +18,12 @@ mod buckets;
 #[macro_use]
 mod checksum;
 mod chunks;
+mod complete;
 mod context;
 mod delete;
 mod digest;
 mod errors;
+mod found;
 mod guard;
 mod headers;
 mod inbound;

@@ -17,7 +17,7 @@ use s3s::dto::{
 };
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use super::{buckets, delete, list, list_uploads, multipart, objects, parts, put};
+use super::{buckets, complete, delete, list, list_uploads, multipart, objects, parts, put};
 use crate::commit::Commit;
 
 /// Everything the operations need.
@@ -128,7 +128,7 @@ impl S3 for Operations {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        multipart::complete(self, req).await
+        complete::upload(self, req).await
     }
 
     async fn abort_multipart_upload(

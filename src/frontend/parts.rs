@@ -60,7 +60,8 @@ pub(super) async fn upload(
         let (expected, actual) = (chosen.name(), declared.name());
         return Err(s3_error!(
             InvalidRequest,
-            "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
+            "Checksum Type mismatch occurred, expected checksum Type: {expected}, \
+             actual checksum Type: {actual}"
         ));
     }
     let hash = BodyHash::with_sum(declared, chosen);

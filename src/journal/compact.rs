@@ -148,6 +148,7 @@ impl<T: Send + 'static> Compactor<T> {
             self.avoid.extend(run.segments.iter().map(|s| s.header.first));
         }
         replaced?;
+        self.shared.note_needed(floor);
         // The preparing thread may have waited for the space.
         lock(&self.shared.spares).dirty = true;
         self.shared.spares_changed.notify_all();
@@ -211,7 +212,7 @@ impl<T: Send + 'static> Compactor<T> {
         };
         segment.known_mut().content = Some(content);
         let need = |(label, c): (&u32, &super::format::LabelCount)| {
-            needed.labels.get(label).map_or(0, |need| need.at_most(known, c.count))
+            needed.labels.get(label).map_or(0, |need| need.at_most(known, c.here.count))
         };
         let records = known.counts.iter().map(need).sum::<u64>().min(content.records);
         let kept = u128::from(content.bare_bytes) * u128::from(records) / u128::from(content.records.max(1));

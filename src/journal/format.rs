@@ -20,7 +20,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 /// The unit of placement: a batch begins on a multiple of this.
 pub const BLOCK: u64 = 4096;
 /// The version of everything below; another one is refused.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Bytes of a batch header.
 pub const BATCH_HEADER: usize = 56;
 /// Bytes of a record header.
@@ -273,6 +273,11 @@ impl<'a> RecordView<'a> {
         RECORD_HEADER + self.labels.len() + self.meta.len() + self.body.len()
     }
 
+    /// Bytes in the batch without the inline body: the same whether compaction left the body out or not.
+    pub fn bare_len(&self) -> usize {
+        RECORD_HEADER + self.labels.len() + self.meta.len()
+    }
+
     /// Appends the record to a batch's bytes.
     pub fn encode_into(&self, id: &SegmentId, out: &mut Vec<u8>) {
         let mut h = [0; RECORD_HEADER];
@@ -327,15 +332,38 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// Counts per label: first offset, how many, and the total ever.
+/// What records with one label come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Total {
+    /// How many there are.
+    pub count: u64,
+    /// Their bytes without inline bodies, as [`RecordView::bare_len`] counts them.
+    pub bytes: u64,
+}
+
+impl Total {
+    /// Both parts together.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self { count: self.count + more.count, bytes: self.bytes + more.bytes }
+    }
+
+    /// The larger of each part.
+    #[must_use]
+    pub fn at_least(self, least: Self) -> Self {
+        Self { count: self.count.max(least.count), bytes: self.bytes.max(least.bytes) }
+    }
+}
+
+/// Counts per label: first offset, what this segment has, and the total ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LabelCount {
     /// The first offset in this segment with the label; 0 in an opening.
     pub first: u64,
-    /// How many records of this segment have the label; 0 in an opening.
-    pub count: u64,
-    /// How many records ever had it, up to the end of this segment (opening: up to its beginning).
-    pub total: u64,
+    /// The records of this segment that have the label; nothing in an opening.
+    pub here: Total,
+    /// The records that ever had it, up to the end of this segment (opening: up to its beginning).
+    pub total: Total,
 }
 
 /// The table of an opening or a footer, by ascending label.
@@ -345,17 +373,20 @@ pub fn encode_counts(id: &SegmentId, counts: &[(u32, LabelCount)], out: &mut Vec
     out.extend_from_slice(&(counts.len() as u32).to_le_bytes());
     for (label, c) in counts {
         out.extend_from_slice(&label.to_le_bytes());
-        out.extend_from_slice(&c.first.to_le_bytes());
-        out.extend_from_slice(&c.count.to_le_bytes());
-        out.extend_from_slice(&c.total.to_le_bytes());
+        for n in [c.first, c.here.count, c.here.bytes, c.total.count, c.total.bytes] {
+            out.extend_from_slice(&n.to_le_bytes());
+        }
     }
     let crc = id.crc(&[&out[start + 4..]]);
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Bytes of one label's row: the label, then five numbers.
+const COUNT_ROW: usize = 4 + 5 * 8;
+
 /// Bytes of [`encode_counts`] for so many labels.
 pub fn counts_len(labels: usize) -> usize {
-    8 + labels * 28
+    8 + labels * COUNT_ROW
 }
 
 /// Reads what [`encode_counts`] wrote; `None` if it is damaged.
@@ -363,10 +394,11 @@ pub fn decode_counts(id: &SegmentId, b: &[u8]) -> Option<Vec<(u32, LabelCount)>>
     if b.len() < 8 || id.crc(&[&b[4..]]) != u32_at(b, 0) || b.len() != counts_len(u32_at(b, 4) as usize) {
         return None;
     }
+    let total = |r: &[u8], at| Total { count: u64_at(r, at), bytes: u64_at(r, at + 8) };
     let row = |r: &[u8]| {
-        (u32_at(r, 0), LabelCount { first: u64_at(r, 4), count: u64_at(r, 12), total: u64_at(r, 20) })
+        (u32_at(r, 0), LabelCount { first: u64_at(r, 4), here: total(r, 12), total: total(r, 28) })
     };
-    Some(b[8..].chunks_exact(28).map(row).collect())
+    Some(b[8..].chunks_exact(COUNT_ROW).map(row).collect())
 }
 
 /// The last block of a closed segment.

@@ -53,8 +53,8 @@ fn an_unknown_version_is_refused_with_a_sentence() {
     let header = SegmentHeader { id: SegmentId::new([3; 16]), first: 1, last: 1 };
     let mut b = header.encode();
     assert_eq!(SegmentHeader::decode(&b), Ok(header));
-    b[8] = 2;
-    assert_eq!(SegmentHeader::decode(&b), Err(HeaderError::Version(2)));
+    b[8] = 9;
+    assert_eq!(SegmentHeader::decode(&b), Err(HeaderError::Version(9)));
     b[0] = b'X';
     assert_eq!(SegmentHeader::decode(&b), Err(HeaderError::Damaged));
 }
@@ -62,7 +62,8 @@ fn an_unknown_version_is_refused_with_a_sentence() {
 #[test]
 fn counts_round_trip() {
     let id = SegmentId::new([4; 16]);
-    let counts = vec![(1, LabelCount { first: 5, count: 2, total: 9 }), (7, LabelCount::default())];
+    let (here, total) = (Total { count: 2, bytes: 300 }, Total { count: 9, bytes: 1 << 40 });
+    let counts = vec![(1, LabelCount { first: 5, here, total }), (7, LabelCount::default())];
     let mut out = Vec::new();
     encode_counts(&id, &counts, &mut out);
     assert_eq!(out.len(), counts_len(2));

@@ -27,6 +27,7 @@ mod writer;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,11 +36,11 @@ use tokio::sync::watch;
 
 pub use compact::{LabelNeed, Needed, NeededFn};
 pub use disk::{Disk, DiskFile, OsDisk};
-pub use format::{MAX_RECORD, RecordView, crc32c};
+pub use format::{MAX_RECORD, RecordView, Total, crc32c};
 pub use losses::{Loss, read as read_losses};
 pub use prepare::{RandomFn, least_bytes};
 pub use reader::{LogReader, ReadError};
-pub use record::{Durable, NewRecord, Sink};
+pub use record::{Durable, NewRecord, Sink, bare_len};
 pub use recovery::{OpenError, Report};
 pub use repair::{Repair, RepairError};
 pub use scan::Damage;
@@ -116,8 +117,8 @@ impl Opened {
         LogReader::new(Arc::new(shared), offset)
     }
 
-    /// How many records ever had each label.
-    pub fn totals(&self) -> &BTreeMap<u32, u64> {
+    /// What the records with each label ever came to.
+    pub fn totals(&self) -> &BTreeMap<u32, Total> {
         &self.found.totals
     }
 
@@ -287,13 +288,14 @@ impl<T: Send + 'static> Journal<T> {
             spares.dirty = true;
             drop(spares);
             self.shared.spares_changed.notify_all();
+            self.shared.note_needed(floor);
         }
     }
 
-    /// How many records had this label before the first one that can be read.
-    pub fn total_before(&self, label: u32) -> u64 {
+    /// What the records with this label came to before the first one that can be read.
+    pub fn total_before(&self, label: u32) -> Total {
         let first = self.shared.segments.all().into_iter().next();
-        first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or(0)
+        first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or_default()
     }
 
     /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a
@@ -307,6 +309,12 @@ impl<T: Send + 'static> Journal<T> {
         })
     }
 
+    /// Bytes of segments that somebody still needs, as of the last time that a segment was begun or given up:
+    /// costs one load.
+    pub fn needed_bytes(&self) -> u64 {
+        self.shared.needed_bytes.load(Ordering::Acquire)
+    }
+
     /// What the journal holds now.
     pub fn stat(&self) -> Stat {
         let segments = self.shared.segments.all();
@@ -315,7 +323,6 @@ impl<T: Send + 'static> Journal<T> {
             (spares.floor, spares.ready.len(), spares.blocked.clone())
         };
         let durable_end = *self.shared.subscribe().borrow();
-        let needed = |s: &&Arc<segment::Segment>| s.known().closed_us.is_none() || s.known().end > floor;
         Stat {
             first: segments.first().map_or(durable_end, |s| s.known().first),
             durable_end,
@@ -324,7 +331,7 @@ impl<T: Send + 'static> Journal<T> {
             prepared,
             bytes: segments.iter().map(|s| s.file_len).sum::<u64>()
                 + prepared as u64 * self.options.segment_bytes,
-            needed_bytes: segments.iter().filter(needed).map(|s| s.file_len).sum(),
+            needed_bytes: shared::needed_bytes(&segments, floor),
             max_bytes: self.options.max_bytes,
             blocked,
         }
@@ -352,8 +359,8 @@ pub fn position(view: &RecordView<'_>) -> Position {
 }
 
 /// A row of an opening: only the total means something there.
-fn total_only(total: u64) -> LabelCount {
-    LabelCount { first: 0, count: 0, total }
+fn total_only(total: Total) -> LabelCount {
+    LabelCount { total, ..LabelCount::default() }
 }
 
 #[cfg(test)]

@@ -26,8 +26,18 @@ pub struct NewRecord<T> {
 impl<T> NewRecord<T> {
     /// Bytes in a batch.
     pub fn encoded_len(&self) -> usize {
-        super::format::RECORD_HEADER + self.labels.len() * 4 + self.meta.len() + self.body.len()
+        self.bare_len() + self.body.len()
     }
+
+    /// Bytes in a batch without the inline body.
+    pub fn bare_len(&self) -> usize {
+        bare_len(self.labels.len(), self.meta.len())
+    }
+}
+
+/// Bytes in a batch of a record with so many labels and bytes of the caller, without its inline body.
+pub fn bare_len(labels: usize, meta: usize) -> usize {
+    super::format::RECORD_HEADER + labels * 4 + meta
 }
 
 /// One durable record on its way to the sink.
@@ -37,6 +47,8 @@ pub struct Durable<T> {
     pub position: Position,
     /// Its inline body.
     pub body: Bytes,
+    /// Its bytes in the batch without that body.
+    pub bare_len: u32,
     /// What came with it.
     pub item: T,
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, make_dir, read_exact_at};
-use super::format::{HeaderError, SegmentId};
+use super::format::{HeaderError, SegmentId, Total};
 use super::losses;
 use super::prepare::RandomFn;
 use super::rewrite::{self, Keep, Source};
@@ -75,7 +75,7 @@ pub(super) struct Recovered {
     pub(super) next: u64,
     pub(super) next_number: u64,
     pub(super) epoch: u32,
-    pub(super) totals: BTreeMap<u32, u64>,
+    pub(super) totals: BTreeMap<u32, Total>,
     pub(super) report: Report,
 }
 

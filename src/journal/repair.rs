@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::format::{BatchKind, SegmentHeader, SegmentId};
+use super::format::{BatchKind, SegmentHeader, SegmentId, Total};
 use super::losses::{self, Loss};
 use super::prepare::RandomFn;
 use super::recovery::OpenError;
@@ -82,8 +82,8 @@ impl<'a> Repair<'a> {
         self.losses.last().map_or(&[], |loss| &loss.damage)
     }
 
-    /// Gives every (label, offset) that can be read.
-    pub fn readable(&self, give: &mut dyn FnMut(u32, u64)) -> io::Result<()> {
+    /// Gives label, offset and bytes without body of every record that can be read.
+    pub fn readable(&self, give: &mut dyn FnMut(u32, u64, u64)) -> io::Result<()> {
         for file in &self.survey.files {
             let Some((segment, until)) = file.segment.as_ref().zip(until(file)) else { continue };
             let mut walker = Walker::new(segment, Some(file.known.first), file.known.end);
@@ -96,7 +96,8 @@ impl<'a> Repair<'a> {
                 }
                 for piece in pieces(segment.id(), &walked.header, walked.payload) {
                     if let Piece::Record(view) = piece {
-                        view.labels().for_each(|label| give(label, view.offset));
+                        let bare = view.bare_len() as u64;
+                        view.labels().for_each(|label| give(label, view.offset, bare));
                     }
                 }
             }
@@ -108,10 +109,10 @@ impl<'a> Repair<'a> {
     /// counts become at least those. Gives the totals of all labels.
     pub fn mend(
         &mut self,
-        least: &BTreeMap<u32, u64>,
+        least: &BTreeMap<u32, Total>,
         time_us: i64,
         random: RandomFn,
-    ) -> Result<BTreeMap<u32, u64>, RepairError> {
+    ) -> Result<BTreeMap<u32, Total>, RepairError> {
         let used = |f: &Surveyed| until(f).is_some();
         let last_used = self.survey.files.iter().rposition(used);
         let mut next = 1;
@@ -188,7 +189,7 @@ impl<'a> Repair<'a> {
         &self,
         file: &Surveyed,
         end: u64,
-        after: &BTreeMap<u32, u64>,
+        after: &BTreeMap<u32, Total>,
         time_us: i64,
         random: RandomFn,
     ) -> io::Result<()> {
@@ -208,8 +209,8 @@ impl<'a> Repair<'a> {
         (first, last): (u64, u64),
         from: u64,
         end: u64,
-        totals: &BTreeMap<u32, u64>,
-        after: &BTreeMap<u32, u64>,
+        totals: &BTreeMap<u32, Total>,
+        after: &BTreeMap<u32, Total>,
         time_us: i64,
         random: RandomFn,
     ) -> io::Result<()> {
@@ -234,10 +235,10 @@ fn until(file: &Surveyed) -> Option<u64> {
     }
 }
 
-fn raise(totals: &mut BTreeMap<u32, u64>, least: &BTreeMap<u32, u64>) {
+fn raise(totals: &mut BTreeMap<u32, Total>, least: &BTreeMap<u32, Total>) {
     for (label, total) in least {
         let so_far = totals.entry(*label).or_default();
-        *so_far = (*total).max(*so_far);
+        *so_far = so_far.at_least(*total);
     }
 }
 

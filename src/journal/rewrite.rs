@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::disk::Disk;
 use super::format::{
-    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, LabelCount, RecordView, SegmentHeader, SegmentId, Trailer,
-    encode_counts,
+    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, LabelCount, RecordView, SegmentHeader, SegmentId, Total,
+    Trailer, encode_counts,
 };
 use super::scan::{Piece, Walker, pieces};
 use super::segment::{Content, Known, Segment, file_name};
@@ -112,7 +112,7 @@ impl Writing {
     }
 
     /// Begins the content: the first offset, and the counts before it.
-    pub(super) fn open(&mut self, first: u64, epoch: u32, totals: BTreeMap<u32, u64>) -> io::Result<()> {
+    pub(super) fn open(&mut self, first: u64, epoch: u32, totals: BTreeMap<u32, Total>) -> io::Result<()> {
         if std::mem::replace(&mut self.opened, true) {
             return Ok(());
         }
@@ -164,8 +164,9 @@ impl Writing {
     /// The counts of a source stay, whatever is left out: the books count what was, not what is kept.
     fn note_counts(&mut self, known: &Known) {
         for (label, more) in &known.counts {
-            let c = self.known.counts.entry(*label).or_insert(LabelCount { count: 0, ..*more });
-            c.count += more.count;
+            let c = self.known.counts.entry(*label);
+            let c = c.or_insert(LabelCount { here: Total::default(), ..*more });
+            c.here = c.here.plus(more.here);
             c.total = more.total;
         }
     }
@@ -215,16 +216,16 @@ impl Writing {
     }
 
     /// Accounts for everything below `end`; counts become at least those that `totals` names.
-    pub(super) fn extend(&mut self, end: u64, totals: &BTreeMap<u32, u64>) -> io::Result<()> {
+    pub(super) fn extend(&mut self, end: u64, totals: &BTreeMap<u32, Total>) -> io::Result<()> {
         self.reach(&batch_at(BatchKind::Records, end, self.known.epoch))?;
         for (label, total) in totals {
-            let before = self.known.totals_before.get(label).copied().unwrap_or(0);
-            let first = self.known.first;
-            let c = self.known.counts.entry(*label).or_insert(LabelCount { first, count: 0, total: before });
-            if *total > c.total {
-                c.count += total - c.total;
-                c.total = *total;
-            }
+            let before = self.known.totals_before.get(label).copied().unwrap_or_default();
+            let (first, here) = (self.known.first, Total::default());
+            let c = self.known.counts.entry(*label).or_insert(LabelCount { first, here, total: before });
+            let total = c.total.at_least(*total);
+            c.here.count += total.count - c.total.count;
+            c.here.bytes += total.bytes - c.total.bytes;
+            c.total = total;
         }
         Ok(())
     }

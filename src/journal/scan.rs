@@ -247,7 +247,8 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
                 for piece in pieces(&id, &header, payload) {
                     match piece {
                         Piece::Record(view) => {
-                            view.labels().for_each(|label| walk.known.note_label(label, view.offset));
+                            let bare = view.bare_len();
+                            view.labels().for_each(|label| walk.known.note_label(label, view.offset, bare));
                             content.note(view.encoded_len(), view.body.len());
                         }
                         Piece::Lost(from, end) => walk.damaged(damage(segment, at, from, end)),

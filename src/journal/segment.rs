@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::disk::{DiskFile, read_exact_at};
 use super::format::{
-    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, LabelCount, RecordView, SegmentHeader, SegmentId, padded,
+    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, LabelCount, RecordView, SegmentHeader, SegmentId, Total,
+    padded,
 };
 
 /// How many bytes a cursor reads ahead.
@@ -52,8 +53,8 @@ pub struct Known {
     pub end: u64,
     /// The highest epoch in it.
     pub epoch: u32,
-    /// How many records had each label before it.
-    pub totals_before: BTreeMap<u32, u64>,
+    /// What the records with each label came to before it.
+    pub totals_before: BTreeMap<u32, Total>,
     /// Counts of the labels in it.
     pub counts: BTreeMap<u32, LabelCount>,
     /// When it was closed, in microseconds since the Unix epoch; none while it is written.
@@ -94,13 +95,15 @@ impl Known {
         self.used = pos + header.span();
     }
 
-    /// Counts one label of one record.
-    pub fn note_label(&mut self, label: u32, offset: u64) {
-        let before = self.totals_before.get(&label).copied().unwrap_or(0);
-        let c =
-            self.counts.entry(label).or_insert_with(|| LabelCount { first: offset, count: 0, total: before });
-        c.count += 1;
-        c.total += 1;
+    /// Counts one label of one record of so many bytes without its body.
+    pub fn note_label(&mut self, label: u32, offset: u64, bare_len: usize) {
+        let one = Total { count: 1, bytes: bare_len as u64 };
+        let c = self.counts.entry(label).or_insert_with(|| {
+            let total = self.totals_before.get(&label).copied().unwrap_or_default();
+            LabelCount { first: offset, here: Total::default(), total }
+        });
+        c.here = c.here.plus(one);
+        c.total = c.total.plus(one);
     }
 }
 

@@ -136,6 +136,8 @@ pub(super) struct Shared<T> {
     sleepers: Mutex<()>,
     woken: Condvar,
     pub(super) segments: Segments,
+    /// Bytes of segments that somebody still needs.
+    pub(super) needed_bytes: AtomicU64,
     pub(super) spares: Mutex<Spares>,
     pub(super) spares_changed: Condvar,
     /// Prepared files now, for whoever must not lock.
@@ -184,6 +186,7 @@ impl<T> Shared<T> {
             announced: watch::Sender::new(end),
             sleepers: Mutex::new(()),
             woken: Condvar::new(),
+            needed_bytes: AtomicU64::new(needed_bytes(&segments.all(), spares.floor)),
             segments,
             spares: Mutex::new(spares),
             spares_changed: Condvar::new(),
@@ -366,6 +369,14 @@ impl<T> Shared<T> {
         let mut spares = lock(&self.spares);
         self.segments.push(segment);
         spares.taken = false;
+        let floor = spares.floor;
+        drop(spares);
+        self.note_needed(floor);
+    }
+
+    /// Segments or their floor changed: counts anew what is needed.
+    pub(super) fn note_needed(&self, floor: u64) {
+        self.needed_bytes.store(needed_bytes(&self.segments.all(), floor), Ordering::Release);
     }
 
     pub(super) fn timed_write(&self, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -383,6 +394,12 @@ impl<T> Shared<T> {
             sync: Duration::from_nanos(self.last_sync_ns.load(Ordering::Relaxed)),
         });
     }
+}
+
+/// Bytes of segments that are written, or hold something at or above `floor`.
+pub(super) fn needed_bytes(segments: &[Arc<Segment>], floor: u64) -> u64 {
+    let needed = |s: &&Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
+    segments.iter().filter(needed).map(|s| s.file_len).sum()
 }
 
 /// Runs `work` and notes how long it took. Measured for metrics only.

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, read_exact_at};
-use super::format::{BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Trailer, decode_counts};
+use super::format::{
+    BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Total, Trailer, decode_counts,
+};
 use super::recovery::OpenError;
 use super::scan::{self, Damage};
 use super::segment::{BatchCursor, Known, Segment, Step, file_name, number_of};
@@ -60,7 +62,7 @@ pub(super) struct Survey {
     pub(super) next: u64,
     pub(super) next_number: u64,
     pub(super) epoch: u32,
-    pub(super) totals: BTreeMap<u32, u64>,
+    pub(super) totals: BTreeMap<u32, Total>,
 }
 
 /// Looks at everything in `dir`. `deep` also reads every record of the closed segments.
@@ -201,12 +203,12 @@ impl State {
         // What an opening says counts also what was lost before it.
         for (label, total) in &known.totals_before {
             let so_far = survey.totals.entry(*label).or_default();
-            *so_far = total.max(so_far).to_owned();
+            *so_far = so_far.at_least(*total);
         }
         known.totals_before = survey.totals.clone();
         for (label, counts) in &mut known.counts {
             let total = survey.totals.entry(*label).or_default();
-            *total += counts.count;
+            *total = total.plus(counts.here);
             counts.total = *total;
         }
         survey.next = known.end;

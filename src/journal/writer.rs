@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::format::{
-    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, RecordView, Trailer, counts_len, encode_counts, padded,
+    BATCH_HEADER, BLOCK, BatchHeader, BatchKind, RecordView, Total, Trailer, counts_len, encode_counts,
+    padded,
 };
 use super::record::{Durable, NewRecord, Sink};
 use super::segment::Segment;
@@ -35,8 +36,8 @@ pub(super) struct Writer<T> {
     pub(super) epoch: u32,
     /// The next offset to give.
     pub(super) next: u64,
-    /// How many records ever had each label.
-    pub(super) totals: BTreeMap<u32, u64>,
+    /// What the records with each label ever came to.
+    pub(super) totals: BTreeMap<u32, Total>,
     /// The last batch on disk is a seal.
     pub(super) sealed: bool,
     pub(super) buf: Vec<u8>,
@@ -149,9 +150,11 @@ impl<T: Send + 'static> Writer<T> {
             let content = known.content.get_or_insert_default();
             group.iter().for_each(|r| content.note(r.encoded_len(), r.body.len()));
             for (offset, record) in (header.first..).zip(&group) {
+                let one = Total { count: 1, bytes: record.bare_len() as u64 };
                 for label in &record.labels {
-                    known.note_label(*label, offset);
-                    *self.totals.entry(*label).or_default() += 1;
+                    known.note_label(*label, offset, record.bare_len());
+                    let total = self.totals.entry(*label).or_default();
+                    *total = total.plus(one);
                 }
             }
         }
@@ -164,7 +167,12 @@ impl<T: Send + 'static> Writer<T> {
         let epoch = self.epoch;
         let durable = (header.first..)
             .zip(group)
-            .map(|(offset, r)| Durable { position: Position { epoch, offset }, body: r.body, item: r.item })
+            .map(|(offset, r)| Durable {
+                position: Position { epoch, offset },
+                bare_len: r.bare_len() as u32,
+                body: r.body,
+                item: r.item,
+            })
             .collect();
         self.sink.publish(durable);
         fail::point("log.published");

@@ -83,6 +83,9 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
         Row::ConcurrencyLimit => out.targets(targets, |t| t.in_flight_limit as f64),
         Row::Books => out.each(targets, COLUMNS, |c| c.0, |t, c| c.1(&t.books) as f64),
         Row::BooksImbalance => out.targets(targets, |t| t.books.imbalance() as f64),
+        Row::BacklogBytes => out.targets(targets, |t| t.budget.charged as f64),
+        Row::BacklogLimit => out.targets(targets, |t| t.budget.max_backlog.map_or(0.0, |max| max as f64)),
+        Row::BudgetLevel => out.targets(targets, |t| f64::from(t.budget.level)),
         Row::DeadLetters => out.targets(targets, |t| t.dead_letters as f64),
         Row::DeadLetterAge => out.targets(targets, |t| age(now, t.oldest_dead_letter_us)),
         Row::DeadLetterWrites => out.each(targets, WriteResult::ALL, WriteResult::label, |t, r| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::TargetCounters;
 use super::labels::{TargetState, Undelivered, WriteResult};
-use crate::queue::Books;
+use crate::queue::{Books, BudgetView};
 
 /// Everything that a scrape shows beside counters and histograms, taken at one moment.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct TargetSnapshot {
     pub state: TargetState,
     /// One snapshot of its books.
     pub books: Books,
+    /// What it may owe, and what it owes.
+    pub budget: BudgetView,
     /// Events waiting in memory for their next attempt.
     pub retrying: u64,
     /// Events handed to the connector and not settled.
@@ -80,6 +82,7 @@ impl TargetSnapshot {
             kind,
             state,
             books: Books::default(),
+            budget: BudgetView::default(),
             retrying: 0,
             in_flight: 0,
             in_flight_limit: 0,

@@ -100,6 +100,12 @@ table! {
         "The target's books: matched equals the sum of the columns up to quarantined; kept across restarts.";
     BooksImbalance: Kind::Gauge, "books_imbalance_events", ["target"],
         "Matched minus all columns of the books: anything but 0 is a bug.";
+    BacklogBytes: Kind::Gauge, "target_backlog_bytes", ["target"],
+        "Bytes of events, without bodies, accepted for the target and not settled: what its budget bounds.";
+    BacklogLimit: Kind::Gauge, "target_backlog_limit_bytes", ["target"],
+        "The target's max_backlog; 0 for one that is no longer configured.";
+    BudgetLevel: Kind::Gauge, "target_budget_level_percent", ["target"],
+        "The highest of 50, 80, 95 and 100 % of its budget that the target reached and did not leave.";
     DeadLetters: Kind::Gauge, "dead_letter_events", ["target"],
         "Events in the target's dead letters.";
     DeadLetterAge: Kind::Gauge, "dead_letter_oldest_age_seconds", ["target"],

@@ -42,6 +42,11 @@ impl Routes {
         self.readers.read().unwrap_or_else(PoisonError::into_inner).get(&target.0).cloned()
     }
 
+    /// Every reader.
+    pub(super) fn all(&self) -> Vec<Arc<Progress>> {
+        self.readers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     pub(super) fn add(&self, progress: Arc<Progress>) {
         self.readers.write().unwrap_or_else(PoisonError::into_inner).insert(progress.target.0, progress);
     }
@@ -52,6 +57,11 @@ impl Routes {
         for delivery in batch.iter().flat_map(|s| &s.entry.deliveries) {
             if let Some(progress) = readers.get(&delivery.target.0) {
                 progress.matched.fetch_add(1, Ordering::Release);
+            }
+        }
+        for delivery in batch.iter().flat_map(|s| &s.entry.shed) {
+            if let Some(progress) = readers.get(&delivery.target.0) {
+                progress.shed.fetch_add(1, Ordering::Release);
             }
         }
     }

@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
+use super::admit::{self, LogUse};
+use super::budget::OverBudget;
 use super::dispatcher::{self, Routes};
 use super::entry::{BodyRef, Entry, Stored, TargetNo};
 use super::feed::{Charges, EmbeddedFeed};
@@ -24,7 +26,7 @@ use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
 use crate::event::Position;
 use crate::fail;
-use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat};
+use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat, Total};
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
@@ -92,7 +94,7 @@ pub(super) struct Inner {
     pub(super) flushed: watch::Sender<u64>,
     pub(super) failed: watch::Sender<Option<String>>,
     pub(super) stopping: watch::Sender<bool>,
-    opened_totals: std::collections::BTreeMap<u32, u64>,
+    opened_totals: std::collections::BTreeMap<u32, Total>,
 }
 
 /// Puts each durable batch where readers look: books, store, tail.
@@ -109,7 +111,7 @@ impl Sink<Item> for QueueSink {
             .into_iter()
             .map(|d| {
                 let Item { entry, charge } = d.item;
-                Arc::new(Stored { position: d.position, entry, body: d.body, charge })
+                Arc::new(Stored { position: d.position, entry, body: d.body, bare: d.bare_len, charge })
             })
             .collect();
         self.routes.count_matched(&batch);
@@ -200,11 +202,11 @@ impl EmbeddedQueue {
         let dir = &inner.options.progress_dir;
         let row = rows::read(&*inner.disk, dir, target)
             .map_err(|e| OpenError::Io(target, std::io::Error::other(e.to_string())))?;
-        let matched = inner.opened_totals.get(&target.0).copied().unwrap_or(0);
+        let total = |label| inner.opened_totals.get(&label).copied().unwrap_or_default();
+        let (matched, shed) = (total(target.0), total(target.0 | codec::SHED).count);
         let row = row.unwrap_or_else(|| self.first_row(target, since));
-        // Where damage hides records from the count, a row that took more of them knows better.
-        let matched = matched.max(row.totals.taken);
-        let progress = Arc::new(Progress::new(target, &row, matched, Arc::clone(&inner.routes.dispatched)));
+        let dispatched = Arc::clone(&inner.routes.dispatched);
+        let progress = Arc::new(Progress::new(target, &row, matched, shed, dispatched));
         let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
         inner.rows().push((Arc::clone(&progress), file));
         inner.routes.add(Arc::clone(&progress));
@@ -240,8 +242,11 @@ impl EmbeddedQueue {
         let position =
             if fail::mutant("no-row-starts-at-tail") { stat.durable_end } else { since.max(stat.first) };
         // What the log let go was settled before it was let go.
-        let before = if position > since { self.inner.journal.total_before(target.0) } else { 0 };
-        let totals = Totals { taken: before, delivered: before, ..Totals::default() };
+        let before =
+            if position > since { self.inner.journal.total_before(target.0) } else { Total::default() };
+        let Total { count, bytes } = before;
+        let settled = Totals { taken: count, delivered: count, ..Totals::default() };
+        let totals = Totals { taken_bytes: bytes, settled_bytes: bytes, ..settled };
         Row { durable_end: 0, position, totals, holes: Vec::new() }
     }
 
@@ -298,7 +303,7 @@ impl Queue for EmbeddedQueue {
         let held =
             tokio::time::timeout_at(deadline, Arc::clone(&inner.overlay).acquire_many_owned(bytes)).await;
         match held {
-            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit) }),
+            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit), charge: None }),
             _ => Err(Full { why: "too many changes wait for the index (queue.overlay_bytes)".to_owned() }),
         }
     }
@@ -307,7 +312,16 @@ impl Queue for EmbeddedQueue {
         let deadline = tokio::time::Instant::now() + self.inner.options.reserve_timeout;
         // The last prepared segment is headroom; what a setting takes of the overlay is too little to count.
         self.inner.wait_for_space(1, deadline).await?;
-        Ok(Permit { bytes: 0, held: None })
+        Ok(Permit { bytes: 0, held: None, charge: None })
+    }
+
+    fn admit(&self, permit: &mut Permit, entry: &mut Entry) -> Result<(), OverBudget> {
+        // What an earlier entry of the same permit was charged goes first.
+        permit.charge = None;
+        if !entry.deliveries.is_empty() {
+            permit.charge = Some(admit::admit(&self.inner.routes, self.inner.log_use(), entry)?);
+        }
+        Ok(())
     }
 
     async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
@@ -315,18 +329,18 @@ impl Queue for EmbeddedQueue {
             Some(BodyRef::Inline { crc32c } | BodyRef::Manifest { crc32c, .. }) => *crc32c,
             _ => 0,
         };
-        let mut meta = Vec::with_capacity(512);
-        codec::encode(&entry, &mut meta);
-        let labels = entry.deliveries.iter().map(|d| d.target.0).collect();
+        let charge = permit.charge.take().unwrap_or_else(|| admit::force(&self.inner.routes, &entry));
+        let labels = codec::labels(&entry);
         let item = Item { entry, charge: permit.bytes };
-        let record = NewRecord { kind: ENTRY, labels, meta, body, body_crc, item };
-        if record.encoded_len() > journal::MAX_RECORD {
+        if charge.encoded_len() + body.len() > journal::MAX_RECORD {
             return Err(AppendError::Refused("the change is larger than a record may be".to_owned()));
         }
         // From here on the space belongs to the record: the index gives it back once it has applied it.
         if let Some(held) = permit.held.take() {
             held.forget();
         }
+        let meta = charge.spend();
+        let record = NewRecord { kind: ENTRY, labels, meta, body, body_crc, item };
         let offset = self.inner.journal.append(record).await.map_err(AppendError::Unknown)?;
         Ok(Position { epoch: self.inner.journal.epoch(), offset })
     }
@@ -369,6 +383,12 @@ impl Inner {
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How full the log is, without the segments that stand ready.
+    fn log_use(&self) -> LogUse {
+        let journal::Options { max_bytes, segment_bytes, .. } = self.options.journal;
+        LogUse { used: self.journal.needed_bytes(), of: max_bytes.saturating_sub(2 * segment_bytes) }
     }
 
     /// Waits until so many segments stand ready.

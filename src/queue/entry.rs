@@ -24,6 +24,8 @@ pub struct Entry {
     pub event: Option<Event>,
     /// Who gets the event: one delivery per target, decided at commit under the rules of that moment.
     pub deliveries: Vec<DeliveryTo>,
+    /// Who would have got it and does not, because their budgets were full: decided at commit too.
+    pub shed: Vec<DeliveryTo>,
 }
 
 /// One target that gets an event, and the rule that said so.
@@ -144,6 +146,8 @@ pub struct Stored {
     /// The inline body, or the manifest: empty unless the change makes an object with [`BodyRef::Inline`] or
     /// [`BodyRef::Manifest`], and always empty where the reader asked for entries without bodies.
     pub body: Bytes,
+    /// Bytes of its record without the inline body: what it costs the budget of each of its targets.
+    pub bare: u32,
     /// Bytes of the overlay's budget to give back once the index has applied this entry; 0 for entries read
     /// from disk.
     pub charge: u32,

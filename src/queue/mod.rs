@@ -13,12 +13,15 @@
 //! An empty queue has durable end 1 and no entries. Everything below a reader's position that matched it is
 //! settled or one of its holes. Must never know connectors, encodings or the S3 frontend.
 
+mod admit;
+mod budget;
 mod codec;
 mod dispatcher;
 pub mod embedded;
 mod entry;
 mod feed;
 mod keeper;
+mod manifest;
 mod oldest;
 pub mod progress;
 mod read;
@@ -32,12 +35,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use budget::{Budget, BudgetView, OverBudget};
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
+pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use upload::{
-    MAX_PARTS, NewPart, NewUpload, PartChecksum, Piece, UploadChange, UploadId, decode_manifest, decode_part,
-    decode_upload, encode_manifest, encode_part, encode_upload,
+    MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
+    encode_part, encode_upload,
 };
 
 use crate::event::Position;
@@ -56,6 +61,13 @@ pub trait Queue: Send + Sync + 'static {
     /// full system can be administered.
     async fn reserve_setting(&self) -> Result<Permit, Full> {
         self.reserve(0).await
+    }
+
+    /// Charges an entry to the budgets of its targets, before anything happens. Targets that are full and may
+    /// shed it move to [`Entry::shed`]; one that is full and may not is the error, and nothing is charged.
+    /// What is charged is given back if the permit is dropped instead of used for this entry.
+    fn admit(&self, _permit: &mut Permit, _entry: &mut Entry) -> Result<(), OverBudget> {
+        Ok(())
     }
 
     /// Appends one entry with its inline body. Durable and readable when it returns `Ok`.
@@ -124,12 +136,14 @@ pub struct Permit {
     pub bytes: u32,
     /// Gives the space back when dropped.
     pub(crate) held: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// What was charged to the budgets of its entry's targets; dropped, it is given back.
+    charge: Option<admit::Charge>,
 }
 
 impl Permit {
     /// Space in a queue that has no bound, such as one that keeps nothing.
     pub fn unbounded(bytes: u32) -> Self {
-        Self { bytes, held: None }
+        Self { bytes, held: None, charge: None }
     }
 }
 

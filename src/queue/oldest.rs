@@ -114,7 +114,7 @@ mod tests {
         let inline = BodyRef::Inline { crc32c: journal::crc32c(&body) };
         let change = Change::PutObject(ObjectMeta { body: inline, ..ObjectMeta::default() });
         let permit = queue.reserve(body.len()).await.expect("space");
-        let entry = Entry { change, event: Some(event), deliveries };
+        let entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
         queue.append(permit, entry, body).await.expect("appended").offset
     }
 

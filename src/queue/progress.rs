@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::budget::Budget;
 use super::entry::{Stored, TargetNo};
+use crate::journal::Total;
 
 /// The only ways in which an entry leaves a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,15 +80,25 @@ pub(super) struct Totals {
     pub(super) purged: u64,
     pub(super) forgotten: u64,
     pub(super) quarantined: u64,
-    pub(super) shed: u64,
     pub(super) repeated: u64,
+    /// Bytes of everything in `taken` …
+    pub(super) taken_bytes: u64,
+    /// … and of that part of it which is settled.
+    pub(super) settled_bytes: u64,
 }
 
-/// One unsettled offset below the position, and the hash of its key.
+impl Totals {
+    pub(super) fn taken(&self) -> Total {
+        Total { count: self.taken, bytes: self.taken_bytes }
+    }
+}
+
+/// One unsettled offset below the position, the hash of its key, and what it costs the target's budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hole {
     pub(super) offset: u64,
     pub(super) key: u64,
+    pub(super) bytes: u32,
 }
 
 /// What a row says about its reader.
@@ -120,6 +132,9 @@ pub struct Progress {
     pub(super) target: TargetNo,
     /// Counted on the writer thread as records become durable.
     pub(super) matched: AtomicU64,
+    /// Counted with it: what was never accepted.
+    pub(super) shed: AtomicU64,
+    pub(super) budget: Budget,
     /// How far the dispatcher has routed: the position of every attached reader whose inbox is empty.
     pub(super) dispatched: Arc<AtomicU64>,
     state: Mutex<State>,
@@ -150,13 +165,21 @@ pub(super) struct State {
 #[cfg(test)]
 impl Default for Progress {
     fn default() -> Self {
-        Self::new(TargetNo(0), &Row::default(), 0, Arc::default())
+        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, Arc::default())
     }
 }
 
 impl Progress {
-    /// The progress that `row` says. `matched` is the log's own count.
-    pub(super) fn new(target: TargetNo, row: &Row, matched: u64, dispatched: Arc<AtomicU64>) -> Self {
+    /// The progress that `row` says. `matched` and `shed` are the log's own counts.
+    pub(super) fn new(
+        target: TargetNo,
+        row: &Row,
+        matched: Total,
+        shed: u64,
+        dispatched: Arc<AtomicU64>,
+    ) -> Self {
+        // Where damage hides records from the count, a row that took more of them knows better.
+        let matched = matched.at_least(row.totals.taken());
         let window: VecDeque<_> = row.holes.iter().map(|h| (*h, false)).collect();
         let state = State {
             from: row.position,
@@ -168,7 +191,9 @@ impl Progress {
         };
         Self {
             target,
-            matched: AtomicU64::new(matched),
+            matched: AtomicU64::new(matched.count),
+            shed: AtomicU64::new(shed),
+            budget: Budget::new(matched.bytes.saturating_sub(row.totals.settled_bytes)),
             dispatched,
             state: Mutex::new(state),
             looked_up: Mutex::default(),
@@ -197,9 +222,14 @@ impl Progress {
             purged: t.purged,
             forgotten: t.forgotten,
             quarantined: t.quarantined,
-            shed: t.shed,
+            shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
         }
+    }
+
+    /// What the target may owe, and what it owes.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Where the oldest unsettled event is.
@@ -278,7 +308,8 @@ impl Progress {
     }
 
     pub(super) fn settle(&self, settled: &[(u64, Column)]) {
-        self.state().settle(settled);
+        let freed = self.state().settle(settled);
+        self.budget.give_back(freed);
         self.settled.notify_waiters();
     }
 
@@ -313,24 +344,28 @@ impl State {
     /// Counts entries that are being handed to the lane as taken.
     pub(super) fn note_taken(&mut self, taken: &[Arc<Stored>]) {
         for stored in taken {
-            let hole = Hole { offset: stored.position.offset, key: stored.key_hash() };
+            let hole = Hole { offset: stored.position.offset, key: stored.key_hash(), bytes: stored.bare };
             self.window.push_back((hole, false));
+            self.totals.taken_bytes += u64::from(stored.bare);
         }
         self.unsettled += taken.len();
         self.totals.taken += taken.len() as u64;
         self.dirty = true;
     }
 
-    fn settle(&mut self, settled: &[(u64, Column)]) {
+    /// Gives the bytes that were settled.
+    fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
+        let mut freed = 0;
         for (offset, column) in settled {
             let at = self.window.binary_search_by_key(offset, |(h, _)| h.offset);
             // Each entry is counted once, whatever the lane says twice.
-            let Some((_, done)) = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done)
-            else {
+            let open = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done);
+            let Some((hole, done)) = open else {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
                 continue;
             };
             *done = true;
+            freed += u64::from(hole.bytes);
             self.unsettled -= 1;
             let t = &mut self.totals;
             let total = match column {
@@ -349,6 +384,8 @@ impl State {
         if self.window.len() > 2 * self.unsettled + 1024 {
             self.window.retain(|(_, done)| !done);
         }
+        self.totals.settled_bytes += freed;
         self.dirty = true;
+        freed
     }
 }

@@ -60,5 +60,6 @@ fn stored(view: &RecordView<'_>, bodies: bool) -> Result<Stored, codec::DecodeEr
     let entry = codec::decode(view.meta, view.labels())?;
     debug_assert!(!(bodies && view.bodyless), "compaction left out a body that the index still needs");
     let body = if bodies { Bytes::copy_from_slice(view.body) } else { Bytes::new() };
-    Ok(Stored { position: journal::position(view), entry, body, charge: 0 })
+    let bare = u32::try_from(view.bare_len()).unwrap_or(u32::MAX);
+    Ok(Stored { position: journal::position(view), entry, body, bare, charge: 0 })
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::entry::TargetNo;
 use super::progress::Row;
 use super::rows::{self, RowError, RowFile};
-use crate::journal::{self, Disk, Loss, RandomFn, Repair, RepairError};
+use crate::journal::{self, Disk, Loss, RandomFn, Repair, RepairError, Total};
 
 /// Why a loss is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ struct Account {
     row: Row,
     holes: HashSet<u64>,
     /// Records above the position that can be read.
-    above: u64,
+    above: Total,
 }
 
 /// Accepts that the offsets of `range` (both included) are lost: all damage must lie inside. `applied` is the
@@ -67,24 +67,25 @@ pub fn accept_loss(
     let mut accounts = BTreeMap::new();
     for target in rows::targets(disk, progress_dir)? {
         if let Some(row) = rows::read(disk, progress_dir, target)? {
-            accounts.insert(target.0, Account { target, row, holes: HashSet::new(), above: 0 });
+            accounts
+                .insert(target.0, Account { target, row, holes: HashSet::new(), above: Total::default() });
         }
     }
-    repair.readable(&mut |label, offset| {
+    repair.readable(&mut |label, offset, bytes| {
         let Some(account) = accounts.get_mut(&label) else { return };
         if offset >= account.row.position {
-            account.above += 1;
+            account.above = account.above.plus(Total { count: 1, bytes });
         } else if account.row.holes.binary_search_by_key(&offset, |h| h.offset).is_ok() {
             account.holes.insert(offset);
         }
     })?;
     // Where the count of a damaged file is lost, what its readers took and can still take is known to have
     // matched.
-    let least = accounts.iter().map(|(label, a)| (*label, a.row.totals.taken + a.above)).collect();
+    let least = accounts.iter().map(|(label, a)| (*label, a.row.totals.taken().plus(a.above))).collect();
     let totals = repair.mend(&least, now_us, random)?;
     let mut quarantined = BTreeMap::new();
     for (label, account) in accounts {
-        let matched = totals.get(&label).copied().unwrap_or(0);
+        let matched = totals.get(&label).copied().unwrap_or_default();
         let lost = account.settle(disk, progress_dir, matched)?;
         if lost > 0 {
             quarantined.insert(label, lost);
@@ -95,13 +96,18 @@ pub fn accept_loss(
 
 impl Account {
     /// Counts what is lost as quarantined, durably, once: the row then knows no lost record any more.
-    fn settle(self, disk: &dyn Disk, dir: &Path, matched: u64) -> Result<u64, AcceptError> {
+    fn settle(self, disk: &dyn Disk, dir: &Path, matched: Total) -> Result<u64, AcceptError> {
         let Self { target, mut row, holes, above } = self;
-        let before = row.holes.len();
-        row.holes.retain(|hole| holes.contains(&hole.offset));
-        let holes = (before - row.holes.len()) as u64;
-        let untaken = matched.saturating_sub(row.totals.taken + above);
+        let (kept, lost): (Vec<_>, Vec<_>) = row.holes.iter().partition(|hole| holes.contains(&hole.offset));
+        row.holes = kept;
+        let holes = lost.len() as u64;
+        let known = row.totals.taken().plus(above);
+        let untaken = matched.count.saturating_sub(known.count);
+        let untaken_bytes = matched.bytes.saturating_sub(known.bytes);
         row.totals.taken += untaken;
+        row.totals.taken_bytes += untaken_bytes;
+        row.totals.settled_bytes +=
+            untaken_bytes + lost.iter().map(|hole| u64::from(hole.bytes)).sum::<u64>();
         row.totals.quarantined += holes + untaken;
         if holes + untaken > 0 {
             RowFile::create(disk, dir, target, &row)?;

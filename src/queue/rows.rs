@@ -14,9 +14,11 @@ use crate::fail;
 use crate::journal::{Disk, DiskFile, crc32c};
 
 const MAGIC: &[u8; 8] = b"TIDPROGR";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// Bytes before the holes.
 const FIXED: usize = 128;
+/// Bytes of a hole: its offset, the hash of its key, its record's bytes.
+const HOLE: usize = 20;
 
 /// The two slots of one reader.
 pub(super) struct RowFile {
@@ -178,7 +180,7 @@ impl RowFile {
 
 fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
     let t = &row.totals;
-    let mut b = Vec::with_capacity(FIXED + row.holes.len() * 16);
+    let mut b = Vec::with_capacity(FIXED + row.holes.len() * HOLE);
     b.extend_from_slice(MAGIC);
     b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     b.extend_from_slice(&[0; 4]);
@@ -194,14 +196,16 @@ fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
         t.purged,
         t.forgotten,
         t.quarantined,
-        t.shed,
         t.repeated,
+        t.taken_bytes,
+        t.settled_bytes,
     ];
     numbers.iter().for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     b.resize(FIXED, 0);
     for hole in &row.holes {
         b.extend_from_slice(&hole.offset.to_le_bytes());
         b.extend_from_slice(&hole.key.to_le_bytes());
+        b.extend_from_slice(&hole.bytes.to_le_bytes());
     }
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -217,7 +221,7 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
     if u32_at(8) != FORMAT_VERSION {
         return Err(RowError::Version(u32_at(8)));
     }
-    let end = FIXED + u32_at(20) as usize * 16;
+    let end = FIXED + u32_at(20) as usize * HOLE;
     // A slot is not cut when a shorter row is written over a longer one.
     if b.len() < end || crc32c(&b[16..end]) != u32_at(12) || u32_at(16) != target.0 {
         return Ok(None);
@@ -230,10 +234,12 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
         purged: n(6),
         forgotten: n(7),
         quarantined: n(8),
-        shed: n(9),
-        repeated: n(10),
+        repeated: n(9),
+        taken_bytes: n(10),
+        settled_bytes: n(11),
     };
-    let holes = (FIXED..end).step_by(16).map(|at| Hole { offset: u64_at(at), key: u64_at(at + 8) }).collect();
+    let hole = |at| Hole { offset: u64_at(at), key: u64_at(at + 8), bytes: u32_at(at + 16) };
+    let holes = (FIXED..end).step_by(HOLE).map(hole).collect();
     Ok(Some((n(0), Row { durable_end: n(1), position: n(2), totals, holes })))
 }
 
@@ -246,8 +252,14 @@ mod tests {
         Row {
             durable_end: position + 5,
             position,
-            totals: Totals { taken: 9, delivered: 7, repeated: 1, ..Totals::default() },
-            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3 }).collect(),
+            totals: Totals {
+                taken: 9,
+                repeated: 1,
+                taken_bytes: 1 << 40,
+                settled_bytes: 7,
+                ..Totals::default()
+            },
+            holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3, bytes: 9 }).collect(),
         }
     }
 

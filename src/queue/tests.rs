@@ -14,8 +14,8 @@ use super::*;
 use crate::event::{Event, EventKind, RequestInfo};
 use crate::journal::{self, Damage, OsDisk};
 
-const SEGMENT: u64 = 512 << 10;
-const WAIT: Duration = Duration::from_secs(60);
+pub(super) const SEGMENT: u64 = 512 << 10;
+pub(super) const WAIT: Duration = Duration::from_secs(60);
 
 struct NoStore;
 
@@ -28,10 +28,10 @@ fn random(b: &mut [u8]) -> std::io::Result<()> {
 }
 
 /// How long a test that expects space waits for it; the others ask what is refused, and refused is at once.
-const PATIENT: Duration = WAIT;
-const PROMPT: Duration = Duration::from_millis(50);
+pub(super) const PATIENT: Duration = WAIT;
+pub(super) const PROMPT: Duration = Duration::from_millis(50);
 
-fn options(dir: &Path, segments: u64, reserve_timeout: Duration) -> Options {
+pub(super) fn options(dir: &Path, segments: u64, reserve_timeout: Duration) -> Options {
     Options {
         journal: journal::Options {
             dir: dir.join("journal"),
@@ -55,7 +55,7 @@ fn open(dir: &Path, segments: u64, applied: u64, targets: u32) -> Arc<EmbeddedQu
     open_with(options(dir, segments, PATIENT), applied, targets)
 }
 
-fn open_with(options: Options, applied: u64, targets: u32) -> Arc<EmbeddedQueue> {
+pub(super) fn open_with(options: Options, applied: u64, targets: u32) -> Arc<EmbeddedQueue> {
     let queue = EmbeddedQueue::open(Arc::new(OsDisk), options, applied, Arc::new(NoStore));
     let queue = queue.expect("opens");
     for target in 1..=targets {
@@ -65,7 +65,7 @@ fn open_with(options: Options, applied: u64, targets: u32) -> Arc<EmbeddedQueue>
     Arc::new(queue)
 }
 
-fn entry(n: u64, targets: &[u32]) -> Entry {
+pub(super) fn entry(n: u64, targets: &[u32]) -> Entry {
     let event = Event {
         id: Uuid::from_u128(u128::from(n)),
         kind: EventKind::CreatedPut,
@@ -83,7 +83,7 @@ fn entry(n: u64, targets: &[u32]) -> Entry {
         ..ObjectMeta::default()
     };
     let deliveries = targets.iter().map(deliver).collect();
-    Entry { change: Change::PutObject(meta), event: Some(event), deliveries }
+    Entry { change: Change::PutObject(meta), event: Some(event), deliveries, shed: Vec::new() }
 }
 
 /// Appends many entries; `to` says for whom each is.
@@ -111,7 +111,7 @@ async fn append(
     offsets
 }
 
-async fn take(reader: &mut Box<dyn Reader>, count: usize) -> Vec<u64> {
+pub(super) async fn take(reader: &mut Box<dyn Reader>, count: usize) -> Vec<u64> {
     let mut taken = Vec::new();
     while taken.len() < count {
         let next = tokio::time::timeout(WAIT, reader.next(count - taken.len())).await.expect("in time");
@@ -120,13 +120,26 @@ async fn take(reader: &mut Box<dyn Reader>, count: usize) -> Vec<u64> {
     taken
 }
 
-fn settle(reader: &mut Box<dyn Reader>, offsets: &[u64]) {
+/// As [`take`]; says also what the entries cost the target's budget.
+async fn take_owed(reader: &mut Box<dyn Reader>, count: usize) -> (Vec<u64>, u64) {
+    let (mut taken, mut owed) = (Vec::new(), 0);
+    while taken.len() < count {
+        let next = tokio::time::timeout(WAIT, reader.next(count - taken.len())).await.expect("in time");
+        for stored in next.expect("readable") {
+            taken.push(stored.position.offset);
+            owed += u64::from(stored.bare);
+        }
+    }
+    (taken, owed)
+}
+
+pub(super) fn settle(reader: &mut Box<dyn Reader>, offsets: &[u64]) {
     let settled: Vec<_> = offsets.iter().map(|o| (*o, Column::Delivered)).collect();
     reader.settle(&settled);
 }
 
 /// The store applied everything below `next` and made a checkpoint.
-fn checkpoint(queue: &EmbeddedQueue, next: u64) {
+pub(super) fn checkpoint(queue: &EmbeddedQueue, next: u64) {
     queue.feed(next).checkpointed(next);
 }
 
@@ -233,13 +246,15 @@ async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
     for target in [1, 2] {
         let mut reader = queue.open(TargetNo(target), 0).await.expect("opened");
         let before = reader.progress().books();
-        let rest = take(&mut reader, before.backlog as usize).await;
+        let charged = reader.progress().budget().view().charged;
+        let (rest, owed) = take_owed(&mut reader, before.backlog as usize).await;
         assert!(rest.iter().all(|o| !within(*o, &damage)));
         settle(&mut reader, &rest);
+        let after = reader.progress().budget().view().charged;
+        assert_eq!((charged, after), (owed, 0), "target {target}: what is lost is charged no more");
         let books = reader.progress().books();
         assert_eq!((books.imbalance(), books.backlog), (0, 0), "target {target}: {books:?}");
         assert_eq!(books.matched, if target == 1 { 2_001 } else { 4_000 });
-        assert!(books.quarantined > 0);
         assert_eq!(loss.quarantined.get(&target), Some(&books.quarantined));
         // Exactly those that were lost and not settled before: target 1 has every second one and settled its
         // first 900.
@@ -275,7 +290,7 @@ async fn a_full_log_refuses_changes_takes_settings_and_heals() {
     assert_eq!(full.why, "the event log is full: queue.max_bytes is reached");
     let permit = queue.reserve_setting().await.expect("a full log can be administered");
     let change = Change::PauseTarget { target: TargetNo(1), paused: true };
-    let setting = Entry { change, event: None, deliveries: vec![] };
+    let setting = Entry { change, event: None, deliveries: vec![], shed: vec![] };
     let paused = queue.append(permit, setting, Bytes::new()).await.expect("appended");
     assert_eq!(paused.offset, n + 1);
     let mut one = queue.open(TargetNo(1), 0).await.expect("opened");

@@ -1,5 +1,4 @@
-//! Multipart uploads as the queue carries them: an upload begins, gets parts, ends or becomes an object; and
-//! the manifest, which says of which blobs such an object is made.
+//! Multipart uploads as the queue carries them: an upload begins, gets parts, ends or becomes an object.
 //!
 //! Must never panic on any input, and must never hold a part's bytes: those are in a blob before the record
 //! names it.
@@ -11,10 +10,6 @@ use super::codec::{DecodeError, field, fields, fixed, header, put_header, tag, t
 
 /// The most parts of one upload, and the highest number of one.
 pub const MAX_PARTS: u16 = 10_000;
-/// The first byte of a manifest: another one is a manifest of a newer tidings.
-const MANIFEST_VERSION: u8 = 1;
-/// Bytes of one piece in a manifest.
-const PIECE_BYTES: usize = 2 + 8 + 16 + 4;
 
 /// Names one upload: a v7 UUID, so that ids sort by the time when their uploads began.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,53 +107,6 @@ pub struct NewPart {
     pub blob: [u8; 16],
     /// CRC-32C of the bytes.
     pub crc32c: u32,
-}
-
-/// One piece of an object that was uploaded in parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// The part's number.
-    pub number: u16,
-    /// Bytes.
-    pub size: u64,
-    /// The blob's random name.
-    pub blob: [u8; 16],
-    /// CRC-32C of the bytes.
-    pub crc32c: u32,
-}
-
-impl From<&NewPart> for Piece {
-    fn from(part: &NewPart) -> Self {
-        Self { number: part.number, size: part.size, blob: part.blob, crc32c: part.crc32c }
-    }
-}
-
-/// The manifest's bytes: they travel in the record where the body of a small object does.
-pub fn encode_manifest(pieces: &[Piece]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1 + pieces.len() * PIECE_BYTES);
-    out.push(MANIFEST_VERSION);
-    for piece in pieces {
-        out.extend_from_slice(&piece.number.to_le_bytes());
-        out.extend_from_slice(&piece.size.to_le_bytes());
-        out.extend_from_slice(&piece.blob);
-        out.extend_from_slice(&piece.crc32c.to_le_bytes());
-    }
-    out
-}
-
-/// Reads what [`encode_manifest`] wrote; none if it is something else.
-pub fn decode_manifest(bytes: &[u8]) -> Option<Vec<Piece>> {
-    let (&[MANIFEST_VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
-    let (pieces, []) = rest.as_chunks::<PIECE_BYTES>() else { return None };
-    let piece = |b: &[u8; PIECE_BYTES]| {
-        Some(Piece {
-            number: u16::from_le_bytes(b[..2].try_into().ok()?),
-            size: u64::from_le_bytes(b[2..10].try_into().ok()?),
-            blob: b[10..26].try_into().ok()?,
-            crc32c: u32::from_le_bytes(b[26..].try_into().ok()?),
-        })
-    };
-    pieces.iter().map(piece).collect()
 }
 
 /// Appends an upload's fields, also as the value of an index row.
@@ -295,18 +243,6 @@ pub(super) fn decode(code: u8, bytes: &[u8]) -> Result<Option<UploadChange>, Dec
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn manifests_round_trip_and_nothing_else_is_one() {
-        let piece = |n: u16| Piece { number: n, size: u64::from(n) << 40, blob: [n as u8; 16], crc32c: 7 };
-        let pieces: Vec<_> = (1..=MAX_PARTS).map(piece).collect();
-        let bytes = encode_manifest(&pieces);
-        assert!(bytes.len() < crate::journal::MAX_RECORD / 2, "{} bytes", bytes.len());
-        assert_eq!(decode_manifest(&bytes), Some(pieces));
-        assert_eq!(decode_manifest(&bytes[..bytes.len() - 1]), None);
-        assert_eq!(decode_manifest(&[]), None);
-        assert_eq!(decode_manifest(&[2]), None);
-    }
 
     #[test]
     fn ids_are_32_lower_case_hex_digits() {

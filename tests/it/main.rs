@@ -9,5 +9,6 @@ mod checker;
 #[path = "../support/chunked.rs"]
 mod chunked;
 mod judge;
+mod proxies;
 mod readme;
 mod tidy;

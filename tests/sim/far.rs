@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidings::config::{Encoding, Target, TargetLimits};
+use tidings::config::{Budget, Encoding, Target, TargetLimits};
 use tidings::delivery::{Ambient, TargetHandle, spawn};
 use tidings_connector::{
     Connector, ConnectorConfig, Delivery, Fault, Finding, Limits, Message, Outcome, Receipt, Template,
@@ -98,6 +98,7 @@ fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
         name: "target".into(),
         encoding: Encoding::S3,
         rules: Vec::new(),
+        budget: Budget::default(),
         limits,
         connector: Arc::new(far.clone()),
     };

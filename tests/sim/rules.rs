@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings::journal::{self, NewRecord, Opened, RecordView, crc32c};
+use tidings::journal::{self, NewRecord, Opened, RecordView, Total, crc32c};
 
 use crate::disk::{Image, Mark, SimDisk};
 
@@ -171,10 +171,15 @@ fn read(opened: &Opened, first: u64) -> Result<BTreeMap<u64, u64>, String> {
 
 /// Every offset below the next one is a record that is there, or was and is not needed any more.
 fn check_counts(opened: &Opened, first: u64, found: &BTreeMap<u64, u64>, told: &Told) -> Result<(), String> {
-    let mut expected: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut expected: BTreeMap<u32, Total> = BTreeMap::new();
     let gone = told.durable.range(..first).map(|(_, (n, _))| n);
     for n in gone.chain(found.values()) {
-        labels(*n).iter().for_each(|label| *expected.entry(*label).or_default() += 1);
+        // The header, the labels, the number.
+        let one = Total { count: 1, bytes: 32 + 4 * labels(*n).len() as u64 + 8 };
+        for label in labels(*n) {
+            let total = expected.entry(*label).or_default();
+            *total = total.plus(one);
+        }
     }
     if *opened.totals() == expected {
         Ok(())

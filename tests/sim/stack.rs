@@ -203,17 +203,27 @@ pub fn change(stored: &Stored) -> u64 {
 
 /// Takes, hands over (noted on the trace), settles; until change `last` came. Gives what came, in order.
 pub async fn drain(disk: &SimDisk, reader: &mut Box<dyn Reader>, last: u64) -> Result<Vec<u64>, String> {
-    let mut came = Vec::new();
+    Ok(drain_all(disk, reader, last).await?.0)
+}
+
+/// As [`drain`]; says also what the entries that came cost the target's budget, in bytes.
+async fn drain_all(
+    disk: &SimDisk,
+    reader: &mut Box<dyn Reader>,
+    last: u64,
+) -> Result<(Vec<u64>, u64), String> {
+    let (mut came, mut bytes) = (Vec::new(), 0);
     loop {
         let entries = reader.next(64).await.map_err(|e| format!("the reader: {e}"))?;
         for stored in &entries {
             disk.mark(Mark::Delivered(change(stored)));
             came.push(change(stored));
+            bytes += u64::from(stored.bare);
         }
         let settled: Vec<_> = entries.iter().map(|s| (s.position.offset, Column::Delivered)).collect();
         reader.settle(&settled);
         if came.contains(&last) {
-            return Ok(came);
+            return Ok((came, bytes));
         }
     }
 }
@@ -317,7 +327,12 @@ async fn judge_open(stack: &Stack, story: &Story) -> Result<(), String> {
         return Err(format!("P4: {before}/{offset} was given to {n}, and then {epoch} goes on below it"));
     }
     let mut reader = stack.reader().await?;
-    let came = drain(&stack.disk, &mut reader, probe).await?;
+    let charged = || stack.progress.budget().view().charged;
+    let before = charged();
+    let (came, owed) = drain_all(&stack.disk, &mut reader, probe).await?;
+    if (before, charged()) != (owed, 0) {
+        return Err(format!("P8: {before} bytes were charged for {owed} not settled, {} after", charged()));
+    }
     story.delivered.extend(came);
     story.check_deliveries()?;
     let books = stack.progress.books();

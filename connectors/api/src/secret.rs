@@ -36,6 +36,14 @@ impl SecretRef {
         Ok(Some(reference))
     }
 
+    /// How the key that gave this reference ends: `_file` or `_env`.
+    pub fn suffix(&self) -> &'static str {
+        match self {
+            Self::File(_) => "_file",
+            Self::Env(_) => "_env",
+        }
+    }
+
     /// The secret as it is now.
     ///
     /// # Errors

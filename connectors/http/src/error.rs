@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tidings_connector::{Cause, ErrorClass, Outcome, Scope};
 
+use crate::guard::Blocked;
+
 /// The longest pause that a receiver may ask for.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(3_600);
 
@@ -56,7 +58,9 @@ pub(crate) enum Silence {
     TlsBroken,
     /// The deadline passed.
     Timeout,
-    /// Not reachable, connection lost, answer truncated.
+    /// The name's addresses may not be called.
+    Blocked,
+    /// Not reachable, connection lost, answer truncated, or no HTTP.
     Connect,
 }
 
@@ -64,11 +68,13 @@ pub(crate) enum Silence {
 pub(crate) fn unanswered(silence: Silence, text: &str) -> Outcome {
     use ErrorClass as Class;
     let retry = |class| Outcome::Retry { after: None, why: Cause::new(class, text) };
+    let fault = |class| Outcome::Faulted { scope: Scope::Target, why: Cause::new(class, text) };
     match silence {
         Silence::Dns => retry(Class::Dns),
-        Silence::Tls => Outcome::Faulted { scope: Scope::Target, why: Cause::new(Class::Tls, text) },
+        Silence::Tls => fault(Class::Tls),
         Silence::TlsBroken => retry(Class::Tls),
         Silence::Timeout => retry(Class::Timeout),
+        Silence::Blocked => fault(Class::Unroutable),
         Silence::Connect => retry(Class::Connect),
     }
 }
@@ -76,9 +82,9 @@ pub(crate) fn unanswered(silence: Silence, text: &str) -> Outcome {
 /// Why a request failed, and its innermost reason in words. The words never hold the URL.
 pub(crate) fn silence(error: reqwest::Error) -> (Silence, String) {
     let error = error.without_url();
-    let tls = tls_of(&error);
-    let silence = match tls {
-        Some(silence) => silence,
+    let silence = match find::<rustls::Error>(&error) {
+        Some(tls) => tls_silence(tls),
+        None if find::<Blocked>(&error).is_some() => Silence::Blocked,
         None if error.is_dns() => Silence::Dns,
         None if error.is_timeout() => Silence::Timeout,
         None => Silence::Connect,
@@ -90,16 +96,15 @@ pub(crate) fn silence(error: reqwest::Error) -> (Silence, String) {
     (silence, innermost.to_string())
 }
 
-/// The TLS failure in a chain of errors, if there is one.
-fn tls_of(error: &(dyn Error + 'static)) -> Option<Silence> {
+/// The first error of type `E` in a chain of errors.
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
         // An I/O error shows what it carries by `get_ref`; its `source` skips it.
         let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = error.downcast_ref().or_else(|| carried.and_then(|c| c.downcast_ref::<rustls::Error>()));
-        if let Some(tls) = tls {
-            return Some(tls_silence(tls));
-        }
         next = match carried {
             Some(carried) => Some(carried),
             None => error.source(),

@@ -87,6 +87,7 @@ fn silence_means() {
     assert_eq!(class(Silence::Timeout), Row::Retry(ErrorClass::Timeout));
     assert_eq!(class(Silence::TlsBroken), Row::Retry(ErrorClass::Tls));
     assert_eq!(class(Silence::Tls), Row::Fault(ErrorClass::Tls));
+    assert_eq!(class(Silence::Blocked), Row::Fault(ErrorClass::Unroutable));
 }
 
 #[test]
@@ -95,6 +96,7 @@ fn tls_failures_are_found_however_deep() {
     #[error("outer")]
     struct Outer(#[source] io::Error);
 
+    let tls_of = |error: &(dyn Error + 'static)| find::<rustls::Error>(error).map(tls_silence);
     let bad = || rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
     let nested = io::Error::other(io::Error::other(bad()));
     assert_eq!(tls_of(&bad()), Some(Silence::Tls));

@@ -5,5 +5,10 @@
 mod config;
 mod connector;
 mod error;
+mod guard;
+mod sender;
+mod sign;
+mod tls;
+mod window;
 
-pub use config::{HttpConfig, HttpOptions};
+pub use config::{HttpConfig, HttpOptions, Preset};

@@ -13,9 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use receiver::Receiver;
 use tidings_connector::contract::{Arrived, Case, Harness, Target, run_all};
-use tidings_connector::{
-    ConnectorConfig, Delivery, Message, Outcome, Receipt, Scope, SettlementInbox, Span, Ticket,
-};
+use tidings_connector::{ConnectorConfig, Outcome, Scope, Span};
 use tidings_http::HttpOptions;
 
 /// Part of every URL here; must show nowhere.
@@ -106,25 +104,8 @@ async fn keeps_the_contract() {
     run_all(Http::new()).await;
 }
 
-/// What one POST to `path` comes to.
 async fn outcome(http: &Http, path: &str) -> Outcome {
-    let target = http.target_of(path);
-    let connector = target.config.connect().await.unwrap();
-    let inbox = SettlementInbox::new();
-    let receipt = Receipt::new(Ticket { incarnation: 1, slot: 0, attempt: 1 }, &inbox);
-    let message = Message {
-        id: "00000000-0000-7000-8000-000000000000".into(),
-        key: "bucket/key".into(),
-        payload: "{}".into(),
-        headers: Vec::new(),
-        destination: "".into(),
-    };
-    connector.deliver(vec![Delivery { message, attempt: 1, receipt }]).await;
-    connector.close().await;
-    let mut settled = Vec::new();
-    inbox.drain(&mut settled);
-    assert_eq!(settled.len(), 1);
-    settled.remove(0).outcome
+    receiver::attempt(&http.target_of(path), 1).await.remove(0)
 }
 
 #[tokio::test]
@@ -145,47 +126,4 @@ async fn a_receiver_that_is_busy_is_given_the_time_it_asks_for() {
         }
         other => panic!("{other:?}"),
     }
-}
-
-#[tokio::test]
-async fn an_endless_answer_is_let_go() {
-    let http = Http::new();
-    assert_eq!(outcome(&http, "/endless").await, Outcome::Delivered);
-    // What sockets buffer is poured too; reading on until the time bound would be many times as much.
-    let poured = http.receiver.poured();
-    assert!(poured < 16 << 20, "{poured} bytes of the answer were taken");
-}
-
-#[tokio::test]
-async fn an_answer_that_breaks_off_before_its_headers_is_not_an_answer() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let far_side = tokio::spawn(async move {
-        // The dial of `connect` comes first, and says nothing.
-        loop {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let mut request = [0; 4_096];
-            if socket.read(&mut request).await.unwrap_or(0) > 0 {
-                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-le").await.unwrap();
-            }
-        }
-    });
-    let target = Target { config: config(&url), destination: "".into() };
-    let connector = target.config.connect().await.unwrap();
-    let inbox = SettlementInbox::new();
-    let receipt = Receipt::new(Ticket { incarnation: 1, slot: 0, attempt: 1 }, &inbox);
-    let message = Message {
-        id: "".into(),
-        key: "k".into(),
-        payload: "{}".into(),
-        headers: Vec::new(),
-        destination: "".into(),
-    };
-    connector.deliver(vec![Delivery { message, attempt: 1, receipt }]).await;
-    connector.close().await;
-    far_side.abort();
-    let mut settled = Vec::new();
-    inbox.drain(&mut settled);
-    assert!(matches!(settled[0].outcome, Outcome::Retry { .. }), "{:?}", settled[0].outcome);
 }

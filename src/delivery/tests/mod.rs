@@ -19,7 +19,7 @@ pub(in crate::delivery) use queue::entry;
 use queue::{Queue, TARGET, encode};
 
 use super::{Ambient, TargetHandle, TargetStatus};
-use crate::config::{Encoding, Target, TargetLimits};
+use crate::config::{Budget, Encoding, Target, TargetLimits};
 
 /// Lets paused time pass, so that everything due by then happens in order.
 async fn elapse(time: Duration) {
@@ -56,8 +56,14 @@ impl Bench {
     /// A lane over a queue that may have been read before.
     fn open(queue: Queue, far: Arc<FarSide>, limits: TargetLimits, paused: bool) -> Self {
         let connector = Arc::new(Config(Arc::clone(&far)));
-        let target =
-            Target { name: "orders".into(), encoding: Encoding::S3, rules: Vec::new(), limits, connector };
+        let target = Target {
+            name: "orders".into(),
+            encoding: Encoding::S3,
+            rules: Vec::new(),
+            budget: Budget::default(),
+            limits,
+            connector,
+        };
         let handle = super::spawn(&target, TARGET, queue.open(), encode(), ambient(1), paused);
         Self { queue, far, handle }
     }

@@ -163,8 +163,14 @@ pub(in crate::delivery) fn entry(offset: u64, key: &str) -> Stored {
     let deliveries = vec![DeliveryTo { target: TARGET, rule: "rule-1".into() }];
     Stored {
         position: Position { epoch: 1, offset },
-        entry: Entry { change: Change::PutObject(ObjectMeta::default()), event: Some(event), deliveries },
+        entry: Entry {
+            change: Change::PutObject(ObjectMeta::default()),
+            event: Some(event),
+            deliveries,
+            shed: Vec::new(),
+        },
         body: Bytes::new(),
+        bare: 100,
         charge: 0,
     }
 }

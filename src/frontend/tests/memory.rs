@@ -105,7 +105,7 @@ impl Queue for Log {
     async fn reserve(&self, bytes: usize) -> Result<Permit, Full> {
         match self.0.with(|s| s.full) {
             true => Err(Full { why: "the log is full".into() }),
-            false => Ok(Permit { bytes: u32::try_from(bytes).expect("a record"), held: None }),
+            false => Ok(Permit::unbounded(u32::try_from(bytes).expect("a record"))),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Multipart uploads over the real store: what S3 says of every answer, one event for each object, and no file
-//! left behind.
+//! Multipart uploads over the real store: what S3 says of every answer, one event for each object, and no
+//! file left behind.
 
 use std::time::Duration;
 
@@ -370,7 +370,8 @@ async fn checksums_of_the_whole_come_from_those_of_the_parts() {
         assert_eq!(put.header("x-amz-checksum-crc32"), Some(sum.as_str()), "{put:?}");
         let (tag, number) = (etag(&put), number);
         list += &format!(
-            "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag><ChecksumCRC32>{sum}</ChecksumCRC32></Part>"
+            "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag>\
+             <ChecksumCRC32>{sum}</ChecksumCRC32></Part>"
         );
     }
     let query = [("partNumber", "3"), ("uploadId", id.as_str())];

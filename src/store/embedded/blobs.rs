@@ -3,18 +3,17 @@
 //! Must never hand out a name before file and folder are durable, and must never rename. A name that no
 //! record names is invisible; its file goes with the upload that failed, or at the next start.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::task::JoinHandle;
 
+use super::pins::{Pin, Pins};
 use super::row::BlobName;
 use crate::fail;
 use crate::journal::disk::{Disk, DiskFile, read_exact_at};
@@ -35,54 +34,23 @@ pub(super) struct Blobs {
     dir: PathBuf,
     /// Fan-out folders whose own name is durable.
     made: [AtomicBool; 256],
-    /// Blobs that a reader will open later, and how many such readers there are.
-    pins: Mutex<HashMap<BlobName, usize>>,
-}
-
-/// Blobs that stay although nobody owns them any more, until it is dropped.
-pub(super) struct Pin {
-    blobs: Arc<Blobs>,
-    names: Vec<BlobName>,
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        let mut pins = self.blobs.pins();
-        for name in &self.names {
-            if let Entry::Occupied(mut count) = pins.entry(*name) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
-                }
-            }
-        }
-    }
+    pins: Arc<Pins>,
 }
 
 impl Blobs {
     /// Opens the folder, which must exist.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, made: [const { AtomicBool::new(false) }; 256], pins: Mutex::default() }
-    }
-
-    fn pins(&self) -> MutexGuard<'_, HashMap<BlobName, usize>> {
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { disk, dir, made: [const { AtomicBool::new(false) }; 256], pins: Arc::default() }
     }
 
     /// Keeps these blobs, as far as they are still there.
-    pub(super) fn pin(self: &Arc<Self>, names: impl Iterator<Item = BlobName>) -> Pin {
-        let names: Vec<_> = names.collect();
-        let mut pins = self.pins();
-        for name in &names {
-            *pins.entry(*name).or_default() += 1;
-        }
-        drop(pins);
-        Pin { blobs: self.clone(), names }
+    pub(super) fn pin(&self, names: impl Iterator<Item = BlobName>) -> Pin {
+        Pin::new(self.pins.clone(), names.collect())
     }
 
     /// True while a reader will open this blob.
     pub(super) fn is_pinned(&self, name: &BlobName) -> bool {
-        self.pins().contains_key(name)
+        self.pins.has(name)
     }
 
     fn folder(&self, name: &BlobName) -> PathBuf {

@@ -23,8 +23,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Writes bodies to the pack and fills the batch with rows. Gives the blobs that nobody owns any more, but
-    /// for those of rows that the batch replaces.
+    /// Writes bodies to the pack and fills the batch with rows. Gives the blobs that nobody owns any more,
+    /// but for those of rows that the batch replaces.
     pub(super) fn build(
         &mut self,
         index: &dyn Index,

@@ -22,6 +22,7 @@ mod list;
 mod manifest;
 mod overlay;
 mod packs;
+mod pins;
 mod redb_index;
 mod row;
 mod targets;

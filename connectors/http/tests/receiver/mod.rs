@@ -2,7 +2,7 @@
 //!
 //! Must never answer 2xx for a request that it did not record.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +16,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use tidings_connector::contract::Arrived;
+use tidings_connector::Outcome;
+use tidings_connector::contract::{Arrived, Driver, Target, messages};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
@@ -29,6 +30,14 @@ const CHUNK: usize = 16 << 10;
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What `count` POSTs to one target come to.
+pub async fn attempt(target: &Target, count: usize) -> Vec<Outcome> {
+    let connector = target.config.connect().await.unwrap();
+    let outcomes = Driver::new().attempt(&*connector, &messages(target, count)).await;
+    connector.close().await;
+    outcomes
+}
+
 struct Shared {
     /// What arrived at each path that exists.
     paths: Mutex<HashMap<String, Vec<Arrived>>>,
@@ -36,6 +45,8 @@ struct Shared {
     held: watch::Sender<bool>,
     /// Bytes poured into answers of `/endless`.
     poured: Arc<AtomicUsize>,
+    /// What `authorization` must be; empty: anything.
+    authorization: Mutex<String>,
 }
 
 pub struct Receiver {
@@ -52,6 +63,7 @@ impl Receiver {
             changed: watch::Sender::new(()),
             held: watch::Sender::new(false),
             poured: Arc::default(),
+            authorization: Mutex::default(),
         };
         let shared = Arc::new(shared);
         let (runtime, address) = serve(&shared, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -64,6 +76,11 @@ impl Receiver {
 
     pub fn poured(&self) -> usize {
         self.shared.poured.load(Ordering::Relaxed)
+    }
+
+    /// From now on only requests with this `authorization` are taken; others get 401.
+    pub fn require(&self, authorization: &str) {
+        authorization.clone_into(&mut self.shared.authorization.lock().unwrap());
     }
 
     pub fn make(&self, path: &str) {
@@ -151,6 +168,11 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             return Body::from_stream(forever).into_response();
         }
         _ => {}
+    }
+    let required = shared.authorization.lock().unwrap().clone();
+    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    if !required.is_empty() && given != Some(required.as_bytes()) {
+        return StatusCode::UNAUTHORIZED.into_response();
     }
     let (parts, body) = request.into_parts();
     let Ok(payload) = to_bytes(body, MAX_BODY).await else {

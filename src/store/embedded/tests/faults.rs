@@ -163,7 +163,8 @@ fn flip(path: &Path, at: u64) {
 fn some_row() -> (Vec<u8>, Vec<u8>) {
     let (change, event, body) = put_of("key", &"body".into());
     let position = Position { epoch: 1, offset: 9 };
-    let stored = Stored { position, entry: Entry { change, event, deliveries: Vec::new() }, body, charge: 0 };
+    let entry = Entry { change, event, deliveries: Vec::new(), shed: Vec::new() };
+    let stored = Stored { position, entry, body, bare: 0, charge: 0 };
     let (mut key, mut out) = (Vec::new(), Vec::new());
     row::object_key(&mut key, "b", "key");
     assert!(row::put_object(&mut out, &key, &stored, BodyPlace::Pack { pack: 3, at: 4096, crc32c: 1 }));

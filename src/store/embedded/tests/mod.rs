@@ -68,9 +68,9 @@ impl Log {
         let mut stored = Vec::new();
         for (change, event, body) in batch {
             let position = Position { epoch: 1, offset };
-            let entry = Entry { change, event, deliveries: Vec::new() };
+            let entry = Entry { change, event, deliveries: Vec::new(), shed: Vec::new() };
             let charge = body.len() as u32 + 100;
-            stored.push(Arc::new(Stored { position, entry, body, charge }));
+            stored.push(Arc::new(Stored { position, entry, body, bare: 0, charge }));
             offset += 1;
         }
         if let Some(publisher) = &*publisher {
