@@ -112,10 +112,14 @@ pub struct Conditions {
 }
 
 /// A durable change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// Where its entry stands.
     pub position: Position,
+    /// When, in microseconds since the Unix epoch.
+    pub time_us: i64,
+    /// The version that it made or removed, if it is one.
+    pub version: Option<Arc<str>>,
 }
 
 impl Commit {
@@ -308,6 +312,9 @@ impl Inner {
             return Ok(());
         }
         let current = self.store.object(bucket, key)?;
+        if if_match.is_some() && current.is_none() {
+            return Err(CommitError::NoSuchKey);
+        }
         let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
         if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
             return Err(CommitError::PreconditionFailed);
@@ -353,10 +360,12 @@ impl Inner {
         entry: Entry,
         body: Bytes,
     ) -> Result<Committed, CommitError> {
+        let event = entry.event.as_ref();
+        let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version.clone()));
         let position = self.queue.append(permit, entry, body).await?;
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
-        Ok(Committed { position })
+        Ok(Committed { position, time_us, version })
     }
 
     async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {

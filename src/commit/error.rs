@@ -27,6 +27,9 @@ pub enum CommitError {
     /// The bucket still holds objects.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// There is no object that the request's condition could be about.
+    #[error("no such key")]
+    NoSuchKey,
     /// There is no such upload: it never was, was aborted, or has become another object.
     #[error("no such upload")]
     NoSuchUpload,

@@ -108,8 +108,9 @@ impl Commit {
         .await
     }
 
-    /// Adds a part to an open upload, in place of one with the same number.
-    pub async fn put_part(&self, permit: Permit, mut put: PutPart) -> Result<(), CommitError> {
+    /// Adds a part to an open upload, in place of one with the same number; gives when, in microseconds since
+    /// the Unix epoch.
+    pub async fn put_part(&self, permit: Permit, mut put: PutPart) -> Result<i64, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&put.bucket).read().await;
@@ -117,13 +118,14 @@ impl Commit {
             inner.open_upload(put.upload, &put.bucket, &put.key)?;
             let blob = crate::store::blob_name(&put.body.name)
                 .ok_or_else(|| CommitError::Unknown("the store made a blob without a name".to_owned()))?;
+            let time_us = (inner.clock)();
             let part = NewPart {
                 upload: put.upload,
                 number: put.number,
                 size: put.size,
                 md5: put.md5,
                 crc64: put.crc64,
-                time_us: (inner.clock)(),
+                time_us,
                 sum: put.sum.take(),
                 blob,
                 crc32c: put.body.crc32c,
@@ -131,10 +133,10 @@ impl Commit {
             // The record is about to be handed over: from here on nothing removes the file.
             put.body.keep();
             let change = Change::Upload(UploadChange::Part(Arc::new(part)));
-            inner.append_setting(permit, change).await.map(|_| ())
+            inner.append_setting(permit, change).await.map(|_| time_us)
         })
         .await
-        .inspect(|()| fail::point("part.ack.after"))
+        .inspect(|_| fail::point("part.ack.after"))
     }
 
     /// Makes an object of an upload, once: a repeated request for the same finds what it became.

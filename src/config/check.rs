@@ -107,6 +107,7 @@ impl Checker<'_> {
             region: raw.region,
             data: PathBuf::from(raw.data),
             domain: raw.domain,
+            allow_unsigned_payload: raw.allow_unsigned_payload,
             max_connections: raw.max_connections,
             header_timeout: raw.header_timeout.0,
             idle_timeout: raw.idle_timeout.0,

@@ -60,6 +60,8 @@ pub struct Server {
     pub data: PathBuf,
     /// The domain under which `BUCKET.domain` names a bucket; none: path style only.
     pub domain: Option<String>,
+    /// Bodies that nothing signs are taken from other machines too; from this one always.
+    pub allow_unsigned_payload: bool,
     /// Requests served at once; more wait in the listener's backlog.
     pub max_connections: usize,
     /// How long a request's headers may take.

@@ -114,7 +114,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "DeleteObjects" => &["delete"],
         "DeleteObject" => &["versionId"],
         "CreateMultipartUpload" => &["uploads"],
-        "UploadPart" => &["partNumber", "uploadId"],
+        "UploadPart" | "UploadPartCopy" => &["partNumber", "uploadId"],
         "CompleteMultipartUpload" | "AbortMultipartUpload" => &["uploadId"],
         _ => &[],
     }

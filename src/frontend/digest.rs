@@ -140,6 +140,12 @@ impl BodyHash {
         }
     }
 
+    /// The hashes of bytes about which nothing was declared.
+    pub(super) fn computed(self) -> Hashes {
+        let sum = self.sum.map(|(algorithm, sum)| (algorithm, sum.base64()));
+        Hashes { md5: self.md5.finalize().into(), crc64: self.crc64.finalize(), sum }
+    }
+
     /// Compares everything that was declared, after the last byte. `trailers` are those that came after it.
     pub(super) fn finish(self, trailers: Option<HeaderMap>) -> Result<Hashes, BodyFault> {
         let md5: [u8; 16] = self.md5.finalize().into();

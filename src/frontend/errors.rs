@@ -37,6 +37,7 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
         CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
         CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
+        CommitError::NoSuchKey => C::NoSuchKey.into(),
         CommitError::NoSuchUpload => C::NoSuchUpload.into(),
         CommitError::PartsChanged => {
             S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
@@ -183,6 +184,7 @@ fn default_message(code: &str) -> &'static str {
         "NoSuchBucket" => "The specified bucket does not exist.",
         "BucketAlreadyOwnedByYou" => "You have this bucket already.",
         "BucketAlreadyExists" => "The bucket name is taken.",
+        "NoSuchVersion" => "The object has no such version.",
         "NoSuchUpload" => "The upload does not exist: it was aborted, has expired, or has become an object.",
         "InvalidPart" => "A part is missing, or its ETag is not the listed one.",
         "InvalidPartOrder" => "Parts must be listed by number, each once.",

@@ -23,6 +23,8 @@ pub(super) struct Wanted {
     pub(super) version: Option<String>,
     pub(super) conditions: Conditions,
     pub(super) checksums: bool,
+    /// Headers that the request wants instead of the object's own.
+    pub(super) overrides: HeaderMap,
 }
 
 pub(super) struct Conditions {
@@ -66,21 +68,29 @@ impl From<Failure> for S3Error {
     }
 }
 
+/// The current object, or the version of it that is asked for.
+pub(super) fn lookup(
+    operations: &Operations,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+) -> S3Result<Object> {
+    let store = operations.commit.store();
+    let Some(object) = store.object(bucket, key).map_err(errors::of_store)? else {
+        let bucket = store.bucket(bucket).map_err(errors::of_store)?;
+        return Err(bucket.map_or(S3ErrorCode::NoSuchBucket, |_| S3ErrorCode::NoSuchKey).into());
+    };
+    // Buckets have no versions: the only one an object has is the null version.
+    if version.is_some_and(|version| version != "null") {
+        return Err(S3ErrorCode::NoSuchVersion.into());
+    }
+    Ok(object)
+}
+
 /// Looks the object up and decides what of it is answered.
 pub(super) async fn find(operations: &Operations, wanted: &Wanted) -> Result<Found, Failure> {
     names::check_key(&wanted.key)?;
-    let store = operations.commit.store();
-    let object = store.object(&wanted.bucket, &wanted.key).map_err(errors::of_store)?;
-    let Some(object) = object else {
-        let bucket = store.bucket(&wanted.bucket).map_err(errors::of_store)?;
-        return Err(
-            S3Error::from(bucket.map_or(S3ErrorCode::NoSuchBucket, |_| S3ErrorCode::NoSuchKey)).into()
-        );
-    };
-    // Buckets have no versions: the only one an object has is the null version.
-    if wanted.version.as_deref().is_some_and(|version| version != "null") {
-        return Err(S3Error::from(S3ErrorCode::NoSuchVersion).into());
-    }
+    let object = lookup(operations, &wanted.bucket, &wanted.key, wanted.version.as_deref())?;
     check_conditions(&wanted.conditions, &object)?;
     let (range, parts) = match (&wanted.range, wanted.part) {
         (None, None) => (None, None),
@@ -102,6 +112,9 @@ pub(super) async fn find(operations: &Operations, wanted: &Wanted) -> Result<Fou
         .map(|range| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.size));
     let mut headers = HeaderMap::new();
     headers::give_back(&object.meta.headers, wanted.checksums && range.is_none(), &mut headers);
+    for (name, value) in &wanted.overrides {
+        headers.insert(name.clone(), value.clone());
+    }
     // What browsers guess about a client's bytes is nobody's wish.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
@@ -144,7 +157,7 @@ fn unsatisfiable(size: u64) -> S3Error {
 }
 
 /// The order of RFC 9110 §13.2.2: an ETag condition makes the time condition beside it void.
-fn check_conditions(conditions: &Conditions, object: &Object) -> S3Result<()> {
+pub(super) fn check_conditions(conditions: &Conditions, object: &Object) -> S3Result<()> {
     let etag = ETag::Strong(object.etag.to_string());
     let modified = modified(object);
     let matches = |condition: &ETagCondition| match condition {

@@ -3,22 +3,19 @@
 //! Must never skip or repeat an upload between pages.
 
 use s3s::dto::{
-    ChecksumAlgorithm, CommonPrefix, EncodingType, Initiator, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, MultipartUpload, StorageClass,
+    ChecksumAlgorithm, CommonPrefix, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    MultipartUpload, StorageClass,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::Algorithm;
 use super::context::Caller;
-use super::list::{common_prefix, past_every_key, url_encode};
+use super::list::{common_prefix, encodes, page_size, past_every_key, url_encode};
 use super::multipart::type_of;
 use super::operations::Operations;
 use super::{buckets, errors, headers};
 use crate::queue::UploadId;
 use crate::store::{Store, StoreError, Upload, UploadsAfter};
-
-/// The most uploads and common prefixes in one page.
-const MAX_PAGE: usize = 1000;
 
 /// One page.
 #[derive(Default)]
@@ -42,15 +39,8 @@ pub(super) fn list(
     if store.bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
         return Err(S3ErrorCode::NoSuchBucket.into());
     }
-    let encode = match input.encoding_type.as_ref().map(EncodingType::as_str) {
-        None => false,
-        Some(EncodingType::URL) => true,
-        Some(_) => return Err(s3_error!(InvalidArgument, "encoding-type must be url")),
-    };
-    let max_uploads = input.max_uploads.unwrap_or(MAX_PAGE as i32);
-    let max = usize::try_from(max_uploads)
-        .map_err(|_| s3_error!(InvalidArgument, "max-uploads must not be negative"))?
-        .min(MAX_PAGE);
+    let encode = encodes(input.encoding_type.as_ref())?;
+    let (max_uploads, max) = page_size(input.max_uploads)?;
     let after = after(&input)?;
     let (prefix, delimiter) =
         (input.prefix.as_deref().unwrap_or_default(), input.delimiter.as_deref().unwrap_or_default());
@@ -82,7 +72,7 @@ pub(super) fn list(
         encoding_type: input.encoding_type,
         is_truncated: Some(page.next.is_some()),
         key_marker: Some(name(input.key_marker.unwrap_or_default())),
-        max_uploads: Some(max_uploads.min(MAX_PAGE as i32)),
+        max_uploads: Some(max_uploads),
         next_key_marker: next_key.map(name),
         next_upload_id_marker: next_id.flatten().map(|id| id.to_string()),
         prefix: Some(name(input.prefix.unwrap_or_default())),

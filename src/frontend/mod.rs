@@ -20,6 +20,8 @@ mod checksum;
 mod chunks;
 mod complete;
 mod context;
+mod copy;
+mod copy_part;
 mod delete;
 mod digest;
 mod errors;
@@ -30,6 +32,7 @@ mod inbound;
 mod layer;
 mod list;
 mod list_uploads;
+mod list_v1;
 mod multipart;
 mod names;
 mod objects;
@@ -92,7 +95,8 @@ impl Frontend {
         };
         let operations = operations::Operations::new(commit, limits);
         let service = auth::service(operations, secrets, server.domain.as_deref());
-        let rules = guard::Rules { region: server.region.clone() };
+        let rules =
+            guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
         Self { layer: Arc::new(layer), server: server.clone() }
     }

@@ -64,8 +64,7 @@ fn chosen_checksum(
             Some(_) => Err(s3_error!(InvalidRequest, "x-amz-checksum-type needs x-amz-checksum-algorithm")),
         };
     };
-    let unknown = || s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported");
-    let algorithm = Algorithm::of_name(algorithm.as_str()).ok_or_else(unknown)?;
+    let algorithm = named(algorithm)?;
     let composite = match kind.map(ChecksumType::as_str) {
         None => algorithm != Algorithm::Crc64Nvme,
         Some(ChecksumType::COMPOSITE) if algorithm != Algorithm::Crc64Nvme => true,
@@ -76,6 +75,12 @@ fn chosen_checksum(
         }
     };
     Ok(Some((algorithm, composite)))
+}
+
+/// The checksum with this name.
+pub(super) fn named(name: &ChecksumAlgorithm) -> S3Result<Algorithm> {
+    let unknown = || s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported");
+    Algorithm::of_name(name.as_str()).ok_or_else(unknown)
 }
 
 pub(super) fn type_of(composite: bool) -> ChecksumType {

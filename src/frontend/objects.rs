@@ -7,12 +7,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::dto::{
     ChecksumMode, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
+    Timestamp, TimestampFormat,
 };
-use s3s::{Body, S3Request, S3Response, S3Result};
+use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
 use super::found::{Conditions, Failure, Found, Wanted, find, modified};
@@ -31,7 +36,16 @@ pub(super) async fn get(
     check(operations, &req)?;
     let input = req.input;
     let checksums = wants_checksums(input.checksum_mode.as_ref());
+    let overrides = overrides([
+        (CACHE_CONTROL, input.response_cache_control),
+        (CONTENT_DISPOSITION, input.response_content_disposition),
+        (CONTENT_ENCODING, input.response_content_encoding),
+        (CONTENT_LANGUAGE, input.response_content_language),
+        (CONTENT_TYPE, input.response_content_type),
+        (EXPIRES, input.response_expires.as_ref().and_then(http_date)),
+    ])?;
     let wanted = Wanted {
+        overrides,
         bucket: input.bucket,
         key: input.key,
         range: input.range,
@@ -77,7 +91,16 @@ pub(super) async fn head(
     check(operations, &req)?;
     let input = req.input;
     let checksums = wants_checksums(input.checksum_mode.as_ref());
+    let overrides = overrides([
+        (CACHE_CONTROL, input.response_cache_control),
+        (CONTENT_DISPOSITION, input.response_content_disposition),
+        (CONTENT_ENCODING, input.response_content_encoding),
+        (CONTENT_LANGUAGE, input.response_content_language),
+        (CONTENT_TYPE, input.response_content_type),
+        (EXPIRES, input.response_expires.as_ref().and_then(http_date)),
+    ])?;
     let wanted = Wanted {
+        overrides,
         bucket: input.bucket,
         key: input.key,
         range: input.range,
@@ -111,6 +134,24 @@ fn answer_head(found: Found) -> S3Response<HeadObjectOutput> {
         ..Default::default()
     };
     S3Response::with_headers(output, found.headers)
+}
+
+/// The headers that a request wants in its answer instead of the object's own.
+fn overrides(wanted: [(HeaderName, Option<String>); 6]) -> S3Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in wanted {
+        let Some(value) = value else { continue };
+        let invalid =
+            || s3_error!(InvalidArgument, "The response override of {name} is not a header's value");
+        headers.insert(name.clone(), HeaderValue::from_str(&value).map_err(|_| invalid())?);
+    }
+    Ok(headers)
+}
+
+fn http_date(time: &Timestamp) -> Option<String> {
+    let mut text = Vec::new();
+    time.format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
 }
 
 fn check<T>(operations: &Operations, req: &S3Request<T>) -> S3Result<()> {

@@ -13,21 +13,40 @@ use super::body::Body;
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared};
+use super::list::page_size;
 use super::multipart::{RECORD_OVERHEAD, find, type_of, upload_id};
 use super::operations::Operations;
 use super::{buckets, errors, headers, names};
 use crate::commit::PutPart;
-use crate::queue::MAX_PARTS;
+use crate::queue::{MAX_PARTS, UploadId};
 
-/// The most parts in one page.
-const MAX_PAGE: usize = 1000;
+/// Where a part goes.
+pub(super) struct Place {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) upload: UploadId,
+    pub(super) number: u16,
+}
 
-/// The number of a part in a request.
-pub(super) fn part_number(number: i32) -> S3Result<u16> {
-    let number = u16::try_from(number).ok().filter(|number| (1..=MAX_PARTS).contains(number));
-    number.ok_or_else(|| {
-        s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
-    })
+impl Place {
+    pub(super) fn of(bucket: &str, key: &str, upload: &str, number: i32) -> S3Result<Self> {
+        names::check_key(key)?;
+        let number = u16::try_from(number).ok().filter(|number| (1..=MAX_PARTS).contains(number));
+        let number = number.ok_or_else(|| {
+            s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
+        })?;
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), upload: upload_id(upload)?, number })
+    }
+
+    /// The checksum that the upload wants of its parts. The commit path decides whether the upload is open; that
+    /// it is looked up here too spares the client a long upload.
+    pub(super) fn checksum(&self, operations: &Operations) -> S3Result<Option<Algorithm>> {
+        let found = find(operations, &self.bucket, &self.key, self.upload)?;
+        if found.done.is_some() {
+            return Err(S3ErrorCode::NoSuchUpload.into());
+        }
+        Ok(found.begun.checksum.as_ref().and_then(|chosen| Algorithm::of_header(&chosen.header)))
+    }
 }
 
 /// Stores one part.
@@ -39,21 +58,14 @@ pub(super) async fn upload(
     headers::only_known(&req.headers, &[])?;
     headers::expected_owner(&req.headers, &operations.limits.account)?;
     let input = req.input;
-    names::check_key(&input.key)?;
-    let number = part_number(input.part_number)?;
-    let id = upload_id(&input.upload_id)?;
+    let place = Place::of(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
     let declared = Declared::of(&req.headers)?;
     let size = caller.context.claim.length.ok_or(S3ErrorCode::MissingContentLength)?;
     if size > operations.limits.max_object_bytes {
         return Err(S3ErrorCode::EntityTooLarge.into());
     }
     let permit = operations.commit.reserve(RECORD_OVERHEAD).await.map_err(errors::of_commit)?;
-    // The commit path decides; this spares the client a long upload, and says which checksum to compute.
-    let begun = find(operations, &input.bucket, &input.key, id)?;
-    if begun.done.is_some() {
-        return Err(S3ErrorCode::NoSuchUpload.into());
-    }
-    let chosen = begun.begun.checksum.as_ref().and_then(|chosen| Algorithm::of_header(&chosen.header));
+    let chosen = place.checksum(operations)?;
     if let (Some(declared), Some(chosen)) = (declared.algorithm(), chosen)
         && declared != chosen
     {
@@ -70,10 +82,10 @@ pub(super) async fn upload(
     let trailers = req.trailing_headers.and_then(|trailers| trailers.take());
     let hashes = hash.finish(trailers)?;
     let part = PutPart {
-        bucket: input.bucket.into(),
-        key: input.key.into(),
-        upload: id,
-        number,
+        bucket: place.bucket.into(),
+        key: place.key.into(),
+        upload: place.upload,
+        number: place.number,
         size,
         md5: hashes.md5,
         crc64: hashes.crc64,
@@ -103,10 +115,7 @@ pub(super) fn list(
     if upload.done.is_some() {
         return Err(S3ErrorCode::NoSuchUpload.into());
     }
-    let max_parts = input.max_parts.unwrap_or(MAX_PAGE as i32);
-    let max = usize::try_from(max_parts)
-        .map_err(|_| s3_error!(InvalidArgument, "max-parts must not be negative"))?
-        .min(MAX_PAGE);
+    let (max_parts, max) = page_size(input.max_parts)?;
     let after = input.part_number_marker.unwrap_or(0);
     let from = u16::try_from(after).ok();
     let from = from.ok_or_else(|| s3_error!(InvalidArgument, "part-number-marker is not a part's number"))?;
@@ -140,7 +149,7 @@ pub(super) fn list(
         checksum_type: chosen.map(|chosen| type_of(chosen.composite)),
         initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
         is_truncated: Some(more),
-        max_parts: Some(max_parts.min(MAX_PAGE as i32)),
+        max_parts: Some(max_parts),
         next_part_number_marker: next,
         owner: Some(owner),
         part_number_marker: Some(after),

@@ -17,7 +17,8 @@ pub use upload::{Done, Upload, UploadsAfter};
 
 use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
-/// Index and body access. At most 14 methods.
+/// Index and body access. At most 14 methods. A store that takes no uploads keeps the defaults, which show
+/// none.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The bucket with this name.
@@ -46,25 +47,35 @@ pub trait Store: Send + Sync + 'static {
     async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError>;
 
     /// The pieces of an object that was uploaded in parts, in order; empty for every other object.
-    async fn pieces(&self, object: &Object) -> Result<Vec<Piece>, StoreError>;
+    async fn pieces(&self, _object: &Object) -> Result<Vec<Piece>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// The upload with this id: open, or done and remembered for a while.
-    fn upload(&self, id: UploadId) -> Result<Option<Upload>, StoreError>;
+    fn upload(&self, _id: UploadId) -> Result<Option<Upload>, StoreError> {
+        Ok(None)
+    }
 
     /// Parts of an open upload, by number, from above `after`, at most `max`.
-    fn parts(&self, id: UploadId, after: u16, max: usize) -> Result<Vec<Arc<NewPart>>, StoreError>;
+    fn parts(&self, _id: UploadId, _after: u16, _max: usize) -> Result<Vec<Arc<NewPart>>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Open uploads of a bucket, by key and then by id, at most `max`.
     fn uploads(
         &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&UploadsAfter>,
-        max: usize,
-    ) -> Result<Vec<Upload>, StoreError>;
+        _bucket: &str,
+        _prefix: &str,
+        _after: Option<&UploadsAfter>,
+        _max: usize,
+    ) -> Result<Vec<Upload>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Open and remembered uploads that the index shows, oldest first, from above `after`, at most `max`.
-    fn oldest_uploads(&self, after: Option<UploadId>, max: usize) -> Result<Vec<Upload>, StoreError>;
+    fn oldest_uploads(&self, _after: Option<UploadId>, _max: usize) -> Result<Vec<Upload>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Every target that was ever registered.
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError>;

@@ -12,13 +12,9 @@ use futures_util::StreamExt;
 
 use crate::commit::Commit;
 use crate::event::{Event, Position};
-use crate::queue::{
-    AppendError, BodyRef, Change, Entry, Full, NewPart, OpenError, Permit, Piece, Queue, Reader, TargetNo,
-    UploadId,
-};
+use crate::queue::{AppendError, BodyRef, Change, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
 use crate::store::{
-    BlobHandle, BlobWriter, BodyStream, Bucket, Object, Place, RegisteredTarget, Store, StoreError, Upload,
-    UploadsAfter,
+    BlobHandle, BlobWriter, BodyStream, Bucket, Object, Place, RegisteredTarget, Store, StoreError,
 };
 
 /// What is stored, and what tests look at.
@@ -221,33 +217,6 @@ impl Store for Shelf {
     async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
         self.0.with(|s| s.unnamed_blobs += 1);
         Ok(Box::new(Blob { memory: Some(Arc::clone(&self.0)), bytes: BytesMut::new() }))
-    }
-
-    // Uploads are tested over the real store.
-    async fn pieces(&self, _object: &Object) -> Result<Vec<Piece>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn upload(&self, _id: UploadId) -> Result<Option<Upload>, StoreError> {
-        Ok(None)
-    }
-
-    fn parts(&self, _id: UploadId, _after: u16, _max: usize) -> Result<Vec<Arc<NewPart>>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn uploads(
-        &self,
-        _bucket: &str,
-        _prefix: &str,
-        _after: Option<&UploadsAfter>,
-        _max: usize,
-    ) -> Result<Vec<Upload>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn oldest_uploads(&self, _after: Option<UploadId>, _max: usize) -> Result<Vec<Upload>, StoreError> {
-        Ok(Vec::new())
     }
 
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {

@@ -7,6 +7,7 @@ mod attacks;
 mod bodies;
 mod chunked;
 mod conditions;
+mod copies;
 mod lists;
 mod memory;
 mod multipart;

@@ -241,6 +241,8 @@ async fn parts_and_uploads_are_listed_in_pages() {
     }
     real.checkpointed().await;
     ids.push(("d", real.begin("d", &[]).await));
+    // Of the same key: by beginning, and by id within a millisecond.
+    ids.sort();
     let id = &ids[2].1;
     for n in [7, 2, 9000] {
         real.upload("b", id, n, part(n as u8, 100)).await;

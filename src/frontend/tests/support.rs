@@ -59,6 +59,7 @@ pub(super) fn server_config() -> config::Server {
         region: REGION.into(),
         data: "unused".into(),
         domain: Some("s3.test".into()),
+        allow_unsigned_payload: false,
         max_connections: 64,
         header_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(30),
