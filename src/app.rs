@@ -3,10 +3,12 @@
 //! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
 //! right order.
 
+mod apply;
 mod expire;
 mod index;
 pub mod lock;
 mod observe;
+mod reload;
 mod targets;
 
 use std::future::pending;
@@ -33,7 +35,11 @@ use crate::metrics::{Metrics, RefuseReason};
 use crate::queue::embedded::{EmbeddedQueue, Options};
 use crate::store::{EmbeddedStore, Status};
 use lock::DirectoryLock;
-use targets::Targets;
+use reload::Reloading;
+use targets::{Surroundings, Targets};
+
+pub use apply::KindChanged;
+pub use reload::Source;
 
 /// The running parts that requests and operators reach.
 struct Parts {
@@ -43,7 +49,7 @@ struct Parts {
     targets: Targets,
     metrics: Metrics,
     clock: fn() -> i64,
-    started_us: i64,
+    reloading: Reloading,
 }
 
 /// A running tidings.
@@ -87,6 +93,19 @@ impl SecretLookup for Secrets {
 impl App {
     /// Opens the data directory, recovers, starts every lane and both listeners.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        Self::start_with(config, None, &[]).await
+    }
+
+    /// As [`App::start`]. `source` reads the configuration again when it is asked to; `accept` names targets
+    /// whose connector's kind may have changed since the last start.
+    ///
+    /// # Errors
+    /// [`KindChanged`] for a target that is not named there; else what the system says.
+    pub async fn start_with(
+        config: Config,
+        source: Option<Source>,
+        accept: &[String],
+    ) -> anyhow::Result<Self> {
         let data = &config.server.data;
         journal::disk::make_dir(&OsDisk, data)
             .with_context(|| format!("the directory `server.data`, {}, cannot be made", data.display()))?;
@@ -104,34 +123,33 @@ impl App {
         let audit = AuditLog::open(data)?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
-        let random = fastrand::Rng::with_seed(random_u64());
-        let counted = Arc::clone(&metrics.frontend);
-        let commit = Commit::new(queue.clone(), store.clone(), now_us, random);
-        let commit = Arc::new(commit.observed_by(Box::new(move |noted| match noted {
-            Noted::Accepted => counted.accepted.increment(1),
-            Noted::Refused => counted.refused(RefuseReason::QueueFull),
-            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
-        })));
+        let commit = Arc::new(commit_path(&queue, &store, &metrics));
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
         tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
         tokio::spawn(index::count_damage(queue.damage(), count));
-        let stalled = stalled.as_deref();
-        let started = targets::start(&config, &queue, &commit, stalled, unix_ms, &mut random_u64).await;
-        let targets = match started {
+        let around = Surroundings {
+            queue: Arc::clone(&queue),
+            commit: Arc::clone(&commit),
+            server: config.server.clone(),
+            account: config.account.clone(),
+            unfinished: stalled,
+            unix_ms,
+            seed: random_u64,
+        };
+        let targets = match Targets::start(around, &config.targets, accept).await {
             Ok(targets) => targets,
             Err(e) => {
                 close(store, queue).await?;
                 return Err(e);
             }
         };
-        let parts =
-            Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, started_us: now_us() });
+        let reloading = Reloading::new(source, config.clone(), now_us());
+        let parts = Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, reloading });
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
-        let expiring = (Arc::clone(&parts.commit), config.store.upload_expiry, stop.child_token());
-        tokio::spawn(expire::run(expiring.0, expiring.1, now_us, expiring.2));
+        expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
@@ -182,6 +200,12 @@ impl App {
         &self.config
     }
 
+    /// Reads the configuration anew and makes its targets and rules the running ones; says in the log what
+    /// came of it. What is not valid changes nothing.
+    pub async fn reload(&self) {
+        let _ = self.parts.reload(&[]).await;
+    }
+
     /// Waits until a target has nothing left to deliver, at most `within`; gives its books as they are then.
     pub async fn settled(&self, target: &str, within: Duration) -> Option<crate::queue::Books> {
         let entry = self.parts.targets.get(target)?;
@@ -225,6 +249,19 @@ impl App {
         drop(_lock);
         Ok(())
     }
+}
+
+/// The commit path, which counts what it answers.
+fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Commit {
+    let random = fastrand::Rng::with_seed(random_u64());
+    let counted = Arc::clone(&metrics.frontend);
+    Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(
+        move |noted| match noted {
+            Noted::Accepted => counted.accepted.increment(1),
+            Noted::Refused => counted.refused(RefuseReason::QueueFull),
+            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+        },
+    ))
 }
 
 /// Makes everything durable and ends the threads of store and queue.

@@ -11,18 +11,20 @@
 mod detached;
 mod error;
 mod expire;
+mod in_use;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
 use self::detached::Detached;
 pub use self::error::CommitError;
+use self::in_use::{InUse, Ruled};
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
+use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::fail;
 use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Permit, Queue, TargetNo, UploadId, key_hash};
@@ -44,7 +46,7 @@ pub struct Commit {
 struct Inner {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
-    rules: ArcSwap<RuleSet>,
+    rules: InUse,
     keys: Vec<AsyncMutex<()>>,
     buckets: Vec<AsyncRwLock<()>>,
     uploads: Vec<AsyncRwLock<()>>,
@@ -122,6 +124,12 @@ pub struct Committed {
     pub version: Option<Arc<str>>,
 }
 
+/// An entry that its targets' budgets took, and the rules that named them: in use until it is appended.
+struct Admitted {
+    entry: Entry,
+    _under: Arc<Ruled>,
+}
+
 impl Commit {
     /// A commit path over a queue and the store that applies it.
     pub fn new(
@@ -133,7 +141,7 @@ impl Commit {
         let inner = Inner {
             queue,
             store,
-            rules: ArcSwap::from_pointee(RuleSet::build(&[])),
+            rules: InUse::new(RuleSet::build(&[])),
             keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             uploads: (0..UPLOAD_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
@@ -153,7 +161,13 @@ impl Commit {
 
     /// Changes from now on are matched by these rules; what is committed already is not touched.
     pub fn set_rules(&self, rules: RuleSet) {
-        self.inner.rules.store(Arc::new(rules));
+        self.inner.rules.set(rules);
+    }
+
+    /// Waits until every change that was matched by earlier rules than those of now is durable, or never will
+    /// be: from then on nothing new is for a target that only they named.
+    pub async fn earlier_rules_ended(&self) {
+        self.inner.rules.earlier_ended().await;
     }
 
     /// The store behind.
@@ -188,12 +202,12 @@ impl Commit {
             };
             let event = inner.event(kind, bucket, key, size, etag, request);
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
-            let entry = inner.admit(&mut permit, change, event)?;
+            let admitted = inner.admit(&mut permit, change, event)?;
             if let Some(mut blob) = blob {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
             }
-            inner.append_event(permit, entry, bytes).await
+            inner.append_event(permit, admitted, bytes).await
         })
         .await
         .inspect(|_| fail::point("ack.after"))
@@ -217,8 +231,8 @@ impl Commit {
                 return Ok(());
             }
             let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
-            let entry = inner.admit(&mut permit, Change::DeleteObject, event)?;
-            inner.append_event(permit, entry, Bytes::new()).await.map(|_| ())
+            let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
+            inner.append_event(permit, admitted, Bytes::new()).await.map(|_| ())
         })
         .await
     }
@@ -278,6 +292,21 @@ impl Commit {
     /// Pauses or resumes a target, durably.
     pub async fn pause_target(&self, target: TargetNo, paused: bool) -> Result<Position, CommitError> {
         self.setting(Change::PauseTarget { target, paused }).await
+    }
+
+    /// Notes durably what a target's connector and its budget are now.
+    pub async fn configure_target(
+        &self,
+        target: TargetNo,
+        kind: &str,
+        budget: Budget,
+    ) -> Result<Position, CommitError> {
+        self.setting(Change::ConfigureTarget { target, kind: kind.into(), budget }).await
+    }
+
+    /// Gives a target up, durably. The caller makes sure that no rule names it any more.
+    pub async fn forget_target(&self, target: TargetNo, unsettled: u64) -> Result<Position, CommitError> {
+        self.setting(Change::ForgetTarget { target, unsettled }).await
     }
 
     async fn setting(&self, change: Change) -> Result<Position, CommitError> {
@@ -346,23 +375,24 @@ impl Inner {
 
     /// Matches the rules of this moment and charges the budgets of those who get the event. After an error
     /// nothing has happened.
-    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Entry, CommitError> {
-        let deliveries = self.rules.load().matching(&event.bucket, &event.key, event.kind);
+    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Admitted, CommitError> {
+        let under = self.rules.begin();
+        let deliveries = under.rules.matching(&event.bucket, &event.key, event.kind);
         let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
         let admitted = self.queue.admit(permit, &mut entry);
         admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;
-        Ok(entry)
+        Ok(Admitted { entry, _under: under })
     }
 
     async fn append_event(
         &self,
         permit: Permit,
-        entry: Entry,
+        admitted: Admitted,
         body: Bytes,
     ) -> Result<Committed, CommitError> {
-        let event = entry.event.as_ref();
+        let event = admitted.entry.event.as_ref();
         let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version.clone()));
-        let position = self.queue.append(permit, entry, body).await?;
+        let position = self.queue.append(permit, admitted.entry, body).await?;
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
         Ok(Committed { position, time_us, version })

@@ -68,6 +68,9 @@ impl ChangeError {
     pub(super) fn meaning(&self) -> (StatusCode, &'static str) {
         match self {
             ChangeError::NoSuchTarget => (StatusCode::NOT_FOUND, "no_such_target"),
+            ChangeError::NoSuchLetter => (StatusCode::NOT_FOUND, "no_such_dead_letter"),
+            ChangeError::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request"),
+            ChangeError::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_configuration"),
             ChangeError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             ChangeError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ChangeError::Unknown(_) => (StatusCode::INTERNAL_SERVER_ERROR, "outcome_unknown"),

@@ -27,7 +27,7 @@ pub(super) struct Line<'a> {
     pub(super) time: String,
     /// What was asked for: `target:pause`.
     pub(super) action: &'static str,
-    /// Which target.
+    /// Which target; empty where it is about all of them.
     pub(super) target: &'a str,
     /// Who asked.
     pub(super) peer: SocketAddr,

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
+use crate::queue::dead::DeadLetters;
 use crate::queue::{Books, BudgetView};
 
 /// What the admin routes need. Every method returns within the listener's request bound; past it, it is
-/// dropped, except [`AdminBackend::set_paused`], which always runs to its end.
+/// dropped, except those that change something, which always run to their end.
 #[async_trait]
 pub trait AdminBackend: Send + Sync + 'static {
     /// Whether changes can be accepted durably now, or one sentence why not. No target's state matters here:
@@ -29,6 +30,18 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// Pauses or resumes a target, durably, and answers with what it is now. Repeating it changes nothing.
     async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError>;
 
+    /// The dead letters of a target.
+    async fn dead_letters(&self, name: &str) -> Result<DeadLetters, ChangeError>;
+
+    /// Whether somebody is there to send dead letters again.
+    async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
+
+    /// Gives a target up that is not configured any more. `discard`: also what it has not got.
+    async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError>;
+
+    /// Reads the configuration anew; `accept` names targets whose connector's kind may change.
+    async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError>;
+
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
 }
@@ -39,6 +52,15 @@ pub enum ChangeError {
     /// There is no such target.
     #[error("no target has this name; `tidings target ls` lists them")]
     NoSuchTarget,
+    /// There is no such dead letter.
+    #[error("no dead letter has this offset; `tidings dlq ls` lists them")]
+    NoSuchLetter,
+    /// The request says something that nobody understands; nothing changed.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The configuration that was read is not valid; nothing changed. Its diagnostics.
+    #[error("{0}")]
+    Invalid(String),
     /// Not possible in the target's state; nothing changed, and repeating does not help.
     #[error("{0}")]
     Conflict(String),
@@ -86,6 +108,17 @@ pub struct TargetView {
     pub last_failure: Option<FailureView>,
     /// Events in its dead letters.
     pub dead_letters: u64,
+    /// Bytes of its dead letters.
+    pub dead_letter_bytes: u64,
+    /// How many there may be.
+    pub dead_letter_limit_bytes: u64,
+    /// Age of the oldest of them, in seconds; 0 without one.
+    pub dead_letter_oldest_age_seconds: f64,
+    /// Dead letters that wait to be sent again, or are being sent.
+    pub replaying: u64,
+    /// Why nothing is sent although nobody paused it: its dead letters are full, damaged, or cannot be
+    /// written.
+    pub blocked: Option<String>,
 }
 
 /// Events that a target does not have, by where they stand.
@@ -112,6 +145,36 @@ pub struct FailureView {
     pub class: &'static str,
     /// For people; no secrets.
     pub message: String,
+}
+
+/// A target that was given up.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forgotten {
+    /// Its name, free again.
+    pub name: String,
+    /// Its books as they ended.
+    pub books: Books,
+}
+
+/// What became of the targets when the configuration was read anew, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// New: they get what is committed from now on.
+    pub added: Vec<String>,
+    /// They were known, and go on with the backlog that was kept for them.
+    pub resumed: Vec<String>,
+    /// Their lanes and connections were built anew.
+    pub rebuilt: Vec<String>,
+    /// Nothing of their lanes changed.
+    pub unchanged: Vec<String>,
+    /// Not configured any more: their backlogs are kept.
+    pub removed: Vec<String>,
+    /// Configured, and their lanes cannot be started: see the log.
+    pub failed: Vec<String>,
+    /// Keys that changed and take effect with a restart.
+    pub needs_restart: Vec<&'static str>,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<String>,
 }
 
 /// The journal in numbers.
@@ -167,6 +230,11 @@ impl TargetView {
             last_success: snapshot.last_success_us.and_then(rfc3339),
             last_failure: None,
             dead_letters: snapshot.dead_letters,
+            dead_letter_bytes: snapshot.dead_letter_bytes,
+            dead_letter_limit_bytes: snapshot.dead_letter_limit_bytes,
+            dead_letter_oldest_age_seconds: snapshot.oldest_dead_letter_age_seconds(now_us),
+            replaying: 0,
+            blocked: None,
         }
     }
 }

@@ -6,6 +6,8 @@
 mod answer;
 mod audit;
 mod backend;
+mod change;
+mod dead;
 mod guard;
 mod routes;
 mod server;
@@ -16,7 +18,8 @@ mod token;
 
 pub use audit::AuditLog;
 pub use backend::{
-    AdminBackend, ChangeError, FailureView, JournalStat, TargetView, UndeliveredView, rfc3339,
+    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, UndeliveredView,
+    rfc3339,
 };
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};

@@ -7,7 +7,7 @@
 pub struct Route {
     /// `GET` or `POST`.
     pub method: Verb,
-    /// The path, with `{name}` for a target's name.
+    /// The path, with `{name}` for a target's name and `{offset}` for a dead letter's.
     pub path: &'static str,
     /// What it does.
     pub action: Action,
@@ -50,6 +50,20 @@ pub enum Action {
     TargetPause,
     /// Goes on with it.
     TargetResume,
+    /// Dead letters of a target.
+    DeadList,
+    /// One of them.
+    DeadShow,
+    /// Sends dead letters again.
+    DeadReplay,
+    /// Purges dead letters.
+    DeadPurge,
+    /// Goes on without dead letters that are missing.
+    DeadAccept,
+    /// Gives up a target that is not configured any more.
+    TargetForget,
+    /// Reads the configuration anew.
+    Reload,
     /// The journal in numbers.
     JournalStat,
 }
@@ -67,6 +81,13 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Get, "/v1/targets/{name}", Action::TargetShow, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/pause", Action::TargetPause, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/resume", Action::TargetResume, Access::Token),
+    route(Verb::Get, "/v1/targets/{name}/dead-letters", Action::DeadList, Access::Token),
+    route(Verb::Get, "/v1/targets/{name}/dead-letters/{offset}", Action::DeadShow, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/dead-letters/replay", Action::DeadReplay, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/dead-letters/purge", Action::DeadPurge, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/dead-letters/accept-loss", Action::DeadAccept, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/forget", Action::TargetForget, Access::Token),
+    route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
 ];
 
@@ -76,11 +97,18 @@ impl Action {
         match self {
             Action::TargetPause => Some("target:pause"),
             Action::TargetResume => Some("target:resume"),
+            Action::DeadReplay => Some("dead-letters:replay"),
+            Action::DeadPurge => Some("dead-letters:purge"),
+            Action::DeadAccept => Some("dead-letters:accept-loss"),
+            Action::TargetForget => Some("target:forget"),
+            Action::Reload => Some("config:reload"),
             Action::Live
             | Action::Ready
             | Action::Metrics
             | Action::TargetList
             | Action::TargetShow
+            | Action::DeadList
+            | Action::DeadShow
             | Action::JournalStat => None,
         }
     }

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use serde_json::json;
 
 use super::answer::{Failure, not_found};
@@ -23,6 +23,7 @@ use super::backend::{AdminBackend, ChangeError};
 use super::guard::{self, Denied};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::token::Token;
+use super::{change, dead};
 
 /// The largest body that any route takes, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -115,14 +116,12 @@ impl Admin {
             name => name.unwrap_or_default().to_owned(),
         };
         bounded(entrance, read_body(body)).await??;
-        let paused = match route.action {
-            Action::TargetPause => true,
-            Action::TargetResume => false,
-            _ => return bounded(entrance, self.read(route.action, name)).await?,
-        };
+        if route.action.audited().is_none() {
+            return bounded(entrance, self.read(route.action, name, &parts.uri)).await?;
+        }
         // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
         // line.
-        let change = tokio::spawn(self.change(route.action, name.into(), paused, peer));
+        let change = tokio::spawn(self.change(route.action, name.into(), parts.uri.clone(), peer));
         match tokio::time::timeout(entrance.deadline, change).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ChangeError::Unknown("the change was interrupted".into()).into()),
@@ -130,7 +129,7 @@ impl Admin {
         }
     }
 
-    async fn read(self, action: Action, name: String) -> Result<Response, Failure> {
+    async fn read(self, action: Action, name: String, uri: &Uri) -> Result<Response, Failure> {
         match action {
             Action::Live => Ok(Json(json!({ "live": true })).into_response()),
             Action::Ready => match self.backend.ready().await {
@@ -151,7 +150,11 @@ impl Admin {
                 None => Err(ChangeError::NoSuchTarget.into()),
             },
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
-            Action::TargetPause | Action::TargetResume => Err(not_found("a change cannot be read")),
+            Action::DeadList | Action::DeadShow => {
+                let place = uri.path().rsplit('/').next().unwrap_or_default();
+                Ok(dead::read(&*self.backend, action, &name, place, uri.query()).await?)
+            }
+            _ => Err(not_found("a change cannot be read")),
         }
     }
 
@@ -159,7 +162,7 @@ impl Admin {
         self,
         action: Action,
         target: Arc<str>,
-        paused: bool,
+        uri: Uri,
         peer: SocketAddr,
     ) -> Result<Response, Failure> {
         let line = |result| Line {
@@ -174,14 +177,14 @@ impl Admin {
             code: "audit_unavailable",
             message: format!("the audit log cannot be written, so nothing was changed: {e}"),
         })?;
-        let answer = self.backend.set_paused(&target, paused).await;
+        let answer = change::perform(&*self.backend, action, &target, uri.query()).await;
         let result = answer.as_ref().err().map_or("done", |e| e.meaning().1);
         if let Err(error) = self.audit.append(line(result)).await {
             // The change is announced in the log already; its result is in the answer and in the target's
             // state.
             tracing::error!(%error, action = action.audited(), result, "the audit log misses a result");
         }
-        answer.map(|view| Json(view).into_response()).map_err(Into::into)
+        answer.map_err(Into::into)
     }
 }
 
@@ -216,7 +219,7 @@ fn legal_name(name: &str) -> bool {
 /// 405, with the methods that the path takes.
 fn wrong_method(method: &Method, path: &str) -> Response {
     let fits = |r: &&Route| {
-        let same = |(a, b): (&str, &str)| a == b || a == "{name}";
+        let same = |(a, b): (&str, &str)| a == b || a.starts_with('{');
         r.path.split('/').count() == path.split('/').count()
             && r.path.split('/').zip(path.split('/')).all(same)
     };

@@ -1,6 +1,8 @@
 //! The route table walked with every kind of caller, the audit log beside what was changed, and the
 //! listener's bounds.
 
+mod dead;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,7 @@ use super::*;
 use crate::config::secret_file::SecretFileError;
 use crate::metrics::{TargetSnapshot, TargetState};
 use crate::queue::Books;
+use crate::queue::dead::DeadLetters;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const LOCAL: &str = "127.0.0.1:40000";
@@ -31,6 +34,7 @@ const REMOTE: &str = "192.0.2.7:40000";
 /// One target, `orders`, and a gate that a change waits at.
 #[derive(Default)]
 struct Fake {
+    dead: std::sync::Mutex<Option<DeadLetters>>,
     paused: AtomicBool,
     unready: AtomicBool,
     slow: AtomicBool,
@@ -84,6 +88,27 @@ impl AdminBackend for Fake {
         self.paused.store(paused, Ordering::SeqCst);
         self.changed.notify_one();
         Ok(self.view())
+    }
+
+    async fn dead_letters(&self, _: &str) -> Result<DeadLetters, ChangeError> {
+        self.dead.lock().expect("held briefly").clone().ok_or(ChangeError::NoSuchTarget)
+    }
+
+    async fn can_replay(&self, _: &str) -> Result<(), ChangeError> {
+        Ok(())
+    }
+
+    async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
+        let books = Books { forgotten: u64::from(discard), ..Books::default() };
+        if name == "orders" {
+            Ok(Forgotten { name: name.into(), books })
+        } else {
+            Err(ChangeError::NoSuchTarget)
+        }
+    }
+
+    async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        Ok(Reloaded { rebuilt: accept.to_vec(), ..Reloaded::default() })
     }
 
     async fn journal_stat(&self) -> JournalStat {
@@ -162,12 +187,14 @@ fn concrete(route: &Route) -> (&'static str, String) {
         Verb::Get => "GET",
         Verb::Post => "POST",
     };
-    (method, route.path.replace("{name}", "orders"))
+    let wish = if matches!(route.action, Action::DeadReplay | Action::DeadPurge) { "?all=true" } else { "" };
+    (method, route.path.replace("{name}", "orders").replace("{offset}", "1") + wish)
 }
 
 #[tokio::test]
 async fn every_route_admits_only_whom_its_row_names() {
     let world = world();
+    *world.fake.dead.lock().expect("held briefly") = Some(dead::letters(world.data.path(), 1).await);
     for route in ROUTES {
         let (method, path) = concrete(route);
         let ask = Ask { method, path: &path, ..GOOD };

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 
 use super::Parts;
 use super::targets::Entry;
-use crate::admin::{AdminBackend, ChangeError, FailureView, JournalStat, TargetView, rfc3339};
-use crate::commit::CommitError;
+use crate::admin::{
+    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, rfc3339,
+};
 use crate::config::WhenFull;
 use crate::delivery;
-use crate::metrics::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot, TargetState};
+use crate::metrics::{QueueSnapshot, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::queue::dead::DeadLetters;
 
 #[async_trait]
 impl AdminBackend for Parts {
@@ -37,7 +39,7 @@ impl AdminBackend for Parts {
             now_us: (self.clock)(),
             targets,
             queue: QueueSnapshot { bytes: stat.bytes, limit_bytes: stat.max_bytes },
-            config: ConfigSnapshot { last_reload_ok: true, last_success_us: self.started_us },
+            config: self.reloading.last(),
         };
         self.metrics.scrape(&snapshot)
     }
@@ -55,27 +57,31 @@ impl AdminBackend for Parts {
     }
 
     async fn set_paused(&self, name: &str, paused: bool) -> Result<TargetView, ChangeError> {
-        let entry = self.targets.get(name).ok_or(ChangeError::NoSuchTarget)?;
-        let Some(lane) = &entry.lane else {
-            return Err(ChangeError::Conflict(
-                "the target is not configured any more; its backlog is kept".into(),
-            ));
-        };
-        if paused {
-            // Quiet first: nothing is sent any more by the time the answer says so.
-            lane.pause();
-        }
-        if entry.registered.paused != paused {
-            self.commit.pause_target(entry.registered.target, paused).await.map_err(|e| match e {
-                CommitError::Full(full) => ChangeError::Unavailable(full.to_string()),
-                other => ChangeError::Unknown(other.to_string()),
-            })?;
-            self.targets.note_paused(name, paused);
-        }
-        if !paused {
-            lane.resume();
-        }
+        self.targets.pause(name, paused).await?;
         self.target(name).await.ok_or(ChangeError::NoSuchTarget)
+    }
+
+    async fn dead_letters(&self, name: &str) -> Result<DeadLetters, ChangeError> {
+        let entry = self.targets.get(name).ok_or(ChangeError::NoSuchTarget)?;
+        self.queue.dead_letters(entry.registered.target).ok_or(ChangeError::NoSuchTarget)
+    }
+
+    async fn can_replay(&self, name: &str) -> Result<(), ChangeError> {
+        let entry = self.targets.get(name).ok_or(ChangeError::NoSuchTarget)?;
+        match entry.lane {
+            Some(_) => Ok(()),
+            None => Err(ChangeError::Conflict(
+                "the target is not configured any more; its dead letters are kept".into(),
+            )),
+        }
+    }
+
+    async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
+        self.targets.forget(name, discard).await
+    }
+
+    async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        Parts::reload(self, accept).await
     }
 
     async fn journal_stat(&self) -> JournalStat {
@@ -117,6 +123,10 @@ impl Parts {
             view.rate_limit = configured.limits.rate_limit;
             view.destination = configured.connector.destination().map(|t| t.source().to_owned());
         }
+        if let Some(dead) = self.queue.dead_letters(entry.registered.target).map(|dead| dead.status()) {
+            view.replaying = dead.replaying;
+            view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());
+        }
         let last_error = entry.lane.as_ref().and_then(|lane| lane.status().last_error);
         view.last_failure = last_error.and_then(|e| {
             Some(FailureView {
@@ -131,6 +141,12 @@ impl Parts {
     /// One target now. Its oldest event comes from its lane, or from the log where no lane has taken it.
     async fn snapshot(&self, entry: &Entry) -> TargetSnapshot {
         let mut snapshot = of_lane(entry);
+        if let Some(dead) = self.queue.dead_letters(entry.registered.target).map(|dead| dead.status()) {
+            (snapshot.dead_letter_bytes, snapshot.dead_letter_limit_bytes) = (dead.bytes, dead.max_bytes);
+            snapshot.oldest_dead_letter_us = dead.oldest_unix_ms.map(|ms| ms.saturating_mul(1_000));
+            snapshot.dead_letter_writes[WriteResult::Ok as usize] = dead.written;
+            snapshot.dead_letter_writes[WriteResult::Error as usize] = dead.failed;
+        }
         if snapshot.oldest_undelivered_us.is_none() && snapshot.books.backlog + snapshot.books.held > 0 {
             let (queue, target) = (Arc::clone(&self.queue), entry.registered.target);
             let looked_up = tokio::task::spawn_blocking(move || queue.oldest_unsettled_us(target)).await;

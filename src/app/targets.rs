@@ -1,20 +1,20 @@
 //! Every registered target: its number, its reader's books, and its lane if it is configured.
 //!
-//! Must never start a lane whose target is not registered durably: its entries would name nobody.
+//! Must never let two operators change targets at once, and never forget one whose events may still come.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use tokio::sync::{Mutex, MutexGuard};
 
-use crate::commit::Commit;
-use crate::config::{self, Config};
-use crate::delivery::{self, Ambient, EncodeFn, TargetHandle};
-use crate::encode::{Binding, Encoder, Origin};
+use crate::admin::{ChangeError, Forgotten};
+use crate::commit::{Commit, CommitError};
+use crate::config;
+use crate::delivery::TargetHandle;
+use crate::fail;
 use crate::queue::embedded::EmbeddedQueue;
-use crate::queue::{Progress, Queue as _, TargetNo};
-use crate::rules::RuleSet;
+use crate::queue::{Progress, TargetNo};
 use crate::store::RegisteredTarget;
 
 /// One registered target.
@@ -25,15 +25,64 @@ pub(super) struct Entry {
     pub(super) configured: Option<config::Target>,
     /// None for a target that is not configured any more: everything is kept.
     pub(super) lane: Option<TargetHandle>,
+    /// What the files held that its connector reads, when the lane was started.
+    pub(super) files: u64,
+}
+
+/// What targets are made of.
+pub(super) struct Surroundings {
+    pub(super) queue: Arc<EmbeddedQueue>,
+    pub(super) commit: Arc<Commit>,
+    /// The server that runs: what it says in events changes with a restart only.
+    pub(super) server: config::Server,
+    pub(super) account: config::Account,
+    /// Why the index did not reach the end of the log at start: then nothing is registered or forgotten.
+    pub(super) unfinished: Option<String>,
+    pub(super) unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    pub(super) seed: fn() -> u64,
 }
 
 /// Every registered target, by name.
-#[derive(Default)]
 pub(super) struct Targets {
     by_name: RwLock<BTreeMap<Arc<str>, Entry>>,
+    pub(super) around: Surroundings,
+    changing: Mutex<()>,
 }
 
 impl Targets {
+    /// Opens a reader for every registered target: what is committed from here on is counted for it, and the
+    /// log is kept for it.
+    fn open(around: Surroundings) -> anyhow::Result<Self> {
+        let (mut by_name, mut forgotten) = (BTreeMap::new(), Vec::new());
+        for registered in around.commit.store().targets()? {
+            if registered.forgotten.is_some() {
+                forgotten.push(registered.target);
+                continue;
+            }
+            let progress = around.queue.add_reader(registered.target, registered.since)?;
+            progress.budget().set(&registered.name, registered.budget);
+            let name = Arc::clone(&registered.name);
+            by_name.insert(name, Entry { registered, progress, configured: None, lane: None, files: 0 });
+        }
+        // Unless the log holds registrations that nobody has read.
+        if around.unfinished.is_none() {
+            around.queue.readers_complete();
+            forgotten.into_iter().try_for_each(|target| around.queue.forget_leftovers(target))?;
+        }
+        Ok(Self { by_name: RwLock::new(by_name), around, changing: Mutex::default() })
+    }
+
+    /// Opens a reader for every registered target, then starts those that are wanted.
+    pub(super) async fn start(
+        around: Surroundings,
+        wanted: &[config::Target],
+        accept: &[String],
+    ) -> anyhow::Result<Self> {
+        let targets = Self::open(around)?;
+        targets.apply(wanted, accept).await?;
+        Ok(targets)
+    }
+
     pub(super) fn all(&self) -> Vec<Entry> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -42,14 +91,91 @@ impl Targets {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    pub(super) fn note_paused(&self, name: &str, paused: bool) {
-        if let Some(entry) = self.by_name.write().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
-            entry.registered.paused = paused;
+    /// Held by whoever changes targets: one after the other.
+    pub(super) async fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// Puts an entry in the place of the one with its name.
+    pub(super) fn put(&self, entry: Entry) {
+        let name = Arc::clone(&entry.registered.name);
+        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry);
+    }
+
+    fn remove(&self, name: &str) {
+        self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Pauses or resumes a target, durably.
+    pub(super) async fn pause(&self, name: &str, paused: bool) -> Result<(), ChangeError> {
+        let _alone = self.changing().await;
+        let mut entry = self.get(name).ok_or(ChangeError::NoSuchTarget)?;
+        let Some(lane) = entry.lane.clone() else {
+            return Err(ChangeError::Conflict(
+                "the target is not configured any more; its backlog is kept".into(),
+            ));
+        };
+        if paused {
+            // Quiet first: nothing is sent any more by the time the answer says so.
+            lane.pause();
         }
+        if entry.registered.paused != paused {
+            self.around.commit.pause_target(entry.registered.target, paused).await.map_err(of_setting)?;
+            entry.registered.paused = paused;
+            self.put(entry);
+        }
+        if !paused {
+            lane.resume();
+        }
+        Ok(())
+    }
+
+    /// Gives a target up that is not configured any more: what it has not got is counted as forgotten, and
+    /// nothing is kept for it. `discard` says that the caller knows of events that it has not got.
+    pub(super) async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
+        let _alone = self.changing().await;
+        let entry = self.get(name).ok_or(ChangeError::NoSuchTarget)?;
+        if entry.configured.is_some() {
+            let why = "the target is configured: take it out of the configuration and reload, then forget it";
+            return Err(ChangeError::Conflict(why.into()));
+        }
+        if let Some(why) = &self.around.unfinished {
+            return Err(ChangeError::Unavailable(why.clone()));
+        }
+        let (queue, commit) = (&self.around.queue, &self.around.commit);
+        // Changes that were matched while it was configured: each is counted, or will never be.
+        commit.earlier_rules_ended().await;
+        if let Some(letters) = queue.dead_letters(entry.registered.target) {
+            letters.quiesce().await;
+        }
+        let books = entry.progress.books();
+        let unsettled = books.backlog + books.held + books.dead_lettered;
+        if unsettled > 0 && !discard {
+            return Err(ChangeError::Conflict(format!(
+                "{unsettled} events, dead letters included, are kept for the target and would be lost; repeat it with `--discard` \
+                 (`?discard=true`) if that is meant"
+            )));
+        }
+        let number = entry.registered.target;
+        commit.forget_target(number, unsettled).await.map_err(of_setting)?;
+        fail::point("forget.logged");
+        // From here on it is forgotten, whatever happens: what is left over goes at the next start.
+        self.remove(name);
+        let books = self.end(Arc::clone(queue), number).await;
+        tracing::warn!(target_name = name, unsettled, "is forgotten");
+        let books =
+            books.map_err(|e| ChangeError::Unknown(format!("forgotten, but not cleared away: {e}")))?;
+        Ok(Forgotten { name: name.to_owned(), books })
+    }
+
+    async fn end(&self, queue: Arc<EmbeddedQueue>, number: TargetNo) -> Result<crate::queue::Books, String> {
+        let ended = tokio::task::spawn_blocking(move || queue.forget(number)).await;
+        ended.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 
     /// Ends every lane: what is out may come back until the deadline, and the progress is made durable.
     pub(super) async fn stop(&self, deadline: Duration) {
+        let _alone = self.changing().await;
         let lanes = self.all().into_iter().filter_map(|t| t.lane);
         let stops = lanes.map(|lane| async move { (lane.name().clone(), lane.stop(deadline).await) });
         for (name, stopped) in futures_util::future::join_all(stops).await {
@@ -60,110 +186,10 @@ impl Targets {
     }
 }
 
-/// `unfinished` says why the index did not reach the end of the log: then nothing is registered, and nothing
-/// trimmed.
-///
-/// Registers what is new, opens a reader for every registered target, sets the rules and starts the lanes.
-pub(super) async fn start(
-    config: &Config,
-    queue: &EmbeddedQueue,
-    commit: &Commit,
-    unfinished: Option<&str>,
-    unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
-    seed: &mut dyn FnMut() -> u64,
-) -> anyhow::Result<Targets> {
-    let mut registered = commit.store().targets()?;
-    // First every reader that exists: what is committed from here on is counted for it.
-    for target in &registered {
-        queue.add_reader(target.target, target.since)?;
+/// What became of a setting that was not made.
+pub(super) fn of_setting(error: CommitError) -> ChangeError {
+    match error {
+        CommitError::Full(full) => ChangeError::Unavailable(full.to_string()),
+        other => ChangeError::Unknown(other.to_string()),
     }
-    // Unless the log holds registrations that nobody has read.
-    if unfinished.is_none() {
-        queue.readers_complete();
-    }
-    register(config, queue, commit, unfinished, &mut registered).await?;
-    let number_of = |name: &str| registered.iter().find(|r| *r.name == *name).map(|r| r.target);
-    let rules: Vec<_> =
-        config.targets.iter().filter_map(|t| Some((number_of(&t.name)?, t.rules.clone()))).collect();
-    commit.set_rules(RuleSet::build(&rules));
-    let mut by_name = BTreeMap::new();
-    for target in registered {
-        let progress = queue.add_reader(target.target, target.since)?;
-        let configured = config.targets.iter().find(|t| t.name == target.name).cloned();
-        if let Some(wanted) = &configured {
-            progress.budget().set(&target.name, wanted.budget);
-        }
-        let lane = match &configured {
-            None => {
-                let (name, backlog) = (&target.name, progress.books().backlog);
-                tracing::warn!(target_name = %name, backlog, "is not configured; its backlog is kept");
-                None
-            }
-            Some(wanted) => {
-                let ambient =
-                    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::clone(&unix_ms), seed: seed() };
-                let reader = queue.open(target.target, 0).await?;
-                let encode = encoder(config, wanted);
-                Some(delivery::spawn(wanted, target.target, reader, encode, ambient, target.paused))
-            }
-        };
-        by_name.insert(Arc::clone(&target.name), Entry { registered: target, progress, configured, lane });
-    }
-    Ok(Targets { by_name: RwLock::new(by_name) })
-}
-
-/// Registers every configured target that has no number yet.
-async fn register(
-    config: &Config,
-    queue: &EmbeddedQueue,
-    commit: &Commit,
-    unfinished: Option<&str>,
-    registered: &mut Vec<RegisteredTarget>,
-) -> anyhow::Result<()> {
-    for target in &config.targets {
-        let kind = target.connector.kind();
-        if let Some(known) = registered.iter().find(|r| r.name == target.name) {
-            if *known.kind != *kind {
-                let (name, was) = (&target.name, &known.kind);
-                tracing::warn!(target_name = %name, "was a {was} target and is a {kind} target now");
-            }
-            continue;
-        }
-        if let Some(why) = unfinished {
-            // Its number may be given already, in a record that the index did not come to.
-            tracing::error!(target_name = %target.name, "cannot be registered: {why}");
-            continue;
-        }
-        let number = TargetNo(registered.iter().map(|r| r.target.0).max().unwrap_or(0) + 1);
-        let position = commit
-            .register_target(number, &target.name, kind)
-            .await
-            .with_context(|| format!("target `{}` cannot be registered", target.name))?;
-        queue.add_reader(number, position.offset)?;
-        registered.push(RegisteredTarget {
-            target: number,
-            name: Arc::clone(&target.name),
-            kind: kind.into(),
-            since: position.offset,
-            paused: false,
-        });
-    }
-    Ok(())
-}
-
-fn encoder(config: &Config, target: &config::Target) -> EncodeFn {
-    let binding = match target.connector.kind() {
-        "kafka" => Binding::Kafka,
-        "nats" => Binding::Nats,
-        "amqp" => Binding::Amqp,
-        _ => Binding::Http,
-    };
-    let origin = Origin {
-        region: &config.server.region,
-        appid: &config.account.appid,
-        domain: config.server.domain.as_deref(),
-        target: &target.name,
-    };
-    let encoder = Encoder::new(target.encoding, binding, origin, target.connector.destination());
-    Arc::new(move |stored, rule| encoder.message(stored, rule))
 }

@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod demo;
+mod dlq;
 mod event;
 mod journal;
 mod remote;
@@ -41,6 +42,10 @@ enum Command {
     Check(serve::Check),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
+    /// List, show, replay and purge dead letters: events that their target rejected.
+    Dlq(dlq::Dlq),
+    /// Read the configuration of a running server anew, as SIGHUP does.
+    Reload(remote::Reload),
     /// Show the journal of a running server, look for damage, accept a loss.
     Journal(journal::Journal),
     /// Print a sample event.
@@ -106,6 +111,8 @@ pub fn run() -> ExitCode {
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
             Command::Target(target) => target.run().await,
+            Command::Dlq(dlq) => dlq.run().await,
+            Command::Reload(reload) => reload.run().await,
             Command::Journal(journal) => journal.run().await,
             Command::Event(event) => event.run(),
             Command::Completions { shell } => {

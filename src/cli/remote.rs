@@ -53,10 +53,47 @@ enum TargetCommand {
         /// Its name.
         name: String,
     },
+    /// Give up a target that is not configured any more: nothing is kept for it from then on.
+    Forget {
+        /// Its name.
+        name: String,
+        /// Also give up the events that it has not got; without it they are the reason to refuse.
+        #[arg(long)]
+        discard: bool,
+    },
+}
+
+/// Read the configuration of a running server anew.
+#[derive(clap::Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    server: Server,
+    /// Let this target's backlog go to another kind of connector than it was kept for. May be repeated.
+    #[arg(long, value_name = "TARGET")]
+    accept: Vec<String>,
+}
+
+impl Reload {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let accept = self.accept.iter().map(|name| checked(name).map(|name| format!("accept={name}")));
+        let accept = accept.collect::<Result<Vec<_>, _>>()?.join("&");
+        let value = self.server.call(reqwest::Method::POST, &format!("/v1/reload?{accept}")).await?;
+        if self.server.json {
+            say!("{value}");
+        } else {
+            print_lists(&value);
+        }
+        Ok(())
+    }
 }
 
 impl Server {
-    async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
+    /// True if programs read the answer.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    pub(super) async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
         let config = self.config.load()?;
         let data = self.data.as_ref().unwrap_or(&config.server.data);
         let token = Token::load(data).with_context(|| {
@@ -95,6 +132,9 @@ impl Target {
             TargetCommand::Resume { name } => {
                 (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
             }
+            TargetCommand::Forget { name, discard } => {
+                (Method::POST, format!("/v1/targets/{}/forget?discard={discard}", checked(name)?))
+            }
         };
         let value = self.server.call(method, &path).await?;
         if self.server.json {
@@ -123,14 +163,14 @@ impl Server {
 }
 
 /// A name that may stand in a path.
-fn checked(name: &str) -> anyhow::Result<&str> {
+pub(super) fn checked(name: &str) -> anyhow::Result<&str> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         bail!("`{name}` is not a target's name");
     }
     Ok(name)
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(s) => s.clone(),
@@ -164,7 +204,17 @@ fn print_table(targets: &[Value]) {
     }
 }
 
-fn print_fields(value: &Value, prefix: &str) {
+/// One line for every list that is not empty.
+fn print_lists(value: &Value) {
+    let fields = value.as_object().into_iter().flatten();
+    let lists = fields.filter_map(|(name, list)| Some((name, list.as_array().filter(|l| !l.is_empty())?)));
+    for (name, list) in lists {
+        let list: Vec<_> = list.iter().map(text).collect();
+        say!("{:<14} {}", name.replace('_', " "), list.join(", "));
+    }
+}
+
+pub(super) fn print_fields(value: &Value, prefix: &str) {
     let Some(fields) = value.as_object() else { return };
     for (name, value) in fields {
         match value {

@@ -1,6 +1,7 @@
 //! `tidings serve` and `tidings check`.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tidings_connector::Severity;
@@ -8,13 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigFile, Failure};
-use crate::app::App;
+use crate::app::{App, KindChanged};
 
 /// Run the server.
 #[derive(clap::Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
+    /// Let this target's backlog go to another kind of connector than it was kept for. May be repeated.
+    #[arg(long, value_name = "TARGET")]
+    accept: Vec<String>,
 }
 
 /// Check the configuration.
@@ -60,12 +64,17 @@ impl Serve {
         }
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-        let app = App::start(config).await?;
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
+        let source = Arc::new(move || self.config.load());
+        let app = App::start_with(config, Some(source), &self.accept).await.map_err(of_start)?;
         announce(&app);
-        let broken = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            why = app.failed() => Some(why),
+        let broken = loop {
+            tokio::select! {
+                _ = terminate.recv() => break None,
+                _ = interrupt.recv() => break None,
+                why = app.failed() => break Some(why),
+                _ = hangup.recv() => app.reload().await,
+            }
         };
         if let Some(why) = broken {
             // Nothing was acknowledged after the failure; a restart recovers from what is on disk.
@@ -75,6 +84,14 @@ impl Serve {
         app.stop().await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// A configuration that does not fit what is kept is a wrong configuration.
+fn of_start(error: anyhow::Error) -> Failure {
+    match error.downcast_ref::<KindChanged>() {
+        Some(changed) => Failure::Usage(format!("error: {changed}")),
+        None => error.into(),
     }
 }
 

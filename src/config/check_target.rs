@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidings_connector::ConnectorConfig;
+use tidings_connector::{ConnectorConfig, Span};
 
 use super::check::{Checker, HOUR, MIB, MS, in_time};
 use super::diagnostics::Place;
@@ -60,6 +60,7 @@ impl Checker<'_> {
         self.limits(&at, &raw);
         let budget = self.budget(&at, &raw);
         self.patience(&at, &raw);
+        let on_reject = self.on_reject(&at, &raw);
         let rules = self.rules(&at, name, raw.rule);
         let connector = self.connector(&at, name, raw.connector);
         Some(Target {
@@ -73,6 +74,8 @@ impl Checker<'_> {
                 backoff_max: raw.backoff_max.0,
                 max_in_flight: raw.max_in_flight,
                 rate_limit: raw.rate_limit,
+                on_reject,
+                dead_letters_max_bytes: raw.dead_letters_max_bytes.0,
             },
             connector: connector?,
         })
@@ -118,10 +121,15 @@ impl Checker<'_> {
     fn patience(&mut self, at: &KeyPath, raw: &raw::Target) {
         let kafka =
             raw.connector.kafka.iter().map(|kafka| ("kafka", "connect_timeout", kafka.connect_timeout));
+        // Its servers are tried one after another.
+        let nats = raw.connector.nats.iter().flat_map(|nats| {
+            let all = nats.connect_timeout.0.saturating_mul(nats.servers.len() as u32);
+            [("nats", "connect_timeout", Span(all)), ("nats", "ack_timeout", nats.ack_timeout)]
+        });
         let http = raw.connector.http.iter().flat_map(|http| {
             [("http", "connect_timeout", http.connect_timeout), ("http", "timeout", http.timeout)]
         });
-        for (kind, key, span) in kafka.chain(http) {
+        for (kind, key, span) in kafka.chain(nats).chain(http) {
             if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
                 let attempt = in_time(raw.attempt_timeout.0);
                 let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
@@ -138,9 +146,10 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        let raw::Connector { kafka, http } = raw;
+        let raw::Connector { kafka, nats, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
+            ("nats", nats.map(|options| Self::boxed(options.checked(name)))),
             ("http", http.map(|options| Self::boxed(self.http(options, name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
@@ -149,7 +158,7 @@ impl Checker<'_> {
             // An unknown kind is told as an unknown key already.
             if !broken && !self.holds_anything(&at) {
                 let what = format!("target `{}` has no connector", name.escape_debug());
-                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka or http");
+                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats or http");
                 self.problem_at(&at, Part::Key, what, &[&help]);
             }
             return None;

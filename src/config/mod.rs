@@ -5,6 +5,7 @@
 
 mod check;
 mod check_encoding;
+mod check_reject;
 mod check_target;
 pub mod credentials;
 mod decode;
@@ -12,6 +13,7 @@ mod diagnostics;
 mod load;
 mod places;
 mod raw;
+mod reload;
 pub mod secret_file;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use tidings_connector::ConnectorConfig;
 
 pub use diagnostics::{Diagnostics, Place, Problem};
 pub use load::load;
+pub use reload::needs_restart;
 
 use crate::event::EventSet;
 
@@ -188,6 +191,19 @@ pub struct TargetLimits {
     pub max_in_flight: usize,
     /// Events per second, if limited.
     pub rate_limit: Option<u32>,
+    /// What becomes of an event that the target can never accept.
+    pub on_reject: OnReject,
+    /// Its dead letters may take this much, in bytes; at it nothing is delivered until there is room.
+    pub dead_letters_max_bytes: u64,
+}
+
+/// What becomes of an event that its target can never accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnReject {
+    /// It is kept in the dead letters, and its key goes on.
+    DeadLetter,
+    /// It stays where it is, and its key is held until an operator resumes the target.
+    HoldKey,
 }
 
 macro_rules! encodings {

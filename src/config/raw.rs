@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
+use tidings_nats::NatsOptions;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -87,6 +88,8 @@ pub(super) struct Target {
     pub(super) backoff_max: Span,
     pub(super) max_in_flight: usize,
     pub(super) rate_limit: Option<u32>,
+    pub(super) on_reject: String,
+    pub(super) dead_letters_max_bytes: Size,
     pub(super) max_backlog: Size,
     pub(super) when_full: String,
     pub(super) connector: Connector,
@@ -98,6 +101,7 @@ pub(super) struct Target {
 #[serde(default)]
 pub(super) struct Connector {
     pub(super) kafka: Option<KafkaOptions>,
+    pub(super) nats: Option<NatsOptions>,
     pub(super) http: Option<HttpOptions>,
 }
 
@@ -181,6 +185,8 @@ impl Default for Target {
             backoff_max: ms(300_000),
             max_in_flight: 8_192,
             rate_limit: None,
+            on_reject: "dead-letter".to_owned(),
+            dead_letters_max_bytes: Size(256 << 20),
             max_backlog: Size(5 << 30),
             when_full: "refuse".to_owned(),
             connector: Connector::default(),

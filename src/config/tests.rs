@@ -91,7 +91,9 @@ fn the_shipped_file_is_the_defaults() {
     // The keys that exist only inside a table of their own, against the smallest tables.
     let full = good(&everything());
     let small = good(
-        "[target.hook.connector.http]\nurl = \"http://127.0.0.1:8080/events\"\n\
+        "[target.audit.connector.nats]\nservers = [\"nats://127.0.0.1:4222\"]\nstream = \"OBJECTS\"\n\
+         subject = \"objects.{bucket}\"\n\
+         [target.hook.connector.http]\nurl = \"http://127.0.0.1:8080/events\"\n\
          [target.orders.connector.kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"object-events\"\n\
          [[target.orders.rule]]\nevents = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n",
     );
@@ -102,7 +104,7 @@ fn the_shipped_file_is_the_defaults() {
         assert_eq!(full.connector.fingerprint(), small.connector.fingerprint());
         assert_eq!((&full.name, full.encoding, &full.rules), (&small.name, small.encoding, &small.rules));
     }
-    assert_eq!(full.targets.len(), 2);
+    assert_eq!(full.targets.len(), 3);
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn the_shipped_file_names_every_key() {
         for field in fields {
             let path = path.key(field).0;
             // Each target has one connector, and only the first one shows its own keys: any target's will do.
-            let shown = ["orders", "hook"].iter().any(|target| {
+            let shown = ["orders", "hook", "audit"].iter().any(|target| {
                 let mut path = path.clone();
                 if path.len() > 2 && path[0] == tree::Step::Key("target".into()) {
                     path[1] = tree::Step::Key((*target).into());
@@ -141,7 +143,7 @@ fn every_example_loads() {
         seen.extend(config.targets.iter().map(|t| t.connector.kind()));
     }
     seen.sort_unstable();
-    assert_eq!(seen, ["http", "http", "kafka"]);
+    assert_eq!(seen, ["http", "http", "kafka", "nats"]);
 }
 
 #[test]
@@ -323,8 +325,22 @@ fn a_target_has_one_connector_and_a_legal_name() {
             "unknown key `kafak` | did you mean `kafka`?",
         ),
         (
-            "[target.t.connector.nats]".to_owned(),
-            "unknown key `nats` | [target.t.connector] knows kafka, http",
+            "[target.t.connector.carrier]".to_owned(),
+            "unknown key `carrier` | [target.t.connector] knows kafka, nats, http",
+        ),
+        (
+            "[target.t.connector.nats]\nservers = [\"h:1\"]\nsubject = \"s\"".to_owned(),
+            "1:21 nats: `stream` is required",
+        ),
+        (
+            "[target.t.connector.nats]\nservers = [\"h:1\"]\nstream = \"S\"\nsubject = \"a.*\"".to_owned(),
+            "4:11 \"a.*\": `subject`: `*` is not allowed",
+        ),
+        (
+            "[target.t.connector.nats]\nservers = [\"h:1\", \"g:1\"]\nstream = \"S\"\nsubject = \"s\"\n\
+             connect_timeout = \"30s\""
+                .to_owned(),
+            "`connect_timeout` must be shorter than the target's `attempt_timeout`",
         ),
         (TARGET.replace("target.t", "target.Tea"), "2:9 Tea: `Tea` cannot be a target's name"),
         (TARGET.replace("topic =", "#"), "2:21 kafka: `topic` is required"),

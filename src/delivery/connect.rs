@@ -74,6 +74,9 @@ impl Lane {
         tracing::warn!(target_name = self.shared.name(), class = why.class.label(), cause = %why.text,
             "the connection is given up; what was out is sent again");
         for slot in self.keys.out() {
+            if self.letters.has(slot) {
+                continue;
+            }
             if self.keys.flight(slot).0 < late {
                 self.view.counters.attempts.timeout += 1;
                 self.view.counters.attempt_seconds.observe_duration(self.target.limits.attempt_timeout);

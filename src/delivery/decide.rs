@@ -1,6 +1,7 @@
 //! One decision per outcome: what becomes of an entry, its key and its target.
 //!
-//! Must never settle on anything but Delivered of the current attempt, and must never drop an entry.
+//! Must never settle on anything but Delivered of the current attempt, and must never drop an entry; what can
+//! never be accepted goes to `letters.rs`.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
 use crate::fail;
 use crate::queue::Column;
 
-/// An entry rejected so often is held for good: before that, it may have been rejected with everything else.
+/// A held entry that was rejected so often stays so: before that, it may have been rejected with everything else.
 const REJECTIONS: u32 = 2;
 
 /// The outcome as it is; a test build can be made to take silence for success.
@@ -70,11 +71,15 @@ impl Lane {
             counters.attempt_seconds.observe_duration(now.saturating_duration_since(sent_at));
             match mutated(settlement.outcome) {
                 Outcome::Delivered => {
+                    self.letters.trial.delivered(self.keys.hash(slot));
                     let stored = self.keys.delivered(slot);
-                    if !fail::mutant("progress-before-ack") {
+                    let replay = self.replay_delivered(stored.position.offset);
+                    self.letters.forget_appeal(stored.position.offset);
+                    let counters = &mut self.view.counters;
+                    if !replay && !fail::mutant("progress-before-ack") {
                         settled.push((stored.position.offset, Column::Delivered));
                     }
-                    if let Some(event) = &stored.entry.event {
+                    if let Some(event) = stored.entry.event.as_ref().filter(|_| !replay) {
                         let took_ms = unix_ms.saturating_sub(event.time_us / 1_000).max(0);
                         counters
                             .end_to_end_seconds
@@ -106,6 +111,10 @@ impl Lane {
     /// Only this key waits, unless too many do.
     pub(super) fn retry(&mut self, slot: SlotRef, after: Option<Duration>, why: Cause, now: Instant) {
         let wish = after.unwrap_or_default().min(RETRY_AFTER_CAP);
+        if self.is_replay(slot) {
+            self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
+            return self.replay_failed(slot, why, false, now);
+        }
         if self.health.is_closed() {
             // This says something about the target, not about the key: the key is tried when the target
             // recovers.
@@ -132,27 +141,34 @@ impl Lane {
         self.note(why);
     }
 
-    /// The event can never be accepted: its key is held. Where everything is rejected, it is not the event's
-    /// fault.
+    /// The event can never be accepted: it is put on trial. Where everything is rejected, it is not the
+    /// event's fault.
     fn reject(&mut self, slot: SlotRef, why: Cause, now: Instant) {
         if self.health.is_closed() {
             let probe = self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
-            if probe || self.keys.rejected(slot) < REJECTIONS {
-                self.keys.delay(slot, now);
-            } else {
-                self.hold(slot, None, &why);
+            // The target was closed for another reason, and answers: it is open again.
+            if probe && !self.letters.storm {
+                self.health.succeeded();
             }
+        }
+        if self.is_replay(slot) {
+            return self.replay_failed(slot, why, true, now);
+        }
+        if self.health.is_closed() {
+            self.letters.appeal(self.keys.stored(slot).position.offset);
+            self.keys.delay(slot, now);
         } else {
-            let hash = self.keys.hash(slot);
-            self.keys.rejected(slot);
-            self.hold(slot, None, &why);
-            self.count_failure(hash, &why, now);
+            self.condemn(slot, &why, now);
         }
         self.note(why);
     }
 
     /// What a template named takes nothing: its keys are held and tried slowly.
     fn destination_fault(&mut self, slot: SlotRef, why: Cause, now: Instant) {
+        if self.is_replay(slot) {
+            self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
+            return self.replay_failed(slot, why, false, now);
+        }
         if self.health.is_closed() {
             self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
             self.keys.delay(slot, now);
@@ -169,18 +185,28 @@ impl Lane {
     fn target_fault(&mut self, slot: SlotRef, why: Cause, now: Instant) {
         self.health.probe_failed(slot.0, now, &self.pace, &mut self.rng);
         self.close(true, &why, now);
+        if self.is_replay(slot) {
+            return self.replay_failed(slot, why, false, now);
+        }
         self.keys.delay(slot, now);
         self.note(why);
     }
 
-    /// The encoder refused: held without a word from the target.
-    pub(super) fn cannot_encode(&mut self, slot: SlotRef, why: Cause) {
+    /// The encoder refused: rejected without a word from the target. While that is closed, it proves nothing.
+    pub(super) fn cannot_encode(&mut self, slot: SlotRef, why: Cause, now: Instant) {
         self.view.counters.attempts.rejected += 1;
-        self.hold(slot, None, &why);
+        if self.is_replay(slot) {
+            return self.replay_failed(slot, why, true, now);
+        }
+        if self.health.is_closed() {
+            self.hold(slot, None, &why);
+        } else {
+            self.condemn(slot, &why, now);
+        }
         self.note(why);
     }
 
-    fn hold(&mut self, slot: SlotRef, due: Option<Instant>, why: &Cause) {
+    pub(super) fn hold(&mut self, slot: SlotRef, due: Option<Instant>, why: &Cause) {
         if self.keys.held() == 0 {
             let offset = self.keys.stored(slot).position.offset;
             let (target_name, class) = (self.shared.name(), why.class.label());
@@ -191,9 +217,10 @@ impl Lane {
 
     /// Counts a key's failure, which may put the target Down. Then what was rejected with all the others was
     /// not to blame: it is tried once more when the target recovers.
-    fn count_failure(&mut self, hash: u64, why: &Cause, now: Instant) {
+    pub(super) fn count_failure(&mut self, hash: u64, why: &Cause, now: Instant) {
         let probe_at = now + self.pace.delay(1, &mut self.rng);
         if let Some(streak) = self.health.key_failed(hash, probe_at) {
+            self.letters.storm = self.letters.trial.closed_after(streak.len());
             for hash in streak {
                 self.keys.reprieve(hash, REJECTIONS, now);
             }
@@ -201,8 +228,9 @@ impl Lane {
         }
     }
 
-    fn close(&mut self, faulted: bool, why: &Cause, now: Instant) {
+    pub(super) fn close(&mut self, faulted: bool, why: &Cause, now: Instant) {
         if !self.health.is_closed() {
+            self.letters.storm = false;
             self.log_closed(why);
         }
         let probe_at = now + self.pace.delay(1, &mut self.rng);

@@ -49,7 +49,7 @@ impl Lane {
     /// True if a closed target may be probed as soon as its moment comes.
     pub(super) fn can_send_probe(&self) -> bool {
         let connected = matches!(self.connection, Connection::Up(_));
-        connected && self.may_send() && self.keys.in_flight() == 0 && self.keys.can_probe()
+        connected && self.may_send() && self.out() == 0 && self.keys.can_probe() && !self.lacks_replays()
     }
 
     /// How many messages may leave now.
@@ -62,7 +62,7 @@ impl Lane {
             let due = closed.probe_at <= now;
             return usize::from(due && paced > 0 && self.can_send_probe());
         }
-        let free = limits.in_flight.max(1).saturating_sub(self.keys.in_flight());
+        let free = limits.in_flight.max(1).saturating_sub(self.out());
         free.min(limits.batch.max(1)).min(paced).min(self.keys.ready())
     }
 
@@ -70,11 +70,13 @@ impl Lane {
     fn fill(&mut self, quota: usize, limits: Limits, now: Instant) -> Vec<Delivery> {
         let mut batch = Vec::with_capacity(quota);
         let flight = self.flights.next();
+        let unix_ms = (self.ambient.unix_ms)();
         while batch.len() < quota {
-            let full = self.bytes_out >= limits.bytes && self.keys.in_flight() > 0;
+            let full = self.bytes_out >= limits.bytes && self.out() > 0;
             let probing = self.health.is_closed();
             let slot = match () {
                 () if full => None,
+                () if self.letters.blocked.is_some() => self.start_replay(),
                 () if probing => self.keys.start_probe(),
                 () => self.keys.start(),
             };
@@ -82,18 +84,19 @@ impl Lane {
             let message = match self.message(slot) {
                 Ok(message) => message,
                 Err(cause) => {
-                    self.cannot_encode(slot, cause);
+                    self.cannot_encode(slot, cause, now);
                     continue;
                 }
             };
             let bytes = message.size();
             // A message above the limit travels alone; the connector says what it thinks of it.
-            if self.bytes_out + bytes > limits.bytes && self.keys.in_flight() > 1 {
+            if self.bytes_out + bytes > limits.bytes && self.out() > 1 {
                 self.keys.unstart(slot);
                 break;
             }
             self.bytes_out += bytes;
             self.keys.set_flight(slot, flight, bytes);
+            self.keys.note_first(slot, unix_ms);
             if probing {
                 self.health.probing(slot.0);
             }
@@ -120,7 +123,9 @@ impl Lane {
         let Some(rule) = stored.rule_for(self.number) else {
             return Err(Cause::new(ErrorClass::Encode, "the entry is not for this target"));
         };
-        std::panic::catch_unwind(AssertUnwindSafe(|| (self.encode)(stored, rule)))
-            .unwrap_or_else(|_| Err(Cause::new(ErrorClass::Encode, "the encoder panicked on this event")))
+        let mut message = std::panic::catch_unwind(AssertUnwindSafe(|| (self.encode)(stored, rule)))
+            .unwrap_or_else(|_| Err(Cause::new(ErrorClass::Encode, "the encoder panicked on this event")))?;
+        self.letters.replays.mark(stored, &mut message);
+        Ok(message)
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::flights::Flights;
 use super::health::Health;
 use super::keys::Keys;
+use super::letters::Letters;
 use super::link::{Connection, LinkEvent};
 use super::rate::Rate;
 use super::status::{TargetState, View};
@@ -52,6 +53,7 @@ pub(super) struct Lane {
     pub(super) unconnected: TargetState,
     pub(super) incarnation: u64,
     pub(super) health: Health,
+    pub(super) letters: Letters,
     /// Nothing is sent before this moment.
     pub(super) throttled_until: Option<Instant>,
     /// A batch waits until the connection takes one again.
@@ -127,6 +129,7 @@ impl Lane {
             unconnected: TargetState::Connecting,
             incarnation: 1,
             health: Health::default(),
+            letters: Letters::default(),
             throttled_until: None,
             blocked: false,
             paused: false,
@@ -149,6 +152,7 @@ impl Lane {
 
     /// Serves the target until a stop is wished, then winds up.
     pub(super) async fn run(mut self, mut reader: Box<dyn Reader>) -> Stopped {
+        self.letters.begin(reader.dead_letters(), self.target.limits.dead_letters_max_bytes);
         self.work(Wake::Look);
         loop {
             // The reader is free here, and nowhere else.
@@ -183,6 +187,7 @@ impl Lane {
                 Wake::Look
             }
             () = self.shared.wished.notified() => Wake::Look,
+            () = self.letters.arrived() => Wake::Look,
         }
     }
 
@@ -192,7 +197,10 @@ impl Lane {
         self.take_answers(now);
         self.handle(wake, now);
         self.heed_wishes(now);
+        self.take_news();
         self.tend(now);
+        self.judge(now);
+        self.admit_replays(now);
         self.dispatch(now);
         self.show();
         self.arm(now);
@@ -222,7 +230,8 @@ impl Lane {
     }
 
     fn is_done(&self) -> bool {
-        self.stop_by.is_some_and(|by| self.keys.in_flight() == 0 || by <= (self.ambient.now)())
+        let quiet = self.out() == 0 && self.letters.is_quiet();
+        self.stop_by.is_some_and(|by| quiet || by <= (self.ambient.now)())
     }
 
     fn handle(&mut self, wake: Wake, now: Instant) {

@@ -19,14 +19,17 @@ mod flights;
 mod health;
 mod keys;
 mod lane;
+mod letters;
 mod link;
 mod rate;
+mod replays;
 mod slots;
 mod status;
 mod target;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;

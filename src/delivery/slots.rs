@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) next: u32,
     /// How often it was sent.
     pub(super) attempt: u32,
+    /// When it was sent first, in milliseconds since the Unix epoch.
+    pub(super) first_unix_ms: Option<i64>,
     /// The batch it left with, and the payload bytes that it has out.
     pub(super) flight: u64,
     pub(super) bytes: usize,
@@ -65,8 +67,16 @@ impl Slots {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let empty =
-                    Slot { stored: None, generation: 0, key, next: NONE, attempt: 0, flight: 0, bytes: 0 };
+                let empty = Slot {
+                    stored: None,
+                    generation: 0,
+                    key,
+                    next: NONE,
+                    attempt: 0,
+                    first_unix_ms: None,
+                    flight: 0,
+                    bytes: 0,
+                };
                 self.slots.push(empty);
                 (self.slots.len() - 1) as u32
             }
@@ -74,6 +84,7 @@ impl Slots {
         let at = &mut self.slots[index as usize];
         debug_assert!(at.stored.is_none(), "a free slot holds nothing");
         (at.stored, at.key, at.next, at.attempt) = (Some(stored), key, NONE, 0);
+        at.first_unix_ms = None;
         self.strip(index, BODY_KEPT);
         self.order.push_back(self.reference(index));
         if self.order.len() > 2 * self.live + SWEEP_SLACK {

@@ -71,6 +71,9 @@ pub struct TargetStatus {
     pub last_success_unix_ms: Option<i64>,
     /// Why the queue cannot be read, if it cannot.
     pub read_error: Option<Arc<str>>,
+    /// Why nothing is sent although nobody paused the target: its dead letters are full, or cannot be
+    /// written.
+    pub blocked: Option<Arc<str>>,
     /// Messages handed to the connector and not settled.
     pub in_flight: usize,
     /// How many it may have in flight; 0 without a connection.
@@ -105,6 +108,7 @@ pub(super) struct View {
     pub(super) last_error: Option<LastError>,
     pub(super) last_success_unix_ms: Option<i64>,
     pub(super) read_error: Option<Arc<str>>,
+    pub(super) blocked: Option<Arc<str>>,
     pub(super) in_flight: usize,
     pub(super) in_flight_limit: usize,
     pub(super) waiting: usize,

@@ -69,18 +69,36 @@ pub fn spawn(
     ambient: Ambient,
     paused: bool,
 ) -> TargetHandle {
+    begin(target, number, reader, encode, ambient, paused, View::default())
+}
+
+/// `before` is what the lane's predecessor showed last.
+fn begin(
+    target: &config::Target,
+    number: TargetNo,
+    reader: Box<dyn Reader>,
+    encode: EncodeFn,
+    ambient: Ambient,
+    paused: bool,
+    before: View,
+) -> TargetHandle {
+    let View { counters, last_error, last_success_unix_ms, incarnation, .. } = before;
+    let view = View { counters, last_error, last_success_unix_ms, incarnation, ..View::default() };
+    let view = View { since_unix_ms: (ambient.unix_ms)(), ..view };
     let shared = Arc::new(Shared {
         name: Arc::clone(&target.name),
         kind: target.connector.kind(),
         progress: reader.progress(),
         wish: Mutex::new(Wish { paused, ..Wish::default() }),
         wished: Notify::new(),
-        view: Mutex::new(View { since_unix_ms: (ambient.unix_ms)(), ..View::default() }),
+        view: Mutex::new(view.clone()),
         ended: watch::Sender::new(None),
     });
     let unix_ms = Arc::clone(&ambient.unix_ms);
     let now = ambient.now;
-    let lane = Lane::new(target, number, encode, ambient, Arc::clone(&shared));
+    let mut lane = Lane::new(target, number, encode, ambient, Arc::clone(&shared));
+    lane.incarnation = view.incarnation + 1;
+    lane.view = view;
     let of_lane = Arc::clone(&shared);
     tokio::spawn(async move {
         let stopped = AssertUnwindSafe(lane.run(reader)).catch_unwind().await.unwrap_or_else(|_| {
@@ -99,6 +117,21 @@ pub fn spawn(
 }
 
 impl TargetHandle {
+    /// Starts the lane that takes the place of this one, which must have ended: as [`spawn`], and it counts
+    /// on from what this one counted.
+    pub fn succeed(
+        &self,
+        target: &config::Target,
+        number: TargetNo,
+        reader: Box<dyn Reader>,
+        encode: EncodeFn,
+        ambient: Ambient,
+        paused: bool,
+    ) -> TargetHandle {
+        let before = self.shared.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        begin(target, number, reader, encode, ambient, paused, before)
+    }
+
     /// The target's name.
     pub fn name(&self) -> &Arc<str> {
         &self.shared.name
@@ -116,6 +149,7 @@ impl TargetHandle {
             last_error: view.last_error,
             last_success_unix_ms: view.last_success_unix_ms,
             read_error: view.read_error,
+            blocked: view.blocked,
             in_flight: view.in_flight,
             in_flight_limit: view.in_flight_limit,
             waiting: view.waiting,

@@ -14,6 +14,7 @@ use super::status::TargetState;
 use super::target::Stopped;
 use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
 use crate::fail;
+use crate::queue::dead::Blocked;
 use crate::queue::{ReadError, Reader, Stored};
 
 /// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot
@@ -100,7 +101,7 @@ impl Lane {
             Connection::None { retry_at } if !self.paused && *retry_at <= now => {
                 self.connection = Connection::start(&self.target.connector, bound);
             }
-            Connection::Connecting(_) | Connection::Up(_) if self.paused && self.keys.in_flight() == 0 => {
+            Connection::Connecting(_) | Connection::Up(_) if self.paused && self.out() == 0 => {
                 let none = Connection::None { retry_at: now };
                 std::mem::replace(&mut self.connection, none).close();
                 self.incarnation += 1;
@@ -112,7 +113,9 @@ impl Lane {
 
     /// True if nothing forbids sending, as far as operators and throttles are concerned.
     pub(super) fn may_send(&self) -> bool {
-        !self.paused && self.stop_by.is_none() && self.throttled_until.is_none()
+        // Where dead letters are full, those that are sent again make room.
+        let blocked = !matches!(self.letters.blocked, None | Some(Blocked::Full(_)));
+        !self.paused && self.stop_by.is_none() && self.throttled_until.is_none() && !blocked
     }
 
     /// Sets the one timer to the earliest moment at which something is to do.
@@ -124,6 +127,8 @@ impl Lane {
         at(self.flights.deadline(self.target.limits.attempt_timeout));
         at(self.throttled_until);
         at(self.read_at);
+        at(self.letters.next_due());
+        at(self.letters.replays.next_due(now));
         if !self.paused && self.stop_by.is_none() {
             if let Connection::None { retry_at } = self.connection {
                 at(Some(retry_at));
@@ -152,6 +157,7 @@ impl Lane {
     pub(super) fn show(&mut self) {
         let state = match &self.connection {
             _ if self.paused => TargetState::Paused,
+            _ if self.letters.blocked.is_some() => TargetState::Faulted,
             Connection::Up(_) => self.health.state(),
             _ if self.unconnected != TargetState::Connecting => self.unconnected,
             _ if self.health.is_closed() => self.health.state(),
@@ -162,7 +168,8 @@ impl Lane {
             tracing::info!(target_name = self.shared.name(), from, to, "the target's state changed");
             (self.view.state, self.view.since_unix_ms) = (state, (self.ambient.unix_ms)());
         }
-        let (out, held) = (self.keys.in_flight(), self.keys.held());
+        let (out, held) = (self.out(), self.keys.held());
+        self.view.blocked = self.letters.blocked.as_ref().map(|b| Arc::clone(b.text()));
         self.view.throttled = self.throttled_until.is_some();
         self.view.in_flight = out;
         self.view.held = held;
@@ -180,7 +187,10 @@ impl Lane {
 
     /// Gives up what is still out, makes the progress durable and lets go of the far side.
     pub(super) async fn wind_up(mut self, reader: &mut dyn Reader) -> Stopped {
-        let abandoned = self.keys.in_flight();
+        let abandoned = self.out();
+        if let Some(dead) = &self.letters.dead {
+            let _ = timeout(FLUSH_BOUND, dead.quiesce()).await;
+        }
         self.shared.progress().set_held(0);
         let none = Connection::None { retry_at: (self.ambient.now)() };
         let closing = std::mem::replace(&mut self.connection, none).close();

@@ -1,7 +1,7 @@
 //! CopyObject, and what it shares with UploadPartCopy: bytes that are here already become another object.
 //!
 //! A copy is a copy of the bytes, read and hashed once more: what it becomes shares no file with its source.
-//! Must never copy what the conditions of the request forbid, nor bytes of a source that was replaced half-way.
+//! Must never copy what the conditions forbid, nor bytes of a source that was replaced half-way.
 
 use std::ops::Range;
 use std::sync::Arc;

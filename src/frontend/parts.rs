@@ -38,8 +38,8 @@ impl Place {
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), upload: upload_id(upload)?, number })
     }
 
-    /// The checksum that the upload wants of its parts. The commit path decides whether the upload is open; that
-    /// it is looked up here too spares the client a long upload.
+    /// The checksum that the upload wants of its parts. The commit path decides whether the upload is open;
+    /// that it is looked up here too spares the client a long upload.
     pub(super) fn checksum(&self, operations: &Operations) -> S3Result<Option<Algorithm>> {
         let found = find(operations, &self.bucket, &self.key, self.upload)?;
         if found.done.is_some() {

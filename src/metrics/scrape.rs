@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use tidings_connector::ErrorClass;
 
 use super::labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
-use super::snapshot::{Snapshot, TargetSnapshot, age, seconds};
+use super::snapshot::{Snapshot, TargetSnapshot, seconds};
 use super::table::{Kind, Row, Spec, TABLE};
 use super::{Histogram, Metrics};
 use crate::queue::Books;
@@ -87,7 +87,9 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
         Row::BacklogLimit => out.targets(targets, |t| t.budget.max_backlog.map_or(0.0, |max| max as f64)),
         Row::BudgetLevel => out.targets(targets, |t| f64::from(t.budget.level)),
         Row::DeadLetters => out.targets(targets, |t| t.dead_letters as f64),
-        Row::DeadLetterAge => out.targets(targets, |t| age(now, t.oldest_dead_letter_us)),
+        Row::DeadLetterBytes => out.targets(targets, |t| t.dead_letter_bytes as f64),
+        Row::DeadLetterLimit => out.targets(targets, |t| t.dead_letter_limit_bytes as f64),
+        Row::DeadLetterAge => out.targets(targets, |t| t.oldest_dead_letter_age_seconds(now)),
         Row::DeadLetterWrites => out.each(targets, WriteResult::ALL, WriteResult::label, |t, r| {
             t.dead_letter_writes[r as usize] as f64
         }),

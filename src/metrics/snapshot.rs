@@ -46,6 +46,10 @@ pub struct TargetSnapshot {
     pub last_success_us: Option<i64>,
     /// Events in its dead letters.
     pub dead_letters: u64,
+    /// Their bytes …
+    pub dead_letter_bytes: u64,
+    /// … and how many there may be; 0 where nobody says.
+    pub dead_letter_limit_bytes: u64,
     /// When the oldest of them was written, in microseconds since the Unix epoch.
     pub oldest_dead_letter_us: Option<i64>,
     /// Tries to write one, by [`WriteResult`].
@@ -89,6 +93,8 @@ impl TargetSnapshot {
             oldest_undelivered_us: None,
             last_success_us: None,
             dead_letters: 0,
+            dead_letter_bytes: 0,
+            dead_letter_limit_bytes: 0,
             oldest_dead_letter_us: None,
             dead_letter_writes: Default::default(),
             counters: TargetCounters::default(),
@@ -115,6 +121,11 @@ impl TargetSnapshot {
             Undelivered::Ready if !paused => waiting,
             Undelivered::Paused | Undelivered::Ready => 0,
         }
+    }
+
+    /// Seconds since the oldest dead letter was written; 0 if there is none.
+    pub fn oldest_dead_letter_age_seconds(&self, now_us: i64) -> f64 {
+        age(now_us, self.oldest_dead_letter_us)
     }
 
     /// Seconds since the oldest undelivered event was committed; 0 if there is none.

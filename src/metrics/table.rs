@@ -108,6 +108,10 @@ table! {
         "The highest of 50, 80, 95 and 100 % of its budget that the target reached and did not leave.";
     DeadLetters: Kind::Gauge, "dead_letter_events", ["target"],
         "Events in the target's dead letters.";
+    DeadLetterBytes: Kind::Gauge, "dead_letter_bytes", ["target"],
+        "Bytes of the target's dead letters.";
+    DeadLetterLimit: Kind::Gauge, "dead_letter_limit_bytes", ["target"],
+        "Bytes that they may have before nothing is delivered to the target.";
     DeadLetterAge: Kind::Gauge, "dead_letter_oldest_age_seconds", ["target"],
         "Age of the oldest dead letter; 0 without one.";
     DeadLetterWrites: Kind::Counter, "dead_letter_writes_total", ["target", "result"],

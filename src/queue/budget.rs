@@ -68,9 +68,10 @@ impl Budget {
     /// From now on these bounds hold; what was accepted stays accepted. `name` is for people.
     pub fn set(&self, name: &Arc<str>, policy: config::Budget) {
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(name);
-        self.max.store(policy.max_backlog, Ordering::Release);
         self.sheds.store(policy.when_full == WhenFull::Shed, Ordering::Release);
-        self.level.store(0, Ordering::Release);
+        if self.max.swap(policy.max_backlog, Ordering::AcqRel) != policy.max_backlog {
+            self.level.store(0, Ordering::Release);
+        }
         self.note_level(self.charged.load(Ordering::Acquire));
     }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 use super::upload::{self, UploadId};
+use crate::config::{Budget, WhenFull};
 use crate::event::{Event, EventKind, RequestInfo};
 
 /// Set in the label of a target that shed the entry: the log counts those apart.
@@ -38,6 +39,9 @@ pub(super) mod tag {
     pub(in crate::queue) const NAME: u8 = 40;
     pub(in crate::queue) const TARGET: u8 = 41;
     pub(in crate::queue) const PAUSED: u8 = 42;
+    pub(in crate::queue) const MAX_BACKLOG: u8 = 43;
+    pub(in crate::queue) const SHEDS: u8 = 44;
+    pub(in crate::queue) const COUNT: u8 = 45;
     pub(in crate::queue) const UPLOAD: u8 = 50;
     pub(in crate::queue) const NUMBER: u8 = 51;
     pub(in crate::queue) const MD5: u8 = 52;
@@ -74,7 +78,9 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::DeleteBucket { .. } => 4,
         Change::RegisterTarget { .. } => 5,
         Change::PauseTarget { .. } => 6,
-        Change::CompleteUpload { .. } => 7,
+        Change::ConfigureTarget { .. } => 7,
+        Change::ForgetTarget { .. } => 8,
+        Change::CompleteUpload { .. } => 13,
         Change::Upload(change) => upload::code(change),
     };
     out.extend_from_slice(&[VERSION, code]);
@@ -103,6 +109,16 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::PauseTarget { target, paused } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
             field(out, tag::PAUSED, &[u8::from(*paused)]);
+        }
+        Change::ConfigureTarget { target, kind, budget } => {
+            field(out, tag::TARGET, &target.0.to_le_bytes());
+            field(out, tag::KIND, kind.as_bytes());
+            field(out, tag::MAX_BACKLOG, &budget.max_backlog.to_le_bytes());
+            field(out, tag::SHEDS, &[u8::from(budget.when_full == WhenFull::Shed)]);
+        }
+        Change::ForgetTarget { target, unsettled } => {
+            field(out, tag::TARGET, &target.0.to_le_bytes());
+            field(out, tag::COUNT, &unsettled.to_le_bytes());
         }
     }
     for delivery in entry.deliveries.iter().chain(&entry.shed) {
@@ -214,6 +230,16 @@ struct Fields<'a> {
     target: Option<TargetNo>,
     paused: Option<bool>,
     upload: Option<UploadId>,
+    max_backlog: Option<u64>,
+    sheds: Option<bool>,
+    count: Option<u64>,
+}
+
+impl Fields<'_> {
+    fn budget(&self) -> Option<Budget> {
+        let when_full = if self.sheds? { WhenFull::Shed } else { WhenFull::Refuse };
+        Some(Budget { max_backlog: self.max_backlog?, when_full })
+    }
 }
 
 /// Reads what [`encode`] wrote; `labels` are the record's, in order.
@@ -246,9 +272,18 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
             target: f.target.ok_or(missing.clone())?,
             paused: f.paused.ok_or(missing.clone())?,
         },
-        7 => Change::CompleteUpload {
+        13 => Change::CompleteUpload {
             upload: f.upload.ok_or(missing.clone())?,
             meta: std::mem::take(&mut f.meta),
+        },
+        7 => Change::ConfigureTarget {
+            target: f.target.ok_or(missing.clone())?,
+            kind: text(f.kind.ok_or(missing.clone())?)?,
+            budget: f.budget().ok_or(missing.clone())?,
+        },
+        8 => Change::ForgetTarget {
+            target: f.target.ok_or(missing.clone())?,
+            unsettled: f.count.ok_or(missing.clone())?,
         },
         _ => return Err(DecodeError::Newer(*code)),
     };
@@ -347,6 +382,9 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),
         tag::PAUSED => f.paused = Some(fixed::<1>(value)?[0] != 0),
+        tag::MAX_BACKLOG => f.max_backlog = Some(u64::from_le_bytes(fixed(value)?)),
+        tag::SHEDS => f.sheds = Some(fixed::<1>(value)?[0] != 0),
+        tag::COUNT => f.count = Some(u64::from_le_bytes(fixed(value)?)),
         unknown => return DecodeError::unknown(unknown),
     }
     Ok(())

@@ -42,6 +42,12 @@ impl Routes {
         self.readers.read().unwrap_or_else(PoisonError::into_inner).get(&target.0).cloned()
     }
 
+    /// Takes a reader out: nothing is routed to it any more, nor counted for it.
+    pub(super) fn remove(&self, target: TargetNo) -> Option<Arc<Progress>> {
+        let _routing = self.routing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.readers.write().unwrap_or_else(PoisonError::into_inner).remove(&target.0)
+    }
+
     /// Every reader.
     pub(super) fn all(&self) -> Vec<Arc<Progress>> {
         self.readers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()

@@ -3,7 +3,7 @@
 //! Must never answer before the journal said durable, and never let the journal trim what a synced row still
 //! needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::admit::{self, LogUse};
 use super::budget::OverBudget;
+use super::dead::{self, DeadLetters, ReaderLedger};
 use super::dispatcher::{self, Routes};
 use super::entry::{BodyRef, Entry, Stored, TargetNo};
 use super::feed::{Charges, EmbeddedFeed};
@@ -84,6 +85,7 @@ pub(super) struct Inner {
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
+    dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
@@ -131,6 +133,7 @@ impl EmbeddedQueue {
         store: Arc<dyn Publish>,
     ) -> Result<Self, StartError> {
         journal::disk::make_dir(&*disk, &options.progress_dir)?;
+        journal::disk::make_dir(&*disk, &dead::dir_beside(&options.progress_dir))?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
         let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
@@ -163,6 +166,7 @@ impl EmbeddedQueue {
             charges,
             open: Mutex::default(),
             rows: Mutex::default(),
+            dead: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
             complete: AtomicBool::new(false),
             held: watch::Sender::new(None),
@@ -204,14 +208,28 @@ impl EmbeddedQueue {
             .map_err(|e| OpenError::Io(target, std::io::Error::other(e.to_string())))?;
         let total = |label| inner.opened_totals.get(&label).copied().unwrap_or_default();
         let (matched, shed) = (total(target.0), total(target.0 | codec::SHED).count);
-        let row = row.unwrap_or_else(|| self.first_row(target, since));
+        let random = inner.options.journal.random;
+        let dead_dir = dead::dir_beside(dir);
+        let mut opened =
+            dead::Opened::open(Arc::clone(&inner.disk), &dead_dir, target, random).map_err(io)?;
+        let mut row = row.unwrap_or_else(|| self.first_row(target, since, &opened));
+        let joined = opened.join(&mut row);
         let dispatched = Arc::clone(&inner.routes.dispatched);
-        let progress = Arc::new(Progress::new(target, &row, matched, shed, dispatched));
+        let progress = Progress::new(target, &row, matched, shed, dispatched).with_dead(&joined);
+        let progress = Arc::new(progress);
         let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
         inner.rows().push((Arc::clone(&progress), file));
+        let ledger = ReaderLedger { progress: Arc::clone(&progress), inner: Arc::downgrade(inner) };
+        let letters = DeadLetters::start(opened, target, joined.missing, Arc::new(ledger));
+        inner.dead.lock().unwrap_or_else(PoisonError::into_inner).insert(target, letters);
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
+    }
+
+    /// The dead letters of a target that was added.
+    pub fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.inner.dead_letters(target)
     }
 
     /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
@@ -237,7 +255,7 @@ impl EmbeddedQueue {
     }
 
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
-    fn first_row(&self, target: TargetNo, since: u64) -> Row {
+    fn first_row(&self, target: TargetNo, since: u64, dead: &dead::Opened) -> Row {
         let stat = self.inner.journal.stat();
         let position =
             if fail::mutant("no-row-starts-at-tail") { stat.durable_end } else { since.max(stat.first) };
@@ -245,8 +263,9 @@ impl EmbeddedQueue {
         let before =
             if position > since { self.inner.journal.total_before(target.0) } else { Total::default() };
         let Total { count, bytes } = before;
-        let settled = Totals { taken: count, delivered: count, ..Totals::default() };
-        let totals = Totals { taken_bytes: bytes, settled_bytes: bytes, ..settled };
+        let dead_lettered = dead.settled_below(position).min(count);
+        let settled = Totals { taken: count, delivered: count - dead_lettered, ..Totals::default() };
+        let totals = Totals { dead_lettered, taken_bytes: bytes, settled_bytes: bytes, ..settled };
         Row { durable_end: 0, position, totals, holes: Vec::new() }
     }
 
@@ -377,8 +396,20 @@ impl Inner {
         });
     }
 
+    pub(super) fn progress_dir(&self) -> &std::path::Path {
+        &self.options.progress_dir
+    }
+
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
+    }
+
+    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::upload::{UploadChange, UploadId};
+use crate::config::Budget;
 use crate::event::{Event, Position};
 
 /// The number of a target in the registry: never reused, so that a re-added name is told from a new one.
@@ -82,6 +83,22 @@ pub enum Change {
         target: TargetNo,
         /// True from now on: nothing is delivered, everything is kept.
         paused: bool,
+    },
+    /// A target's connector and its budget are these from now on: what counts while it is not configured.
+    ConfigureTarget {
+        /// The target.
+        target: TargetNo,
+        /// The connector's kind.
+        kind: Arc<str>,
+        /// Its budget.
+        budget: Budget,
+    },
+    /// An operator gave a target up: nothing is kept for it from now on, and its number is never given again.
+    ForgetTarget {
+        /// The target.
+        target: TargetNo,
+        /// How many events it had not got.
+        unsettled: u64,
     },
 }
 

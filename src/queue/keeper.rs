@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::embedded::Inner;
+use super::entry::TargetNo;
 use super::rows::Need;
 use crate::journal::{LabelNeed, Needed};
 
@@ -29,6 +30,15 @@ impl Inner {
             floor = floor.min(file.synced.floor());
         }
         self.journal.trim(floor);
+    }
+
+    /// True if a target's synced row is past an offset and will not ask for it again.
+    pub(super) fn synced_past(&self, target: TargetNo, offset: u64) -> bool {
+        let rows = self.rows();
+        let row = rows.iter().find(|(progress, _)| progress.target == target);
+        row.is_some_and(|(_, file)| {
+            offset < file.synced.position && file.synced.holes.binary_search(&offset).is_err()
+        })
     }
 
     /// What compaction must keep, by synced rows and the synced checkpoint.

@@ -14,12 +14,15 @@
 //! settled or one of its holes. Must never know connectors, encodings or the S3 frontend.
 
 mod admit;
+mod aside;
 mod budget;
 mod codec;
+pub mod dead;
 mod dispatcher;
 pub mod embedded;
 mod entry;
 mod feed;
+mod forget;
 mod keeper;
 mod manifest;
 mod oldest;
@@ -99,6 +102,11 @@ pub trait Reader: Send {
 
     /// The handle through which others see this reader's books at any time.
     fn progress(&self) -> Arc<progress::Progress>;
+
+    /// Where this reader's dead letters are kept; none: there is no such place, and they stay unsettled.
+    fn dead_letters(&self) -> Option<dead::DeadLetters> {
+        None
+    }
 
     /// Makes everything settled so far durable.
     async fn flush(&mut self) -> Result<(), ReadError>;

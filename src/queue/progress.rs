@@ -3,13 +3,14 @@
 //! Must never know why an entry settled; only that it did, and in which column. One lock per reader, taken
 //! once per batch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::budget::Budget;
+use super::dead::Counts;
 use super::entry::{Stored, TargetNo};
 use crate::journal::Total;
 
@@ -156,7 +157,11 @@ pub(super) struct State {
     /// Taken, in offset order; settled ones stay until what is before them is settled.
     window: VecDeque<(Hole, bool)>,
     unsettled: usize,
-    totals: Totals,
+    pub(super) totals: Totals,
+    /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
+    pub(super) dead: Counts,
+    /// Dead letters at or above the position: counted as taken, and passed over when they come.
+    pub(super) ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
     pub(super) dirty: bool,
@@ -186,6 +191,7 @@ impl Progress {
             unsettled: window.len(),
             window,
             totals: row.totals,
+            dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
             dirty: true,
             ..State::default()
         };
@@ -215,16 +221,38 @@ impl Progress {
         let open = (matched - t.taken.min(matched)) + state.unsettled as u64;
         Books {
             matched,
-            delivered: t.delivered,
+            delivered: t.delivered + state.dead.replayed,
             backlog: open - state.held.min(open),
             held: state.held.min(open),
-            dead_lettered: t.dead_lettered,
-            purged: t.purged,
+            dead_lettered: state.dead.dead,
+            purged: t.purged + state.dead.purged,
             forgotten: t.forgotten,
-            quarantined: t.quarantined,
+            quarantined: t.quarantined + state.dead.lost,
             shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
         }
+    }
+
+    pub(super) fn target(&self) -> TargetNo {
+        self.target
+    }
+
+    /// Counts everything that is not settled as forgotten, and lets go of it.
+    pub(super) fn forget(&self) -> Books {
+        {
+            let mut state = self.state();
+            let matched = self.matched.load(Ordering::Acquire);
+            let open = matched.saturating_sub(state.totals.taken) + state.unsettled as u64;
+            let dirty = state.dirty;
+            // Dead letters are not kept either.
+            let forgotten = state.totals.forgotten + open + state.dead.dead;
+            let totals = Totals { taken: matched, forgotten, ..state.totals };
+            let dead = Counts { dead: 0, ..state.dead };
+            *state = State { totals, dirty, dead, ..State::default() };
+        }
+        self.budget.give_back(u64::MAX);
+        self.settled.notify_waiters();
+        self.books()
     }
 
     /// What the target may owe, and what it owes.
@@ -273,10 +301,11 @@ impl Progress {
     pub(super) fn row(&self, durable_end: u64) -> Row {
         let mut state = self.state();
         state.dirty = false;
+        let position = state.position(self.dispatched.load(Ordering::Acquire));
         Row {
             durable_end,
-            position: state.position(self.dispatched.load(Ordering::Acquire)),
-            totals: state.totals,
+            position,
+            totals: state.totals_below(position),
             holes: state.window.iter().filter(|(_, settled)| !settled).map(|(h, _)| *h).collect(),
         }
     }
@@ -333,10 +362,11 @@ impl State {
     /// Moves up to `max` entries from the inbox to the window.
     pub(super) fn take_inbox(&mut self, max: usize) -> Vec<Arc<Stored>> {
         let n = self.inbox.len().min(max);
-        let taken: Vec<_> = self.inbox.drain(..n).collect();
-        if let Some(last) = taken.last() {
+        let mut taken: Vec<_> = self.inbox.drain(..n).collect();
+        if let Some(end) = taken.last().map(|last| last.position.offset + 1) {
+            self.leave_out_dead(&mut taken);
             self.note_taken(&taken);
-            self.from = self.from.max(last.position.offset + 1);
+            self.from = self.from.max(end);
         }
         taken
     }
@@ -370,7 +400,10 @@ impl State {
             let t = &mut self.totals;
             let total = match column {
                 Column::Delivered => &mut t.delivered,
-                Column::DeadLettered => &mut t.dead_lettered,
+                Column::DeadLettered => {
+                    self.dead.dead += 1;
+                    &mut t.dead_lettered
+                }
                 Column::Purged => &mut t.purged,
                 Column::Forgotten => &mut t.forgotten,
                 Column::Quarantined => &mut t.quarantined,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::dead::DeadLetters;
 use super::embedded::{Inner, Item};
 use super::entry::Stored;
 use super::progress::{Column, Progress};
@@ -80,6 +81,7 @@ impl EmbeddedReader {
         let next = rest.first().map_or(end, |s| s.position.offset);
         self.ahead = Ahead { entries: rest, end };
         let mut state = self.progress.state();
+        state.leave_out_dead(&mut mine);
         state.note_taken(&mine);
         state.from = next;
         Ok(mine)
@@ -164,6 +166,10 @@ impl Reader for EmbeddedReader {
 
     fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    fn dead_letters(&self) -> Option<DeadLetters> {
+        self.inner.dead_letters(self.progress.target)
     }
 
     async fn flush(&mut self) -> Result<(), ReadError> {

@@ -3,11 +3,12 @@
 //! Must never run beside a server, and must come to the same end however often it is interrupted and run
 //! again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
+use super::dead;
 use super::entry::TargetNo;
-use super::progress::Row;
+use super::progress::{Hole, Row};
 use super::rows::{self, RowError, RowFile};
 use crate::journal::{self, Disk, Loss, RandomFn, Repair, RepairError, Total};
 
@@ -49,6 +50,10 @@ struct Account {
     holes: HashSet<u64>,
     /// Records above the position that can be read.
     above: Total,
+    /// Dead letters and what their entries cost: settled, whatever became of their records.
+    dead: HashMap<u64, u32>,
+    /// Those above the position whose records can be read.
+    dead_above: Total,
 }
 
 /// Accepts that the offsets of `range` (both included) are lost: all damage must lie inside. `applied` is the
@@ -67,14 +72,19 @@ pub fn accept_loss(
     let mut accounts = BTreeMap::new();
     for target in rows::targets(disk, progress_dir)? {
         if let Some(row) = rows::read(disk, progress_dir, target)? {
-            accounts
-                .insert(target.0, Account { target, row, holes: HashSet::new(), above: Total::default() });
+            let dead = dead::offsets(disk, &dead::dir_beside(progress_dir), target)?;
+            let (holes, none) = (HashSet::new(), Total::default());
+            accounts.insert(target.0, Account { target, row, holes, above: none, dead, dead_above: none });
         }
     }
     repair.readable(&mut |label, offset, bytes| {
         let Some(account) = accounts.get_mut(&label) else { return };
         if offset >= account.row.position {
-            account.above = account.above.plus(Total { count: 1, bytes });
+            let total = Total { count: 1, bytes };
+            account.above = account.above.plus(total);
+            if account.dead.contains_key(&offset) {
+                account.dead_above = account.dead_above.plus(total);
+            }
         } else if account.row.holes.binary_search_by_key(&offset, |h| h.offset).is_ok() {
             account.holes.insert(offset);
         }
@@ -97,13 +107,22 @@ pub fn accept_loss(
 impl Account {
     /// Counts what is lost as quarantined, durably, once: the row then knows no lost record any more.
     fn settle(self, disk: &dyn Disk, dir: &Path, matched: Total) -> Result<u64, AcceptError> {
-        let Self { target, mut row, holes, above } = self;
-        let (kept, lost): (Vec<_>, Vec<_>) = row.holes.iter().partition(|hole| holes.contains(&hole.offset));
+        let Self { target, mut row, holes, above, dead, dead_above } = self;
+        let (settled, open): (Vec<_>, Vec<_>) =
+            row.holes.iter().partition(|hole| dead.contains_key(&hole.offset));
+        row.totals.dead_lettered += settled.len() as u64;
+        row.totals.settled_bytes += settled.iter().map(|hole: &Hole| u64::from(hole.bytes)).sum::<u64>();
+        let (kept, lost): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|hole: &Hole| holes.contains(&hole.offset));
         row.holes = kept;
         let holes = lost.len() as u64;
+        // A lost record of a dead letter is no loss.
+        let ahead = dead.iter().filter(|(offset, _)| **offset >= row.position);
+        let ahead = ahead
+            .fold(Total::default(), |sum, (_, bytes)| sum.plus(Total { count: 1, bytes: u64::from(*bytes) }));
         let known = row.totals.taken().plus(above);
-        let untaken = matched.count.saturating_sub(known.count);
-        let untaken_bytes = matched.bytes.saturating_sub(known.bytes);
+        let untaken = (matched.count + dead_above.count).saturating_sub(known.count + ahead.count);
+        let untaken_bytes = (matched.bytes + dead_above.bytes).saturating_sub(known.bytes + ahead.bytes);
         row.totals.taken += untaken;
         row.totals.taken_bytes += untaken_bytes;
         row.totals.settled_bytes +=

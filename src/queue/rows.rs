@@ -115,6 +115,19 @@ pub(super) fn proven_end(disk: &dyn Disk, dir: &Path) -> Result<u64, RowError> {
     Ok(proven)
 }
 
+/// Removes both slots of a reader, durably.
+pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Result<()> {
+    let mut removed = false;
+    for path in paths(dir, target) {
+        match disk.remove(&path) {
+            Ok(()) => removed = true,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    if removed { disk.sync_dir(dir) } else { Ok(()) }
+}
+
 impl RowFile {
     /// Opens or creates the slots of a reader and makes `row` durable in both.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, target: TargetNo, row: &Row) -> io::Result<Self> {

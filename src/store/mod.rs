@@ -15,6 +15,7 @@ use futures_util::stream::BoxStream;
 pub use embedded::{EmbeddedStore, Status};
 pub use upload::{Done, Upload, UploadsAfter};
 
+use crate::config::Budget;
 use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
 /// Index and body access. At most 14 methods. A store that takes no uploads keeps the defaults, which show
@@ -199,6 +200,18 @@ pub struct RegisteredTarget {
     pub since: u64,
     /// Paused by an operator.
     pub paused: bool,
+    /// Its budget when it was configured last.
+    pub budget: Budget,
+    /// Given up by an operator, and how many events it had not got then. Its number and nothing else is kept.
+    pub forgotten: Option<u64>,
+}
+
+impl RegisteredTarget {
+    /// A target as its registration at offset `since` leaves it.
+    pub fn new(target: TargetNo, name: &Arc<str>, kind: &Arc<str>, since: u64) -> Self {
+        let (name, kind) = (Arc::clone(name), Arc::clone(kind));
+        Self { target, name, kind, since, paused: false, budget: Budget::default(), forgotten: None }
+    }
 }
 
 /// Why the store cannot answer.

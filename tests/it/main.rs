@@ -11,4 +11,5 @@ mod chunked;
 mod judge;
 mod proxies;
 mod readme;
+mod targets;
 mod tidy;

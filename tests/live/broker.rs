@@ -1,62 +1,50 @@
-//! The broker: where it is, and how it is broken and mended.
+//! The brokers: where they are, and how they are broken and mended.
 //!
-//! Must never leave it broken: a fault ends when it is dropped, also by a failing test.
+//! Must never leave one broken: see `far.rs`.
 
 use std::process::Command;
 
-/// `host:port` of the broker that the tests may use and break.
+use crate::far::Fault;
+
+/// `host:port` of the Kafka broker that the tests may use and break.
 pub(crate) fn address() -> String {
     std::env::var("TIDINGS_TEST_KAFKA")
         .expect("live tests need a broker: run `cargo xtask test`, or set TIDINGS_TEST_KAFKA=host:port")
 }
 
-/// A fault under way.
-pub(crate) struct Fault {
-    mend: Option<&'static str>,
+/// `kill -9`; mended by a restart on the same port and data.
+pub(crate) async fn kill(broker: &'static str) -> Fault {
+    harm(broker, "kill", "restart").await
 }
 
-impl Fault {
-    /// `kill -9`; mended by a restart on the same port and data.
-    pub(crate) async fn kill() -> Self {
-        let fault = Self { mend: Some("restart") };
-        control_async("kill").await;
-        fault
-    }
-
-    /// SIGSTOP; mended by SIGCONT.
-    pub(crate) async fn stop() -> Self {
-        let fault = Self { mend: Some("cont") };
-        control_async("stop").await;
-        fault
-    }
-
-    /// Ends the fault and waits until the broker answers again.
-    pub(crate) async fn mend(mut self) {
-        if let Some(verb) = self.mend.take() {
-            control_async(verb).await;
-        }
-    }
+/// SIGSTOP; mended by SIGCONT.
+pub(crate) async fn stop(broker: &'static str) -> Fault {
+    harm(broker, "stop", "cont").await
 }
 
-impl Drop for Fault {
-    fn drop(&mut self) {
-        if let Some(verb) = self.mend.take() {
-            let status = command(verb).status();
-            eprintln!("broker {verb} after a failed test: {status:?}");
-        }
-    }
+async fn harm(broker: &'static str, verb: &'static str, mend: &'static str) -> Fault {
+    let fault = Fault::new(
+        move || Box::pin(control(broker, mend)),
+        move || {
+            let status = command(broker, mend).status();
+            eprintln!("broker {broker}: {mend} after a failed test: {status:?}");
+        },
+    );
+    control(broker, verb).await;
+    fault
 }
 
-async fn control_async(verb: &'static str) {
-    let output = tokio::process::Command::from(command(verb)).output().await.expect("the control program");
+async fn control(broker: &'static str, verb: &'static str) {
+    let command = command(broker, verb);
+    let output = tokio::process::Command::from(command).output().await.expect("the control program");
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "brokers {verb} kafka: {}: {text}", output.status);
+    assert!(output.status.success(), "brokers {verb} {broker}: {}: {text}", output.status);
 }
 
-fn command(verb: &str) -> Command {
+fn command(broker: &str, verb: &str) -> Command {
     let control = std::env::var("TIDINGS_TEST_BROKERCTL")
         .expect("tests that break the broker need TIDINGS_TEST_BROKERCTL: run `cargo xtask test`");
     let mut command = Command::new(control);
-    command.args(["brokers", verb, "kafka"]);
+    command.args(["brokers", verb, broker]);
     command
 }

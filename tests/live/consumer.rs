@@ -1,27 +1,57 @@
-//! An independent consumer: everything in a topic from its beginning, repeats included, in order per
-//! partition.
+//! Kafka as the far side, and an independent consumer: everything in a topic from its beginning, repeats
+//! included, in order per partition.
 //!
 //! Must never use the product's code to read what the product wrote.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::broker;
 use crate::checker::{Delivery, Kind};
+use crate::far::{FarSide, Fault};
+use crate::record;
 
 /// Partitions of a test's topic.
 const PARTITIONS: i32 = 6;
 /// The broker may take this long for an administrative request or to give the next message.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes a topic that nobody else has.
-pub(crate) async fn create_topic(test: &str) -> String {
+/// A topic that nobody else has.
+pub(crate) struct Topic(String);
+
+impl Topic {
+    pub(crate) async fn create(test: &str) -> Self {
+        Self(create_topic(test).await)
+    }
+}
+
+#[async_trait]
+impl FarSide for Topic {
+    fn connector(&self) -> String {
+        let broker = broker::address();
+        format!("[target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {:?}\n", self.0)
+    }
+
+    async fn read_all(&self) -> Vec<Delivery> {
+        read_all(&self.0).await
+    }
+
+    async fn kill(&self) -> Fault {
+        broker::kill("kafka").await
+    }
+
+    async fn stop(&self) -> Fault {
+        broker::stop("kafka").await
+    }
+}
+
+async fn create_topic(test: &str) -> String {
     let topic = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
     let admin: AdminClient<_> = config().create().expect("a client");
     let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
@@ -32,14 +62,14 @@ pub(crate) async fn create_topic(test: &str) -> String {
 }
 
 /// Reads the topic from its beginning to the end that it has now.
-pub(crate) async fn read_all(topic: &str) -> Vec<Delivery> {
+async fn read_all(topic: &str) -> Vec<Delivery> {
     let topic = topic.to_owned();
     tokio::task::spawn_blocking(move || read(&topic)).await.expect("the consumer")
 }
 
-pub(crate) fn config() -> ClientConfig {
+fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", crate::broker::address());
+    config.set("bootstrap.servers", broker::address());
     config
 }
 
@@ -65,60 +95,11 @@ fn read(topic: &str) -> Vec<Delivery> {
             unread.remove(&message.partition());
         }
         if message.offset() < ends[&message.partition()] {
-            deliveries.push(parse(&message));
+            let payload = message.payload().unwrap_or_default();
+            deliveries.push(record::parse(payload, message.key(), message.partition()));
         }
     }
     deliveries
-}
-
-fn parse(message: &BorrowedMessage<'_>) -> Delivery {
-    let payload = message.payload().unwrap_or_default();
-    let text = String::from_utf8_lossy(payload);
-    let event: serde_json::Value = serde_json::from_slice(payload).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let records = event["Records"].as_array().unwrap_or_else(|| panic!("no Records: {text}"));
-    assert_eq!(records.len(), 1, "one record a message: {text}");
-    let record = &records[0];
-    let string = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let object = &record["s3"]["object"];
-    let name = record["s3"]["bucket"]["name"].as_str().unwrap_or_default();
-    let key: Arc<str> = format!("{name}/{}", decode(object["key"].as_str().unwrap_or_default())).into();
-    // A consumer that partitions or compacts by key must be able to trust it.
-    assert_eq!(message.key(), Some(key.as_bytes()), "the message's key: {text}");
-    let kind = match record["eventName"].as_str().unwrap_or_default() {
-        "ObjectCreated:Put" => Kind::Put,
-        "ObjectRemoved:Delete" => Kind::Delete,
-        other => Kind::Other(other.to_owned()),
-    };
-    let mut digest = DefaultHasher::new();
-    payload.hash(&mut digest);
-    Delivery {
-        partition: message.partition(),
-        key,
-        event_id: string(&record["tidings"]["eventId"]).unwrap_or_else(|| panic!("no event id: {text}")),
-        sequencer: string(&object["sequencer"]).unwrap_or_else(|| panic!("no sequencer: {text}")),
-        kind,
-        etag: string(&object["eTag"]),
-        size: object["size"].as_u64(),
-        request_id: string(&record["responseElements"]["x-amz-request-id"]),
-        digest: digest.finish(),
-    }
-}
-
-/// S3's own encoding of keys in events: percent and `+`.
-fn decode(key: &str) -> String {
-    let mut bytes = key.bytes();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [bytes.next().unwrap_or(b'?'), bytes.next().unwrap_or(b'?')];
-                hex::decode(digits).unwrap_or_else(|e| panic!("{key}: {e}"))[0]
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(out).unwrap_or_else(|e| panic!("{key}: {e}"))
 }
 
 /// The reading itself is shown to be honest: repeats, order and oddly named keys come back as they were

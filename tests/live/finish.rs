@@ -9,27 +9,27 @@ use tidings::client::{Client, Listing};
 
 use crate::books;
 use crate::checker::{Listed, Report, Run, check};
-use crate::consumer;
+use crate::far::FarSide;
 use crate::load::Shared;
 use crate::server::{Ready, Server};
 
 /// Reads at once while every key is compared.
 const READERS: usize = 16;
 
-/// Waits until everything is delivered, reads every key back byte by byte, lists the bucket, reads the topic
-/// from its beginning, judges, and ends the server by SIGTERM. Panics unless all is right.
+/// Waits until everything is delivered, reads every key back byte by byte, lists the bucket, reads the
+/// far side from its beginning, judges, and ends the server by SIGTERM. Panics unless all is right.
 pub(crate) async fn conclude(
     test: &str,
     server: &mut Server,
     ready: &Ready,
     shared: &Shared,
-    topic: &str,
+    far: &dyn FarSide,
     max_duplicates: usize,
 ) -> Report {
     let reading = books::drained(&ready.admin).await;
     read_every_key(&ready.s3, shared).await;
     let listing = list_all(&ready.s3, shared.bucket()).await;
-    let deliveries = consumer::read_all(topic).await;
+    let deliveries = far.read_all().await;
     let ops = shared.recorder.ops();
     let bucket = format!("{}/", shared.bucket());
     let report = check(&Run {

@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::consumer::Topic;
 use crate::finish::conclude;
 use crate::load::{Load, Plan};
 use crate::server::{Ready, Server};
-use crate::{consumer, number, seed, turn};
+use crate::{number, seed, turn};
 
 /// Kills at random moments unless `TIDINGS_KILLS` says otherwise.
 const KILLS: u64 = 20;
@@ -30,7 +31,7 @@ checkpoint_interval = \"1s\"
 /// Clients at work on a server that dies often.
 struct Scene {
     test: &'static str,
-    topic: String,
+    far: Topic,
     server: Server,
     load: Load,
     rng: fastrand::Rng,
@@ -53,14 +54,14 @@ impl Scene {
         let seed = seed(test);
         let plan =
             Plan { clients: 32, keys: 1_000, changes: u64::MAX, deletes: 150, reads: 100, blobs: 20, seed };
-        let topic = consumer::create_topic(test).await;
-        let mut server = Server::new(&topic, &format!("{TIGHT}{more}"));
+        let far = Topic::create(test).await;
+        let mut server = Server::new(&far, &format!("{TIGHT}{more}"));
         let ready = server.start().await;
         let made = ready.s3.create_bucket("live-kills").await.expect("an answer");
         assert_eq!(made.status, 200, "{made:?}");
         let load = Load::start("live-kills", plan);
         let rng = fastrand::Rng::with_seed(seed);
-        let scene = Self { test, topic, server, load, rng, tally: Tally::default(), up: Duration::ZERO };
+        let scene = Self { test, far, server, load, rng, tally: Tally::default(), up: Duration::ZERO };
         (scene, ready)
     }
 
@@ -110,7 +111,7 @@ impl Scene {
         let lives = (tally.kills + tally.during_recovery) as f64;
         let most = (lives * per_second * REPEATED_SECONDS) as usize;
         println!("{test}: {tally:?}; {per_second:.0} changes/s; at most {most} repeats allowed");
-        let report = conclude(test, &mut self.server, ready, &shared, &self.topic, most).await;
+        let report = conclude(test, &mut self.server, ready, &shared, &self.far, most).await;
         assert!(report.unknown > 0, "no change was under way at any of {} kills", tally.kills);
         let repeats = report.duplicates();
         println!("{test}: {repeats} repeats, {:.1} a kill", repeats as f64 / lives);

@@ -11,9 +11,12 @@ mod checker;
 mod books;
 mod broker;
 mod consumer;
+mod far;
 mod finish;
 mod kills;
 mod load;
+mod receiver;
+mod record;
 mod server;
 mod volume;
 

@@ -14,6 +14,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::far::FarSide;
+
 /// A start may take this long, recovery included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stop by SIGTERM may take this long: the server's own deadline and some more.
@@ -46,18 +48,17 @@ pub(crate) struct Ready {
 }
 
 impl Server {
-    /// A fresh data directory whose one target is `topic`. `extra` is more TOML, before the target's tables.
-    pub(crate) fn new(topic: &str, extra: &str) -> Self {
+    /// A fresh data directory whose one target is `far`. `extra` is more TOML, before the target's tables.
+    pub(crate) fn new(far: &dyn FarSide, extra: &str) -> Self {
         let dir = TempDir::with_prefix_in("live-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let path = dir.path().to_owned();
         let config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nregion = \"{REGION}\"\ndata = {data:?}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{extra}\n\
-             [target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {topic:?}\n\
-             [[target.live.rule]]\nbucket = \"live-*\"\n\
+             {connector}\n[[target.live.rule]]\nbucket = \"live-*\"\n\
              events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n",
             data = path.join("data"),
-            broker = crate::broker::address(),
+            connector = far.connector(),
         );
         fs::write(path.join("tidings.toml"), config).expect("a writable directory");
         Self { dir: Some(dir), path, running: None }

@@ -1,19 +1,20 @@
-//! Many changes through to the topic: without a fault, and with the broker killed, the broker stopped and the
-//! server stopped in the middle.
+//! Many changes through to the far side: without a fault, with the far side killed or standing still, and with
+//! the server stopped in the middle.
 //!
 //! Must never pass without its fault: each shows that changes were acknowledged while it lasted.
 
 use std::time::{Duration, Instant};
 
-use crate::broker::Fault;
+use crate::consumer::Topic;
+use crate::far::FarSide;
 use crate::finish::conclude;
 use crate::load::{Load, Plan};
 use crate::server::{Ready, Server};
-use crate::{books, consumer, seed, turn};
+use crate::{books, seed, turn};
 
-/// How long the broker stands still.
+/// How long the far side stands still.
 const STOPPED_FOR: Duration = Duration::from_secs(30);
-/// Changes that must be acknowledged while the broker is away, and after it came back.
+/// Changes that must be acknowledged while the far side is away, and after it came back.
 const DURING_OUTAGE: u64 = 5_000;
 
 /// Changes in a run with a fault, at least.
@@ -22,99 +23,116 @@ const CHANGES: u64 = 30_000;
 const PLAN: Plan =
     Plan { clients: 32, keys: 5_000, changes: CHANGES, deletes: 150, reads: 50, blobs: 5, seed: 0 };
 
-struct Scene {
+/// A far side, a server, a bucket, and clients at work.
+pub(crate) struct Scene {
     test: &'static str,
-    topic: String,
+    far: Box<dyn FarSide>,
     server: Server,
     ready: Ready,
     load: Load,
     began: Instant,
 }
 
-/// A topic, a server, a bucket, and clients at work.
-async fn begin(test: &'static str, changes: u64) -> Scene {
-    let plan = Plan { changes, seed: seed(test), ..PLAN };
-    let topic = consumer::create_topic(test).await;
-    let mut server = Server::new(&topic, "");
-    let ready = server.start().await;
-    let made = ready.s3.create_bucket("live-volume").await.expect("an answer");
-    assert_eq!(made.status, 200, "{made:?}");
-    let load = Load::start("live-volume", plan);
-    load.serve(Some(ready.s3.clone()));
-    Scene { test, topic, server, ready, load, began: Instant::now() }
+/// Many changes and no fault: everything arrives once.
+pub(crate) async fn quiet(test: &'static str, far: Box<dyn FarSide>, changes: u64) {
+    let scene = Scene::begin(test, far, changes).await;
+    scene.load.acknowledged(changes).await;
+    assert_eq!(scene.load.shared.refused(), 0, "no fault, no 5xx");
+    scene.end(0).await;
 }
 
-/// Shows that changes are acknowledged and nothing is delivered while the broker is away.
-async fn outage(scene: &Scene) {
-    let before = scene.load.acknowledged_now();
-    books::backlog_above(&scene.ready.admin, DURING_OUTAGE / 2).await;
-    scene.load.acknowledged(before + DURING_OUTAGE).await;
-    let waiting = books::read(&scene.ready.admin).await.books.backlog;
-    println!("{}: {waiting} events wait for the broker", scene.test);
+/// The far side is killed in the middle, and started again.
+pub(crate) async fn killed(test: &'static str, far: Box<dyn FarSide>) {
+    let scene = Scene::begin(test, far, u64::MAX).await;
+    scene.load.acknowledged(CHANGES / 2).await;
+    let fault = scene.far.kill().await;
+    scene.outage().await;
+    fault.mend().await;
+    let duplicates = scene.go_on_and_end().await;
+    println!("{test}: {duplicates} duplicates");
 }
 
-/// The broker is back: clients go on, old and new events arrive.
-async fn go_on_and_end(scene: Scene) -> usize {
-    scene.load.serve(Some(scene.ready.s3.clone()));
-    let now = scene.load.acknowledged_now();
-    scene.load.acknowledged(CHANGES.max(now + DURING_OUTAGE)).await;
-    scene.load.stop();
-    end(scene, usize::MAX).await
+/// The far side stands still for half a minute.
+pub(crate) async fn stopped(test: &'static str, far: Box<dyn FarSide>) {
+    let scene = Scene::begin(test, far, u64::MAX).await;
+    scene.load.acknowledged(CHANGES / 2).await;
+    let fault = scene.far.stop().await;
+    let since = tokio::time::Instant::now();
+    scene.outage().await;
+    // Enough is waiting; more would only take longer to judge.
+    scene.load.serve(None);
+    tokio::time::sleep_until(since + STOPPED_FOR).await;
+    fault.mend().await;
+    let duplicates = scene.go_on_and_end().await;
+    println!("{test}: {duplicates} duplicates");
 }
 
-/// Waits for the clients, judges, and returns the duplicates.
-async fn end(mut scene: Scene, max_duplicates: usize) -> usize {
-    let shared = scene.load.finished().await;
-    let seconds = scene.began.elapsed().as_secs_f64();
-    let (test, ready) = (scene.test, &scene.ready);
-    println!("{test}: {:.0} operations/s by the clients", shared.recorder.ops().len() as f64 / seconds);
-    let report = conclude(test, &mut scene.server, ready, &shared, &scene.topic, max_duplicates).await;
-    assert!(report.reads as u64 >= PLAN.keys, "every key was read back");
-    report.duplicates()
+impl Scene {
+    async fn begin(test: &'static str, far: Box<dyn FarSide>, changes: u64) -> Self {
+        let plan = Plan { changes, seed: seed(test), ..PLAN };
+        let mut server = Server::new(&*far, "");
+        let ready = server.start().await;
+        let made = ready.s3.create_bucket("live-volume").await.expect("an answer");
+        assert_eq!(made.status, 200, "{made:?}");
+        let load = Load::start("live-volume", plan);
+        load.serve(Some(ready.s3.clone()));
+        Self { test, far, server, ready, load, began: Instant::now() }
+    }
+
+    /// Shows that changes are acknowledged and nothing is delivered while the far side is away.
+    async fn outage(&self) {
+        let before = self.load.acknowledged_now();
+        books::backlog_above(&self.ready.admin, DURING_OUTAGE / 2).await;
+        self.load.acknowledged(before + DURING_OUTAGE).await;
+        let waiting = books::read(&self.ready.admin).await.books.backlog;
+        println!("{}: {waiting} events wait for the far side", self.test);
+    }
+
+    /// The far side is back: clients go on, old and new events arrive.
+    async fn go_on_and_end(self) -> usize {
+        self.load.serve(Some(self.ready.s3.clone()));
+        let now = self.load.acknowledged_now();
+        self.load.acknowledged(CHANGES.max(now + DURING_OUTAGE)).await;
+        self.load.stop();
+        self.end(usize::MAX).await
+    }
+
+    /// Waits for the clients, judges, and returns the duplicates.
+    async fn end(mut self, max_duplicates: usize) -> usize {
+        let shared = self.load.finished().await;
+        let seconds = self.began.elapsed().as_secs_f64();
+        let (test, ready) = (self.test, &self.ready);
+        println!("{test}: {:.0} operations/s by the clients", shared.recorder.ops().len() as f64 / seconds);
+        let report = conclude(test, &mut self.server, ready, &shared, &*self.far, max_duplicates).await;
+        assert!(report.reads as u64 >= PLAN.keys, "every key was read back");
+        report.duplicates()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_100k_changes_of_32_clients_arrive_once_and_in_order() {
     let _turn = turn().await;
-    let scene = begin("volume", 100_000).await;
-    scene.load.acknowledged(100_000).await;
-    assert_eq!(scene.load.shared.refused(), 0, "no fault, no 5xx");
-    end(scene, 0).await;
+    quiet("volume", Box::new(Topic::create("volume").await), 100_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_killed_in_the_middle_loses_nothing() {
     let _turn = turn().await;
-    let scene = begin("broker-killed", u64::MAX).await;
-    scene.load.acknowledged(CHANGES / 2).await;
-    let fault = Fault::kill().await;
-    outage(&scene).await;
-    fault.mend().await;
-    let duplicates = go_on_and_end(scene).await;
-    println!("broker-killed: {duplicates} duplicates");
+    killed("broker-killed", Box::new(Topic::create("broker-killed").await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_stands_still_for_half_a_minute_loses_nothing() {
     let _turn = turn().await;
-    let scene = begin("broker-stopped", u64::MAX).await;
-    scene.load.acknowledged(CHANGES / 2).await;
-    let fault = Fault::stop().await;
-    let since = tokio::time::Instant::now();
-    outage(&scene).await;
-    // Enough is waiting; more would only take longer to judge.
-    scene.load.serve(None);
-    tokio::time::sleep_until(since + STOPPED_FOR).await;
-    fault.mend().await;
-    let duplicates = go_on_and_end(scene).await;
-    println!("broker-stopped: {duplicates} duplicates");
+    stopped("broker-stopped", Box::new(Topic::create("broker-stopped").await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_stopped_and_started_under_load_loses_nothing() {
     const STOPS: u64 = 3;
     let _turn = turn().await;
-    let mut scene = begin("server-stopped", 12_000).await;
+    let topic = Topic::create("server-stopped").await;
+    let mut scene = Scene::begin("server-stopped", Box::new(topic), 12_000).await;
     for stop in 1..=STOPS {
         scene.load.acknowledged(stop * 3_000).await;
         // Stands still for a moment first: what was half done must be finished or given up, never both.
@@ -127,5 +145,5 @@ async fn a_server_stopped_and_started_under_load_loses_nothing() {
         scene.load.serve(Some(scene.ready.s3.clone()));
     }
     // A clean stop saves its progress: what was delivered before is not delivered again.
-    end(scene, 0).await;
+    scene.end(0).await;
 }

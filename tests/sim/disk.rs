@@ -37,6 +37,10 @@ pub enum Mark {
     Floor(u64),
     /// The far side has change `n`.
     Delivered(u64),
+    /// Change `n` was called a dead letter.
+    Buried(u64),
+    /// Somebody wishes that the dead letter of change `n` goes.
+    Purging(u64),
 }
 
 /// Which calls fail.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidings::config::{Budget, Encoding, Target, TargetLimits};
+use tidings::config::{Budget, Encoding, OnReject, Target, TargetLimits};
 use tidings::delivery::{Ambient, TargetHandle, spawn};
 use tidings_connector::{
     Connector, ConnectorConfig, Delivery, Fault, Finding, Limits, Message, Outcome, Receipt, Template,
@@ -93,6 +93,8 @@ fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
         backoff_max: Duration::from_millis(2),
         max_in_flight: 16,
         rate_limit: None,
+        on_reject: OnReject::DeadLetter,
+        dead_letters_max_bytes: 1 << 20,
     };
     let target = Target {
         name: "target".into(),

@@ -7,8 +7,10 @@
 mod calls;
 mod cuts;
 mod damage;
+mod dead;
 mod disk;
 mod far;
+mod forget;
 mod log;
 mod power;
 mod rules;

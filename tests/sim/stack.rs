@@ -103,6 +103,23 @@ impl Stack {
 
     async fn open_with(disk: &Arc<SimDisk>, pace: Pace, options: Options) -> Result<Self, String> {
         let (store, queue) = Self::open_parts(disk, pace, options)?;
+        let (again, same) = (Arc::clone(&store), Arc::clone(&queue));
+        let opened = Self::open_targets(disk, store, queue).await;
+        if opened.is_err() {
+            let closing = tokio::task::spawn_blocking(move || {
+                again.stop();
+                same.stop();
+            });
+            closing.await.expect("no panic while closing");
+        }
+        opened
+    }
+
+    async fn open_targets(
+        disk: &Arc<SimDisk>,
+        store: Arc<EmbeddedStore>,
+        queue: Arc<EmbeddedQueue>,
+    ) -> Result<Self, String> {
         let rng = fastrand::Rng::with_seed(7);
         let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, || 1_000_000, rng);
         let known = store.targets().map_err(|e| e.to_string())?;
@@ -245,7 +262,7 @@ impl Story {
             Mark::Begun(n) => self.begun.push(*n),
             Mark::Durable { n, epoch, offset } => drop(self.acknowledged.insert(*offset, (*n, *epoch))),
             Mark::Delivered(n) => self.delivered.push(*n),
-            Mark::Floor(_) => {}
+            Mark::Floor(_) | Mark::Buried(_) | Mark::Purging(_) => {}
         }
     }
 

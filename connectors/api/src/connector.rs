@@ -2,6 +2,7 @@
 //!
 //! Must never hold policy: retry, order, deadlines, rate, dead letters and metrics belong to the lane.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,12 @@ pub trait ConnectorConfig: Send + Sync {
     /// A stable text of everything that changes what is sent or where, without secrets. Two equal texts mean
     /// that a reload may keep the running connector.
     fn fingerprint(&self) -> String;
+
+    /// The files that a connection reads beside the configuration: secrets, certificates. A reload that finds
+    /// one of them changed connects anew.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// One connected far side.

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
@@ -41,6 +41,14 @@ impl SecretRef {
         match self {
             Self::File(_) => "_file",
             Self::Env(_) => "_env",
+        }
+    }
+
+    /// The file that it refers to, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) => None,
         }
     }
 

@@ -10,6 +10,9 @@ use std::fmt::Write as _;
 pub enum Place {
     /// A Kafka topic: `[a-zA-Z0-9._-]`, at most 249 bytes, not `.` or `..`.
     KafkaTopic,
+    /// A NATS subject: visible ASCII without wildcards, in tokens between dots, none of them empty, at most
+    /// 255 bytes, not beginning with `$`. A placeholder is one token, whatever the value holds.
+    NatsSubject,
 }
 
 /// A destination with placeholders: `{bucket}` or `{kind}`.
@@ -36,8 +39,8 @@ pub enum TemplateError {
     /// A brace without its partner.
     #[error("unbalanced brace: write placeholders as {{bucket}}")]
     Unbalanced,
-    /// The fixed text holds a character that the place does not allow.
-    #[error("`{0}` is not allowed in a {1}")]
+    /// The text holds a character that the place does not allow, or not where it stands.
+    #[error("`{0}` is not allowed in a {1}, or not where it stands")]
     IllegalCharacter(char, &'static str),
     /// The result (or the fixed text alone) is empty or too long.
     #[error("the {0} would be {1} bytes long; allowed are 1 to {2}")]
@@ -48,25 +51,48 @@ impl Place {
     fn name(self) -> &'static str {
         match self {
             Place::KafkaTopic => "Kafka topic",
+            Place::NatsSubject => "NATS subject",
         }
     }
 
     fn max_len(self) -> usize {
         match self {
             Place::KafkaTopic => 249,
+            Place::NatsSubject => 255,
         }
     }
 
     fn allows(self, c: char) -> bool {
         match self {
             Place::KafkaTopic => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+            Place::NatsSubject => c.is_ascii_graphic() && !matches!(c, '*' | '>'),
         }
     }
 
-    /// Appends `value`, each character that the place does not allow written as `_` and its bytes in hex.
+    /// Whether `c` means something between tokens or at their beginning, where one placeholder must stay one
+    /// plain token.
+    fn separates(self, c: char) -> bool {
+        match self {
+            Place::KafkaTopic => false,
+            Place::NatsSubject => matches!(c, '.' | '$'),
+        }
+    }
+
+    /// The character for which a rendered text is refused although each of its own is allowed.
+    fn misplaced(self, text: &str) -> Option<char> {
+        match self {
+            Place::KafkaTopic => text.chars().all(|c| c == '.').then_some('.'),
+            // The server's own subjects begin so.
+            Place::NatsSubject if text.starts_with('$') => Some('$'),
+            Place::NatsSubject => text.split('.').any(str::is_empty).then_some('.'),
+        }
+    }
+
+    /// Appends `value`, each character that the place does not allow in it written as `_` and its bytes in
+    /// hex.
     fn encode(self, value: &str, out: &mut String) {
         for c in value.chars() {
-            if self.allows(c) {
+            if self.allows(c) && !self.separates(c) {
                 out.push(c);
             } else {
                 let mut bytes = [0; 4];
@@ -97,9 +123,8 @@ impl Template {
         }
         push_text(&mut parts, rest, place)?;
         let template = Self { source: source.to_owned(), place, parts };
-        if template.is_fixed() {
-            template.render("", "")?;
-        }
+        // Whatever goes wrong for the shortest values goes wrong for every event.
+        template.render("b", "k")?;
         Ok(template)
     }
 
@@ -127,8 +152,8 @@ impl Template {
         if out.is_empty() || out.len() > max {
             return Err(TemplateError::Length(name, out.len(), max));
         }
-        if out.chars().all(|c| c == '.') {
-            return Err(TemplateError::IllegalCharacter('.', name));
+        if let Some(bad) = self.place.misplaced(&out) {
+            return Err(TemplateError::IllegalCharacter(bad, name));
         }
         Ok(out)
     }
@@ -156,6 +181,49 @@ mod tests {
             Ok("objects.my-bucket.ObjectCreated_3aPut")
         );
         assert!(!t.is_fixed());
+    }
+
+    #[test]
+    fn a_placeholder_is_one_token_of_a_subject() {
+        let t = Template::parse("objects.{bucket}.{kind}", Place::NatsSubject).expect("valid");
+        let kind = "ObjectCreated:Put";
+        for (bucket, token) in [
+            ("my-bucket", "my-bucket"),
+            ("a.b.>", "a_2eb_2e_3e"),
+            ("*", "_2a"),
+            ("$JS.API.STREAM.DELETE.X", "_24JS_2eAPI_2eSTREAM_2eDELETE_2eX"),
+            ("a b\r\nPUB x 0\r\n", "a_20b_0d_0aPUB_20x_200_0d_0a"),
+            ("é\0\u{7f}", "_c3_a9_00_7f"),
+        ] {
+            assert_eq!(
+                t.render(bucket, kind),
+                Ok(format!("objects.{token}.ObjectCreated:Put")),
+                "{bucket:?}"
+            );
+        }
+        let bare = Template::parse("{bucket}", Place::NatsSubject).expect("valid");
+        assert_eq!(bare.render("$SYS.>", kind).as_deref(), Ok("_24SYS_2e_3e"));
+        // An empty value would make an empty token.
+        assert_eq!(t.render("", kind), Err(TemplateError::IllegalCharacter('.', "NATS subject")));
+        assert!(t.render(&".".repeat(100), kind).is_err(), "too long once encoded");
+    }
+
+    #[test]
+    fn a_subject_that_no_event_could_have_is_refused_early() {
+        let refused = |source, c| {
+            let told = Template::parse(source, Place::NatsSubject);
+            assert_eq!(told, Err(TemplateError::IllegalCharacter(c, "NATS subject")), "{source}");
+        };
+        for source in [".a", "a.", "a..b", "a.{bucket}.", "a..{bucket}", "."] {
+            refused(source, '.');
+        }
+        for (source, c) in
+            [("a.*", '*'), ("a.>", '>'), ("a b", ' '), ("a\tb", '\t'), ("é", 'é'), ("$JS.{kind}", '$')]
+        {
+            refused(source, c);
+        }
+        let long = "a".repeat(256);
+        assert!(Template::parse(&format!("{long}{{bucket}}"), Place::NatsSubject).is_err());
     }
 
     #[test]

@@ -4,14 +4,15 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tidings_connector::{
-    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, Severity,
-    Template,
+    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, SecretRef,
+    Severity, Template,
 };
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -82,6 +83,12 @@ impl ConnectorConfig for HttpConfig {
         self.url.as_str().hash(&mut hasher);
         self.headers.iter().for_each(|(_, value)| value.as_bytes().hash(&mut hasher));
         format!("{self:?} {:016x}", hasher.finish())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let secrets = self.authorization.iter().chain(&self.signing_secret).filter_map(SecretRef::file);
+        let tls = [&self.tls.ca, &self.tls.cert, &self.tls.key].into_iter().flatten();
+        secrets.map(Path::to_owned).chain(tls.cloned()).collect()
     }
 }
 

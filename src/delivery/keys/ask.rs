@@ -65,6 +65,21 @@ impl Keys {
         key.rejections
     }
 
+    /// Notes when it was sent first, in milliseconds since the Unix epoch.
+    pub(in crate::delivery) fn note_first(&mut self, slot: SlotRef, unix_ms: i64) {
+        self.slots.at_mut(slot.index()).first_unix_ms.get_or_insert(unix_ms);
+    }
+
+    /// When it was sent first, as far as that is known.
+    pub(in crate::delivery) fn first_unix_ms(&self, slot: SlotRef) -> Option<i64> {
+        self.slots.at(slot.index()).first_unix_ms
+    }
+
+    /// True if the key of this entry has entries here.
+    pub(in crate::delivery) fn knows(&self, stored: &Stored) -> bool {
+        self.by_hash.contains_key(&super::key_hash(stored))
+    }
+
     /// Entries in the lane.
     pub(in crate::delivery) fn len(&self) -> usize {
         self.slots.len()

@@ -112,6 +112,16 @@ impl Keys {
         Some(self.launch(key))
     }
 
+    /// The first entry of one key leaves, if it may.
+    pub(super) fn start_key_of(&mut self, stored: &Stored) -> Option<SlotRef> {
+        let key = *self.by_hash.get(&key_hash(stored))?;
+        if self.keys[key as usize].phase != Phase::Ready {
+            return None;
+        }
+        self.ready.retain(|ready| *ready != key);
+        Some(self.launch(key))
+    }
+
     /// The entry to probe a closed target with: of a key that is ready first, else of the one that waits
     /// longest.
     pub(super) fn start_probe(&mut self) -> Option<SlotRef> {

@@ -67,6 +67,8 @@ pub(super) struct FarSide {
     /// Answers to `connect`, oldest first; when none is left, it succeeds.
     pub(super) refuse: Mutex<VecDeque<Option<Fault>>>,
     pub(super) limits: Mutex<Limits>,
+    /// What messages said of their replay, in order.
+    marks: Mutex<Vec<String>>,
     /// Unhealthy until it is connected anew.
     pub(super) broken: AtomicBool,
     /// What a lane did that it must not do. A panic here would only look like a broken connector.
@@ -87,6 +89,7 @@ impl FarSide {
             closed: Mutex::default(),
             refuse: Mutex::default(),
             violations: Mutex::default(),
+            marks: Mutex::default(),
             broken: AtomicBool::default(),
             limits: Mutex::new(Limits { in_flight: 1_000, batch: 100, bytes: 1 << 20 }),
         })
@@ -95,6 +98,11 @@ impl FarSide {
     /// Follows another script from now on.
     pub(super) fn follow(&self, script: impl FnMut(&str, u64, u32) -> Act + Send + 'static) {
         *self.script.lock().expect("held briefly") = Box::new(script);
+    }
+
+    /// What messages said of their replay, in order.
+    pub(super) fn marks(&self) -> Vec<String> {
+        self.marks.lock().expect("held briefly").clone()
     }
 
     /// How many attempts were made.
@@ -200,6 +208,9 @@ impl Connector for Scripted {
         }
         for delivery in batch {
             let key = String::from_utf8(delivery.message.key.to_vec()).expect("test keys are text");
+            let mark = delivery.message.headers.iter().find(|header| header.name == "tidings-replay");
+            let mark = mark.map(|header| header.value.to_string());
+            self.0.marks.lock().expect("held briefly").extend(mark);
             let payload = delivery.message.payload.as_ref().try_into().expect("eight bytes");
             let offset = u64::from_be_bytes(payload);
             self.0.seen.lock().expect("held briefly").push((key.clone(), offset));

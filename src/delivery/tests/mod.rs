@@ -6,6 +6,7 @@
 mod far;
 mod faults;
 mod health;
+mod letters;
 mod lifecycle;
 mod queue;
 mod random;
@@ -19,7 +20,7 @@ pub(in crate::delivery) use queue::entry;
 use queue::{Queue, TARGET, encode};
 
 use super::{Ambient, TargetHandle, TargetStatus};
-use crate::config::{Budget, Encoding, Target, TargetLimits};
+use crate::config::{Budget, Encoding, OnReject, Target, TargetLimits};
 
 /// Lets paused time pass, so that everything due by then happens in order.
 async fn elapse(time: Duration) {
@@ -46,6 +47,8 @@ const LIMITS: TargetLimits = TargetLimits {
     backoff_max: Duration::from_secs(60),
     max_in_flight: 10_000,
     rate_limit: None,
+    on_reject: OnReject::DeadLetter,
+    dead_letters_max_bytes: 1 << 20,
 };
 
 impl Bench {

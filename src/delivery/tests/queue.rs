@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::elapse;
 use crate::delivery::EncodeFn;
 use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::queue::dead::{DeadLetters, Gone, Ledger};
 use crate::queue::{
     Change, Column, DeliveryTo, Entry, ObjectMeta, ReadError, Reader, Stored, TargetNo, progress::Progress,
 };
@@ -28,6 +29,10 @@ pub(super) struct Log {
     pub(super) holes: BTreeMap<u64, Arc<Stored>>,
     pub(super) delivered: Vec<u64>,
     pub(super) repeated: u64,
+    /// Dead letters, and those that are gone.
+    pub(super) buried: Vec<u64>,
+    pub(super) gone: u64,
+    pub(super) dead: Option<DeadLetters>,
     pub(super) flushed: usize,
     pub(super) fail_next: Option<ReadError>,
     /// How long a read takes, and how many were begun.
@@ -84,10 +89,31 @@ impl Queue {
             assert!(held <= log.holes.len(), "more entries held than not settled");
             assert_eq!(
                 log.entries.len(),
-                log.delivered.len() + log.holes.len() + unread,
+                log.delivered.len() + log.holes.len() + unread + log.buried.len(),
                 "the books do not balance"
             );
         });
+    }
+}
+
+impl Ledger for Queue {
+    fn buried(&self, offsets: &[u64]) {
+        self.see(|log| {
+            for offset in offsets {
+                assert!(log.holes.remove(offset).is_some(), "{offset} is buried, but was no hole");
+                log.buried.push(*offset);
+            }
+        });
+    }
+
+    fn gone(&self, count: u64, _: Gone) {
+        self.see(|log| log.gone += count);
+    }
+
+    fn lost(&self, _: u64) {}
+
+    fn has_passed(&self, _: u64) -> bool {
+        true
     }
 }
 
@@ -139,6 +165,10 @@ impl Reader for MemoryReader {
 
     fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.queue.progress)
+    }
+
+    fn dead_letters(&self) -> Option<DeadLetters> {
+        self.queue.see(|log| log.dead.clone())
     }
 
     async fn flush(&mut self) -> Result<(), ReadError> {

@@ -59,6 +59,12 @@ fn entries() -> Vec<Entry> {
         plain(Change::DeleteBucket { bucket: "b".into() }),
         plain(Change::RegisterTarget { target: TargetNo(3), name: "orders".into(), kind: "kafka".into() }),
         plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
+        plain(Change::ConfigureTarget {
+            target: TargetNo(3),
+            kind: "http".into(),
+            budget: Budget { max_backlog: 1 << 40, when_full: WhenFull::Shed },
+        }),
+        plain(Change::ForgetTarget { target: TargetNo(3), unsettled: u64::MAX }),
     ]
 }
 
@@ -134,7 +140,7 @@ fn labels_and_rules_must_match() {
 
 proptest! {
     #[test]
-    fn no_input_panics(which in 0..11_usize, cut in 0..400_usize, at in 0..400_usize, to: u8) {
+    fn no_input_panics(which in 0..13_usize, cut in 0..400_usize, at in 0..400_usize, to: u8) {
         let (mut out, labels) = bytes(&entries().into_iter().chain(entries_of_uploads()).nth(which).unwrap());
         out.truncate(cut.max(1));
         let n = out.len();

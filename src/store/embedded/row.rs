@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crc_fast::crc32_iscsi as crc32c;
 
+use crate::config::{Budget, WhenFull};
 use crate::queue::{BodyRef, ObjectMeta, Stored, TargetNo};
 pub(super) use crate::store::blob_name;
 use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
@@ -112,6 +113,11 @@ pub(super) fn put_target(out: &mut Vec<u8>, target: &RegisteredTarget) {
     out.push(u8::from(target.paused));
     put_text(out, &target.name);
     put_text(out, &target.kind);
+    out.extend_from_slice(&target.budget.max_backlog.to_le_bytes());
+    out.push(u8::from(target.budget.when_full == WhenFull::Shed));
+    if let Some(unsettled) = target.forgotten {
+        out.extend_from_slice(&unsettled.to_le_bytes());
+    }
     seal(out, from, &target_key(target.target));
 }
 
@@ -208,7 +214,12 @@ pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreEr
         let since = u64::from_le_bytes(take(&mut rest)?);
         let paused = take::<1>(&mut rest)? != [0];
         let (name, kind) = (take_text(&mut rest)?.into(), take_text(&mut rest)?.into());
-        rest.is_empty().then_some(RegisteredTarget { target, name, kind, since, paused })
+        let max_backlog = u64::from_le_bytes(take(&mut rest)?);
+        let when_full = if take::<1>(&mut rest)? == [0] { WhenFull::Refuse } else { WhenFull::Shed };
+        let budget = Budget { max_backlog, when_full };
+        let forgotten = if rest.is_empty() { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) };
+        let known = RegisteredTarget { target, name, kind, since, paused, budget, forgotten };
+        rest.is_empty().then_some(known)
     };
     decode().ok_or_else(|| damaged(key))
 }

@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::config::{Budget, WhenFull};
 use crate::queue::TargetNo;
 
 fn store() -> (Arc<Log>, Arc<EmbeddedStore>, tempfile::TempDir) {
@@ -92,6 +93,7 @@ fn lists_keep_to_their_bucket_prefix_and_start() {
 fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
     let (log, store, dir) = store();
     let bucket = |name: &str| Change::CreateBucket { bucket: name.into(), time_us: 5, owner: "me".into() };
+    const SHEDS: Budget = Budget { max_backlog: 1 << 20, when_full: WhenFull::Shed };
     let set = |change| log.push(change, None, Bytes::new());
     let check = |store: &EmbeddedStore| {
         let names: Vec<_> = store.buckets().unwrap().iter().map(|b| b.name.to_string()).collect();
@@ -101,6 +103,8 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
         let targets = store.targets().unwrap();
         let rows: Vec<_> = targets.iter().map(|t| (t.target.0, &*t.name, t.since, t.paused)).collect();
         assert_eq!(rows, [(1, "orders", 3, true), (2, "audit", 5, false)]);
+        let kept: Vec<_> = targets.iter().map(|t| (&*t.kind, t.budget, t.forgotten)).collect();
+        assert_eq!(kept, [("kafka", Budget::default(), Some(7)), ("http", SHEDS, None)]);
     };
     set(bucket("one"));
     set(bucket("two"));
@@ -113,10 +117,12 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
     log.wait_applied();
     set(Change::PauseTarget { target: TargetNo(1), paused: true });
     set(register(2, "audit"));
+    set(Change::ConfigureTarget { target: TargetNo(2), kind: "http".into(), budget: SHEDS });
     set(Change::DeleteBucket { bucket: "two".into() });
     set(Change::PauseTarget { target: TargetNo(2), paused: true });
     set(bucket("three"));
     set(Change::PauseTarget { target: TargetNo(2), paused: false });
+    set(Change::ForgetTarget { target: TargetNo(1), unsettled: 7 });
     check(&store);
     log.wait_applied();
     check(&store);

@@ -1,0 +1,77 @@
+//! Reading the configuration anew while the server runs.
+//!
+//! Must never stop or change anything for the sake of a configuration that is not valid, and never pretend
+//! that a key took effect which needs a restart.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Parts;
+use super::apply::KindChanged;
+use crate::admin::{ChangeError, Reloaded};
+use crate::config::{self, Config, Diagnostics};
+use crate::metrics::ConfigSnapshot;
+
+/// Reads and checks the configuration, as it was read at the start.
+pub type Source = Arc<dyn Fn() -> Result<Config, Diagnostics> + Send + Sync>;
+
+/// Where the configuration comes from, and how the last reading went.
+pub(super) struct Reloading {
+    pub(super) source: Option<Source>,
+    /// What runs, but for its targets.
+    pub(super) running: Config,
+    last: Mutex<ConfigSnapshot>,
+}
+
+impl Reloading {
+    pub(super) fn new(source: Option<Source>, running: Config, now_us: i64) -> Self {
+        let last = ConfigSnapshot { last_reload_ok: true, last_success_us: now_us };
+        Self { source, running, last: Mutex::new(last) }
+    }
+
+    /// How the last reading went.
+    pub(super) fn last(&self) -> ConfigSnapshot {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, ok: bool, now_us: i64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.last_reload_ok = ok;
+        if ok {
+            last.last_success_us = now_us;
+        }
+    }
+}
+
+impl Parts {
+    /// Reads the configuration anew and makes its targets and rules the running ones. After an error
+    /// everything runs as before.
+    pub(super) async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        let done = self.try_reload(accept).await;
+        self.reloading.note(done.is_ok(), (self.clock)());
+        match &done {
+            Ok(done) => tracing::info!(?done, "the configuration was read anew"),
+            Err(why) => tracing::error!("the configuration was read anew and does not run: {why}"),
+        }
+        done
+    }
+
+    async fn try_reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        let source = self.reloading.source.clone().ok_or_else(|| {
+            ChangeError::Conflict(
+                "the configuration did not come from a file: there is nothing to read".into(),
+            )
+        })?;
+        let read = tokio::task::spawn_blocking(move || source()).await;
+        let read = read.map_err(|_| ChangeError::Unknown("reading the configuration broke off".into()))?;
+        let config = read.map_err(|wrong| ChangeError::Invalid(wrong.to_string()))?;
+        let mut done = self.targets.apply(&config.targets, accept).await.map_err(|e| {
+            match e.downcast_ref::<KindChanged>() {
+                Some(changed) => ChangeError::Conflict(changed.to_string()),
+                None => ChangeError::Unavailable(format!("{e:#}")),
+            }
+        })?;
+        done.needs_restart = config::needs_restart(&self.reloading.running, &config);
+        done.warnings = config.warnings;
+        Ok(done)
+    }
+}

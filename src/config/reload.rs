@@ -1,0 +1,74 @@
+//! What a configuration that was read anew changes: which keys need a restart, which targets a new lane.
+//!
+//! Must name every field: a new one does not compile here until somebody decided what its change means.
+
+use super::{Account, Admin, Config, Queue, Server, Store, Target};
+
+/// Names the fields of a section that differ.
+macro_rules! differing {
+    ($found:ident, $section:literal, $type:ident { $($field:ident),+ $(,)? }, $a:expr, $b:expr) => {{
+        let ($type { $($field),+ }, other) = ($a, $b);
+        $(if *$field != other.$field {
+            $found.push(concat!("`", $section, ".", stringify!($field), "`"));
+        })+
+    }};
+}
+
+/// The keys outside targets that differ: they take effect with a restart.
+pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let Config { server, admin, account, queue, store, targets: _, warnings: _ } = running;
+    differing!(
+        found,
+        "server",
+        Server {
+            listen,
+            region,
+            data,
+            domain,
+            allow_unsigned_payload,
+            max_connections,
+            header_timeout,
+            idle_timeout,
+            reserve_timeout,
+            shutdown_timeout,
+        },
+        server,
+        &new.server
+    );
+    differing!(found, "admin", Admin { listen }, admin, &new.admin);
+    differing!(found, "account", Account { appid }, account, &new.account);
+    differing!(
+        found,
+        "queue",
+        Queue { max_bytes, retain_bytes, retain_age, segment_bytes, overlay_bytes, tail_bytes },
+        queue,
+        &new.queue
+    );
+    differing!(
+        found,
+        "store",
+        Store {
+            inline_bytes,
+            max_object_bytes,
+            index_cache_bytes,
+            checkpoint_interval,
+            min_part_bytes,
+            upload_expiry,
+        },
+        store,
+        &new.store
+    );
+    found
+}
+
+impl Target {
+    /// True if the lane of one serves the other as well: what it sends, where, and how it behaves are equal.
+    /// Rules and budgets belong to the commit path.
+    pub fn same_lane(&self, other: &Self) -> bool {
+        let Self { name, encoding, rules: _, budget: _, limits, connector } = self;
+        (name, encoding, limits) == (&other.name, &other.encoding, &other.limits)
+            && connector.kind() == other.connector.kind()
+            && connector.fingerprint() == other.connector.fingerprint()
+    }
+}

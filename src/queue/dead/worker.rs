@@ -1,0 +1,382 @@
+//! The worker: one at a time, only while there is something to do; one write and one sync for all that waits.
+//!
+//! Must never tell anybody of a letter before its sync returned, and never drop one that cannot be written.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::file::LogFile;
+use super::index::{Known, Mark};
+use super::record::{self, BATCH_BYTES, RECORD_HEADER};
+use super::{Blocked, Gone, Job, Letter, News, Shared};
+use crate::fail;
+use crate::journal::DiskFile;
+use crate::journal::disk::read_exact_at;
+
+/// After a failure the next try waits so long at first …
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// … and, after twice the time at every failure, at most so long.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// A file may waste so much, and as much as its letters take, before it is written anew.
+const WASTE: u64 = 1 << 20;
+
+/// What one sync makes true.
+#[derive(Default)]
+struct Batch {
+    records: Vec<u8>,
+    /// Letters that are gone with it: each is so once.
+    going: HashSet<u64>,
+    /// To do again if it fails.
+    burials: Vec<Letter>,
+    jobs: Vec<Job>,
+}
+
+impl Shared {
+    /// Lets the worker begin, if it does not run.
+    pub(super) fn kick(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.again = true;
+        if state.running || state.retired {
+            return;
+        }
+        state.running = true;
+        self.idle.send_replace(false);
+        drop(state);
+        let shared = Arc::clone(self);
+        self.runtime.spawn_blocking(move || {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.work()));
+            if done.is_err() {
+                // A bug: nothing was called durable, so everything that waits goes on waiting.
+                shared.failed(&io::Error::other("the worker ended by a bug; restart to go on"));
+            }
+        });
+    }
+
+    /// Works until nothing is left to do that can be done.
+    fn work(self: &Arc<Self>) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.is_done() {
+            let mut worked = false;
+            while let Some(batch) = self.next() {
+                worked = true;
+                match self.perform(&mut file, &batch) {
+                    Ok(at) => self.publish(&file, at, batch),
+                    Err(error) => {
+                        let mut state = self.state();
+                        batch.burials.into_iter().rev().for_each(|letter| state.burials.push_front(letter));
+                        batch.jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+                        drop(state);
+                        return self.failed(&error);
+                    }
+                }
+            }
+            if worked && !self.state().retired {
+                file.seal();
+                if let Err(error) = self.shrink(&mut file) {
+                    tracing::warn!(%error, "{} could not be written anew; it is tried again", self.name);
+                }
+            }
+        }
+    }
+
+    /// True if nothing came since the last look: then the worker has ended.
+    fn is_done(&self) -> bool {
+        let mut state = self.state();
+        let done = !std::mem::take(&mut state.again);
+        state.running = !done;
+        drop(state);
+        if done {
+            self.idle.send_replace(true);
+        }
+        done
+    }
+
+    /// What to do next, if anything can be done.
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.state();
+        if state.retired {
+            return None;
+        }
+        let mut batch = Batch::default();
+        while let Some(job) = state.jobs.pop_front() {
+            match job {
+                Job::Load(offsets) => {
+                    let letters: Vec<_> =
+                        offsets.iter().map(|o| (*o, state.index.letters.get(o).copied())).collect();
+                    let reader = state.reader.clone();
+                    drop(state);
+                    let asked = letters.len();
+                    let found = self.load(reader.as_deref(), letters);
+                    state = self.state();
+                    state.news.extend(found.into_iter().map(|letter| News::Replay(Box::new(letter))));
+                    state.news.push(News::Loaded(asked));
+                    self.arrived.notify_one();
+                }
+                Job::Accept(done) => {
+                    batch.jobs.push(Job::Accept(done));
+                    return Some(batch);
+                }
+                Job::Gone { offsets, how, done } => {
+                    let letters = &state.index.letters;
+                    let known = |o: &u64| letters.get(o).map(|known| (*o, known.bare));
+                    let marks: Vec<(u64, u32)> =
+                        offsets.iter().filter_map(known).filter(|(o, _)| batch.going.insert(*o)).collect();
+                    let offsets = marks.iter().map(|(offset, _)| *offset).collect();
+                    record::put_gone(how, &marks, &mut batch.records);
+                    batch.jobs.push(Job::Gone { offsets, how, done });
+                    // A purge is a batch of its own: its answer says how many are durable.
+                    if how == Gone::Purged || batch.records.len() >= BATCH_BYTES {
+                        return Some(batch);
+                    }
+                }
+                Job::Update(letter) => {
+                    if state.index.letters.contains_key(&letter.position.offset) {
+                        record::put_letter(&letter, &mut batch.records);
+                        batch.jobs.push(Job::Update(letter));
+                    }
+                }
+            }
+        }
+        self.bury_some(&mut state, &mut batch);
+        (!batch.records.is_empty()).then_some(batch)
+    }
+
+    /// Adds the letters that there is room for.
+    fn bury_some(&self, state: &mut super::State, batch: &mut Batch) {
+        let max = self.max_bytes.load(Ordering::Relaxed);
+        let before = batch.records.len();
+        let damaged = matches!(state.blocked, Some(Blocked::Damaged(_)));
+        let mut full = false;
+        while !damaged && batch.records.len() < BATCH_BYTES {
+            let Some(letter) = state.burials.pop_front() else { break };
+            if state.index.letters.contains_key(&letter.position.offset) {
+                // Settled when it was written.
+                state.news.push(News::Buried(letter.position.offset));
+                self.arrived.notify_one();
+                continue;
+            }
+            let at = batch.records.len();
+            record::put_letter(&letter, &mut batch.records);
+            let bytes = state.index.bytes + (batch.records.len() - before) as u64;
+            if bytes > max && (state.index.bytes > 0 || at > before) {
+                batch.records.truncate(at);
+                state.burials.push_front(letter);
+                full = true;
+                break;
+            }
+            batch.burials.push(letter);
+        }
+        if full && !matches!(state.blocked, Some(Blocked::Full(_))) {
+            let text = format!(
+                "the dead letters have reached dead_letters_max_bytes ({max} bytes): nothing is delivered until \
+                 some are purged or replayed (`tidings dlq`), or the bound is raised"
+            );
+            tracing::error!(target = self.target.0, "{text}");
+            self.set_blocked(state, Some(Blocked::Full(text.into())));
+        } else if !full && matches!(state.blocked, Some(Blocked::Full(_))) {
+            tracing::info!(target = self.target.0, "there is room for dead letters again");
+            self.set_blocked(state, None);
+        }
+    }
+
+    fn set_blocked(&self, state: &mut super::State, blocked: Option<Blocked>) {
+        state.blocked = blocked;
+        self.arrived.notify_one();
+    }
+
+    /// Writes a batch and makes it durable.
+    fn perform(&self, file: &mut LogFile, batch: &Batch) -> io::Result<u64> {
+        if let [Job::Accept(_)] = &batch.jobs[..] {
+            let lost = self.state().missing;
+            let before = file.carried;
+            file.carried.lost += lost;
+            return self.rewrite(file).map(|()| 0).inspect_err(|_| file.carried = before);
+        }
+        if file.wants_rewrite() {
+            self.rewrite(file)?;
+        }
+        file.append(&batch.records)
+    }
+
+    /// The batch is durable: says so to everybody.
+    fn publish(&self, file: &LogFile, at: u64, batch: Batch) {
+        let mut state = self.state();
+        let mut from = 0;
+        while let Some((kind, content, whole)) = record::record(&batch.records[from..]) {
+            state.index.apply(at + from as u64, kind, content);
+            from += whole;
+        }
+        state.reader = file.reader();
+        state.failures = 0;
+        state.written += batch.burials.len() as u64;
+        if matches!(state.blocked, Some(Blocked::Failing(_))) {
+            self.set_blocked(&mut state, None);
+        }
+        drop(state);
+        let buried: Vec<u64> = batch.burials.iter().map(|letter| letter.position.offset).collect();
+        if !buried.is_empty() {
+            self.ledger.buried(&buried);
+            fail::point("dead.settled");
+        }
+        for job in batch.jobs {
+            match job {
+                Job::Gone { offsets, how, done } => {
+                    self.ledger.gone(offsets.len() as u64, how);
+                    fail::point(match how {
+                        Gone::Purged => "dead.purge.mid",
+                        Gone::Replayed => "dead.replay.after",
+                    });
+                    done.map(|done| done.send(offsets.len() as u64));
+                }
+                Job::Accept(done) => {
+                    let mut state = self.state();
+                    let lost = std::mem::take(&mut state.missing);
+                    state.damaged = None;
+                    self.set_blocked(&mut state, None);
+                    drop(state);
+                    self.ledger.lost(lost);
+                    let _ = done.send(Ok(lost));
+                }
+                Job::Update(_) | Job::Load(_) => {}
+            }
+        }
+        if !buried.is_empty() {
+            self.state().news.extend(buried.into_iter().map(News::Buried));
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Nothing was made durable: says so, and tries again later.
+    fn failed(self: &Arc<Self>, error: &io::Error) {
+        let mut state = self.state();
+        state.failed += 1;
+        state.failures = state.failures.saturating_add(1);
+        let wait = RETRY_MIN.saturating_mul(1 << state.failures.min(10)).min(RETRY_MAX);
+        let text = format!("{} cannot be written: {error}; it is tried again", self.name);
+        tracing::error!(target = self.target.0, "{text}");
+        if !matches!(state.blocked, Some(Blocked::Damaged(_))) {
+            self.set_blocked(&mut state, Some(Blocked::Failing(text.into())));
+        }
+        state.running = false;
+        drop(state);
+        self.idle.send_replace(true);
+        let shared = Arc::downgrade(self);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(wait).await;
+            shared.upgrade().iter().for_each(Shared::kick);
+        });
+    }
+
+    /// Writes the file anew once it wastes too much.
+    fn shrink(&self, file: &mut LogFile) -> io::Result<()> {
+        let wasted = {
+            let state = self.state();
+            if state.damaged.is_some() || state.missing > 0 {
+                return Ok(());
+            }
+            file.len().saturating_sub(2 * state.index.bytes + 8 * state.index.gone.len() as u64)
+        };
+        if wasted > WASTE && !file.wants_rewrite() { self.rewrite(file) } else { Ok(()) }
+    }
+
+    /// A new file with every letter, and with the marks that somebody may still need.
+    fn rewrite(&self, file: &mut LogFile) -> io::Result<()> {
+        let (reader, letters, gone) = {
+            let state = self.state();
+            let letters: Vec<(u64, Known)> = state.index.letters.iter().map(|(o, k)| (*o, *k)).collect();
+            let gone: Vec<(u64, Mark)> = state.index.gone.iter().map(|(o, mark)| (*o, *mark)).collect();
+            (state.reader.clone(), letters, gone)
+        };
+        let (passed, kept): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|(offset, _)| self.ledger.has_passed(*offset));
+        let before = file.carried;
+        for (_, mark) in &passed {
+            match mark.0 {
+                Gone::Purged => file.carried.purged += 1,
+                Gone::Replayed => file.carried.replayed += 1,
+            }
+        }
+        let mut places: Vec<(u64, u64)> = Vec::with_capacity(letters.len());
+        let (mut begun, mut left) = (0, letters.iter());
+        let mut marks = [Gone::Purged, Gone::Replayed].into_iter();
+        let written = {
+            let places = std::cell::RefCell::new(&mut places);
+            let start = std::cell::Cell::new(0);
+            let mut records = |out: &mut Vec<u8>| {
+                start.set(places.borrow().len());
+                while out.len() < BATCH_BYTES {
+                    let Some((offset, known)) = left.next() else { break };
+                    places.borrow_mut().push((*offset, out.len() as u64));
+                    copy(reader.as_deref(), known, out)?;
+                }
+                while out.is_empty() {
+                    let Some(how) = marks.next() else { break };
+                    let marks = kept.iter().filter(|(_, mark)| mark.0 == how);
+                    let marks: Vec<(u64, u32)> = marks.map(|(offset, mark)| (*offset, mark.1)).collect();
+                    if !marks.is_empty() {
+                        record::put_gone(how, &marks, out);
+                    }
+                }
+                Ok(())
+            };
+            let mut placed = |at| {
+                let mut places = places.borrow_mut();
+                places[start.get()..].iter_mut().for_each(|(_, place)| *place += at);
+                begun += 1;
+            };
+            file.rewrite(&mut records, &mut placed)
+        };
+        written.inspect_err(|_| file.carried = before)?;
+        let mut state = self.state();
+        for (offset, at) in places {
+            if let Some(known) = state.index.letters.get_mut(&offset) {
+                known.at = at;
+            }
+        }
+        for (offset, _) in &passed {
+            state.index.gone.remove(offset);
+        }
+        state.reader = file.reader();
+        tracing::debug!(target = self.target.0, batches = begun, "the dead letters were written anew");
+        Ok(())
+    }
+
+    /// Reads letters that are to be sent again; what cannot be read stays what it is.
+    fn load(&self, reader: Option<&dyn DiskFile>, letters: Vec<(u64, Option<Known>)>) -> Vec<Letter> {
+        let mut found = Vec::with_capacity(letters.len());
+        for (offset, known) in letters {
+            match known.map(|known| read(reader, &known)) {
+                Some(Ok(letter)) => found.push(letter),
+                // Purged meanwhile.
+                None => drop(self.state().replaying.remove(&offset)),
+                Some(Err(error)) => {
+                    tracing::error!(target = self.target.0, offset, %error, "a dead letter cannot be read");
+                    self.state().replaying.remove(&offset);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn raw(reader: Option<&dyn DiskFile>, known: &Known) -> io::Result<Vec<u8>> {
+    let reader = reader.ok_or_else(|| io::Error::other("there is no file"))?;
+    let mut bytes = vec![0; known.len as usize];
+    read_exact_at(reader, &mut bytes, known.at)?;
+    let whole = record::record(&bytes).is_some_and(|(_, _, len)| len == bytes.len());
+    if whole { Ok(bytes) } else { Err(io::Error::other(format!("damaged at byte {}", known.at))) }
+}
+
+fn copy(reader: Option<&dyn DiskFile>, known: &Known, out: &mut Vec<u8>) -> io::Result<()> {
+    out.extend_from_slice(&raw(reader, known)?);
+    Ok(())
+}
+
+/// Reads one letter.
+pub(super) fn read(reader: Option<&dyn DiskFile>, known: &Known) -> io::Result<Letter> {
+    let bytes = raw(reader, known)?;
+    record::letter(&bytes[RECORD_HEADER..]).map_err(io::Error::other)
+}
