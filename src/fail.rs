@@ -23,12 +23,19 @@ pub fn mutant(_name: &'static str) -> bool {
     false
 }
 
+/// True if bounds that only a large life reaches are made small, so that the simulator reaches them.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub fn small() -> bool {
+    false
+}
+
 #[cfg(feature = "faults")]
-pub use faults::{armed, mutant, point, set_mutant};
+pub use faults::{armed, mutant, point, set_mutant, set_small, small};
 
 #[cfg(feature = "faults")]
 mod faults {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::sync::{LazyLock, PoisonError, RwLock};
 
     static FAILPOINT: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
@@ -38,6 +45,7 @@ mod faults {
             None => (spec, 1),
         })
     });
+    static SMALL: AtomicBool = AtomicBool::new(false);
     static PASSED: AtomicU64 = AtomicU64::new(0);
     static MUTANT: LazyLock<RwLock<Option<String>>> =
         LazyLock::new(|| RwLock::new(std::env::var("TIDINGS_MUTANT").ok()));
@@ -71,5 +79,15 @@ mod faults {
     /// Switches a deliberate fault on for this process, or all of them off.
     pub fn set_mutant(name: Option<&str>) {
         *MUTANT.write().unwrap_or_else(PoisonError::into_inner) = name.map(str::to_owned);
+    }
+
+    /// True if bounds that only a large life reaches are made small, so that the simulator reaches them.
+    pub fn small() -> bool {
+        SMALL.load(Ordering::Relaxed)
+    }
+
+    /// Makes those bounds small for this process. Everything must go on as it should.
+    pub fn set_small() {
+        SMALL.store(true, Ordering::Relaxed);
     }
 }

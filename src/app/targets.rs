@@ -152,8 +152,8 @@ impl Targets {
         let unsettled = books.backlog + books.held + books.dead_lettered;
         if unsettled > 0 && !discard {
             return Err(ChangeError::Conflict(format!(
-                "{unsettled} events, dead letters included, are kept for the target and would be lost; repeat it with `--discard` \
-                 (`?discard=true`) if that is meant"
+                "{unsettled} events, dead letters included, are kept for the target and would be lost; \
+                 repeat it with `--discard` (`?discard=true`) if that is meant"
             )));
         }
         let number = entry.registered.target;

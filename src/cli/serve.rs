@@ -36,13 +36,13 @@ pub(super) struct Check {
 
 /// Logs go to standard error; `TIDINGS_LOG` says which (`info` without it).
 pub(super) fn init_logs(default: &str) {
-    // The S3 library logs whole requests at `error`; what a person should know of them our frontend says
-    // itself.
+    // The S3 library logs whole requests at `error`, the AMQP library whole returned messages at `warn`; what
+    // a person should know of them our own code says.
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let filter = match "s3s=off".parse() {
+    let filter = ["s3s=off", "lapin=off"].into_iter().fold(filter, |filter, off| match off.parse() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
-    };
+    });
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -73,6 +73,7 @@ impl Checker<'_> {
                 backoff_min: raw.backoff_min.0,
                 backoff_max: raw.backoff_max.0,
                 max_in_flight: raw.max_in_flight,
+                max_held: raw.max_held,
                 rate_limit: raw.rate_limit,
                 on_reject,
                 dead_letters_max_bytes: raw.dead_letters_max_bytes.0,
@@ -90,6 +91,7 @@ impl Checker<'_> {
             self.problem(&at.key("backoff_min"), what, &["lower `backoff_min`, or raise `backoff_max`"]);
         }
         self.count(&at.key("max_in_flight"), raw.max_in_flight, 1..=65_536);
+        self.count(&at.key("max_held"), raw.max_held, 1..=10_000_000);
         if raw.rate_limit == Some(0) {
             let help = ["leave it out for no limit; `tidings target pause` stops a target"];
             self.problem(
@@ -129,7 +131,11 @@ impl Checker<'_> {
         let http = raw.connector.http.iter().flat_map(|http| {
             [("http", "connect_timeout", http.connect_timeout), ("http", "timeout", http.timeout)]
         });
-        for (kind, key, span) in kafka.chain(nats).chain(http) {
+        let amqp = raw.connector.amqp.iter().flat_map(|amqp| {
+            let (connect, confirm) = (amqp.connect_timeout, amqp.confirm_timeout);
+            [("amqp", "connect_timeout", connect), ("amqp", "confirm_timeout", confirm)]
+        });
+        for (kind, key, span) in kafka.chain(nats).chain(amqp).chain(http) {
             if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
                 let attempt = in_time(raw.attempt_timeout.0);
                 let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
@@ -146,10 +152,11 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        let raw::Connector { kafka, nats, http } = raw;
+        let raw::Connector { kafka, nats, amqp, http } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
             ("nats", nats.map(|options| Self::boxed(options.checked(name)))),
+            ("amqp", amqp.map(|options| Self::boxed(options.checked(name)))),
             ("http", http.map(|options| Self::boxed(self.http(options, name)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
@@ -158,7 +165,7 @@ impl Checker<'_> {
             // An unknown kind is told as an unknown key already.
             if !broken && !self.holds_anything(&at) {
                 let what = format!("target `{}` has no connector", name.escape_debug());
-                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats or http");
+                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats, amqp or http");
                 self.problem_at(&at, Part::Key, what, &[&help]);
             }
             return None;

@@ -189,6 +189,9 @@ pub struct TargetLimits {
     pub backoff_max: Duration,
     /// Entries in flight or waiting in memory, at most 65,536.
     pub max_in_flight: usize,
+    /// Entries of keys that do not get on, at most: only where they are is in memory. At this bound the
+    /// lane reads no further ahead.
+    pub max_held: usize,
     /// Events per second, if limited.
     pub rate_limit: Option<u32>,
     /// What becomes of an event that the target can never accept.

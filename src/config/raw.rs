@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tidings_amqp::AmqpOptions;
 use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
@@ -87,6 +88,7 @@ pub(super) struct Target {
     pub(super) backoff_min: Span,
     pub(super) backoff_max: Span,
     pub(super) max_in_flight: usize,
+    pub(super) max_held: usize,
     pub(super) rate_limit: Option<u32>,
     pub(super) on_reject: String,
     pub(super) dead_letters_max_bytes: Size,
@@ -102,6 +104,7 @@ pub(super) struct Target {
 pub(super) struct Connector {
     pub(super) kafka: Option<KafkaOptions>,
     pub(super) nats: Option<NatsOptions>,
+    pub(super) amqp: Option<AmqpOptions>,
     pub(super) http: Option<HttpOptions>,
 }
 
@@ -184,6 +187,7 @@ impl Default for Target {
             backoff_min: ms(1_000),
             backoff_max: ms(300_000),
             max_in_flight: 8_192,
+            max_held: 1_000_000,
             rate_limit: None,
             on_reject: "dead-letter".to_owned(),
             dead_letters_max_bytes: Size(256 << 20),

@@ -93,6 +93,8 @@ fn the_shipped_file_is_the_defaults() {
     let small = good(
         "[target.audit.connector.nats]\nservers = [\"nats://127.0.0.1:4222\"]\nstream = \"OBJECTS\"\n\
          subject = \"objects.{bucket}\"\n\
+         [target.billing.connector.amqp]\nurl = \"amqp://127.0.0.1:5672/%2f\"\nexchange = \"objects\"\n\
+         routing_key = \"{bucket}\"\n\
          [target.hook.connector.http]\nurl = \"http://127.0.0.1:8080/events\"\n\
          [target.orders.connector.kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"object-events\"\n\
          [[target.orders.rule]]\nevents = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n",
@@ -104,7 +106,7 @@ fn the_shipped_file_is_the_defaults() {
         assert_eq!(full.connector.fingerprint(), small.connector.fingerprint());
         assert_eq!((&full.name, full.encoding, &full.rules), (&small.name, small.encoding, &small.rules));
     }
-    assert_eq!(full.targets.len(), 3);
+    assert_eq!(full.targets.len(), 4);
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn the_shipped_file_names_every_key() {
         for field in fields {
             let path = path.key(field).0;
             // Each target has one connector, and only the first one shows its own keys: any target's will do.
-            let shown = ["orders", "hook", "audit"].iter().any(|target| {
+            let shown = ["orders", "hook", "audit", "billing"].iter().any(|target| {
                 let mut path = path.clone();
                 if path.len() > 2 && path[0] == tree::Step::Key("target".into()) {
                     path[1] = tree::Step::Key((*target).into());
@@ -143,7 +145,7 @@ fn every_example_loads() {
         seen.extend(config.targets.iter().map(|t| t.connector.kind()));
     }
     seen.sort_unstable();
-    assert_eq!(seen, ["http", "http", "kafka", "nats"]);
+    assert_eq!(seen, ["amqp", "http", "http", "kafka", "nats"]);
 }
 
 #[test]
@@ -326,7 +328,7 @@ fn a_target_has_one_connector_and_a_legal_name() {
         ),
         (
             "[target.t.connector.carrier]".to_owned(),
-            "unknown key `carrier` | [target.t.connector] knows kafka, nats, http",
+            "unknown key `carrier` | [target.t.connector] knows kafka, nats, amqp, http",
         ),
         (
             "[target.t.connector.nats]\nservers = [\"h:1\"]\nsubject = \"s\"".to_owned(),

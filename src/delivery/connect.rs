@@ -10,6 +10,8 @@ use super::lane::Lane;
 use super::link::{ConnectError, Connection, Link};
 use super::status::TargetState;
 use super::{RETRY_AFTER_CAP, THROTTLE_CAP};
+use crate::fail;
+use crate::queue::Column;
 
 impl Lane {
     /// An attempt to connect ended.
@@ -80,6 +82,12 @@ impl Lane {
             if self.keys.flight(slot).0 < late {
                 self.view.counters.attempts.timeout += 1;
                 self.view.counters.attempt_seconds.observe_duration(self.target.limits.attempt_timeout);
+                if fail::mutant("timeout-as-delivered") {
+                    let stored = self.keys.delivered(slot);
+                    self.settled.push((stored.position.offset, Column::Delivered));
+                    self.settle_by.get_or_insert(now);
+                    continue;
+                }
                 self.retry(slot, None, why.clone(), now);
             } else {
                 self.view.counters.attempts.abandoned += 1;

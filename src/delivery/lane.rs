@@ -7,7 +7,8 @@
 //! the working half matters: answers come before the end of their connection, because what a connector said
 //! before it ended still counts.
 //!
-//! Must never settle an entry whose current attempt was not answered with Delivered.
+//! Must never settle an entry whose current attempt was not answered with Delivered; dead letters are
+//! settled by their own log.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,6 +23,7 @@ use super::health::Health;
 use super::keys::Keys;
 use super::letters::Letters;
 use super::link::{Connection, LinkEvent};
+use super::loading::Loading;
 use super::rate::Rate;
 use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
@@ -68,6 +70,7 @@ pub(super) struct Lane {
     pub(super) read_failures: u32,
     /// Not read before this moment, after a failure.
     pub(super) read_at: Option<Instant>,
+    pub(super) loading: Loading,
     /// Delivered and not settled with the reader yet, and until when it is.
     pub(super) settled: Vec<(u64, Column)>,
     pub(super) repeated: u64,
@@ -90,6 +93,7 @@ enum Wake {
     /// Answers, the timer, or a wish: the working half looks at all of them every time.
     Look,
     Read(Result<Vec<Arc<Stored>>, ReadError>),
+    Loaded(Result<Vec<Arc<Stored>>, ReadError>),
     Link(LinkEvent),
 }
 
@@ -105,6 +109,7 @@ impl Lane {
     pub(super) fn new(
         target: &config::Target,
         number: TargetNo,
+        reader: &dyn Reader,
         encode: EncodeFn,
         ambient: Ambient,
         shared: Arc<Shared>,
@@ -120,7 +125,7 @@ impl Lane {
             encode,
             ambient,
             shared,
-            keys: Keys::default(),
+            keys: Keys::within(limits.max_in_flight),
             inbox: SettlementInbox::new(),
             flights: Flights::default(),
             bytes_out: 0,
@@ -138,6 +143,7 @@ impl Lane {
             readable: true,
             read_failures: 0,
             read_at: None,
+            loading: Loading::new(reader),
             settled: Vec::new(),
             repeated: 0,
             settle_by: None,
@@ -153,6 +159,7 @@ impl Lane {
     /// Serves the target until a stop is wished, then winds up.
     pub(super) async fn run(mut self, mut reader: Box<dyn Reader>) -> Stopped {
         self.letters.begin(reader.dead_letters(), self.target.limits.dead_letters_max_bytes);
+        self.restore(reader.as_mut());
         self.work(Wake::Look);
         loop {
             // The reader is free here, and nowhere else.
@@ -181,6 +188,7 @@ impl Lane {
         tokio::select! {
             () = self.inbox.arrived() => Wake::Look,
             read = read_on(reading), if reading.is_some() => Wake::Read(read),
+            came = self.loading.came(), if self.loading.is_coming() => Wake::Loaded(came),
             event = self.connection.event(self.blocked) => Wake::Link(event),
             () = self.timer.as_mut(), if self.armed.is_some() => {
                 self.armed = None;
@@ -202,6 +210,7 @@ impl Lane {
         self.judge(now);
         self.admit_replays(now);
         self.dispatch(now);
+        self.begin_loading();
         self.show();
         self.arm(now);
     }
@@ -241,6 +250,7 @@ impl Lane {
                 self.patience = SETTLE_DELAY;
                 self.take_read(read, now);
             }
+            Wake::Loaded(came) => self.take_loaded(came, now),
             Wake::Link(LinkEvent::Connected(result)) => self.connected(result, now),
             Wake::Link(LinkEvent::Ended(why)) => {
                 self.lose_connection(&Cause::new(ErrorClass::Connect, &why), 0, now);

@@ -21,6 +21,7 @@ mod keys;
 mod lane;
 mod letters;
 mod link;
+mod loading;
 mod rate;
 mod replays;
 mod slots;
@@ -60,9 +61,8 @@ pub struct Ambient {
 
 /// The most entries that one lane keeps in flight or waiting, whatever the configuration says.
 pub const MAX_IN_FLIGHT: usize = 65_536;
-/// The most entries of stuck keys that one lane keeps beside those; at this bound it reads no further ahead.
-pub const MAX_STUCK: usize = 1_000_000;
-/// The most memory that the entries of one lane may take, in bytes, as [`keys`] estimates it.
+/// The most memory that the entries of one lane may take, in bytes, as [`keys`] estimates
+/// it. What is not in memory does not count: positions of stuck keys, of which `max_held` is the bound.
 pub const LANE_BYTES: usize = 128 << 20;
 /// The most entries taken from the queue at once.
 const TAKE: usize = 4_096;

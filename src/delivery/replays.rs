@@ -2,8 +2,8 @@
 //! bounds.
 //!
 //! A letter waits until its key has nothing else in the lane, and is the key's one entry then: it is exempt
-//! from the key's order, and never out together with another event of its key. Must never settle anything with
-//! the reader: a letter is settled already, and only its own log says what became of it.
+//! from the key's order, and never out together with another event of its key. Must never settle anything
+//! with the reader: a letter is settled already, and only its own log says what became of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -89,7 +89,7 @@ pub struct TargetStatus {
     /// The books, one consistent snapshot.
     pub books: Books,
     /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the
-    /// Unix epoch.
+    /// Unix epoch. None also where the lane does not have all entries in memory: the queue knows it then.
     pub oldest_undelivered_us: Option<i64>,
     /// What it counted since the start.
     pub counters: TargetCounters,
@@ -108,6 +108,8 @@ pub(super) struct View {
     pub(super) last_error: Option<LastError>,
     pub(super) last_success_unix_ms: Option<i64>,
     pub(super) read_error: Option<Arc<str>>,
+    /// Why entries cannot be read again, if they cannot.
+    pub(super) lookup_error: Option<Arc<str>>,
     pub(super) blocked: Option<Arc<str>>,
     pub(super) in_flight: usize,
     pub(super) in_flight_limit: usize,

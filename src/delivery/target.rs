@@ -96,7 +96,7 @@ fn begin(
     });
     let unix_ms = Arc::clone(&ambient.unix_ms);
     let now = ambient.now;
-    let mut lane = Lane::new(target, number, encode, ambient, Arc::clone(&shared));
+    let mut lane = Lane::new(target, number, reader.as_ref(), encode, ambient, Arc::clone(&shared));
     lane.incarnation = view.incarnation + 1;
     lane.view = view;
     let of_lane = Arc::clone(&shared);
@@ -148,7 +148,7 @@ impl TargetHandle {
             throttled: view.throttled,
             last_error: view.last_error,
             last_success_unix_ms: view.last_success_unix_ms,
-            read_error: view.read_error,
+            read_error: view.read_error.or(view.lookup_error),
             blocked: view.blocked,
             in_flight: view.in_flight,
             in_flight_limit: view.in_flight_limit,

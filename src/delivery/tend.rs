@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::link::Connection;
 use super::status::TargetState;
 use super::target::Stopped;
-use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, MAX_STUCK, TAKE};
+use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, TAKE};
 use crate::fail;
 use crate::queue::dead::Blocked;
 use crate::queue::{ReadError, Reader, Stored};
@@ -25,15 +25,19 @@ impl Lane {
     /// How many entries may be taken from the queue now.
     pub(super) fn room(&mut self) -> usize {
         let most = self.target.limits.max_in_flight.clamp(1, MAX_IN_FLIGHT);
-        let (total, stuck) = (self.keys.len(), self.keys.stuck());
-        // Stuck keys do not use up the room of the others, unless everything is stuck together.
-        let counted = if self.health.is_closed() { total } else { total - stuck };
-        let full = stuck >= MAX_STUCK || self.keys.weight() >= LANE_BYTES;
+        // Keys that do not get on do not use up the room of the others, unless everything is stuck together.
+        let kept = self.keys.parked() + self.keys.stuck_in_memory();
+        let others = self.keys.in_memory() - self.keys.stuck_in_memory();
+        let counted = if self.health.is_closed() { self.keys.len() } else { others };
+        let max_held = self.target.limits.max_held;
+        let full = kept >= max_held || self.keys.weight() >= LANE_BYTES;
         if full && !self.view.full {
+            let target_name = self.shared.name();
             tracing::warn!(
-                target_name = self.shared.name(),
-                stuck,
-                "the lane keeps all it may and reads no further"
+                target_name,
+                kept,
+                max_held,
+                "the lane keeps all it may and reads no further ahead"
             );
         }
         self.view.full = full;
@@ -53,6 +57,7 @@ impl Lane {
                 (self.read_failures, self.view.read_error) = (0, None);
                 fail::point("lane.take");
                 entries.into_iter().for_each(|stored| self.keys.take(stored));
+                self.restore_late();
             }
             Err(ReadError::Closed) => self.readable = false,
             Err(error) => {
@@ -74,7 +79,7 @@ impl Lane {
             self.keys.release_all();
             self.health.probe_now(now);
             self.connection_failures = 0;
-            self.read_at = None;
+            (self.read_at, self.loading.at) = (None, None);
             if let Connection::None { retry_at } = &mut self.connection {
                 *retry_at = now;
             }
@@ -91,6 +96,7 @@ impl Lane {
         }
         self.throttled_until = self.throttled_until.filter(|until| *until > now);
         self.read_at = self.read_at.filter(|at| *at > now);
+        self.loading.at = self.loading.at.filter(|at| *at > now);
         if !self.health.is_closed() {
             self.keys.wake_due(now);
         }
@@ -127,6 +133,7 @@ impl Lane {
         at(self.flights.deadline(self.target.limits.attempt_timeout));
         at(self.throttled_until);
         at(self.read_at);
+        at(self.loading.at);
         at(self.letters.next_due());
         at(self.letters.replays.next_due(now));
         if !self.paused && self.stop_by.is_none() {

@@ -1,12 +1,12 @@
 //! Whose fault rejections are: the events', or the target's.
 //!
 //! A bad deploy answers 400 to everything. So a rejected entry is not believed at once: it waits until the
-//! target took an event after it, with no more than half of the latest keys rejected, or until nothing else was
-//! heard for a while. More than half of 100 distinct keys rejected is a storm, a fault of the target, and so are
-//! as many in a row as put it Down; then nothing that waits is a dead letter. After a storm, whatever was
-//! rejected in it is heard again only once it is plainly over: at most a quarter of the latest keys. What is
-//! unclear for too long by then is a fault again. What remains: of a storm slower than the patience, fewer
-//! entries than put the target Down, between two successes.
+//! target took an event after it, with no more than half of the latest keys rejected, or until nothing else
+//! was heard for a while. More than half of 100 distinct keys rejected is a storm, a fault of the target,
+//! and so are as many in a row as put it Down; then nothing that waits is a dead letter. After a storm,
+//! whatever was rejected in it is heard again only once it is plainly over: at most a quarter of the latest
+//! keys. What is unclear for too long by then is a fault again. What remains: of a storm slower than the
+//! patience, fewer entries than put the target Down, between two successes.
 //!
 //! Must never hold an entry: it counts keys.
 

@@ -63,7 +63,8 @@ impl LabelNeed {
 impl Needed {
     fn wants(&self, view: &RecordView<'_>) -> bool {
         let wants = |label: u32| {
-            let need = self.labels.get(&label);
+            let need =
+                self.labels.get(&label).filter(|n| view.offset >= n.from || !fail::mutant("hole-forgotten"));
             need.is_some_and(|n| view.offset >= n.from || n.holes.binary_search(&view.offset).is_ok())
         };
         view.offset >= self.from || view.labels().any(wants)

@@ -298,15 +298,12 @@ impl<T: Send + 'static> Journal<T> {
         first.and_then(|s| s.known().totals_before.get(&label).copied()).unwrap_or_default()
     }
 
-    /// An offset at or above `from` below which no record has this label: exact, unless `from` lies inside a
-    /// segment that holds some. None: no record at or above `from` has it.
+    /// An offset at or above `from` below which no record has this label: exact to about 128 KiB where the
+    /// segment was written or read in this life, else to the segment. None: no record at or above `from`
+    /// has it.
     pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
         let segments = self.shared.segments.all();
-        segments.iter().find_map(|segment| {
-            let known = segment.known();
-            let beyond = known.end > from || known.closed_us.is_none();
-            known.counts.get(&label).filter(|_| beyond).map(|c| c.first.max(from))
-        })
+        segments.iter().find_map(|segment| segment.known().next_with_label(label, from))
     }
 
     /// Bytes of segments that somebody still needs, as of the last time that a segment was begun or given up:

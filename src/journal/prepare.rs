@@ -104,7 +104,7 @@ impl<T: Send + 'static> Preparer<T> {
             let (in_use, ready) = {
                 let spares = lock(&self.shared.spares);
                 let floor = spares.floor;
-                let needed = |s: &&Arc<Segment>| s.known().closed_us.is_none() || s.known().end > floor;
+                let needed = |s: &&Arc<Segment>| s.is_needed(floor);
                 let all = self.shared.segments.all();
                 let in_use: u64 = all.iter().filter(needed).map(|s| s.file_len).sum();
                 (in_use, spares.ready.len() as u64 + u64::from(spares.taken))
@@ -200,12 +200,12 @@ impl<T: Send + 'static> Preparer<T> {
                 }
             }
             self.going = self.shared.segments.pop_oldest(|oldest, all| {
-                let known = oldest.known();
-                let Some(closed) = known.closed_us else { return false };
+                let (closed, end) = oldest.close_and_end();
+                let Some(closed) = closed else { return false };
                 // Kept for replay while both bounds allow it: the bytes of everything newer, and the age.
                 let kept: u64 = all.iter().filter(|s| s.known().end <= floor).map(|s| s.file_len).sum();
                 let young = now.saturating_sub(closed) < retain_us && kept <= self.retain_bytes;
-                known.end <= floor && !young && may_lose_oldest(all)
+                end <= floor && !young && may_lose_oldest(all)
             });
             if self.going.is_none() {
                 return Ok(());

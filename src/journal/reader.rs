@@ -48,11 +48,12 @@ impl<T> LogReader<T> {
 
     /// Goes on at `offset`.
     pub fn seek(&mut self, offset: u64) {
-        // Forward within a segment the cursor goes on: what is below the position is passed over.
-        let within = |c: &BatchCursor| offset > self.next && offset < c.segment().known().end;
+        // Forward within a segment the cursor goes on, at least where the segment's index says.
         if offset != self.next {
-            if !self.cursor.as_ref().is_some_and(within) {
-                self.cursor = None;
+            let within = |c: &BatchCursor| offset > self.next && offset < c.segment().known().end;
+            match self.cursor.as_mut().filter(|c| within(c)) {
+                Some(cursor) => cursor.pos = cursor.pos.max(cursor.segment().seek(offset)),
+                None => self.cursor = None,
             }
             self.next = offset;
         }
@@ -93,12 +94,19 @@ impl<T> LogReader<T> {
             }
             let cursor = self.cursor.as_mut().expect("just set");
             let (at, next) = (cursor.pos, self.next);
-            let id = *cursor.segment().id();
-            let passed = cursor.segment().known().end <= next;
+            let segment = Arc::clone(cursor.segment());
+            let id = *segment.id();
+            let passed = segment.known().end <= next;
             match cursor.step()? {
-                Step::Batch(header, _) if header.kind != BatchKind::Footer && header.end <= next => continue,
+                Step::Batch(header, _) if header.kind != BatchKind::Footer && header.end <= next => {
+                    if header.kind != BatchKind::Records {
+                        segment.note_read(&header, at, std::iter::empty());
+                    }
+                    continue;
+                }
                 Step::Batch(header, payload) if header.kind == BatchKind::Records && header.first <= next => {
                     if let Some(views) = records(&id, &header, payload) {
+                        segment.note_read(&header, at, views.iter().flat_map(RecordView::labels));
                         views.iter().filter(|v| v.offset >= next).for_each(&mut give);
                         self.next = header.end;
                         return Ok(true);

@@ -203,6 +203,7 @@ impl Writing {
         let header = BatchHeader { count, payload: (payload.len() - BATCH_HEADER) as u32, ..batch };
         self.write(header, payload)?;
         self.known.note_batch(&header, at);
+        self.known.forget_labels();
         Ok(())
     }
 

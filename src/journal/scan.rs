@@ -244,6 +244,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
             }
             BatchKind::Records => {
                 walk.has_records = true;
+                walk.known.note_batch(&header, at);
                 for piece in pieces(&id, &header, payload) {
                     match piece {
                         Piece::Record(view) => {
@@ -251,10 +252,12 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
                             view.labels().for_each(|label| walk.known.note_label(label, view.offset, bare));
                             content.note(view.encoded_len(), view.body.len());
                         }
-                        Piece::Lost(from, end) => walk.damaged(damage(segment, at, from, end)),
+                        Piece::Lost(from, end) => {
+                            walk.known.forget_labels();
+                            walk.damaged(damage(segment, at, from, end));
+                        }
                     }
                 }
-                walk.known.note_batch(&header, at);
             }
             BatchKind::Seal | BatchKind::CleanSeal => {}
             BatchKind::Footer => {

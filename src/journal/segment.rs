@@ -63,8 +63,36 @@ pub struct Known {
     pub used: u64,
     /// How much of it compaction could not leave out; none until somebody counted.
     pub content: Option<Content>,
-    /// First offsets of some batches and where they begin, ascending.
-    pub(super) index: Vec<(u64, u64)>,
+    /// Where some batches begin, ascending.
+    pub(super) index: Vec<Mark>,
+}
+
+/// A place in a segment, and what is between it and the next one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// The first offset of the batch there.
+    first: u64,
+    /// Where that batch begins.
+    pos: u64,
+    /// Which labels there are, a bit for those that are equal modulo 64.
+    labels: u64,
+    /// How far that is known.
+    until: u64,
+}
+
+impl Mark {
+    fn new(header: &BatchHeader, pos: u64) -> Self {
+        Self { first: header.first, pos, labels: 0, until: pos }
+    }
+
+    /// True if nobody has seen this label between here and `next`, and everything there was seen.
+    fn lacks(&self, label: u32, next: &Self) -> bool {
+        self.until >= next.pos && self.labels & bit(label) == 0
+    }
+}
+
+fn bit(label: u32) -> u64 {
+    1 << (label % 64)
 }
 
 /// What a segment's records come to.
@@ -87,9 +115,12 @@ impl Content {
 impl Known {
     /// Notes that a batch of records was found or written at `pos`.
     pub fn note_batch(&mut self, header: &BatchHeader, pos: u64) {
-        if self.index.last().is_none_or(|(_, p)| pos - p >= INDEX_EVERY) {
-            self.index.push((header.first, pos));
+        if self.index.last().is_none_or(|mark| pos - mark.pos >= INDEX_EVERY) {
+            // Between two batches of records there are only seals.
+            self.index.last_mut().into_iter().for_each(|mark| mark.until = pos);
+            self.index.push(Mark::new(header, pos));
         }
+        self.index.last_mut().into_iter().for_each(|mark| mark.until = pos + header.span());
         self.end = header.end;
         self.epoch = self.epoch.max(header.epoch);
         self.used = pos + header.span();
@@ -104,6 +135,23 @@ impl Known {
         });
         c.here = c.here.plus(one);
         c.total = c.total.plus(one);
+        self.index.last_mut().into_iter().for_each(|mark| mark.labels |= bit(label));
+    }
+
+    /// Nobody knows the labels of the records behind the last mark.
+    pub(super) fn forget_labels(&mut self) {
+        self.index.last_mut().into_iter().for_each(|mark| mark.labels = u64::MAX);
+    }
+
+    /// An offset at or above `from` below which no record in here has the label; none if no record at or
+    /// above `from` has it.
+    pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
+        // What is being written may have more by the time it is asked for: then its counts say so.
+        let count = self.counts.get(&label).filter(|_| self.end > from || self.closed_us.is_none())?;
+        let from = from.max(count.first);
+        let at = self.index.partition_point(|mark| mark.first <= from).saturating_sub(1);
+        let lacking = self.index[at..].windows(2).take_while(|two| two[0].lacks(label, &two[1])).count();
+        Some(self.index.get(at + lacking).map_or(from, |mark| mark.first.max(from)))
     }
 }
 
@@ -119,7 +167,20 @@ impl Segment {
         Arc::new(Self { header, path, file, file_len, known: RwLock::new(known) })
     }
 
-    /// What is known about it now.
+    /// When it was closed, and one above its last offset.
+    pub fn close_and_end(&self) -> (Option<i64>, u64) {
+        let known = self.known();
+        (known.closed_us, known.end)
+    }
+
+    /// True if somebody may need it: it is being written, or not all of it is below `floor`.
+    pub fn is_needed(&self, floor: u64) -> bool {
+        let (closed, end) = self.close_and_end();
+        closed.is_none() || end > floor
+    }
+
+    /// What is known about it now. Never asked for twice at once by one thread: whoever waits to note
+    /// something stands between the two, and nobody would go on.
     pub fn known(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,12 +201,38 @@ impl Segment {
         known.closed_us.is_some() && known.end <= offset
     }
 
+    /// Notes what a reader passed: a batch, and the labels of its records (none for one without records).
+    /// What opening found closed has no index until somebody reads it from its beginning on.
+    pub fn note_read(&self, header: &BatchHeader, pos: u64, labels: impl Iterator<Item = u32>) {
+        let records = header.kind == BatchKind::Records;
+        let new = |last: Option<&Mark>| match last {
+            None => records,
+            Some(mark) => {
+                pos >= mark.until && (pos == mark.until || (records && pos >= mark.pos + INDEX_EVERY))
+            }
+        };
+        if !new(self.known().index.last()) {
+            return;
+        }
+        let known = &mut *self.known_mut();
+        if known.closed_us.is_none() || !new(known.index.last()) {
+            return;
+        }
+        if records && known.index.last().is_none_or(|mark| pos - mark.pos >= INDEX_EVERY) {
+            known.index.push(Mark::new(header, pos));
+        }
+        if let Some(mark) = known.index.last_mut().filter(|mark| mark.until == pos) {
+            mark.until = pos + header.span();
+            labels.for_each(|label| mark.labels |= bit(label));
+        }
+    }
+
     /// Where to begin reading to find `offset`: a batch at or below it.
-    fn seek(&self, offset: u64) -> u64 {
+    pub fn seek(&self, offset: u64) -> u64 {
         let known = self.known();
-        match known.index.partition_point(|(first, _)| *first <= offset) {
+        match known.index.partition_point(|mark| mark.first <= offset) {
             0 => BLOCK,
-            n => known.index[n - 1].1,
+            n => known.index[n - 1].pos,
         }
     }
 }

@@ -79,7 +79,7 @@ pub(super) struct Inner {
     pub(super) journal: Journal<Item>,
     pub(super) tail: Arc<Tail>,
     pub(super) routes: Arc<Routes>,
-    options: Options,
+    pub(super) options: Options,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) overlay: Arc<Semaphore>,
     pub(super) charges: Arc<Charges>,
@@ -213,6 +213,7 @@ impl EmbeddedQueue {
         let mut opened =
             dead::Opened::open(Arc::clone(&inner.disk), &dead_dir, target, random).map_err(io)?;
         let mut row = row.unwrap_or_else(|| self.first_row(target, since, &opened));
+        self.pass_trimmed(target, &mut row);
         let joined = opened.join(&mut row);
         let dispatched = Arc::clone(&inner.routes.dispatched);
         let progress = Progress::new(target, &row, matched, shed, dispatched).with_dead(&joined);
@@ -236,6 +237,7 @@ impl EmbeddedQueue {
     /// cannot be known before.
     pub fn readers_complete(&self) {
         self.inner.complete.store(true, Ordering::Release);
+        self.inner.remove_strays();
         self.inner.raise_floor();
     }
 
@@ -254,6 +256,15 @@ impl EmbeddedQueue {
         self.inner.journal.damage()
     }
 
+    /// The row of a target that was idle may stand below what is kept. If it took all that was ever for it
+    /// before that, by the log's own count, it lacks nothing; else its reader must say what is missing.
+    fn pass_trimmed(&self, target: TargetNo, row: &mut Row) {
+        let first = self.inner.journal.stat().first;
+        if row.position < first && self.inner.journal.total_before(target.0).count <= row.totals.taken {
+            row.position = first;
+        }
+    }
+
     /// Where a reader without a valid row begins: its registration, or the first entry that is kept.
     fn first_row(&self, target: TargetNo, since: u64, dead: &dead::Opened) -> Row {
         let stat = self.inner.journal.stat();
@@ -266,7 +277,7 @@ impl EmbeddedQueue {
         let dead_lettered = dead.settled_below(position).min(count);
         let settled = Totals { taken: count, delivered: count - dead_lettered, ..Totals::default() };
         let totals = Totals { dead_lettered, taken_bytes: bytes, settled_bytes: bytes, ..settled };
-        Row { durable_end: 0, position, totals, holes: Vec::new() }
+        Row { durable_end: 0, position, totals, ..Row::default() }
     }
 
     /// The epoch of what is written now.

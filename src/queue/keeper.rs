@@ -3,11 +3,13 @@
 //! Written at most 200 ms after a change, synced at most 1 s after it. Must never let the journal trim or
 //! compact what a synced row still needs, nor anything while a reader may be missing.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::embedded::Inner;
 use super::entry::TargetNo;
+use super::pieces;
 use super::rows::Need;
 use crate::journal::{LabelNeed, Needed};
 
@@ -15,7 +17,8 @@ use crate::journal::{LabelNeed, Needed};
 const ROW_WRITTEN: Duration = Duration::from_millis(200);
 /// … and synced at most this long after it.
 const ROW_SYNCED: Duration = Duration::from_secs(1);
-/// An idle reader's row is written again once its position is so many offsets behind.
+/// The row of a reader that reads for itself and finds nothing is written again once its position is so many
+/// offsets behind.
 const IDLE_SLACK: u64 = 20_000;
 
 impl Inner {
@@ -26,19 +29,33 @@ impl Inner {
             return;
         }
         let mut floor = self.checkpoint.load(Ordering::Acquire);
-        for (_, file) in self.rows().iter() {
-            floor = floor.min(file.synced.floor());
+        // Before any reader is looked at: see `Progress::idles_at`.
+        let routed = self.routes.dispatched.load(Ordering::Acquire);
+        for (progress, file) in self.rows().iter() {
+            // A thousand idle targets share one position, which is written nowhere: the log counts what is
+            // for them, so a row whose count is complete is known to lack nothing, wherever it stands.
+            let idle = file.is_synced() && progress.idles_at(routed);
+            floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
         self.journal.trim(floor);
+    }
+
+    /// Removes frozen holes that no row names: a process died between them and their row.
+    pub(super) fn remove_strays(&self) {
+        // Held throughout: a piece that is being made is not named yet.
+        let rows = self.rows();
+        let named: HashMap<_, _> = rows.iter().map(|(p, file)| (p.target, file.named_pieces())).collect();
+        let is_named = |target, id| named.get(&target).is_none_or(|ids: &Vec<u64>| ids.contains(&id));
+        if let Err(e) = pieces::remove_strays(&*self.disk, &self.options.progress_dir, is_named) {
+            tracing::warn!("progress files that nobody needs are not removed now: {e}");
+        }
     }
 
     /// True if a target's synced row is past an offset and will not ask for it again.
     pub(super) fn synced_past(&self, target: TargetNo, offset: u64) -> bool {
         let rows = self.rows();
         let row = rows.iter().find(|(progress, _)| progress.target == target);
-        row.is_some_and(|(_, file)| {
-            offset < file.synced.position && file.synced.holes.binary_search(&offset).is_err()
-        })
+        row.is_some_and(|(_, file)| offset < file.synced.position && !file.synced.holes.contains(offset))
     }
 
     /// What compaction must keep, by synced rows and the synced checkpoint.
@@ -51,7 +68,7 @@ impl Inner {
         let rows = self.rows();
         let needs = rows.iter().map(|(progress, file)| {
             let Need { position, holes } = file.synced.clone();
-            (progress.target.0, LabelNeed { from: position, holes })
+            (progress.target.0, LabelNeed { from: position, holes: holes.iter().map(|h| h.offset).collect() })
         });
         Some(Needed { from, labels: needs.collect() })
     }
@@ -91,11 +108,12 @@ impl Inner {
     /// tried again.
     fn write_rows(&self, sync: bool) -> std::io::Result<()> {
         let durable_end = *self.journal.durable_end().borrow();
-        let mut synced = false;
+        let (mut synced, dir) = (false, &self.options.progress_dir);
         for (progress, file) in self.rows().iter_mut() {
             if progress.wants_row(file.position, IDLE_SLACK) {
                 let row = progress.row(durable_end);
-                if let Err(e) = file.write(progress.target, &row) {
+                let kept = file.keep_pieces(&*self.disk, dir, progress.target, &row);
+                if let Err(e) = kept.and_then(|()| file.write(progress.target, &row)) {
                     progress.state().dirty = true;
                     tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
                     continue;
@@ -103,6 +121,7 @@ impl Inner {
             }
             if sync {
                 file.sync()?;
+                file.drop_pieces(&*self.disk, dir, progress.target);
                 synced = true;
             }
         }

@@ -23,9 +23,12 @@ pub mod embedded;
 mod entry;
 mod feed;
 mod forget;
+mod holes;
 mod keeper;
+mod lookup;
 mod manifest;
 mod oldest;
+mod pieces;
 pub mod progress;
 mod read;
 mod reader;
@@ -41,6 +44,7 @@ use async_trait::async_trait;
 pub use budget::{Budget, BudgetView, OverBudget};
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
+pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use upload::{
@@ -93,6 +97,14 @@ pub trait Reader: Send {
     /// holes until they are settled. Cancel safe: an entry is taken only when it is returned.
     async fn next(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError>;
 
+    /// The holes at open, in offset order, instead of their entries: [`Reader::next`] gives none of them any
+    /// more, and [`Reader::lookup`] reads them when they are needed. Called before the first `next`, so that
+    /// nothing at or above the position can be sent before every hole's key is known.
+    fn take_holes(&mut self) -> Vec<Hole>;
+
+    /// Reads entries again that are taken and not settled.
+    fn lookup(&self) -> Arc<dyn Lookup>;
+
     /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.
     /// Durable within about a second, or when [`Reader::flush`] returned.
     fn settle(&mut self, settled: &[(u64, Column)]);
@@ -110,6 +122,14 @@ pub trait Reader: Send {
 
     /// Makes everything settled so far durable.
     async fn flush(&mut self) -> Result<(), ReadError>;
+}
+
+/// Entries of one reader by their offsets.
+#[async_trait]
+pub trait Lookup: Send + Sync + 'static {
+    /// The entries at these offsets, which are ascending, taken and not settled. May give fewer, the first
+    /// ones; an error says why there is not even one.
+    async fn read(&self, offsets: &[u64]) -> Result<Vec<Arc<Stored>>, ReadError>;
 }
 
 /// What the queue tells a store about each durable batch, in offset order, before it advances the durable

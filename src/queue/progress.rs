@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use super::budget::Budget;
 use super::dead::Counts;
 use super::entry::{Stored, TargetNo};
+use super::holes::{Hole, HoleSet, Holes};
+use crate::fail;
 use crate::journal::Total;
 
 /// The only ways in which an entry leaves a lane.
@@ -94,14 +96,6 @@ impl Totals {
     }
 }
 
-/// One unsettled offset below the position, the hash of its key, and what it costs the target's budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hole {
-    pub(super) offset: u64,
-    pub(super) key: u64,
-    pub(super) bytes: u32,
-}
-
 /// What a row says about its reader.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Row {
@@ -110,7 +104,7 @@ pub(super) struct Row {
     /// Everything below is settled or a hole.
     pub(super) position: u64,
     pub(super) totals: Totals,
-    pub(super) holes: Vec<Hole>,
+    pub(super) holes: HoleSet,
 }
 
 /// Where a reader's oldest unsettled event is.
@@ -154,9 +148,8 @@ pub(super) struct State {
     pub(super) attached: bool,
     /// Detached: where to go on reading. Attached: the dispatcher leaves out what is below.
     pub(super) from: u64,
-    /// Taken, in offset order; settled ones stay until what is before them is settled.
-    window: VecDeque<(Hole, bool)>,
-    unsettled: usize,
+    /// Taken and not settled.
+    holes: Holes,
     pub(super) totals: Totals,
     /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
     pub(super) dead: Counts,
@@ -185,11 +178,9 @@ impl Progress {
     ) -> Self {
         // Where damage hides records from the count, a row that took more of them knows better.
         let matched = matched.at_least(row.totals.taken());
-        let window: VecDeque<_> = row.holes.iter().map(|h| (*h, false)).collect();
         let state = State {
             from: row.position,
-            unsettled: window.len(),
-            window,
+            holes: Holes::new(&row.holes, 1),
             totals: row.totals,
             dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
             dirty: true,
@@ -218,7 +209,7 @@ impl Progress {
         let t = state.totals;
         // Read under the lock and after the totals: whatever was taken had been counted before.
         let matched = self.matched.load(Ordering::Acquire);
-        let open = (matched - t.taken.min(matched)) + state.unsettled as u64;
+        let open = (matched - t.taken.min(matched)) + state.holes.len() as u64;
         Books {
             matched,
             delivered: t.delivered + state.dead.replayed,
@@ -242,7 +233,7 @@ impl Progress {
         {
             let mut state = self.state();
             let matched = self.matched.load(Ordering::Acquire);
-            let open = matched.saturating_sub(state.totals.taken) + state.unsettled as u64;
+            let open = matched.saturating_sub(state.totals.taken) + state.holes.len() as u64;
             let dirty = state.dirty;
             // Dead letters are not kept either.
             let forgotten = state.totals.forgotten + open + state.dead.dead;
@@ -263,8 +254,8 @@ impl Progress {
     /// Where the oldest unsettled event is.
     pub(super) fn oldest(&self) -> Oldest {
         let state = self.state();
-        if let Some((hole, _)) = state.window.iter().find(|(_, settled)| !settled) {
-            return Oldest::From(hole.offset);
+        if let Some(hole) = state.holes.first() {
+            return Oldest::From(hole);
         }
         if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
             return Oldest::Known(waiting.time_us);
@@ -302,19 +293,22 @@ impl Progress {
         let mut state = self.state();
         state.dirty = false;
         let position = state.position(self.dispatched.load(Ordering::Acquire));
-        Row {
-            durable_end,
-            position,
-            totals: state.totals_below(position),
-            holes: state.window.iter().filter(|(_, settled)| !settled).map(|(h, _)| *h).collect(),
-        }
+        Row { durable_end, position, totals: state.totals_below(position), holes: state.holes.set() }
     }
 
     /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets
     /// behind.
     pub(super) fn wants_row(&self, row_position: u64, slack: u64) -> bool {
+        let routed = self.dispatched.load(Ordering::Acquire);
         let state = self.state();
-        state.dirty || state.position(self.dispatched.load(Ordering::Acquire)) > row_position + slack
+        state.dirty || (!state.idles_at(routed) && state.position(routed) > row_position + slack)
+    }
+
+    /// True if the target needs nothing of the log below `routed`, and its last row says of it all but that:
+    /// then that row is as good as one with this position. `routed` must have been read before: whatever was
+    /// routed below it is in the reader's hands.
+    pub(super) fn idles_at(&self, routed: u64) -> bool {
+        self.state().idles_at(routed)
     }
 
     /// True if everything that ever matched was taken.
@@ -322,9 +316,14 @@ impl Progress {
         self.state().totals.taken >= self.matched.load(Ordering::Acquire)
     }
 
-    /// The unsettled offsets, ascending.
-    pub(super) fn holes(&self) -> Vec<u64> {
-        self.state().window.iter().filter(|(_, settled)| !settled).map(|(h, _)| h.offset).collect()
+    /// What is taken and not settled, in offset order.
+    pub(super) fn holes(&self) -> Vec<Hole> {
+        self.state().holes.iter().collect()
+    }
+
+    /// The lowest offset that is taken and not settled.
+    pub fn first_hole(&self) -> Option<u64> {
+        self.state().holes.first()
     }
 
     /// The reader is gone: nothing more is routed to it, and what was routed is left to the next one.
@@ -350,6 +349,15 @@ impl Progress {
 }
 
 impl State {
+    fn idles_at(&self, routed: u64) -> bool {
+        if fail::mutant("idle-floor-passes-entry") {
+            return self.attached;
+        }
+        let waits_above = self.inbox.front().is_none_or(|first| first.position.offset >= routed);
+        let settled = self.holes.len() == 0 && self.ahead.is_empty();
+        self.attached && self.from <= routed && waits_above && settled && !self.dirty
+    }
+
     /// Everything below is taken.
     pub(super) fn position(&self, dispatched: u64) -> u64 {
         match self.inbox.front() {
@@ -374,11 +382,13 @@ impl State {
     /// Counts entries that are being handed to the lane as taken.
     pub(super) fn note_taken(&mut self, taken: &[Arc<Stored>]) {
         for stored in taken {
-            let hole = Hole { offset: stored.position.offset, key: stored.key_hash(), bytes: stored.bare };
-            self.window.push_back((hole, false));
+            self.holes.push(Hole {
+                offset: stored.position.offset,
+                key: stored.key_hash(),
+                bytes: stored.bare,
+            });
             self.totals.taken_bytes += u64::from(stored.bare);
         }
-        self.unsettled += taken.len();
         self.totals.taken += taken.len() as u64;
         self.dirty = true;
     }
@@ -387,16 +397,12 @@ impl State {
     fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
         let mut freed = 0;
         for (offset, column) in settled {
-            let at = self.window.binary_search_by_key(offset, |(h, _)| h.offset);
             // Each entry is counted once, whatever the lane says twice.
-            let open = at.ok().and_then(|i| self.window.get_mut(i)).filter(|(_, done)| !done);
-            let Some((hole, done)) = open else {
+            let Some(hole) = self.holes.settle(*offset) else {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
                 continue;
             };
-            *done = true;
             freed += u64::from(hole.bytes);
-            self.unsettled -= 1;
             let t = &mut self.totals;
             let total = match column {
                 Column::Delivered => &mut t.delivered,
@@ -410,13 +416,7 @@ impl State {
             };
             *total += 1;
         }
-        while self.window.front().is_some_and(|(_, done)| *done) {
-            self.window.pop_front();
-        }
-        // A stuck key at the front must not keep everything behind it in memory.
-        if self.window.len() > 2 * self.unsettled + 1024 {
-            self.window.retain(|(_, done)| !done);
-        }
+        self.holes.sweep();
         self.totals.settled_bytes += freed;
         self.dirty = true;
         freed

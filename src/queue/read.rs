@@ -22,15 +22,33 @@ pub(super) struct Read {
 /// Decodes up to `max` entries from where a log reader stands. An unmoved position means that nothing more is
 /// durable.
 pub(super) fn read_log(log: &mut LogReader<Item>, max: usize, bodies: bool) -> Result<Read, ReadError> {
+    read_wanted(log, max, usize::MAX, bodies, |_| true)
+}
+
+/// As [`read_log`], but decodes only the records that are `wanted`, and looks at no more than `look` of all.
+pub(super) fn read_wanted(
+    log: &mut LogReader<Item>,
+    max: usize,
+    look: usize,
+    bodies: bool,
+    mut wanted: impl FnMut(&RecordView<'_>) -> bool,
+) -> Result<Read, ReadError> {
+    let mut seen = 0;
     let began = log.position();
     let mut found = Vec::new();
     let mut bad = None;
-    while found.len() < max && bad.is_none() {
-        let more = log.read_batch(|view| match stored(view, bodies) {
-            Ok(stored) => found.push(Arc::new(stored)),
-            Err(e) => {
-                tracing::error!("record {} is not an entry: {e}", view.offset);
-                bad.get_or_insert(view.offset);
+    while found.len() < max && seen < look && bad.is_none() {
+        let more = log.read_batch(|view| {
+            seen += 1;
+            if !wanted(view) {
+                return;
+            }
+            match stored(view, bodies) {
+                Ok(stored) => found.push(Arc::new(stored)),
+                Err(e) => {
+                    tracing::error!("record {} is not an entry: {e}", view.offset);
+                    bad.get_or_insert(view.offset);
+                }
             }
         });
         match more {

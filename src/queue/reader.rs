@@ -10,14 +10,18 @@ use async_trait::async_trait;
 use super::dead::DeadLetters;
 use super::embedded::{Inner, Item};
 use super::entry::Stored;
+use super::holes::Hole;
+use super::lookup::{self, ByOffset};
 use super::progress::{Column, Progress};
 use super::read::{self, Read};
 use super::tail::Found;
-use super::{ReadError, Reader};
-use crate::journal::LogReader;
+use super::{Lookup, ReadError, Reader};
+use crate::journal::{LogReader, RecordView};
 
 /// Entries read from disk in one go.
 const CATCH_UP: usize = 4_096;
+/// Records looked at in one go, whether they are for the target or not: a read ends within moments.
+const LOOK: usize = 65_536;
 
 pub(super) struct EmbeddedReader {
     inner: Arc<Inner>,
@@ -47,16 +51,14 @@ impl Ahead {
 
 impl EmbeddedReader {
     pub(super) fn new(inner: Arc<Inner>, progress: Arc<Progress>) -> Self {
-        let holes = progress.holes().into();
+        let holes = progress.holes().iter().map(|h| h.offset).collect();
         Self { inner, progress, holes, log: None, ahead: Ahead::default() }
     }
 
     /// The next holes, read again from disk.
     async fn next_holes(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
         let wanted: Vec<u64> = self.holes.iter().copied().take(max).collect();
-        let inner = Arc::clone(&self.inner);
-        let read = tokio::task::spawn_blocking(move || read_holes(&inner, &wanted)).await;
-        let found = read.map_err(|_| ReadError::Closed)??;
+        let found = lookup::read(&self.inner, self.progress.target, &wanted).await?;
         self.holes.drain(..found.len());
         Ok(found)
     }
@@ -98,37 +100,24 @@ impl EmbeddedReader {
             Found::Older => {}
         }
         let mut log = self.log.take().unwrap_or_else(|| self.inner.journal.reader(from));
+        let (inner, label) = (Arc::clone(&self.inner), self.progress.target.0);
         let read = move || {
-            log.seek(from);
-            let found = read::read_log(&mut log, CATCH_UP, false);
+            // Whole segments in which the target has nothing are passed over by what their footers say. The
+            // end is read first: what becomes durable meanwhile lies above it.
+            let end = log.durable_end();
+            let next = inner.journal.next_with_label(label, from).unwrap_or(end).clamp(from, end.max(from));
+            if next > from && next >= end {
+                return (log, Ok(Read { entries: Vec::new(), next: end }));
+            }
+            log.seek(next);
+            let mine = |view: &RecordView<'_>| view.labels().any(|l| l == label);
+            let found = read::read_wanted(&mut log, CATCH_UP, LOOK, false, mine);
             (log, found)
         };
         let (log, found) = tokio::task::spawn_blocking(read).await.map_err(|_| ReadError::Closed)?;
         self.log = Some(log);
         found
     }
-}
-
-/// Reads single entries by their offsets, ascending; stops early rather than skip one.
-fn read_holes(inner: &Inner, wanted: &[u64]) -> Result<Vec<Arc<Stored>>, ReadError> {
-    let mut log = inner.journal.reader(wanted.first().copied().unwrap_or(1));
-    let mut found: Vec<Arc<Stored>> = Vec::with_capacity(wanted.len());
-    let mut batch: std::collections::VecDeque<Arc<Stored>> = std::collections::VecDeque::new();
-    for offset in wanted {
-        while batch.front().is_some_and(|s| s.position.offset < *offset) {
-            batch.pop_front();
-        }
-        if batch.is_empty() {
-            log.seek(*offset);
-            batch = read::read_log(&mut log, 1, false)?.entries.into();
-        }
-        match batch.pop_front() {
-            Some(stored) if stored.position.offset == *offset => found.push(stored),
-            _ if found.is_empty() => return Err(ReadError::Corrupt { from: *offset, to: *offset }),
-            _ => break,
-        }
-    }
-    Ok(found)
 }
 
 #[async_trait]
@@ -154,6 +143,18 @@ impl Reader for EmbeddedReader {
                 return Ok(taken);
             }
         }
+    }
+
+    fn take_holes(&mut self) -> Vec<Hole> {
+        if self.holes.is_empty() {
+            return Vec::new();
+        }
+        self.holes.clear();
+        self.progress.holes()
+    }
+
+    fn lookup(&self) -> Arc<dyn Lookup> {
+        Arc::new(ByOffset { inner: Arc::clone(&self.inner), target: self.progress.target })
     }
 
     fn settle(&mut self, settled: &[(u64, Column)]) {

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::dead;
 use super::entry::TargetNo;
-use super::progress::{Hole, Row};
+use super::holes::Hole;
+use super::progress::Row;
 use super::rows::{self, RowError, RowFile};
 use crate::journal::{self, Disk, Loss, RandomFn, Repair, RepairError, Total};
 
@@ -85,7 +86,7 @@ pub fn accept_loss(
             if account.dead.contains_key(&offset) {
                 account.dead_above = account.dead_above.plus(total);
             }
-        } else if account.row.holes.binary_search_by_key(&offset, |h| h.offset).is_ok() {
+        } else if account.row.holes.contains(offset) {
             account.holes.insert(offset);
         }
     })?;
@@ -109,12 +110,12 @@ impl Account {
     fn settle(self, disk: &dyn Disk, dir: &Path, matched: Total) -> Result<u64, AcceptError> {
         let Self { target, mut row, holes, above, dead, dead_above } = self;
         let (settled, open): (Vec<_>, Vec<_>) =
-            row.holes.iter().partition(|hole| dead.contains_key(&hole.offset));
+            row.holes.iter().partition(|hole: &Hole| dead.contains_key(&hole.offset));
         row.totals.dead_lettered += settled.len() as u64;
         row.totals.settled_bytes += settled.iter().map(|hole: &Hole| u64::from(hole.bytes)).sum::<u64>();
         let (kept, lost): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|hole: &Hole| holes.contains(&hole.offset));
-        row.holes = kept;
+        row.holes = kept.into_iter().collect();
         let holes = lost.len() as u64;
         // A lost record of a dead letter is no loss.
         let ahead = dead.iter().filter(|(offset, _)| **offset >= row.position);

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entry::TargetNo;
-use super::progress::{Hole, Row, Totals};
+use super::holes::{Hole, HoleSet};
+use super::pieces::{self, PieceFiles, PieceRef};
+use super::progress::{Row, Totals};
 use crate::fail;
 use crate::journal::{Disk, DiskFile, crc32c};
 
@@ -17,8 +19,11 @@ const MAGIC: &[u8; 8] = b"TIDPROGR";
 const FORMAT_VERSION: u32 = 2;
 /// Bytes before the holes.
 const FIXED: usize = 128;
+/// Where the number of pieces stands, and the length of the whole row.
+const PIECES: usize = 120;
+const LENGTH: usize = 124;
 /// Bytes of a hole: its offset, the hash of its key, its record's bytes.
-const HOLE: usize = 20;
+pub(super) const HOLE: usize = 20;
 
 /// The two slots of one reader.
 pub(super) struct RowFile {
@@ -27,6 +32,9 @@ pub(super) struct RowFile {
     writing: usize,
     generation: u64,
     unsynced: Option<Need>,
+    /// The frozen holes on disk, and which of them each slot names durably.
+    pieces: PieceFiles,
+    names: [Vec<u64>; 2],
     /// The position of the last row written.
     pub(super) position: u64,
     /// What the reader needs of the log, as of the last synced row: trimming and compaction believe nothing
@@ -39,18 +47,18 @@ pub(super) struct RowFile {
 pub(super) struct Need {
     /// Everything from here on that matches it …
     pub(super) position: u64,
-    /// … and these, ascending.
-    pub(super) holes: Arc<[u64]>,
+    /// … and these.
+    pub(super) holes: HoleSet,
 }
 
 impl Need {
     fn of(row: &Row) -> Self {
-        Self { position: row.position, holes: row.holes.iter().map(|h| h.offset).collect() }
+        Self { position: row.position, holes: row.holes.clone() }
     }
 
     /// Everything below is needed no more.
     pub(super) fn floor(&self) -> u64 {
-        self.holes.first().copied().unwrap_or(self.position)
+        self.holes.first().unwrap_or(self.position)
     }
 }
 
@@ -70,32 +78,59 @@ fn paths(dir: &Path, target: TargetNo) -> [PathBuf; 2] {
     ["a", "b"].map(|slot| dir.join(format!("{:08}.{slot}", target.0)))
 }
 
-/// The newest valid row of a reader, if it has one. Reads only.
-pub(super) fn read(disk: &dyn Disk, dir: &Path, target: TargetNo) -> Result<Option<Row>, RowError> {
-    let mut newest: Option<(u64, Row)> = None;
-    for path in paths(dir, target) {
-        let Some((generation, row)) = read_slot(disk, &path, target)? else { continue };
-        if newest.as_ref().is_none_or(|(g, _)| generation > *g) {
-            newest = Some((generation, row));
-        }
-    }
-    Ok(newest.map(|(_, row)| row))
+/// One slot's row, its pieces not read yet.
+struct Slot {
+    generation: u64,
+    row: Row,
+    pieces: Vec<PieceRef>,
 }
 
-fn read_slot(disk: &dyn Disk, path: &Path, target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
-    let file = match disk.open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e.into()),
-    };
+impl Slot {
+    /// The row with its pieces; none if one of them is not there.
+    fn complete(mut self, disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Result<Option<Row>> {
+        for piece in &self.pieces {
+            match pieces::read(disk, dir, target, piece)? {
+                Some(piece) => self.row.holes.pieces.push(piece),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(self.row))
+    }
+}
+
+/// The newest valid row of a reader, if it has one. Reads only.
+pub(super) fn read(disk: &dyn Disk, dir: &Path, target: TargetNo) -> Result<Option<Row>, RowError> {
+    let mut slots = Vec::new();
+    for path in paths(dir, target) {
+        slots.extend(read_slot(disk, &path, target)?);
+    }
+    slots.sort_by_key(|slot| std::cmp::Reverse(slot.generation));
+    for slot in slots {
+        if let Some(row) = slot.complete(disk, dir, target)? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+fn read_slot(disk: &dyn Disk, path: &Path, target: TargetNo) -> Result<Option<Slot>, RowError> {
+    match disk.open(path) {
+        Ok(file) => decode(&contents(&*file)?, target),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn contents(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(0)];
-    crate::journal::disk::read_exact_at(&*file, &mut bytes, 0)?;
-    decode(&bytes, target)
+    crate::journal::disk::read_exact_at(file, &mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// The numbers of all targets that have a row.
 pub(super) fn targets(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<TargetNo>> {
-    let paths = disk.list(dir)?;
+    let mut paths = disk.list(dir)?;
+    paths.retain(|path| !pieces::is_piece(path));
     let number = |path: &PathBuf| path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
     let mut numbers: Vec<_> = paths.iter().filter_map(number).map(TargetNo).collect();
     numbers.dedup();
@@ -105,17 +140,17 @@ pub(super) fn targets(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<TargetNo>> 
 /// One above the highest offset that any row in `dir` proves to have been durable.
 pub(super) fn proven_end(disk: &dyn Disk, dir: &Path) -> Result<u64, RowError> {
     let mut proven = 0;
-    for path in disk.list(dir)? {
+    for path in disk.list(dir)?.into_iter().filter(|path| !pieces::is_piece(path)) {
         let number = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse().ok());
         let Some(number) = number else { continue };
-        if let Some((_, row)) = read_slot(disk, &path, TargetNo(number))? {
-            proven = proven.max(row.durable_end);
+        if let Some(slot) = read_slot(disk, &path, TargetNo(number))? {
+            proven = proven.max(slot.row.durable_end);
         }
     }
     Ok(proven)
 }
 
-/// Removes both slots of a reader, durably.
+/// Removes both slots of a reader, durably, and its pieces.
 pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Result<()> {
     let mut removed = false;
     for path in paths(dir, target) {
@@ -125,7 +160,11 @@ pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Resul
             Err(e) => return Err(e),
         }
     }
-    if removed { disk.sync_dir(dir) } else { Ok(()) }
+    if removed {
+        disk.sync_dir(dir)?;
+    }
+    // No row names its pieces any more; what a stop leaves of them goes at the next start.
+    pieces::remove_strays(disk, dir, |of, _| of != target)
 }
 
 impl RowFile {
@@ -141,31 +180,60 @@ impl RowFile {
             writing: 0,
             generation: 0,
             unsynced: None,
+            pieces: PieceFiles::default(),
+            names: [Vec::new(), Vec::new()],
             position: 0,
             synced: Need::of(row),
         };
-        // Go on above both generations, over the older slot first.
-        let generation_of = |slot: &Arc<dyn DiskFile>| -> io::Result<u64> {
-            let mut bytes = vec![0; usize::try_from(slot.len()?).unwrap_or(0)];
-            crate::journal::disk::read_exact_at(&**slot, &mut bytes, 0)?;
-            Ok(decode(&bytes, target).ok().flatten().map_or(0, |(generation, _)| generation))
-        };
-        let generations = [generation_of(&file.slots[0])?, generation_of(&file.slots[1])?];
-        file.generation = generations[0].max(generations[1]);
+        // Go on above both generations, over the older slot first; one whose pieces are not there is none.
+        let mut generations = [0, 0];
+        for at in [0, 1] {
+            let Some(slot) = decode(&contents(&*file.slots[at])?, target).ok().flatten() else { continue };
+            file.generation = file.generation.max(slot.generation);
+            let (generation, pieces) = (slot.generation, slot.pieces.clone());
+            if slot.complete(disk, dir, target)?.is_some() {
+                generations[at] = generation;
+                file.names[at] = pieces.iter().map(|p| p.id).collect();
+                file.pieces.found(&pieces);
+            }
+        }
         file.writing = usize::from(generations[1] < generations[0]);
         // A killed process leaves the newer row unsynced, and the older one is all that a power cut would
         // leave.
         file.slots[1 - file.writing].sync_data()?;
+        file.keep_pieces(disk, dir, target, row)?;
         file.write(target, row)?;
         file.sync()?;
         disk.sync_dir(dir)?;
         Ok(file)
     }
 
-    /// Writes a row, not synced, into the slot that is not the last synced one.
+    /// Makes the pieces durable that a row names: always before the row is written.
+    pub(super) fn keep_pieces(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        target: TargetNo,
+        row: &Row,
+    ) -> io::Result<()> {
+        self.pieces.keep(disk, dir, target, &row.holes)
+    }
+
+    /// Removes the pieces that neither slot names any more: always after a sync.
+    pub(super) fn drop_pieces(&mut self, disk: &dyn Disk, dir: &Path, target: TargetNo) {
+        let named = |id| self.names.iter().any(|names| names.contains(&id));
+        self.pieces.drop_others(disk, dir, target, named);
+    }
+
+    /// Every piece that is on disk for this reader.
+    pub(super) fn named_pieces(&self) -> Vec<u64> {
+        self.pieces.ids()
+    }
+
+    /// Writes a row, not synced, into the slot that is not the last synced one. Its pieces must be kept.
     pub(super) fn write(&mut self, target: TargetNo, row: &Row) -> io::Result<()> {
         self.generation += 1;
-        let bytes = encode(target, self.generation, row);
+        let bytes = encode(target, self.generation, row, &self.pieces);
         // What the slot held is gone from here on, whatever comes of the write: it must not be synced as a
         // row.
         self.unsynced = None;
@@ -179,10 +247,16 @@ impl RowFile {
         Ok(())
     }
 
+    /// True if the last row written is durable.
+    pub(super) fn is_synced(&self) -> bool {
+        self.unsynced.is_none()
+    }
+
     /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if let Some(need) = self.unsynced.take() {
             self.slots[self.writing].sync_data()?;
+            self.names[self.writing] = need.holes.pieces.iter().map(|p| p.frozen.id).collect();
             self.writing = 1 - self.writing;
             self.synced = need;
             fail::point("cursor.synced");
@@ -191,14 +265,15 @@ impl RowFile {
     }
 }
 
-fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
+fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> Vec<u8> {
     let t = &row.totals;
-    let mut b = Vec::with_capacity(FIXED + row.holes.len() * HOLE);
+    let len = FIXED + row.holes.others.len() * HOLE + pieces::references_len(&row.holes);
+    let mut b = Vec::with_capacity(len);
     b.extend_from_slice(MAGIC);
     b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     b.extend_from_slice(&[0; 4]);
     b.extend_from_slice(&target.0.to_le_bytes());
-    b.extend_from_slice(&(row.holes.len() as u32).to_le_bytes());
+    b.extend_from_slice(&(row.holes.others.len() as u32).to_le_bytes());
     let numbers = [
         generation,
         row.durable_end,
@@ -215,17 +290,23 @@ fn encode(target: TargetNo, generation: u64, row: &Row) -> Vec<u8> {
     ];
     numbers.iter().for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     b.resize(FIXED, 0);
-    for hole in &row.holes {
-        b.extend_from_slice(&hole.offset.to_le_bytes());
-        b.extend_from_slice(&hole.key.to_le_bytes());
-        b.extend_from_slice(&hole.bytes.to_le_bytes());
-    }
+    b[PIECES..PIECES + 4].copy_from_slice(&(row.holes.pieces.len() as u32).to_le_bytes());
+    b[LENGTH..LENGTH + 4].copy_from_slice(&(len as u32).to_le_bytes());
+    row.holes.others.iter().for_each(|hole| encode_hole(hole, &mut b));
+    pieces.refer(&row.holes, &mut b);
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
     b
 }
 
-fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
+/// Appends a hole's bytes.
+pub(super) fn encode_hole(hole: &Hole, out: &mut Vec<u8>) {
+    out.extend_from_slice(&hole.offset.to_le_bytes());
+    out.extend_from_slice(&hole.key.to_le_bytes());
+    out.extend_from_slice(&hole.bytes.to_le_bytes());
+}
+
+fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     let u32_at = |at: usize| b.get(at..at + 4).and_then(|s| s.try_into().ok()).map_or(0, u32::from_le_bytes);
     let u64_at = |at: usize| b.get(at..at + 8).and_then(|s| s.try_into().ok()).map_or(0, u64::from_le_bytes);
     if b.len() < FIXED || &b[0..8] != MAGIC {
@@ -234,11 +315,15 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
     if u32_at(8) != FORMAT_VERSION {
         return Err(RowError::Version(u32_at(8)));
     }
-    let end = FIXED + u32_at(20) as usize * HOLE;
+    let (end, others) = (u32_at(LENGTH) as usize, FIXED + u32_at(20) as usize * HOLE);
     // A slot is not cut when a shorter row is written over a longer one.
-    if b.len() < end || crc32c(&b[16..end]) != u32_at(12) || u32_at(16) != target.0 {
+    let whole = (FIXED..=b.len()).contains(&end) && crc32c(&b[16..end]) == u32_at(12);
+    if !whole || u32_at(16) != target.0 || others > end {
         return Ok(None);
     }
+    let Some((pieces, [])) = pieces::references(&b[others..end], u32_at(PIECES) as usize) else {
+        return Ok(None);
+    };
     let n = |i: usize| u64_at(24 + i * 8);
     let totals = Totals {
         taken: n(3),
@@ -252,9 +337,14 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<(u64, Row)>, RowError> {
         settled_bytes: n(11),
     };
     let hole = |at| Hole { offset: u64_at(at), key: u64_at(at + 8), bytes: u32_at(at + 16) };
-    let holes = (FIXED..end).step_by(HOLE).map(hole).collect();
-    Ok(Some((n(0), Row { durable_end: n(1), position: n(2), totals, holes })))
+    let holes: HoleSet = (FIXED..others).step_by(HOLE).map(hole).collect();
+    let row = Row { durable_end: n(1), position: n(2), totals, holes };
+    Ok(Some(Slot { generation: n(0), row, pieces }))
 }
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod pieces_tests;
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,14 @@ impl Tail {
         drop(dropped);
     }
 
+    /// Those of `offsets`, ascending, that are kept here: all from the first one that is.
+    pub(super) fn pick(&self, offsets: &[u64]) -> Vec<Arc<Stored>> {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = ring.entries.front().map(|s| s.position.offset) else { return Vec::new() };
+        let at = |offset: &u64| ring.entries.get((*offset - first) as usize).cloned();
+        offsets[offsets.partition_point(|o| *o < first)..].iter().map_while(at).collect()
+    }
+
     /// Up to `max` entries from `offset` on.
     pub(super) fn from(&self, offset: u64, max: usize) -> Found {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);

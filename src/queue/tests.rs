@@ -265,6 +265,29 @@ async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
     queue.stop();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_first_file_is_told_to_those_whose_entries_it_held_and_to_nobody_else() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 40, 1, 2);
+    append(&queue, 0..1_000, |n| if n < 500 { &[1] } else { &[1, 2] }).await;
+    queue.stop();
+    drop(queue);
+    std::fs::remove_file(&segments(&dir.path().join("journal"))[0]).expect("removed");
+    let queue = open(dir.path(), 40, 1_001, 2);
+    let first = queue.stat().first;
+    assert!((2..500).contains(&first), "{first}");
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let told = tokio::time::timeout(WAIT, one.next(10)).await.expect("in time");
+    assert!(matches!(told, Err(ReadError::Corrupt { from: 1, to }) if to == first - 1), "{told:?}");
+    let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
+    assert_eq!(take(&mut two, 500).await.len(), 500);
+    for reader in [&one, &two] {
+        assert_eq!(reader.progress().books().imbalance(), 0);
+    }
+    drop((one, two));
+    queue.stop();
+}
+
 fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     let all = crate::journal::Disk::list(&OsDisk, dir).expect("listed");
     all.into_iter().filter(|p| p.extension().is_some_and(|e| e == "seg")).collect()
@@ -317,5 +340,36 @@ async fn while_the_index_cannot_follow_changes_are_refused_and_settings_are_not(
     queue.hold(None);
     queue.reserve(1).await.expect("healed");
     assert!(queue.accepts());
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_few_entries_passes_over_what_is_not_for_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 200, 1, 2);
+    let to = |n: u64| -> &'static [u32] { if n % 4_000 == 1_234 { &[1, 2] } else { &[1] } };
+    let offsets = append(&queue, 0..20_000, to).await;
+    let mine = [1_234, 5_234, 9_234, 13_234, 17_234].map(|n: usize| offsets[n]);
+    let near = |next: u64, mine: u64| assert!(next <= mine && next + 256 > mine, "{next} for {mine}");
+    // Where it may go on, by what was written in this life: to within one block of the index.
+    near(queue.inner.journal.next_with_label(2, 1).expect("there"), mine[0]);
+    near(queue.inner.journal.next_with_label(2, mine[0] + 300).expect("there"), mine[1]);
+    let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
+    assert_eq!(take(&mut two, 5).await, mine);
+    drop(two);
+    queue.stop();
+    drop(queue);
+
+    // A new life knows what the footers say; whoever reads first notes the rest for the others.
+    let queue = open(dir.path(), 200, 1, 2);
+    assert!(queue.inner.journal.next_with_label(2, 1).expect("there") <= mine[0]);
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    assert_eq!(take(&mut one, 20_000).await, (1..=20_000).collect::<Vec<_>>());
+    near(queue.inner.journal.next_with_label(2, mine[1] + 300).expect("there"), mine[2]);
+    let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
+    assert_eq!(take(&mut two, 5).await, mine);
+    for progress in [one.progress(), two.progress()] {
+        assert_eq!(progress.books().imbalance(), 0, "{:?}", progress.books());
+    }
     queue.stop();
 }

@@ -11,5 +11,6 @@ mod chunked;
 mod judge;
 mod proxies;
 mod readme;
+mod sample;
 mod targets;
 mod tidy;

@@ -1,4 +1,4 @@
-//! Live tests: the real binary on a real disk against a real Kafka broker, judged by the checker.
+//! Live tests: the real binary on a real disk against real far sides, judged by the checker.
 //!
 //! Must never trust the product's own log: what is expected comes from the answers that clients got, and what
 //! arrived is read by a consumer of their own. The tests take turns, since some of them break the broker for
@@ -15,6 +15,8 @@ mod far;
 mod finish;
 mod kills;
 mod load;
+mod nats;
+mod rabbitmq;
 mod receiver;
 mod record;
 mod server;

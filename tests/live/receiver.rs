@@ -3,7 +3,7 @@
 //! Must never answer 2xx before what it got is in its file, nor for a request whose signature is wrong.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -66,7 +66,7 @@ async fn launch(dir: &Path, address: Option<SocketAddr>) -> (Child, SocketAddr) 
     if let Some(address) = address {
         command.env(ADDRESS, address.to_string());
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().expect("this binary starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let listening = async {
@@ -78,6 +78,8 @@ async fn launch(dir: &Path, address: Option<SocketAddr>) -> (Child, SocketAddr) 
         panic!("the receiver ended at its start");
     };
     let address = timeout(START_TIMEOUT, listening).await.expect("the receiver starts in time");
+    // Whatever else the test runner says there must be taken: without a reader it would end.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (child, address)
 }
 
@@ -132,14 +134,18 @@ fn file(dir: &Path) -> PathBuf {
     dir.join("arrived")
 }
 
-/// The receiver's process. Never returns.
+/// The receiver's process. Returns when the process that started it is gone.
 async fn serve(dir: PathBuf) {
     let address = std::env::var(ADDRESS).unwrap_or_else(|_| "127.0.0.1:0".to_owned());
     let listener = TcpListener::bind(&address).await.expect("the address is free");
     println!("listening {}", listener.local_addr().expect("bound"));
     let arrived = File::options().append(true).create(true).open(file(&dir)).expect("a file");
     let router = Router::new().route("/", post(take)).with_state(Arc::new(Mutex::new(arrived)));
-    axum::serve(listener, router).await.expect("serves until it is killed");
+    let alone = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
+    tokio::select! {
+        served = async { axum::serve(listener, router).await } => served.expect("serves until it is killed"),
+        _ = alone => {}
+    }
 }
 
 /// One line for each request, written whole by one call: a kill keeps what was written.
@@ -164,7 +170,7 @@ async fn take(State(arrived): State<Arc<Mutex<File>>>, headers: HeaderMap, body:
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_what_it_acknowledged() {
     if let Some(dir) = std::env::var_os(DIRECTORY) {
-        serve(dir.into()).await;
+        return serve(dir.into()).await;
     }
     let receiver = Receiver::start().await;
     let post = |id: u32, signed: u32| {

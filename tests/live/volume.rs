@@ -1,5 +1,5 @@
-//! Many changes through to the far side: without a fault, with the far side killed or standing still, and with
-//! the server stopped in the middle.
+//! Many changes through to the far side: without a fault, with the far side killed or standing still, and
+//! with the server stopped in the middle.
 //!
 //! Must never pass without its fault: each shows that changes were acknowledged while it lasted.
 

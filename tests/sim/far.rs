@@ -26,14 +26,38 @@ enum Way {
     SilentAtFirst,
     /// Keeps every attempt open, and takes nothing.
     Open,
+    /// Keeps the first attempt of every message open, takes the second one.
+    OpenAtFirst,
+    /// Takes everything.
+    Takes,
 }
 
 #[derive(Clone)]
 struct Far {
     disk: Arc<SimDisk>,
     way: Way,
-    open: Arc<Mutex<Vec<Receipt>>>,
+    /// What is open: its key and its receipt.
+    open: Arc<Mutex<Vec<(String, Receipt)>>>,
     attempts: watch::Sender<usize>,
+}
+
+impl Far {
+    fn new(disk: &Arc<SimDisk>, way: Way) -> Self {
+        Self { disk: Arc::clone(disk), way, open: Arc::default(), attempts: watch::Sender::new(0) }
+    }
+
+    fn take(&self, delivery: Delivery) {
+        let n = u64::from_le_bytes((&*delivery.message.payload).try_into().expect("a payload of ours"));
+        self.disk.mark(Mark::Delivered(n));
+        delivery.receipt.settle(Outcome::Delivered, None);
+    }
+
+    /// Waits until so many attempts were made.
+    async fn attempts(&self, many: usize) -> Result<(), String> {
+        let mut attempts = self.attempts.subscribe();
+        let all = tokio::time::timeout(Duration::from_secs(20), attempts.wait_for(|n| *n >= many)).await;
+        all.map_err(|_| format!("{many} attempts are not made"))?.map(drop).map_err(|e| e.to_string())
+    }
 }
 
 #[async_trait]
@@ -68,16 +92,15 @@ impl Connector for Far {
     async fn deliver(&self, batch: Vec<Delivery>) {
         let count = batch.len();
         for delivery in batch {
+            let first = delivery.attempt == 1;
             match self.way {
-                Way::SilentAtFirst if delivery.attempt == 1 => drop(delivery.receipt),
-                Way::SilentAtFirst => {
-                    let n = u64::from_le_bytes(
-                        (&*delivery.message.payload).try_into().expect("a payload of ours"),
-                    );
-                    self.disk.mark(Mark::Delivered(n));
-                    delivery.receipt.settle(Outcome::Delivered, None);
+                Way::SilentAtFirst if first => drop(delivery.receipt),
+                Way::OpenAtFirst if !first => self.take(delivery),
+                Way::SilentAtFirst | Way::Takes => self.take(delivery),
+                Way::Open | Way::OpenAtFirst => {
+                    let key = String::from_utf8(delivery.message.key.to_vec()).expect("keys are text");
+                    self.open.lock().expect("nobody panics here").push((key, delivery.receipt));
                 }
-                Way::Open => self.open.lock().expect("nobody panics here").push(delivery.receipt),
             }
         }
         self.attempts.send_modify(|n| *n += count);
@@ -87,11 +110,20 @@ impl Connector for Far {
 }
 
 fn lane(reader: Box<dyn tidings::queue::Reader>, far: &Far) -> TargetHandle {
+    patient_lane(reader, far, Duration::from_secs(30))
+}
+
+fn patient_lane(
+    reader: Box<dyn tidings::queue::Reader>,
+    far: &Far,
+    attempt_timeout: Duration,
+) -> TargetHandle {
     let limits = TargetLimits {
-        attempt_timeout: Duration::from_secs(30),
+        attempt_timeout,
         backoff_min: Duration::from_millis(1),
         backoff_max: Duration::from_millis(2),
         max_in_flight: 16,
+        max_held: 1_000_000,
         rate_limit: None,
         on_reject: OnReject::DeadLetter,
         dead_letters_max_bytes: 1 << 20,
@@ -124,15 +156,13 @@ fn arrives(way: Way) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|e| e.to_string())?.block_on(async {
         let stack = Stack::open(&disk, NEVER).await?;
-        let far = Far { disk: Arc::clone(&disk), way, open: Arc::default(), attempts: watch::Sender::new(0) };
+        let far = Far::new(&disk, way);
         let lane = lane(stack.reader().await?, &far);
         for n in 1..4 {
             story.plan.insert(n, (format!("key-{n}"), false));
             stack.put(&format!("key-{n}"), n).await.map_err(|e| e.to_string())?;
         }
-        let mut attempts = far.attempts.subscribe();
-        let all = tokio::time::timeout(Duration::from_secs(10), attempts.wait_for(|n| *n >= 3)).await;
-        all.map_err(|_| "the lane sends nothing")?.map_err(|e| e.to_string())?;
+        far.attempts(3).await?;
         if way == Way::SilentAtFirst {
             let settled = tokio::time::timeout(Duration::from_secs(10), stack.progress.settled()).await;
             settled.map_err(|_| "silence is never tried again")?;
@@ -156,4 +186,128 @@ fn mutant_unknown_as_delivered() {
 #[test]
 fn mutant_progress_before_ack() {
     kills("progress-before-ack", || arrives(Way::Open));
+}
+
+/// Runs something over an open stack, stops in order, and judges what a new start delivers.
+fn told<F>(disk: Arc<SimDisk>, plan: &[(u64, &str)], life: impl FnOnce(Stack) -> F) -> Result<(), String>
+where
+    F: Future<Output = Result<Stack, String>>,
+{
+    let mut story = Story::default();
+    story.plan.extend(plan.iter().map(|(n, key)| (*n, ((*key).to_owned(), false))));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|e| e.to_string())?.block_on(async {
+        life(Stack::open(&disk, NEVER).await?).await?.stop().await;
+        Ok::<_, String>(())
+    })?;
+    disk.see(|trace| trace.iter().for_each(|op| story.pass(op)));
+    judge(&after(disk.cached()), &story)
+}
+
+async fn put(stack: &Stack, key: &str, n: u64) -> Result<(), String> {
+    stack.put(key, n).await.map(drop).map_err(|e| e.to_string())
+}
+
+/// Several events of one key, and a far side that takes its time: one is out.
+fn one_at_a_time() -> Result<(), String> {
+    let disk = empty();
+    let far = Far::new(&disk, Way::Open);
+    told(disk, &[(1, "key"), (2, "key"), (3, "other")], async |stack| {
+        let lane = lane(stack.reader().await?, &far);
+        for (n, key) in [(1, "key"), (2, "key"), (3, "other")] {
+            put(&stack, key, n).await?;
+        }
+        far.attempts(2).await?;
+        lane.stop(Duration::ZERO).await;
+        let open = far.open.lock().map_err(|e| e.to_string())?;
+        let of_key = open.iter().filter(|(key, _)| key == "key").count();
+        if of_key > 1 { Err(format!("{of_key} events of one key are out together")) } else { Ok(stack) }
+    })
+}
+
+#[test]
+fn mutant_two_in_flight() {
+    kills("two-in-flight", one_at_a_time);
+}
+
+/// Nothing is answered in time: everything comes again.
+fn silence_until_the_deadline() -> Result<(), String> {
+    let disk = empty();
+    let far = Far::new(&disk, Way::Open);
+    told(disk, &[(1, "a"), (2, "b")], async |stack| {
+        let lane = patient_lane(stack.reader().await?, &far, Duration::from_millis(200));
+        put(&stack, "a", 1).await?;
+        put(&stack, "b", 2).await?;
+        let mut timeouts = 0;
+        while timeouts == 0 {
+            timeouts = lane.status().counters.attempts.timeout;
+            tokio::task::yield_now().await;
+        }
+        lane.stop(Duration::ZERO).await;
+        Ok(stack)
+    })
+}
+
+#[test]
+fn mutant_timeout_as_delivered() {
+    kills("timeout-as-delivered", silence_until_the_deadline);
+}
+
+/// An attempt that was given up is answered when its place belongs to another event.
+fn answered_late() -> Result<(), String> {
+    let disk = empty();
+    let far = Far::new(&disk, Way::OpenAtFirst);
+    told(disk, &[(1, "a"), (2, "b")], async |stack| {
+        let lane = patient_lane(stack.reader().await?, &far, Duration::from_millis(1_500));
+        put(&stack, "a", 1).await?;
+        far.attempts(2).await?;
+        put(&stack, "b", 2).await?;
+        far.attempts(3).await?;
+        let (key, first) = far.open.lock().map_err(|e| e.to_string())?.remove(0);
+        if key != "a" {
+            return Err("the test is wrong: the first attempt was of another key".to_owned());
+        }
+        first.settle(Outcome::Delivered, None);
+        while lane.status().counters.late_receipts == 0 && lane.status().books.backlog > 0 {
+            tokio::task::yield_now().await;
+        }
+        lane.stop(Duration::ZERO).await;
+        Ok(stack)
+    })
+}
+
+#[test]
+fn mutant_late_receipt_settles() {
+    kills("late-receipt-settles", answered_late);
+}
+
+/// An event was taken and not delivered when the process ended; the next of its key comes after the start.
+fn held_before_new() -> Result<(), String> {
+    let disk = empty();
+    let far = Far::new(&disk, Way::Takes);
+    told(disk, &[(1, "key"), (2, "key"), (3, "key")], async |stack| {
+        let mut reader = stack.reader().await?;
+        put(&stack, "key", 1).await?;
+        put(&stack, "key", 2).await?;
+        let mut taken = 0;
+        while taken < 2 {
+            taken += reader.next(9).await.map_err(|e| e.to_string())?.len();
+        }
+        reader.flush().await.map_err(|e| e.to_string())?;
+        drop(reader);
+        let disk = Arc::clone(&stack.disk);
+        stack.stop().await;
+        let stack = Stack::open(&disk, NEVER).await?;
+        put(&stack, "key", 3).await?;
+        let lane = lane(stack.reader().await?, &far);
+        let settled = tokio::time::timeout(Duration::from_secs(10), stack.progress.settled()).await;
+        settled.map_err(|_| "not everything is delivered")?;
+        lane.stop(Duration::ZERO).await;
+        Ok(stack)
+    })
+}
+
+#[test]
+fn mutant_hole_hashes_late() {
+    kills("hole-hashes-late", held_before_new);
 }

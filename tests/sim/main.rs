@@ -11,6 +11,8 @@ mod dead;
 mod disk;
 mod far;
 mod forget;
+mod holes;
+mod idle;
 mod log;
 mod power;
 mod rules;

@@ -4,6 +4,7 @@
 //! put into.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 /// Where a rendered template is used; each place has its own legal characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub enum Place {
     /// A NATS subject: visible ASCII without wildcards, in tokens between dots, none of them empty, at most
     /// 255 bytes, not beginning with `$`. A placeholder is one token, whatever the value holds.
     NatsSubject,
+    /// An AMQP routing key: UTF-8, at most 255 bytes, empty too. A placeholder is one word of a topic
+    /// exchange's key: what a bucket's name holds cannot become a second word, nor look like a wildcard.
+    AmqpRoutingKey,
 }
 
 /// A destination with placeholders: `{bucket}` or `{kind}`.
@@ -43,8 +47,8 @@ pub enum TemplateError {
     #[error("`{0}` is not allowed in a {1}, or not where it stands")]
     IllegalCharacter(char, &'static str),
     /// The result (or the fixed text alone) is empty or too long.
-    #[error("the {0} would be {1} bytes long; allowed are 1 to {2}")]
-    Length(&'static str, usize, usize),
+    #[error("the {0} would be {1} bytes long; allowed are {2} to {3}")]
+    Length(&'static str, usize, usize, usize),
 }
 
 impl Place {
@@ -52,13 +56,16 @@ impl Place {
         match self {
             Place::KafkaTopic => "Kafka topic",
             Place::NatsSubject => "NATS subject",
+            Place::AmqpRoutingKey => "routing key",
         }
     }
 
-    fn max_len(self) -> usize {
+    /// Bytes that a rendered result may have.
+    fn len(self) -> RangeInclusive<usize> {
         match self {
-            Place::KafkaTopic => 249,
-            Place::NatsSubject => 255,
+            Place::KafkaTopic => 1..=249,
+            Place::NatsSubject => 1..=255,
+            Place::AmqpRoutingKey => 0..=255,
         }
     }
 
@@ -66,6 +73,7 @@ impl Place {
         match self {
             Place::KafkaTopic => c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
             Place::NatsSubject => c.is_ascii_graphic() && !matches!(c, '*' | '>'),
+            Place::AmqpRoutingKey => !c.is_control() && !c.is_whitespace() && !matches!(c, '*' | '#'),
         }
     }
 
@@ -75,6 +83,7 @@ impl Place {
         match self {
             Place::KafkaTopic => false,
             Place::NatsSubject => matches!(c, '.' | '$'),
+            Place::AmqpRoutingKey => c == '.',
         }
     }
 
@@ -85,6 +94,7 @@ impl Place {
             // The server's own subjects begin so.
             Place::NatsSubject if text.starts_with('$') => Some('$'),
             Place::NatsSubject => text.split('.').any(str::is_empty).then_some('.'),
+            Place::AmqpRoutingKey => None,
         }
     }
 
@@ -148,9 +158,9 @@ impl Template {
                 Part::Kind => self.place.encode(kind, &mut out),
             }
         }
-        let (name, max) = (self.place.name(), self.place.max_len());
-        if out.is_empty() || out.len() > max {
-            return Err(TemplateError::Length(name, out.len(), max));
+        let (name, len) = (self.place.name(), self.place.len());
+        if !len.contains(&out.len()) {
+            return Err(TemplateError::Length(name, out.len(), *len.start(), *len.end()));
         }
         if let Some(bad) = self.place.misplaced(&out) {
             return Err(TemplateError::IllegalCharacter(bad, name));
@@ -233,7 +243,29 @@ mod tests {
         assert_eq!(parse("a{bucket"), Err(TemplateError::Unbalanced));
         assert_eq!(parse("a}b"), Err(TemplateError::Unbalanced));
         assert_eq!(parse("a b"), Err(TemplateError::IllegalCharacter(' ', "Kafka topic")));
-        assert_eq!(parse(""), Err(TemplateError::Length("Kafka topic", 0, 249)));
+        assert_eq!(parse(""), Err(TemplateError::Length("Kafka topic", 0, 1, 249)));
         assert_eq!(parse(".."), Err(TemplateError::IllegalCharacter('.', "Kafka topic")));
+    }
+    #[test]
+    fn a_placeholder_is_one_word_of_a_routing_key() {
+        fn parse(source: &str) -> Result<Template, TemplateError> {
+            Template::parse(source, Place::AmqpRoutingKey)
+        }
+        let t = parse("objects.{bucket}.{kind}").expect("valid");
+        let hostile = "a.b *#\r\n\u{7f}$\u{1f511}";
+        assert_eq!(
+            t.render(hostile, "ObjectCreated:Put").as_deref(),
+            Ok("objects.a_2eb_20_2a_23_0d_0a_7f$\u{1f511}.ObjectCreated:Put")
+        );
+        assert_eq!(parse("").expect("a fanout exchange needs none").render("b", "k").as_deref(), Ok(""));
+        for (text, bad) in [("a.*", '*'), ("a.#", '#'), ("a b", ' '), ("a\0", '\0')] {
+            assert_eq!(parse(text), Err(TemplateError::IllegalCharacter(bad, "routing key")));
+        }
+        assert_eq!(parse(&"a".repeat(256)), Err(TemplateError::Length("routing key", 256, 0, 255)));
+        // What only an event can make too long is refused then.
+        let long = parse("{bucket}").expect("valid");
+        assert!(long.render(&"b".repeat(255), "k").is_ok());
+        let refused = Err(TemplateError::Length("routing key", 258, 0, 255));
+        assert_eq!(long.render(&("b".repeat(255) + "."), "k"), refused);
     }
 }

@@ -1,5 +1,7 @@
 //! Good and bad options.
 
+use tidings_connector::ConnectorConfig as _;
+
 use super::*;
 
 fn options() -> NatsOptions {
@@ -76,4 +78,29 @@ fn where_a_secret_is_shows_and_the_secret_does_not() {
     let options = NatsOptions { username: "u".to_owned(), password_env: SET.to_owned(), ..options() };
     let shown = format!("{:?}", options.checked("t").expect("valid"));
     assert!(shown.contains(SET) && !shown.contains(env!("CARGO_MANIFEST_DIR")), "{shown}");
+}
+
+#[test]
+fn every_file_that_a_connection_reads_is_named() {
+    assert!(options().checked("t").expect("valid").files().is_empty());
+    let file = |name: &str| format!("{}/src/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+    type Change = fn(&mut NatsOptions, String);
+    let secrets: [Change; 4] = [
+        |o, file| (o.username, o.password_file) = ("u".to_owned(), file),
+        |o, file| o.token_file = file,
+        |o, file| o.nkey_file = file,
+        |o, file| o.credentials_file = file,
+    ];
+    for change in secrets {
+        let mut options = NatsOptions {
+            ca_file: file("lib"),
+            cert_file: file("error"),
+            key_file: file("check"),
+            ..options()
+        };
+        change(&mut options, file("config"));
+        let mut read = options.checked("t").expect("valid").files();
+        read.sort();
+        assert_eq!(read, ["check", "config", "error", "lib"].map(|name| PathBuf::from(file(name))));
+    }
 }

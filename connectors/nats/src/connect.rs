@@ -68,7 +68,8 @@ async fn options(config: &NatsConfig, outstanding: &Arc<Outstanding>) -> Result<
         Identity::User { name, password } => options.user_and_password(name.clone(), read(password)?),
         Identity::Token(token) => options.token(read(token)?),
         Identity::Nkey(seed) => options.nkey(read(seed)?),
-        Identity::Credentials(text) => options.credentials(&read(text)?).map_err(|_| {
+        // The library's pattern ends with a line break, which a secret that was read does not.
+        Identity::Credentials(text) => options.credentials(&(read(text)? + "\n")).map_err(|_| {
             // What the library says could quote the text.
             Fault::faulted(ErrorClass::Auth, "the NATS credentials hold no JWT and seed as `nsc` writes them")
         })?,

@@ -3,6 +3,7 @@
 //! Must never wait for a server in `deliver`, and never let the library await an acknowledgement: it would
 //! forget what went wrong.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::NatsConfig;
 use crate::answer;
+use crate::config::Identity;
 use crate::error::Met;
 use crate::outstanding::{Outstanding, ROUNDS, SILENCE, Token};
 
@@ -56,6 +58,18 @@ impl ConnectorConfig for NatsConfig {
     fn fingerprint(&self) -> String {
         format!("{self:?}")
     }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let secret = match &self.identity {
+            Identity::Nobody => None,
+            Identity::User { password: secret, .. }
+            | Identity::Token(secret)
+            | Identity::Nkey(secret)
+            | Identity::Credentials(secret) => secret.file(),
+        };
+        let client = self.tls.client.iter().flat_map(|(certificate, key)| [certificate, key]);
+        secret.map(Path::to_owned).into_iter().chain(self.tls.ca.iter().chain(client).cloned()).collect()
+    }
 }
 
 impl NatsConfig {
@@ -63,13 +77,18 @@ impl NatsConfig {
         let scope = if self.subject.is_fixed() { Scope::Target } else { Scope::Destination };
         let outstanding = Outstanding::new(self.max_in_flight, scope);
         let client = crate::connect::connect(self, &outstanding).await?;
-        if let Some(fault) = crate::check::missing_stream(self, &client).await {
-            return Err(fault);
-        }
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await.map_err(|e| {
             Fault::retry(ErrorClass::Connect, format!("NATS took no subscription for its answers: {e}"))
         })?;
+        // The server judges the subscription before it answers this.
+        if let Some(fault) = crate::check::missing_stream(self, &client).await {
+            return Err(fault);
+        }
+        if let Some(Outcome::Faulted { scope, why }) = outstanding.ended() {
+            let message = why.text.to_string();
+            return Err(Fault { outcome: Outcome::Faulted { scope, why }, message });
+        }
         let listening = listen(answers, Arc::clone(&outstanding), self.stream.clone(), self.ack_timeout);
         let listener = tokio::spawn(listening);
         Ok(NatsConnector { config: self.clone(), client, inbox, outstanding, listener })
@@ -170,7 +189,7 @@ impl Connector for NatsConnector {
 
     fn healthy(&self) -> bool {
         // The library's events may be dropped when there are many; its state is not.
-        !self.outstanding.is_closed() && self.client.connection_state() == State::Connected
+        self.outstanding.ended().is_none() && self.client.connection_state() == State::Connected
     }
 
     async fn close(self: Box<Self>) {

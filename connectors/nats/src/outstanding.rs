@@ -38,8 +38,8 @@ struct Slots {
     round: u32,
     /// The round of the last answer.
     answered: u32,
-    /// Set once, when the connection is given up: nothing enters any more.
-    closed: bool,
+    /// Set once, when the connection is given up: nothing enters any more, and whatever tries meets this.
+    ended: Option<Outcome>,
 }
 
 struct Slot {
@@ -58,7 +58,7 @@ impl Outstanding {
     /// Gives every receipt a token, in order, under one lock. `None`: it got none and is settled.
     pub(crate) fn put_all(&self, receipts: impl Iterator<Item = (Receipt, Arc<str>)>) -> Vec<Option<Token>> {
         let mut refused = Vec::new();
-        let tokens = {
+        let (tokens, why) = {
             let mut slots = self.lock();
             let was_empty = slots.is_empty();
             let tokens = receipts.map(|held| slots.put(held, self.bound).map_err(|r| refused.push(r)).ok());
@@ -66,10 +66,12 @@ impl Outstanding {
             if was_empty && !slots.is_empty() {
                 self.filled.notify_one();
             }
-            tokens
+            (tokens, slots.ended.clone())
         };
-        for (receipt, met) in refused {
-            receipt.settle(outcome(met, self.subject_scope, "this connection takes nothing more"), None);
+        let full =
+            || outcome(Met::Full, self.subject_scope, "more messages than the connector's window holds");
+        for receipt in refused {
+            receipt.settle(why.clone().unwrap_or_else(full), None);
         }
         tokens
     }
@@ -107,7 +109,7 @@ impl Outstanding {
     pub(crate) fn close(&self, outcome: &Outcome) {
         let taken = {
             let mut slots = self.lock();
-            slots.closed = true;
+            slots.ended.get_or_insert_with(|| outcome.clone());
             slots.take_where(|_, _| true)
         };
         for receipt in taken {
@@ -149,8 +151,9 @@ impl Outstanding {
         self.lock().is_empty()
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+    /// Why nothing enters any more, if that is so.
+    pub(crate) fn ended(&self) -> Option<Outcome> {
+        self.lock().ended.clone()
     }
 
     /// Waits until something enters where nothing was.
@@ -181,10 +184,10 @@ impl Slots {
         self.free.len() == self.slots.len()
     }
 
-    fn put(&mut self, held: (Receipt, Arc<str>), bound: usize) -> Result<Token, (Receipt, Met)> {
-        let full = self.free.is_empty() && self.slots.len() >= bound;
-        if self.closed || full {
-            return Err((held.0, if self.closed { Met::Lost } else { Met::Full }));
+    /// The receipt comes back if there is no room, or nothing enters any more.
+    fn put(&mut self, held: (Receipt, Arc<str>), bound: usize) -> Result<Token, Receipt> {
+        if self.ended.is_some() || self.free.is_empty() && self.slots.len() >= bound {
+            return Err(held.0);
         }
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, round: 0, held: None });

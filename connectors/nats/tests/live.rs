@@ -11,7 +11,9 @@ use async_nats::Client;
 use async_nats::jetstream::stream;
 use support::{client, fresh, make, options, secret, server, stored, stream_of};
 use tidings_connector::contract::{Arrived, Driver, Target, message, messages};
-use tidings_connector::{ConnectorConfig, ErrorClass, Fault, Header, Message, Outcome, Scope, Severity};
+use tidings_connector::{
+    ConnectorConfig, ErrorClass, Fault, Finding, Header, Message, Outcome, Scope, Severity,
+};
 use tidings_nats::{NatsConfig, NatsOptions};
 
 /// A stream with one subject of the same name.
@@ -148,6 +150,28 @@ async fn a_subject_that_this_user_may_not_use_is_a_fault_of_that_subject() {
     assert_eq!((*scope, why.class), (Scope::Destination, ErrorClass::Auth));
     assert!(delivered(others), "{others:?}");
     assert!(stored(&client, &name, &denied).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_user_that_may_only_publish_delivers_and_check_says_what_it_could_not_see() {
+    let client = client().await;
+    let name = place(&client).await;
+    let options = NatsOptions { username: "narrow".to_owned(), ..options(&server(), &name, &name) };
+    let (config, target) = target(options, "t", &name);
+    assert!(delivered(&attempt(&config, &messages(&target, 3)).await));
+    let found = config.check().await;
+    let told = |f: &Finding| f.severity == Severity::Warning && f.message.contains("$JS.API.STREAM.INFO");
+    assert!(found.iter().any(told), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_hear_acknowledgements_is_a_fault() {
+    let client = client().await;
+    let name = place(&client).await;
+    let options = NatsOptions { username: "deaf".to_owned(), ..options(&server(), &name, &name) };
+    let (config, _) = target(options, "t", &name);
+    let fault = refused(&config).await;
+    assert!(faulted(&fault.outcome, ErrorClass::Auth), "{fault} {:?}", fault.outcome);
 }
 
 #[tokio::test]

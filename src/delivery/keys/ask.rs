@@ -77,12 +77,12 @@ impl Keys {
 
     /// True if the key of this entry has entries here.
     pub(in crate::delivery) fn knows(&self, stored: &Stored) -> bool {
-        self.by_hash.contains_key(&super::key_hash(stored))
+        self.by_hash.contains_key(&stored.key_hash())
     }
 
     /// Entries in the lane.
     pub(in crate::delivery) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + self.parked()
     }
 
     /// Entries that are out: one per key in flight.
@@ -95,7 +95,7 @@ impl Keys {
         self.entries[Phase::Held as usize]
     }
 
-    /// Entries of keys that wait for their moment or are held.
+    /// Entries of keys that wait for their moment or are held, in memory or not.
     pub(in crate::delivery) fn stuck(&self) -> usize {
         self.entries[Phase::Delayed as usize] + self.held()
     }
@@ -110,8 +110,12 @@ impl Keys {
         self.slots.weight()
     }
 
-    /// The event time of the oldest entry, in microseconds since the Unix epoch.
+    /// The event time of the oldest entry, in microseconds since the Unix epoch. None if there is none, or if
+    /// some are not in memory: then the queue knows which one is the oldest.
     pub(in crate::delivery) fn oldest_us(&mut self) -> Option<i64> {
+        if self.unordered {
+            return None;
+        }
         self.slots.oldest()?.entry.event.as_ref().map(|e| e.time_us)
     }
 }

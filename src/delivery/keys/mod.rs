@@ -10,14 +10,18 @@
 //!
 //! A key is known by a 64-bit hash of bucket and key: two keys that collide are served as one, in order,
 //! which is slower and never wrong. Entries of one key form a list through the slots, so that a key costs no
-//! allocation; all delayed keys share one heap, and the lane one timer.
+//! allocation; those that are not in memory (`parked.rs`) follow, and a key whose turn comes without an
+//! entry in memory is absent until it is read. All delayed keys share one heap, and the lane one timer.
 //!
 //! Must never let two entries of one key be in flight, nor forget an entry that was not delivered.
 
 mod ask;
 mod hash;
+mod lots;
+mod parked;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -26,9 +30,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use hash::{Hashed, key_hash};
+use hash::Hashed;
+use lots::{Lot, Parked};
+use parked::Bounds;
 
 use super::slots::{NONE, SlotRef, Slots};
+use crate::fail;
 use crate::queue::Stored;
 
 /// Where a key stands.
@@ -42,15 +49,25 @@ enum Phase {
     Delayed,
     /// Its first entry cannot be delivered until something is mended.
     Held,
+    /// Its first entry may be sent once it is read again.
+    Absent,
 }
 
 #[derive(Debug)]
 struct Key {
     hash: u64,
+    /// The entries in memory, as a list through the slots, and how many they are.
     head: u32,
     tail: u32,
+    loaded: u32,
+    /// The entries behind them, which are not in memory.
+    lot: Lot,
+    /// All of them.
     entries: u32,
     phase: Phase,
+    /// How often its first entry was sent and when first, while it is not in memory.
+    attempts: u32,
+    first_unix_ms: Option<i64>,
     /// Failed attempts in a row of its first entry.
     failures: u32,
     /// How often its first entry was rejected.
@@ -71,37 +88,87 @@ pub(super) struct Keys {
     free: Vec<u32>,
     by_hash: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     ready: VecDeque<u32>,
+    absent: VecDeque<u32>,
+    /// Absent keys whose entries are being read.
+    coming: Vec<u32>,
+    parked: Parked,
+    bounds: Bounds,
+    /// An entry was parked since the lane was empty: the order in which entries were taken says nothing now.
+    unordered: bool,
     /// One per delayed key and per held key that is tried slowly; left only through it, or by all at once.
     timers: BinaryHeap<Reverse<Timer>>,
-    /// Entries by the phase of their key, and keys by phase.
-    entries: [usize; 4],
-    by_phase: [usize; 4],
+    /// Entries by the phase of their key, those of them that are in memory, and keys by phase.
+    entries: [usize; 5],
+    loaded: [usize; 5],
+    by_phase: [usize; 5],
 }
 
 impl Keys {
     /// Adds an entry at the end of its key.
     pub(super) fn take(&mut self, stored: Arc<Stored>) {
-        let hash = key_hash(&stored);
-        if let Some(&key) = self.by_hash.get(&hash) {
-            let slot = self.slots.insert(stored, key);
-            self.slots.strip(slot, 0);
-            let at = &mut self.keys[key as usize];
-            at.entries += 1;
-            self.entries[at.phase as usize] += 1;
-            let tail = std::mem::replace(&mut at.tail, slot);
-            self.slots.at_mut(tail as usize).next = slot;
+        let hash = stored.key_hash();
+        let known = self.by_hash.get(&hash).copied().filter(|_| !fail::mutant("two-in-flight"));
+        let Some(key) = known else {
+            let key = self.new_key(hash, Phase::Ready);
+            self.append(key, stored);
+            self.ready.push_back(key);
+            return;
+        };
+        if self.parks(&self.keys[key as usize]) {
+            self.park(key, stored.position.offset);
         } else {
-            let key = self.free.pop().unwrap_or(self.keys.len() as u32);
-            let head = self.slots.insert(stored, key);
-            let phase = Phase::Ready;
-            let new = Key { hash, head, tail: head, entries: 1, phase, failures: 0, rejections: 0 };
-            match self.keys.get_mut(key as usize) {
-                Some(at) => *at = new,
-                None => self.keys.push(new),
-            }
-            self.by_hash.insert(hash, key);
-            self.entries[phase as usize] += 1;
-            self.by_phase[phase as usize] += 1;
+            self.append(key, stored);
+            let tail = self.keys[key as usize].tail;
+            self.slots.strip(tail, 0);
+        }
+    }
+
+    fn new_key(&mut self, hash: u64, phase: Phase) -> u32 {
+        let key = self.free.pop().unwrap_or(self.keys.len() as u32);
+        let new = Key {
+            hash,
+            head: NONE,
+            tail: NONE,
+            loaded: 0,
+            lot: Lot::EMPTY,
+            entries: 0,
+            phase,
+            attempts: 0,
+            first_unix_ms: None,
+            failures: 0,
+            rejections: 0,
+        };
+        match self.keys.get_mut(key as usize) {
+            Some(at) => *at = new,
+            None => self.keys.push(new),
+        }
+        self.by_hash.insert(hash, key);
+        self.by_phase[phase as usize] += 1;
+        key
+    }
+
+    /// Adds an entry behind those of its key that are in memory; nothing may be parked, or the entry comes
+    /// from there.
+    fn append(&mut self, key: u32, stored: Arc<Stored>) {
+        let slot = self.slots.insert(stored, key);
+        let at = &mut self.keys[key as usize];
+        match std::mem::replace(&mut at.tail, slot) {
+            NONE => at.head = slot,
+            tail => self.slots.at_mut(tail as usize).next = slot,
+        }
+        at.loaded += 1;
+        at.entries += 1;
+        self.entries[at.phase as usize] += 1;
+        self.loaded[at.phase as usize] += 1;
+    }
+
+    /// The key's turn has come: it is ready, or absent if its first entry must be read again.
+    fn make_ready(&mut self, key: u32) {
+        if self.keys[key as usize].loaded == 0 {
+            self.set_phase(key, Phase::Absent);
+            self.absent.push_back(key);
+        } else {
+            self.set_phase(key, Phase::Ready);
             self.ready.push_back(key);
         }
     }
@@ -114,7 +181,7 @@ impl Keys {
 
     /// The first entry of one key leaves, if it may.
     pub(super) fn start_key_of(&mut self, stored: &Stored) -> Option<SlotRef> {
-        let key = *self.by_hash.get(&key_hash(stored))?;
+        let key = *self.by_hash.get(&stored.key_hash())?;
         if self.keys[key as usize].phase != Phase::Ready {
             return None;
         }
@@ -129,6 +196,10 @@ impl Keys {
             return Some(slot);
         }
         let Reverse(timer) = self.timers.pop()?;
+        if self.keys[timer.key as usize].loaded == 0 {
+            self.make_ready(timer.key);
+            return None;
+        }
         Some(self.launch(timer.key))
     }
 
@@ -156,6 +227,7 @@ impl Keys {
         self.slots.strip(slot.index() as u32, 0);
         self.set_phase(key, Phase::Delayed);
         self.set_timer(key, due);
+        self.unload(key);
     }
 
     /// It cannot be delivered now: its key is held, until `due` or until it is released.
@@ -166,6 +238,7 @@ impl Keys {
         if let Some(due) = due {
             self.set_timer(key, due);
         }
+        self.unload(key);
     }
 
     /// The far side has it: the entry leaves, and its key goes on. Returns the entry.
@@ -174,57 +247,24 @@ impl Keys {
         let next = self.slots.at(slot.index()).next;
         let at = &mut self.keys[key as usize];
         at.entries -= 1;
+        at.loaded -= 1;
+        at.head = next;
         self.entries[at.phase as usize] -= 1;
+        self.loaded[at.phase as usize] -= 1;
         if next == NONE {
-            assert_eq!(at.entries, 0, "a key's list ends before its count");
+            assert_eq!(at.loaded, 0, "a key's list ends before its count");
+            at.tail = NONE;
+        }
+        if at.entries == 0 {
             self.by_phase[at.phase as usize] -= 1;
             self.by_hash.remove(&at.hash);
             self.free.push(key);
+            self.unordered &= !self.by_hash.is_empty();
         } else {
-            at.head = next;
             (at.failures, at.rejections) = (0, 0);
-            self.set_phase(key, Phase::Ready);
-            self.ready.push_back(key);
+            self.make_ready(key);
         }
         self.slots.remove(slot)
-    }
-
-    /// Keys whose moment has come are ready again.
-    pub(super) fn wake_due(&mut self, now: Instant) {
-        while self.next_due().is_some_and(|due| due <= now) {
-            let Some(Reverse(timer)) = self.timers.pop() else { break };
-            self.set_phase(timer.key, Phase::Ready);
-            self.ready.push_back(timer.key);
-        }
-    }
-
-    /// A held key without a timer, whose entry was rejected fewer than `limit` times, is delayed until `due`
-    /// instead.
-    pub(super) fn reprieve(&mut self, hash: u64, limit: u32, due: Instant) {
-        let Some(&key) = self.by_hash.get(&hash) else { return };
-        let at = &self.keys[key as usize];
-        if at.phase == Phase::Held && (1..limit).contains(&at.rejections) {
-            self.set_phase(key, Phase::Delayed);
-            self.set_timer(key, due);
-        }
-    }
-
-    /// Everything that waits or is held may be tried at once.
-    pub(super) fn release_all(&mut self) {
-        self.timers.clear();
-        for key in 0..self.keys.len() as u32 {
-            let at = &mut self.keys[key as usize];
-            if at.entries > 0 && matches!(at.phase, Phase::Delayed | Phase::Held) {
-                (at.failures, at.rejections) = (0, 0);
-                self.set_phase(key, Phase::Ready);
-                self.ready.push_back(key);
-            }
-        }
-    }
-
-    /// The earliest moment at which a key wants to be tried again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse(t)| t.due)
     }
 
     fn launch(&mut self, key: u32) -> SlotRef {
@@ -246,15 +286,13 @@ impl Keys {
 
     fn set_phase(&mut self, key: u32, phase: Phase) {
         let at = &mut self.keys[key as usize];
-        let entries = at.entries as usize;
+        let (entries, loaded) = (at.entries as usize, at.loaded as usize);
         self.entries[at.phase as usize] -= entries;
+        self.loaded[at.phase as usize] -= loaded;
         self.by_phase[at.phase as usize] -= 1;
         self.entries[phase as usize] += entries;
+        self.loaded[phase as usize] += loaded;
         self.by_phase[phase as usize] += 1;
         at.phase = phase;
-    }
-
-    fn set_timer(&mut self, key: u32, due: Instant) {
-        self.timers.push(Reverse(Timer { due, key }));
     }
 }

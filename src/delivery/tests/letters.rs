@@ -1,5 +1,5 @@
-//! Rejected entries: whose fault they are, what becomes of them, and how they are sent again. Over a real log on
-//! a disk that can fail.
+//! Rejected entries: whose fault they are, what becomes of them, and how they are sent again. Over a real
+//! log on a disk that can fail.
 //!
 //! Must never look at a lane from inside: the far side, the queue and the dead letters are what counts.
 

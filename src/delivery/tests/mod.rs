@@ -6,6 +6,7 @@
 mod far;
 mod faults;
 mod health;
+mod held;
 mod letters;
 mod lifecycle;
 mod queue;
@@ -46,6 +47,7 @@ const LIMITS: TargetLimits = TargetLimits {
     backoff_min: SECOND,
     backoff_max: Duration::from_secs(60),
     max_in_flight: 10_000,
+    max_held: 1_000_000,
     rate_limit: None,
     on_reject: OnReject::DeadLetter,
     dead_letters_max_bytes: 1 << 20,

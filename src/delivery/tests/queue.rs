@@ -16,7 +16,8 @@ use crate::delivery::EncodeFn;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::queue::dead::{DeadLetters, Gone, Ledger};
 use crate::queue::{
-    Change, Column, DeliveryTo, Entry, ObjectMeta, ReadError, Reader, Stored, TargetNo, progress::Progress,
+    Change, Column, DeliveryTo, Entry, Hole, Lookup, ObjectMeta, ReadError, Reader, Stored, TargetNo,
+    progress::Progress,
 };
 
 pub(super) const TARGET: TargetNo = TargetNo(7);
@@ -38,6 +39,10 @@ pub(super) struct Log {
     /// How long a read takes, and how many were begun.
     pub(super) read_takes: Duration,
     pub(super) reads: usize,
+    /// Entries looked up by their offset, the failure of the next look, and an offset that cannot be read.
+    pub(super) looked_up: usize,
+    pub(super) fail_lookup: Option<ReadError>,
+    pub(super) unreadable: u64,
 }
 
 /// One reader of a [`Log`], and the test's view of it.
@@ -149,6 +154,15 @@ impl Reader for MemoryReader {
         }
     }
 
+    fn take_holes(&mut self) -> Vec<Hole> {
+        let holes = std::mem::take(&mut self.holes);
+        holes.iter().map(|s| Hole { offset: s.position.offset, key: s.key_hash(), bytes: 0 }).collect()
+    }
+
+    fn lookup(&self) -> Arc<dyn Lookup> {
+        Arc::new(self.queue.clone())
+    }
+
     fn settle(&mut self, settled: &[(u64, Column)]) {
         self.queue.see(|log| {
             for (offset, column) in settled {
@@ -174,6 +188,29 @@ impl Reader for MemoryReader {
     async fn flush(&mut self) -> Result<(), ReadError> {
         self.queue.see(|log| log.flushed = log.delivered.len());
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Lookup for Queue {
+    async fn read(&self, offsets: &[u64]) -> Result<Vec<Arc<Stored>>, ReadError> {
+        let takes = self.see(|log| log.read_takes);
+        if !takes.is_zero() {
+            elapse(takes).await;
+        }
+        self.see(|log| {
+            if let Some(error) = log.fail_lookup.take() {
+                return Err(error);
+            }
+            log.looked_up += offsets.len();
+            let bad = log.unreadable;
+            if offsets.first() == Some(&bad) {
+                return Err(ReadError::Corrupt { from: bad, to: bad });
+            }
+            assert!(offsets.is_sorted(), "offsets out of order");
+            let found = offsets.iter().take_while(|o| **o != bad);
+            Ok(found.map(|o| log.holes.get(o).expect("only holes are looked up").clone()).collect())
+        })
     }
 }
 

@@ -36,7 +36,7 @@ impl Opened {
 
     /// Joins the log with the row that was found: holes that are in the log are none any more.
     pub(in crate::queue) fn join(&mut self, row: &mut Row) -> Joined {
-        let is_hole = |offset: &u64| row.holes.binary_search_by_key(offset, |hole| hole.offset).is_ok();
+        let is_hole = |offset: &u64| row.holes.contains(*offset);
         let passed = |offset: &u64| *offset < row.position && !is_hole(offset);
         let known = self.index.offsets().filter(passed).count() as u64 + self.file.carried.total();
         let missing = row.totals.dead_lettered.saturating_sub(known);

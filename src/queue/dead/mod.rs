@@ -6,9 +6,9 @@
 //!   operator ──► purge, replay ──► gone: a mark that stays until the synced row has passed the offset
 //! ```
 //!
-//! A letter is durable here before anybody calls its entry settled; at open an offset that is here is settled,
-//! whatever the row says. All work is done by one worker at a time, off the lane's loop. Must never drop what
-//! cannot be written: it waits, and the target with it.
+//! A letter is durable here before anybody calls its entry settled; at open an offset that is here is
+//! settled, whatever the row says. All work is done by one worker at a time, off the lane's loop. Must
+//! never drop what cannot be written: it waits, and the target with it.
 
 mod file;
 mod index;

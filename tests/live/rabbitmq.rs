@@ -1,0 +1,122 @@
+//! RabbitMQ as the far side: a queue of its own for each test, and an independent consumer.
+//!
+//! Must never use the product's code to read what the product wrote.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use lapin::options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties};
+
+use crate::checker::Delivery;
+use crate::far::{FarSide, Fault};
+use crate::volume::{killed, quiet, stopped};
+use crate::{broker, record, turn};
+
+/// The broker may take this long to give the next message.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A durable queue that nobody else has.
+struct Queue(String);
+
+impl Queue {
+    /// Makes one; `kind` is `classic` or `quorum`.
+    async fn create(test: &str, kind: &str) -> Box<dyn FarSide> {
+        let name = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let (_connection, channel) = channel().await;
+        channel.queue_declare(name.as_str().into(), durable, arguments).await.expect("a queue");
+        Box::new(Self(name))
+    }
+}
+
+fn address() -> String {
+    std::env::var("TIDINGS_TEST_AMQP")
+        .expect("live tests need a broker: run `cargo xtask test`, or set TIDINGS_TEST_AMQP=host:port")
+}
+
+async fn channel() -> (Connection, Channel) {
+    let uri = format!("amqp://guest:guest@{}/%2f", address());
+    let connection = Connection::connect(&uri, ConnectionProperties::default()).await.expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    (connection, channel)
+}
+
+#[async_trait]
+impl FarSide for Queue {
+    fn connector(&self) -> String {
+        let (address, queue) = (address(), &self.0);
+        format!("[target.live.connector.amqp]\nurl = \"amqp://{address}/%2f\"\nrouting_key = {queue:?}\n")
+    }
+
+    /// Takes everything out: the queue is gone afterwards.
+    async fn read_all(&self) -> Vec<Delivery> {
+        let (_connection, channel) = channel().await;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let (name, none) = (self.0.as_str(), FieldTable::default());
+        let queue = channel.queue_declare(name.into(), passive, none.clone()).await.expect("the queue");
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let consumer = channel.basic_consume(name.into(), "".into(), options, none).await;
+        let (mut messages, count) = (consumer.expect("a consumer"), queue.message_count());
+        let mut deliveries = Vec::new();
+        for at in 0..count {
+            let message = tokio::time::timeout(PATIENCE, messages.next()).await;
+            let message = message.unwrap_or_else(|_| panic!("message {at} of {count} did not come"));
+            let message = message.expect("more messages").expect("a message");
+            let delivery = record::parse(&message.data, None, 0);
+            let id = message.properties.message_id().as_ref().map(|id| id.as_str());
+            assert_eq!(id, Some(&*delivery.event_id), "the message's id: {delivery:?}");
+            deliveries.push(delivery);
+        }
+        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("deleted");
+        deliveries
+    }
+
+    async fn kill(&self) -> Fault {
+        broker::kill("rabbitmq").await
+    }
+
+    async fn stop(&self) -> Fault {
+        broker::stop("rabbitmq").await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100k_changes_reach_a_classic_queue_once_and_in_order() {
+    let _turn = turn().await;
+    quiet("classic", Queue::create("classic", "classic").await, 100_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_classic_queue_killed_in_the_middle_loses_nothing() {
+    let _turn = turn().await;
+    killed("classic-killed", Queue::create("classic-killed", "classic").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_classic_queue_that_stands_still_loses_nothing() {
+    let _turn = turn().await;
+    stopped("classic-stopped", Queue::create("classic-stopped", "classic").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_100k_changes_reach_a_quorum_queue_once_and_in_order() {
+    let _turn = turn().await;
+    quiet("quorum", Queue::create("quorum", "quorum").await, 100_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_quorum_queue_killed_in_the_middle_loses_nothing() {
+    let _turn = turn().await;
+    killed("quorum-killed", Queue::create("quorum-killed", "quorum").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_with_a_quorum_queue_that_stands_still_loses_nothing() {
+    let _turn = turn().await;
+    stopped("quorum-stopped", Queue::create("quorum-stopped", "quorum").await).await;
+}
