@@ -1,5 +1,4 @@
-//! The route table walked with every kind of caller, the audit log beside what was changed, and the
-//! listener's bounds.
+//! The route table walked with every kind of caller, the audit log, and the listener's bounds.
 
 mod dead;
 

@@ -2,7 +2,7 @@
 //!
 //! Must never know how an encoding is written.
 
-use tidings_http::{HttpConfig, HttpOptions, Preset};
+use tidings_http::Preset;
 
 use super::check::Checker;
 use super::load::choice_help;
@@ -32,10 +32,5 @@ impl Checker<'_> {
             self.problem(at, what, &["leave it out, or write \"cloudevents-structured\""]);
         }
         encoding
-    }
-
-    /// An HTTP target, which knows whose functions it calls.
-    pub(super) fn http(&self, options: HttpOptions, target: &str) -> Result<HttpConfig, String> {
-        options.checked(target).map(|http| http.of_account(&self.region, &self.appid))
     }
 }

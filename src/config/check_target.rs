@@ -185,25 +185,6 @@ impl Checker<'_> {
         checked.map(|config| Arc::new(config) as Arc<dyn ConnectorConfig>)
     }
 
-    fn connected(
-        &mut self,
-        at: &KeyPath,
-        checked: Result<Arc<dyn ConnectorConfig>, String>,
-    ) -> Option<Arc<dyn ConnectorConfig>> {
-        match checked {
-            Ok(config) => Some(config),
-            Err(what) => {
-                // A connector's sentence begins with its key in backticks: the caret stands there.
-                let key = what.strip_prefix('`').and_then(|rest| rest.split_once('`')).map(|(key, _)| key);
-                let known =
-                    self.known.iter().find(|(path, _)| path == at).map_or(&[][..], |(_, fields)| *fields);
-                let at = key.filter(|key| known.contains(key)).map_or_else(|| at.clone(), |key| at.key(key));
-                self.problem(&at, what, &[]);
-                None
-            }
-        }
-    }
-
     fn rules(&mut self, target_at: &KeyPath, target: &str, raw: Vec<raw::Rule>) -> Vec<Rule> {
         let at = target_at.key("rule");
         if raw.is_empty() && !self.is_broken(&at) {

@@ -117,6 +117,16 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Place {
+    /// The same place, its line quoted up to the caret's end only.
+    pub(super) fn without_what_follows(mut self) -> Self {
+        if let Self::Line { column, text, width, .. } = &mut self {
+            *text = text.chars().take(*column - 1 + *width).chain(" ...".chars()).collect();
+        }
+        self
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

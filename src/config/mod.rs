@@ -4,6 +4,7 @@
 //! show.
 
 mod check;
+mod check_connector;
 mod check_encoding;
 mod check_reject;
 mod check_target;

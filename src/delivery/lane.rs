@@ -29,7 +29,6 @@ use super::status::{TargetState, View};
 use super::target::{Shared, Stopped};
 use super::{Ambient, Backoff, EncodeFn, SETTLE_DELAY, SETTLE_DELAY_MAX};
 use crate::config;
-use crate::fail;
 use crate::queue::{Column, ReadError, Reader, Stored, TargetNo};
 
 /// One target's loop and all it knows, except its reader.
@@ -213,19 +212,6 @@ impl Lane {
         self.begin_loading();
         self.show();
         self.arm(now);
-    }
-
-    /// Settles what was delivered, in one call.
-    fn settle(&mut self, reader: &mut dyn Reader) {
-        if !self.settled.is_empty() {
-            fail::point("target.acked");
-            reader.settle(&self.settled);
-            self.settled.clear();
-        }
-        if self.repeated > 0 {
-            reader.repeated(std::mem::take(&mut self.repeated));
-        }
-        self.settle_by = None;
     }
 
     /// True if the loop needs the reader: to settle, to read, or to let it go.

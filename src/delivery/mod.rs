@@ -23,6 +23,7 @@ mod letters;
 mod link;
 mod loading;
 mod rate;
+mod reject;
 mod replays;
 mod slots;
 mod status;

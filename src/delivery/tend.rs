@@ -70,6 +70,19 @@ impl Lane {
         }
     }
 
+    /// Settles what was delivered, in one call.
+    pub(super) fn settle(&mut self, reader: &mut dyn Reader) {
+        if !self.settled.is_empty() {
+            fail::point("target.acked");
+            reader.settle(&self.settled);
+            self.settled.clear();
+        }
+        if self.repeated > 0 {
+            reader.repeated(std::mem::take(&mut self.repeated));
+        }
+        self.settle_by = None;
+    }
+
     /// What operators wish.
     pub(super) fn heed_wishes(&mut self, now: Instant) {
         let wish = self.shared.wish();

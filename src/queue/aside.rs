@@ -1,12 +1,13 @@
 //! What a reader's progress knows of its dead letters: columns of the books, and offsets to pass over.
 //!
-//! Must never count a letter in two columns, nor write one into a row that the row's position has not reached.
+//! Must never count a letter in two columns, nor write one into a row whose position has not reached it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
-use super::dead::{Gone, Joined};
-use super::entry::Stored;
+use super::dead::{DeadLetters, Gone, Joined};
+use super::embedded::{EmbeddedQueue, Inner};
+use super::entry::{Stored, TargetNo};
 use super::progress::{Progress, State, Totals};
 use crate::journal::Total;
 
@@ -63,5 +64,22 @@ impl State {
     fn total_ahead(&self) -> Total {
         let bytes = self.ahead.values().map(|bytes| u64::from(*bytes)).sum();
         Total { count: self.ahead.len() as u64, bytes }
+    }
+}
+
+impl EmbeddedQueue {
+    /// The dead letters of a target that was added.
+    pub fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.inner.dead_letters(target)
+    }
+}
+
+impl Inner {
+    pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
+    }
+
+    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 }

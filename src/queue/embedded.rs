@@ -85,7 +85,7 @@ pub(super) struct Inner {
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
-    dead: Mutex<HashMap<TargetNo, DeadLetters>>,
+    pub(super) dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
@@ -226,11 +226,6 @@ impl EmbeddedQueue {
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
-    }
-
-    /// The dead letters of a target that was added.
-    pub fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.inner.dead_letters(target)
     }
 
     /// Every target in the registry has its reader now: from here on the log is trimmed. What nobody needs
@@ -413,14 +408,6 @@ impl Inner {
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).get(&target).cloned()
-    }
-
-    pub(super) fn take_dead_letters(&self, target: TargetNo) -> Option<DeadLetters> {
-        self.dead.lock().unwrap_or_else(PoisonError::into_inner).remove(&target)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

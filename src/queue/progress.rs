@@ -235,7 +235,6 @@ impl Progress {
             let matched = self.matched.load(Ordering::Acquire);
             let open = matched.saturating_sub(state.totals.taken) + state.holes.len() as u64;
             let dirty = state.dirty;
-            // Dead letters are not kept either.
             let forgotten = state.totals.forgotten + open + state.dead.dead;
             let totals = Totals { taken: matched, forgotten, ..state.totals };
             let dead = Counts { dead: 0, ..state.dead };

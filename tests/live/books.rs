@@ -32,6 +32,13 @@ pub(crate) async fn read(admin: &Client) -> Reading {
     parse(std::str::from_utf8(&answer.body).expect("text"))
 }
 
+/// The same, if somebody answers.
+#[cfg(feature = "faults")]
+pub(crate) async fn try_read(admin: &Client) -> Option<Reading> {
+    let answer = admin.send(Method::GET, "/metrics", &[], "").await.ok()?;
+    Some(parse(std::str::from_utf8(&answer.body).expect("text")))
+}
+
 /// Waits until nothing is left to deliver.
 pub(crate) async fn drained(admin: &Client) -> Reading {
     let deadline = Instant::now() + DRAIN_TIMEOUT;

@@ -11,6 +11,8 @@ mod checker;
 mod books;
 mod broker;
 mod consumer;
+#[cfg(feature = "faults")]
+mod dead;
 mod far;
 mod finish;
 mod kills;

@@ -152,6 +152,13 @@ impl Server {
         fs::write(self.path.join(name), text).expect("a writable directory");
     }
 
+    /// The admin token of the data directory.
+    #[cfg(feature = "faults")]
+    pub(crate) fn token(&self) -> String {
+        let text = fs::read_to_string(self.path.join("data/admin.token")).expect("a token");
+        text.trim().to_owned()
+    }
+
     fn credentials(&self) -> (String, String) {
         let text = fs::read_to_string(self.path.join("data/credentials.toml")).expect("credentials");
         let table: toml::Table = text.parse().expect("TOML");

@@ -1,8 +1,8 @@
 //! Dead letters over the whole stack: power cuts, kills, failing calls and deliberate faults.
 //!
-//! What was called a dead letter is one after any cut and is never sent again; what was not is sent, or a dead
-//! letter; and the books balance. Must never learn from the product what to expect: what was told stands on the
-//! trace.
+//! What was called a dead letter is one after any cut and is never sent again; what was not is sent, or a
+//! dead letter; and the books balance. Must never learn from the product what to expect: what was told stands
+//! on the trace.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;

@@ -95,12 +95,16 @@ fn run(seed: u64) -> (BTreeMap<u64, Proof>, HashSet<u64>) {
     let one_in = 1 + dice.below(6);
     let returned: HashSet<u64> = (0..messages).filter(|_| dice.below(one_in) == 0).collect();
     let mut model = Model::new(seed, messages);
-    let (mut published, mut unacked) = (0, Vec::new());
+    // Returns that the broker has not sent yet; it does before it acknowledges their message.
+    let (mut published, mut unacked, mut due) = (0, Vec::new(), Vec::<u64>::new());
+    let send = |model: &mut Model, due: &mut Vec<u64>, of: &dyn Fn(u64) -> bool| {
+        model.returns.extend(due.extract_if(.., |number| of(*number)));
+    };
     while published < messages || !unacked.is_empty() {
-        match model.dice.below(4) {
+        match model.dice.below(5) {
             0 if published < messages => {
                 if returned.contains(&published) {
-                    model.returns.push_back(published);
+                    due.push(published);
                 }
                 if model.dice.below(2) == 0 {
                     model.woken.push_back(Woken::Message(published));
@@ -110,11 +114,13 @@ fn run(seed: u64) -> (BTreeMap<u64, Proof>, HashSet<u64>) {
             }
             1 if !unacked.is_empty() => {
                 let single = unacked.remove(model.dice.below(unacked.len()));
+                send(&mut model, &mut due, &|number| number == single);
                 model.complete(single);
             }
             2 if !unacked.is_empty() => {
                 let up_to = unacked[model.dice.below(unacked.len())];
                 let (mut group, rest) = unacked.iter().partition::<Vec<u64>, _>(|number| **number <= up_to);
+                send(&mut model, &mut due, &|number| number <= up_to);
                 model.dice.shuffle(&mut group);
                 unacked = rest;
                 for number in group {
@@ -123,6 +129,10 @@ fn run(seed: u64) -> (BTreeMap<u64, Proof>, HashSet<u64>) {
                         model.look();
                     }
                 }
+            }
+            3 if !due.is_empty() => {
+                let early = due[model.dice.below(due.len())];
+                send(&mut model, &mut due, &|number| number == early);
             }
             _ => model.look(),
         }
@@ -187,4 +197,20 @@ fn a_refused_message_is_not_delivered() {
     assert!(judge.marker(0, |number, proof| proofs.push((number, proof))));
     assert!(!judge.marker(0, |number, proof| proofs.push((number, proof))));
     assert_eq!(proofs, [(1, Proof::Refused), (2, Proof::Returned)]);
+}
+
+/// One that came without a return, but may have been completed before the one that is kept back: it was woken
+/// first and seen later.
+#[test]
+fn what_is_kept_back_waits_for_something_completed_after_it() {
+    let mut judge = Judge::default();
+    let mut proofs = Vec::new();
+    assert!(judge.answer(2, "kept", true, Some("other")));
+    assert!(!judge.answer(0, "before", true, None));
+    assert!(judge.marker(1, |number, proof| proofs.push((number, proof))));
+    assert!(!judge.marker(1, |number, proof| proofs.push((number, proof))));
+    assert_eq!(proofs, [(0, Proof::Routed)]);
+    assert!(judge.answer(1, "other", true, Some("kept")));
+    assert!(!judge.marker(0, |number, proof| proofs.push((number, proof))));
+    assert_eq!(proofs[1..], [(2, Proof::Returned), (1, Proof::Returned)]);
 }

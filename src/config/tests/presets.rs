@@ -33,6 +33,11 @@ fn a_receivers_preset_says_what_it_gets() {
     let told = only(&of("authorization_file = \"/nowhere\"", ""));
     assert!(told.starts_with("5:22 \"/nowhere\": `authorization_file`: /nowhere cannot be read"), "{told}");
     assert_eq!(good(TARGET).targets[0].encoding, Encoding::S3);
+    let misplaced = of("headers = { Authorization = \"planted\" }", "");
+    let shown = bad(&misplaced).to_string();
+    assert!(shown.contains("headers ...") && !shown.contains("planted"), "{shown}");
+    let shown = bad(&of("", "").replace("127.0.0.1", "u:planted@h")).to_string();
+    assert!(shown.contains("url ...") && !shown.contains("planted"), "{shown}");
 
     let account = "[account]\nappid = \"7\"\n";
     let scf = of("preset = \"scf\"", "");

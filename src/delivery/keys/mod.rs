@@ -16,6 +16,7 @@
 //! Must never let two entries of one key be in flight, nor forget an entry that was not delivered.
 
 mod ask;
+mod chosen;
 mod hash;
 mod lots;
 mod parked;
@@ -176,16 +177,6 @@ impl Keys {
     /// The next key's first entry leaves: it is in flight from now on.
     pub(super) fn start(&mut self) -> Option<SlotRef> {
         let key = self.ready.pop_front()?;
-        Some(self.launch(key))
-    }
-
-    /// The first entry of one key leaves, if it may.
-    pub(super) fn start_key_of(&mut self, stored: &Stored) -> Option<SlotRef> {
-        let key = *self.by_hash.get(&stored.key_hash())?;
-        if self.keys[key as usize].phase != Phase::Ready {
-            return None;
-        }
-        self.ready.retain(|ready| *ready != key);
         Some(self.launch(key))
     }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::index::{Filter, Known};
-use super::worker::read;
+use super::rewrite::read;
 use super::{DeadLetters, Gone, Job, Letter, Shared};
+use crate::journal::DiskFile;
 
 /// Letters made to go by one sync.
 const CHUNK: usize = 8_192;
@@ -149,6 +150,27 @@ impl DeadLetters {
 }
 
 impl Shared {
+    /// Reads letters that are to be sent again; what cannot be read stays what it is.
+    pub(super) fn load(
+        &self,
+        reader: Option<&dyn DiskFile>,
+        letters: Vec<(u64, Option<Known>)>,
+    ) -> Vec<Letter> {
+        let mut found = Vec::with_capacity(letters.len());
+        for (offset, known) in letters {
+            match known.map(|known| read(reader, &known)) {
+                Some(Ok(letter)) => found.push(letter),
+                // Purged meanwhile.
+                None => drop(self.state().replaying.remove(&offset)),
+                Some(Err(error)) => {
+                    tracing::error!(target = self.target.0, offset, %error, "a dead letter cannot be read");
+                    self.state().replaying.remove(&offset);
+                }
+            }
+        }
+        found
+    }
+
     /// Reads letters that fit, in offset order, until `give` says no. Blocking.
     fn each(&self, filter: &Filter, mut after: u64, give: &mut dyn FnMut(Letter) -> bool) -> io::Result<()> {
         loop {

@@ -10,19 +10,24 @@
 //! settled, whatever the row says. All work is done by one worker at a time, off the lane's loop. Must
 //! never drop what cannot be written: it waits, and the target with it.
 
+mod batch;
 mod file;
+mod handle;
 mod index;
 mod join;
 mod ledger;
 mod look;
 mod record;
+mod rewrite;
+mod room;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot, watch};
@@ -151,7 +156,7 @@ struct State {
 /// What the worker does beside burying.
 enum Job {
     /// A letter's replay failed: it has another last outcome.
-    Update(Letter),
+    Update(Box<Letter>),
     Gone {
         offsets: Vec<u64>,
         how: Gone,
@@ -171,7 +176,7 @@ pub(super) fn dir_beside(progress_dir: &Path) -> std::path::PathBuf {
 /// Every offset of a target that is settled because of its dead letters, and what it cost. Reads only.
 pub(super) fn offsets(disk: &dyn Disk, dir: &Path, target: TargetNo) -> std::io::Result<HashMap<u64, u32>> {
     let mut index = Index::default();
-    file::each_record(disk, dir, target, &mut |at, kind, content| index.apply(at, kind, content))
+    scan::each_record(disk, dir, target, &mut |at, kind, content| index.apply(at, kind, content))
         .map_err(|e| std::io::Error::other(format!("the dead letters of target {}: {e}", target.0)))?;
     Ok(index.entries().collect())
 }
@@ -230,111 +235,6 @@ impl DeadLetters {
         let opened = Opened::open(disk, dir, target, random).expect("a log that can be opened");
         Self::start(opened, target, 0, ledger)
     }
-
-    /// Buries a letter: writes it, settles its entry in the books, and says so in the news. Never waits.
-    pub fn bury(&self, letter: Letter) {
-        self.shared.state().burials.push_back(letter);
-        self.shared.kick();
-    }
-
-    /// Takes the news, oldest first. Never waits.
-    pub fn news(&self, into: &mut Vec<News>) {
-        into.append(&mut self.shared.state().news);
-    }
-
-    /// Waits until there may be news, or something may have changed. Cancel safe.
-    pub async fn arrived(&self) {
-        self.shared.arrived.notified().await;
-    }
-
-    /// Why nothing can be buried now.
-    pub fn blocked(&self) -> Option<Blocked> {
-        self.shared.state().blocked.clone()
-    }
-
-    /// How many letters wait to be given to a lane as [`News::Replay`].
-    pub fn replays_waiting(&self) -> usize {
-        self.shared.state().replays.len()
-    }
-
-    /// Asks for up to `max` of them; they come as news.
-    pub fn load_replays(&self, max: usize) {
-        let mut state = self.shared.state();
-        let count = max.min(state.replays.len());
-        if count > 0 {
-            let offsets = state.replays.drain(..count).collect();
-            state.jobs.push_back(Job::Load(offsets));
-            drop(state);
-            self.shared.kick();
-        }
-    }
-
-    /// The far side has a letter that was sent again. Repeated after a crash if this did not become durable:
-    /// then the letter is still dead.
-    pub fn replayed(&self, offset: u64) {
-        self.shared.state().replaying.remove(&offset);
-        let offsets = vec![offset];
-        self.shared.enqueue(Job::Gone { offsets, how: Gone::Replayed, done: None });
-    }
-
-    /// A replay failed: the letter stays, with what came of it.
-    pub fn replay_failed(&self, letter: Letter) {
-        self.shared.state().replaying.remove(&letter.position.offset);
-        self.shared.enqueue(Job::Update(letter));
-    }
-
-    /// A lane that had letters to send again is gone, or has just begun: they wait for the next one.
-    pub fn recall_replays(&self) {
-        let mut state = self.shared.state();
-        state.news.retain(|news| matches!(news, News::Buried(_)));
-        let mut all: Vec<u64> = state.replaying.iter().copied().collect();
-        all.sort_unstable();
-        state.replays = all.into();
-    }
-
-    /// Gives up what is not being written yet, and waits for the rest. What is given up stays undelivered.
-    pub async fn quiesce(&self) {
-        self.shared.state().burials.clear();
-        let mut idle = self.shared.idle.subscribe();
-        let _ = idle.wait_for(|idle| *idle).await;
-    }
-
-    /// Ends all work for good: nothing is written any more when it returns. Blocks until then.
-    pub(super) fn retire(&self) {
-        let mut state = self.shared.state();
-        state.retired = true;
-        state.burials.clear();
-        state.jobs.clear();
-        drop(state);
-        drop(self.shared.file.lock());
-    }
-
-    /// Sets the byte bound.
-    pub fn set_max_bytes(&self, bytes: u64) {
-        self.shared.max_bytes.store(bytes, Ordering::Relaxed);
-        self.shared.kick();
-    }
-
-    /// The letters in numbers.
-    pub fn status(&self) -> DeadStatus {
-        let mut state = self.shared.state();
-        DeadStatus {
-            letters: state.index.letters.len() as u64,
-            bytes: state.index.bytes,
-            max_bytes: self.shared.max_bytes.load(Ordering::Relaxed),
-            oldest_unix_ms: state.index.oldest_ms(),
-            written: state.written,
-            failed: state.failed,
-            replaying: state.replaying.len() as u64,
-            blocked: state.blocked.clone(),
-        }
-    }
-
-    /// True if an offset is here, or was: it must not be sent again.
-    pub fn knows(&self, offset: u64) -> bool {
-        let state = self.shared.state();
-        state.index.letters.contains_key(&offset) || state.index.gone.contains_key(&offset)
-    }
 }
 
 impl Shared {
@@ -345,19 +245,5 @@ impl Shared {
     fn enqueue(self: &Arc<Self>, job: Job) {
         self.state().jobs.push_back(job);
         self.kick();
-    }
-
-    /// Why the log is damaged, for people.
-    fn damage(&self, damaged: Option<DamagedBytes>, missing: u64) -> Option<Blocked> {
-        let name = &self.name;
-        let what = match damaged {
-            Some(DamagedBytes(from, to)) => {
-                format!("{name}: bytes {from} to {to} are damaged, at least {missing} dead letters are lost")
-            }
-            None if missing > 0 => format!("{name}: {missing} dead letters that were durable are missing"),
-            None => return None,
-        };
-        let help = "restore the file from a backup, or accept the loss with `tidings dlq accept-loss`";
-        Some(Blocked::Damaged(format!("{what}; {help}").into()))
     }
 }

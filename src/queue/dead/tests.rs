@@ -207,9 +207,9 @@ async fn a_torn_tail_is_cut_and_damage_below_is_named() {
     }
     drop(log);
     // The file was made with the first letter's; each has blocks of its own from then on.
-    let block = |n: usize| n * record::BLOCK as usize;
+    let block = |n: usize| n * batch::BLOCK as usize;
     let len = std::fs::metadata(world.file()).expect("there").len();
-    assert_eq!(len as usize, block(5) + record::BATCH_HEADER, "four letters and a seal");
+    assert_eq!(len as usize, block(5) + batch::BATCH_HEADER, "four letters and a seal");
     let copy = std::fs::read(world.file()).expect("readable");
     // A write that nobody was told about: it goes beyond what was sealed.
     world.change(|bytes| {
@@ -254,7 +254,7 @@ async fn a_newer_format_is_refused_and_clients_bytes_are_no_batches() {
     bury(&log, 1).await;
     let mut forged = letter(2);
     // A batch that would fit where the second block of this letter lies, but for the salt.
-    let fake = record::Batch::bytes(1, 3 * record::BLOCK, u64::MAX, 0, &[]);
+    let fake = batch::Batch::bytes(1, 3 * batch::BLOCK, u64::MAX, 0, &[]);
     let text = String::from_utf8_lossy(&fake).into_owned().repeat(200);
     forged.entry.event.as_mut().expect("an event").key = text.into();
     log.bury(forged);

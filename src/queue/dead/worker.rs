@@ -4,34 +4,28 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::file::LogFile;
-use super::index::{Known, Mark};
-use super::record::{self, BATCH_BYTES, RECORD_HEADER};
+use super::record::{self, BATCH_BYTES};
 use super::{Blocked, Gone, Job, Letter, News, Shared};
 use crate::fail;
-use crate::journal::DiskFile;
-use crate::journal::disk::read_exact_at;
 
 /// After a failure the next try waits so long at first …
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// … and, after twice the time at every failure, at most so long.
 const RETRY_MAX: Duration = Duration::from_secs(10);
-/// A file may waste so much, and as much as its letters take, before it is written anew.
-const WASTE: u64 = 1 << 20;
 
 /// What one sync makes true.
 #[derive(Default)]
-struct Batch {
-    records: Vec<u8>,
+pub(super) struct Batch {
+    pub(super) records: Vec<u8>,
     /// Letters that are gone with it: each is so once.
-    going: HashSet<u64>,
+    pub(super) going: HashSet<u64>,
     /// To do again if it fails.
-    burials: Vec<Letter>,
-    jobs: Vec<Job>,
+    pub(super) burials: Vec<Letter>,
+    pub(super) jobs: Vec<Job>,
 }
 
 impl Shared {
@@ -144,49 +138,6 @@ impl Shared {
         (!batch.records.is_empty()).then_some(batch)
     }
 
-    /// Adds the letters that there is room for.
-    fn bury_some(&self, state: &mut super::State, batch: &mut Batch) {
-        let max = self.max_bytes.load(Ordering::Relaxed);
-        let before = batch.records.len();
-        let damaged = matches!(state.blocked, Some(Blocked::Damaged(_)));
-        let mut full = false;
-        while !damaged && batch.records.len() < BATCH_BYTES {
-            let Some(letter) = state.burials.pop_front() else { break };
-            if state.index.letters.contains_key(&letter.position.offset) {
-                // Settled when it was written.
-                state.news.push(News::Buried(letter.position.offset));
-                self.arrived.notify_one();
-                continue;
-            }
-            let at = batch.records.len();
-            record::put_letter(&letter, &mut batch.records);
-            let bytes = state.index.bytes + (batch.records.len() - before) as u64;
-            if bytes > max && (state.index.bytes > 0 || at > before) {
-                batch.records.truncate(at);
-                state.burials.push_front(letter);
-                full = true;
-                break;
-            }
-            batch.burials.push(letter);
-        }
-        if full && !matches!(state.blocked, Some(Blocked::Full(_))) {
-            let text = format!(
-                "the dead letters have reached dead_letters_max_bytes ({max} bytes): nothing is delivered until \
-                 some are purged or replayed (`tidings dlq`), or the bound is raised"
-            );
-            tracing::error!(target = self.target.0, "{text}");
-            self.set_blocked(state, Some(Blocked::Full(text.into())));
-        } else if !full && matches!(state.blocked, Some(Blocked::Full(_))) {
-            tracing::info!(target = self.target.0, "there is room for dead letters again");
-            self.set_blocked(state, None);
-        }
-    }
-
-    fn set_blocked(&self, state: &mut super::State, blocked: Option<Blocked>) {
-        state.blocked = blocked;
-        self.arrived.notify_one();
-    }
-
     /// Writes a batch and makes it durable.
     fn perform(&self, file: &mut LogFile, batch: &Batch) -> io::Result<u64> {
         if let [Job::Accept(_)] = &batch.jobs[..] {
@@ -269,114 +220,4 @@ impl Shared {
             shared.upgrade().iter().for_each(Shared::kick);
         });
     }
-
-    /// Writes the file anew once it wastes too much.
-    fn shrink(&self, file: &mut LogFile) -> io::Result<()> {
-        let wasted = {
-            let state = self.state();
-            if state.damaged.is_some() || state.missing > 0 {
-                return Ok(());
-            }
-            file.len().saturating_sub(2 * state.index.bytes + 8 * state.index.gone.len() as u64)
-        };
-        if wasted > WASTE && !file.wants_rewrite() { self.rewrite(file) } else { Ok(()) }
-    }
-
-    /// A new file with every letter, and with the marks that somebody may still need.
-    fn rewrite(&self, file: &mut LogFile) -> io::Result<()> {
-        let (reader, letters, gone) = {
-            let state = self.state();
-            let letters: Vec<(u64, Known)> = state.index.letters.iter().map(|(o, k)| (*o, *k)).collect();
-            let gone: Vec<(u64, Mark)> = state.index.gone.iter().map(|(o, mark)| (*o, *mark)).collect();
-            (state.reader.clone(), letters, gone)
-        };
-        let (passed, kept): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|(offset, _)| self.ledger.has_passed(*offset));
-        let before = file.carried;
-        for (_, mark) in &passed {
-            match mark.0 {
-                Gone::Purged => file.carried.purged += 1,
-                Gone::Replayed => file.carried.replayed += 1,
-            }
-        }
-        let mut places: Vec<(u64, u64)> = Vec::with_capacity(letters.len());
-        let (mut begun, mut left) = (0, letters.iter());
-        let mut marks = [Gone::Purged, Gone::Replayed].into_iter();
-        let written = {
-            let places = std::cell::RefCell::new(&mut places);
-            let start = std::cell::Cell::new(0);
-            let mut records = |out: &mut Vec<u8>| {
-                start.set(places.borrow().len());
-                while out.len() < BATCH_BYTES {
-                    let Some((offset, known)) = left.next() else { break };
-                    places.borrow_mut().push((*offset, out.len() as u64));
-                    copy(reader.as_deref(), known, out)?;
-                }
-                while out.is_empty() {
-                    let Some(how) = marks.next() else { break };
-                    let marks = kept.iter().filter(|(_, mark)| mark.0 == how);
-                    let marks: Vec<(u64, u32)> = marks.map(|(offset, mark)| (*offset, mark.1)).collect();
-                    if !marks.is_empty() {
-                        record::put_gone(how, &marks, out);
-                    }
-                }
-                Ok(())
-            };
-            let mut placed = |at| {
-                let mut places = places.borrow_mut();
-                places[start.get()..].iter_mut().for_each(|(_, place)| *place += at);
-                begun += 1;
-            };
-            file.rewrite(&mut records, &mut placed)
-        };
-        written.inspect_err(|_| file.carried = before)?;
-        let mut state = self.state();
-        for (offset, at) in places {
-            if let Some(known) = state.index.letters.get_mut(&offset) {
-                known.at = at;
-            }
-        }
-        for (offset, _) in &passed {
-            state.index.gone.remove(offset);
-        }
-        state.reader = file.reader();
-        tracing::debug!(target = self.target.0, batches = begun, "the dead letters were written anew");
-        Ok(())
-    }
-
-    /// Reads letters that are to be sent again; what cannot be read stays what it is.
-    fn load(&self, reader: Option<&dyn DiskFile>, letters: Vec<(u64, Option<Known>)>) -> Vec<Letter> {
-        let mut found = Vec::with_capacity(letters.len());
-        for (offset, known) in letters {
-            match known.map(|known| read(reader, &known)) {
-                Some(Ok(letter)) => found.push(letter),
-                // Purged meanwhile.
-                None => drop(self.state().replaying.remove(&offset)),
-                Some(Err(error)) => {
-                    tracing::error!(target = self.target.0, offset, %error, "a dead letter cannot be read");
-                    self.state().replaying.remove(&offset);
-                }
-            }
-        }
-        found
-    }
-}
-
-fn raw(reader: Option<&dyn DiskFile>, known: &Known) -> io::Result<Vec<u8>> {
-    let reader = reader.ok_or_else(|| io::Error::other("there is no file"))?;
-    let mut bytes = vec![0; known.len as usize];
-    read_exact_at(reader, &mut bytes, known.at)?;
-    let whole = record::record(&bytes).is_some_and(|(_, _, len)| len == bytes.len());
-    if whole { Ok(bytes) } else { Err(io::Error::other(format!("damaged at byte {}", known.at))) }
-}
-
-fn copy(reader: Option<&dyn DiskFile>, known: &Known, out: &mut Vec<u8>) -> io::Result<()> {
-    out.extend_from_slice(&raw(reader, known)?);
-    Ok(())
-}
-
-/// Reads one letter.
-pub(super) fn read(reader: Option<&dyn DiskFile>, known: &Known) -> io::Result<Letter> {
-    let bytes = raw(reader, known)?;
-    record::letter(&bytes[RECORD_HEADER..]).map_err(io::Error::other)
 }

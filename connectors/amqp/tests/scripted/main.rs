@@ -221,8 +221,9 @@ async fn a_confirmation_that_does_not_come_is_given_up_and_the_others_go_on() {
     let mut stuck = message(&target, "stuck", 0);
     stuck.payload = vec![b'x'; 6_000].into();
     slow.hand_over(&*connector, &[stuck], 1).await;
-    let mut n = 0;
+    let (mut n, deadline) = (0, tokio::time::Instant::now() + Duration::from_secs(20));
     while !slow.settle(Duration::ZERO).await {
+        assert!(tokio::time::Instant::now() < deadline, "a confirmation is waited for, for ever");
         let outcomes = Driver::new().attempt(&*connector, &[message(&target, "other", n)]).await;
         assert_eq!(outcomes, [Outcome::Delivered]);
         n += 1;

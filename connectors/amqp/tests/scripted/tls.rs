@@ -1,7 +1,7 @@
 //! Brokers behind TLS: which are trusted, and that files repaired are files read again.
 //!
-//! Must never use a certificate outside `connectors/http/tests/tls`: they are for 127.0.0.1, made for tests, and
-//! end in 2120.
+//! Must never use a certificate outside `connectors/http/tests/tls`: they are for 127.0.0.1, made for tests,
+//! and end in 2120.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
