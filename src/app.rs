@@ -3,6 +3,7 @@
 //! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
 //! right order.
 
+mod again;
 mod apply;
 mod expire;
 mod index;

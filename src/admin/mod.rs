@@ -18,8 +18,8 @@ mod token;
 
 pub use audit::AuditLog;
 pub use backend::{
-    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, UndeliveredView,
-    rfc3339,
+    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, Tested,
+    UndeliveredView, rfc3339,
 };
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};

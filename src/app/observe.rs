@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, rfc3339,
+    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, Tested, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
 use crate::metrics::{QueueSnapshot, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::queue::Rewound;
 use crate::queue::dead::DeadLetters;
 
 #[async_trait]
@@ -74,6 +75,14 @@ impl AdminBackend for Parts {
                 "the target is not configured any more; its dead letters are kept".into(),
             )),
         }
+    }
+
+    async fn replay(&self, name: &str, from: &str) -> Result<Rewound, ChangeError> {
+        self.replay_from(name, from).await
+    }
+
+    async fn test(&self, name: &str) -> Result<Tested, ChangeError> {
+        self.try_out(name).await
     }
 
     async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {

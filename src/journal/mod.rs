@@ -4,6 +4,7 @@
 //! thread keeps files ready and takes them back. Anybody may read what is durable. `format.rs` draws the
 //! file.
 
+mod again;
 mod compact;
 pub mod disk;
 mod format;
@@ -302,8 +303,19 @@ impl<T: Send + 'static> Journal<T> {
     /// segment was written or read in this life, else to the segment. None: no record at or above `from`
     /// has it.
     pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
-        let segments = self.shared.segments.all();
-        segments.iter().find_map(|segment| segment.known().next_with_label(label, from))
+        let mut at = from;
+        for segment in self.shared.segments.all() {
+            let known = segment.known();
+            // Offsets that no file holds are never passed over: who reads there is told what is missing.
+            if known.first > at {
+                return Some(at);
+            }
+            if let Some(next) = known.next_with_label(label, at) {
+                return Some(next);
+            }
+            at = at.max(known.end);
+        }
+        None
     }
 
     /// Bytes of segments that somebody still needs, as of the last time that a segment was begun or given up:

@@ -192,7 +192,7 @@ impl Opening<'_> {
         fail::point("recover.scan.mid");
         let temporary = self.dir.join("recovered.tmp");
         let id = SegmentId::new(id);
-        let copy = rewrite::copy(self.disk, &temporary, &[source], id, self.now_us, &|_| Keep::Whole)?;
+        let copy = rewrite::copy(self.disk, &temporary, &[source], id, self.now_us, false, &|_| Keep::Whole)?;
         fail::point("recover.tail.copied");
         let copied = rewrite::publish(self.disk, self.dir, copy)?;
         fail::point("recover.tail.swapped");

@@ -214,7 +214,7 @@ impl<'a> Repair<'a> {
         time_us: i64,
         random: RandomFn,
     ) -> io::Result<()> {
-        let header = SegmentHeader { id: new_id(random)?, first, last };
+        let header = SegmentHeader { id: new_id(random)?, first, last, partial: true };
         let mut writing = Writing::begin(self.disk, &self.temporary(), header)?;
         writing.open(from, self.survey.epoch, totals.clone())?;
         writing.extend(end, after)?;

@@ -207,6 +207,12 @@ impl Walk {
         }
     }
 
+    /// As [`Walk::damaged`], among the records of a batch: whose the lost ones were, nobody knows.
+    fn damaged_among(&mut self, more: Damage) {
+        self.known.forget_labels();
+        self.damaged(more);
+    }
+
     fn nothing() -> Self {
         Self { end_pos: BLOCK, seals_from: BLOCK, ..Self::default() }
     }
@@ -252,10 +258,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
                             view.labels().for_each(|label| walk.known.note_label(label, view.offset, bare));
                             content.note(view.encoded_len(), view.body.len());
                         }
-                        Piece::Lost(from, end) => {
-                            walk.known.forget_labels();
-                            walk.damaged(damage(segment, at, from, end));
-                        }
+                        Piece::Lost(from, end) => walk.damaged_among(damage(segment, at, from, end)),
                     }
                 }
             }

@@ -149,6 +149,8 @@ pub(super) struct Shared<T> {
     failed: watch::Sender<Option<String>>,
     /// Held while files of live segments are renamed or removed: trimming and compaction exclude each other.
     pub(super) layout: Mutex<()>,
+    /// Held from the question what is needed to the end of what follows from the answer.
+    pub(super) compacting: Mutex<()>,
     pub(super) poke: Mutex<Poke>,
     pub(super) poked: Condvar,
     /// How often the compacting thread came to an end of what there was to do, and how often it replaced
@@ -195,6 +197,7 @@ impl<T> Shared<T> {
             trimmed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             layout: Mutex::default(),
+            compacting: Mutex::default(),
             poke: Mutex::default(),
             poked: Condvar::new(),
             looks: watch::Sender::new(0),

@@ -87,6 +87,8 @@ pub(super) struct Inner {
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
     pub(super) dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
+    /// Targets that are going back, and how far: nothing from there on may go.
+    rewinding: Mutex<std::collections::BTreeMap<u32, u64>>,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
     /// Why changes are refused although there is space.
@@ -168,6 +170,7 @@ impl EmbeddedQueue {
             rows: Mutex::default(),
             dead: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
+            rewinding: Mutex::default(),
             complete: AtomicBool::new(false),
             held: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
@@ -223,6 +226,9 @@ impl EmbeddedQueue {
         let ledger = ReaderLedger { progress: Arc::clone(&progress), inner: Arc::downgrade(inner) };
         let letters = DeadLetters::start(opened, target, joined.missing, Arc::new(ledger));
         inner.dead.lock().unwrap_or_else(PoisonError::into_inner).insert(target, letters);
+        if row.replay.is_some() {
+            progress.pass_over(inner.dead_offsets(target).map_err(io)?);
+        }
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
@@ -408,6 +414,10 @@ impl Inner {
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn rewinding(&self) -> MutexGuard<'_, std::collections::BTreeMap<u32, u64>> {
+        self.rewinding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {

@@ -37,6 +37,8 @@ impl Inner {
             let idle = file.is_synced() && progress.idles_at(routed);
             floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
+        // Read after the rows: who is done with going back has a row that says so.
+        floor = self.rewinding().values().fold(floor, |floor, from| floor.min(*from));
         self.journal.trim(floor);
     }
 
@@ -65,9 +67,10 @@ impl Inner {
         }
         // First the checkpoint: what becomes durable for a reader that is added meanwhile lies above it.
         let from = self.checkpoint.load(Ordering::Acquire);
-        let rows = self.rows();
+        let (rewinding, rows) = (self.rewinding().clone(), self.rows());
         let needs = rows.iter().map(|(progress, file)| {
             let Need { position, holes } = file.synced.clone();
+            let position = rewinding.get(&progress.target.0).map_or(position, |from| position.min(*from));
             (progress.target.0, LabelNeed { from: position, holes: holes.iter().map(|h| h.offset).collect() })
         });
         Some(Needed { from, labels: needs.collect() })

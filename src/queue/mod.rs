@@ -33,6 +33,7 @@ pub mod progress;
 mod read;
 mod reader;
 pub mod repair;
+mod replay;
 mod rows;
 mod tail;
 mod upload;
@@ -47,6 +48,7 @@ pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo
 pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
+pub use replay::{RewindError, Rewound};
 pub use upload::{
     MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
     encode_part, encode_upload,
@@ -104,6 +106,11 @@ pub trait Reader: Send {
 
     /// Reads entries again that are taken and not settled.
     fn lookup(&self) -> Arc<dyn Lookup>;
+
+    /// Goes back to `from`, durably: everything from there on is given again, in offset order, with the holes
+    /// below it first. What was given before must not be out any more, and is forgotten by the caller.
+    /// Settled once more, an entry counts as repeated.
+    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError>;
 
     /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.
     /// Durable within about a second, or when [`Reader::flush`] returned.

@@ -13,6 +13,7 @@ use super::budget::Budget;
 use super::dead::Counts;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
+use super::replay::{Replay, ReplayRow};
 use crate::fail;
 use crate::journal::Total;
 
@@ -105,6 +106,10 @@ pub(super) struct Row {
     pub(super) position: u64,
     pub(super) totals: Totals,
     pub(super) holes: HoleSet,
+    /// The reader goes over entries again.
+    pub(super) replay: Option<ReplayRow>,
+    /// How often it has gone back.
+    pub(super) replays: u64,
 }
 
 /// Where a reader's oldest unsettled event is.
@@ -149,7 +154,10 @@ pub(super) struct State {
     /// Detached: where to go on reading. Attached: the dispatcher leaves out what is below.
     pub(super) from: u64,
     /// Taken and not settled.
-    holes: Holes,
+    pub(super) holes: Holes,
+    /// The reader goes over entries again, and how often it has gone back so far.
+    pub(super) replay: Option<Replay>,
+    pub(super) replays: u64,
     pub(super) totals: Totals,
     /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
     pub(super) dead: Counts,
@@ -179,7 +187,9 @@ impl Progress {
         // Where damage hides records from the count, a row that took more of them knows better.
         let matched = matched.at_least(row.totals.taken());
         let state = State {
-            from: row.position,
+            from: row.replay.map_or(row.position, |replay| replay.next),
+            replay: row.replay.map(Replay::of_row),
+            replays: row.replays,
             holes: Holes::new(&row.holes, 1),
             totals: row.totals,
             dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
@@ -292,7 +302,8 @@ impl Progress {
         let mut state = self.state();
         state.dirty = false;
         let position = state.position(self.dispatched.load(Ordering::Acquire));
-        Row { durable_end, position, totals: state.totals_below(position), holes: state.holes.set() }
+        let (totals, holes) = (state.totals_below(position), state.holes.set());
+        Row { durable_end, position, totals, holes, replay: state.replay_row(), replays: state.replays }
     }
 
     /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets
@@ -310,14 +321,18 @@ impl Progress {
         self.state().idles_at(routed)
     }
 
-    /// True if everything that ever matched was taken.
+    /// True if everything that ever matched was taken, and nothing is to be given again.
     pub(super) fn took_everything(&self) -> bool {
-        self.state().totals.taken >= self.matched.load(Ordering::Acquire)
+        let state = self.state();
+        state.replay.is_none() && state.totals.taken >= self.matched.load(Ordering::Acquire)
     }
 
-    /// What is taken and not settled, in offset order.
+    /// What is taken and not settled, in offset order, as far as it lies below where the reader goes on: the
+    /// rest is given on the way.
     pub(super) fn holes(&self) -> Vec<Hole> {
-        self.state().holes.iter().collect()
+        let state = self.state();
+        let end = state.replays_below().map_or(u64::MAX, |_| state.from);
+        state.holes.iter().take_while(|hole| hole.offset < end).collect()
     }
 
     /// The lowest offset that is taken and not settled.
@@ -329,7 +344,8 @@ impl Progress {
     pub(super) fn detach(&self) {
         let dispatched = self.dispatched.load(Ordering::Acquire);
         let mut state = self.state();
-        state.from = state.position(dispatched);
+        state.from = state.replay_row().map_or_else(|| state.position(dispatched), |replay| replay.next);
+        state.replay.iter_mut().for_each(Replay::give_back);
         state.attached = false;
         state.inbox.clear();
     }
@@ -353,13 +369,14 @@ impl State {
             return self.attached;
         }
         let waits_above = self.inbox.front().is_none_or(|first| first.position.offset >= routed);
-        let settled = self.holes.len() == 0 && self.ahead.is_empty();
+        let settled = self.holes.len() == 0 && self.ahead.is_empty() && self.replay.is_none();
         self.attached && self.from <= routed && waits_above && settled && !self.dirty
     }
 
     /// Everything below is taken.
     pub(super) fn position(&self, dispatched: u64) -> u64 {
         match self.inbox.front() {
+            _ if self.replays_below().is_some() => self.replays_below().unwrap_or(self.from),
             Some(first) => first.position.offset,
             None if self.attached => dispatched.max(self.from),
             None => self.from,
@@ -396,6 +413,10 @@ impl State {
     fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
         let mut freed = 0;
         for (offset, column) in settled {
+            if self.replay.as_mut().is_some_and(|replay| replay.settle(*offset)) {
+                self.totals.repeated += u64::from(*column == Column::Delivered);
+                continue;
+            }
             // Each entry is counted once, whatever the lane says twice.
             let Some(hole) = self.holes.settle(*offset) else {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
@@ -416,6 +437,7 @@ impl State {
             *total += 1;
         }
         self.holes.sweep();
+        self.end_replay();
         self.totals.settled_bytes += freed;
         self.dirty = true;
         freed
