@@ -27,6 +27,7 @@ mod forget;
 mod holes;
 mod keeper;
 mod lookup;
+mod manifest;
 mod oldest;
 mod pieces;
 pub mod progress;
@@ -37,6 +38,7 @@ mod replay;
 mod rows;
 mod space;
 mod tail;
+mod upload;
 
 use std::sync::Arc;
 
@@ -47,8 +49,13 @@ pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
 pub use error::{AppendError, Full, FullReason, OpenError, ReadError};
 pub use holes::Hole;
+pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use replay::{RewindError, Rewound};
+pub use upload::{
+    MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
+    encode_part, encode_upload,
+};
 
 use crate::event::Position;
 
