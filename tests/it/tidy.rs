@@ -27,7 +27,6 @@ const ARCHITECTURE_LINES: usize = 250;
 /// Files above the soft limit today, and the most lines that are not tests each may have: they may only
 /// shrink.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("connectors/kafka/src/connector.rs", 269),
     ("src/app.rs", 315),
     ("src/client.rs", 252),
     ("src/commit.rs", 420),
@@ -150,6 +149,7 @@ const CLOCKS: &[&str] = &[
     "connectors/amqp/tests/scripted/main.rs",
     "connectors/http/src/sender.rs",
     "connectors/kafka/examples/",
+    "connectors/kafka/src/security.rs",
     "xtask/",
 ];
 /// Where randomness comes in: everything else takes a generator as an argument.
