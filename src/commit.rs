@@ -10,6 +10,7 @@
 
 mod detached;
 mod in_use;
+mod noted;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use self::detached::Detached;
 use self::in_use::{InUse, Ruled};
+pub use self::noted::{Noted, Observer};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::fail;
@@ -47,21 +49,6 @@ struct Inner {
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     observer: Observer,
-}
-
-/// Told of every change that was acknowledged or refused, on the task that serves it: must be short and never
-/// wait.
-pub type Observer = Box<dyn Fn(Noted) + Send + Sync>;
-
-/// What an [`Observer`] is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noted {
-    /// A change is durable with its event.
-    Accepted,
-    /// A change was answered [`Full`].
-    Refused,
-    /// A change was answered [`OverBudget`].
-    OverBudget,
 }
 
 /// One PUT whose body is complete and verified.
@@ -206,7 +193,13 @@ impl Commit {
     /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.
     pub async fn reserve(&self, bytes: usize) -> Result<Permit, CommitError> {
         let reserved = self.inner.queue.reserve(bytes).await;
-        Ok(reserved.inspect_err(|_| (self.inner.observer)(Noted::Refused))?)
+        Ok(reserved.inspect_err(|full| (self.inner.observer)(Noted::Refused(full.reason)))?)
+    }
+
+    /// Takes space for a removal, which is possible where the disk is too full for other changes.
+    pub async fn reserve_removal(&self, bytes: usize) -> Result<Permit, CommitError> {
+        let reserved = self.inner.queue.reserve_removal(bytes).await;
+        Ok(reserved.inspect_err(|full| (self.inner.observer)(Noted::Refused(full.reason)))?)
     }
 
     /// Makes a new current object.

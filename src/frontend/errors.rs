@@ -18,6 +18,8 @@ use crate::store::StoreError;
 
 /// What a client is told to wait before it asks again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// What a client is told when there is no space.
+const NO_SPACE: &str = "No space for a change now; try again later.";
 /// The longest `Resource` that is repeated to a client, in bytes.
 const MAX_RESOURCE: usize = 2048;
 
@@ -27,7 +29,7 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     match error {
         CommitError::Full(why) => {
             tracing::debug!(%why, "a change was refused for want of space");
-            slow_down("No space for a change now; try again later.".to_owned())
+            slow_down(NO_SPACE.to_owned())
         }
         CommitError::OverBudget(full) => {
             tracing::debug!(%full, "a change was refused for a target's sake");
@@ -55,6 +57,7 @@ fn slow_down(message: String) -> S3Error {
 /// What a failed read answers.
 pub(super) fn of_store(error: StoreError) -> S3Error {
     let message = match &error {
+        full if full.is_full() => return slow_down(NO_SPACE.to_owned()),
         // These name no key, so the log may have them.
         StoreError::Io(_) | StoreError::Index(_) => {
             tracing::error!(%error, "the store failed");
@@ -63,6 +66,10 @@ pub(super) fn of_store(error: StoreError) -> S3Error {
         StoreError::Damaged { .. } => {
             tracing::error!("an object does not match its checksum; see `tidings store verify`");
             "The object is damaged."
+        }
+        StoreError::Unread => {
+            let text = "Part of the event log is damaged: what is here now is not known until it is mended.";
+            return S3Error::with_message(S3ErrorCode::ServiceUnavailable, text);
         }
         StoreError::Gone => "The object was replaced while it was read; try again.",
     };

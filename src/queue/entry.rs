@@ -92,6 +92,19 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The checksum that travels with an inline body; none if the change does not name this body. A record
+    /// whose body does not fit would be damage from the moment in which it is durable.
+    pub(super) fn checked_body(&self, body: &[u8]) -> Option<u32> {
+        match self {
+            Self::PutObject(ObjectMeta { body: BodyRef::Inline { crc32c }, .. }) => {
+                (crate::journal::crc32c(body) == *crc32c).then_some(*crc32c)
+            }
+            _ => body.is_empty().then_some(0),
+        }
+    }
+}
+
 /// What the store keeps of an object beside what its event says (size, ETag, time).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObjectMeta {

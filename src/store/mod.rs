@@ -14,6 +14,7 @@ use futures_util::stream::BoxStream;
 pub use embedded::{EmbeddedStore, Status};
 
 use crate::config::Budget;
+use crate::journal::disk::is_no_space;
 use crate::queue::{ObjectMeta, TargetNo};
 
 /// Index and body access. At most 14 methods.
@@ -193,7 +194,17 @@ pub enum StoreError {
         /// What does not match.
         what: String,
     },
+    /// Part of the log is damaged and was not applied: nobody knows what is there now.
+    #[error("part of the log could not be applied; what it changed is not known")]
+    Unread,
     /// The object was replaced while it was read; look it up again.
     #[error("the object was replaced meanwhile")]
     Gone,
+}
+
+impl StoreError {
+    /// True if there was no space on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io(e) if is_no_space(e))
+    }
 }

@@ -42,8 +42,8 @@ pub(crate) fn findings(config: &KafkaConfig, copies: Option<usize>) -> Vec<Findi
     found.extend(judged);
     match settings {
         Err(why) => found.push(warning(format!(
-            "the settings of topic `{topic}` cannot be looked at ({why}): allow DescribeConfigs on it, or \
-             see to min.insync.replicas, unclean.leader.election.enable, cleanup.policy and retention yourself"
+            "the settings of topic `{topic}` cannot be looked at ({why}): allow DescribeConfigs, or see to \
+             min.insync.replicas, unclean.leader.election.enable, cleanup.policy and retention yourself"
         ))),
         Ok(_) if quiet => found.push(ok(format!("topic `{topic}` is safe, with {copies} copies"))),
         Ok(_) => {}

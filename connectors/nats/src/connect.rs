@@ -106,3 +106,7 @@ fn tell(outstanding: &Outstanding, event: &Event) {
         | Event::ClientError(_) => {}
     }
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -44,7 +44,7 @@ impl Shared {
         if let Some(stored) = self.overlay.object(&index_key) {
             return Ok(object_of(&stored));
         }
-        let found = self.index.get(Space::Objects, &index_key)?;
+        let found = self.unread.check(bucket, key, self.index.get(Space::Objects, &index_key)?)?;
         found.map(|found| row::object(&bucket.into(), &index_key, &found)).transpose()
     }
 
@@ -56,6 +56,7 @@ impl Shared {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<Object>, StoreError> {
+        self.unread.check_absence()?;
         let mut first = Vec::new();
         row::object_key(&mut first, bucket, prefix);
         let to = end_of_prefix(&first);
@@ -128,12 +129,13 @@ impl Shared {
         if let Some(stored) = self.overlay.bucket(name) {
             return Ok(bucket_of(&stored.entry.change).and_then(|(_, bucket)| bucket));
         }
-        let found = self.index.get(Space::Buckets, name.as_bytes())?;
+        let found = self.unread.check(name, "", self.index.get(Space::Buckets, name.as_bytes())?)?;
         found.map(|found| row::bucket(name.as_bytes(), &found)).transpose()
     }
 
     /// Every bucket, by name.
     pub(super) fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
+        self.unread.check_absence()?;
         let changed = self.overlay.buckets();
         let mut buckets = std::collections::BTreeMap::new();
         self.index.scan(Space::Buckets, Bound::Unbounded, None, &mut |key, found| {
@@ -151,7 +153,7 @@ impl Shared {
         Ok(buckets.into_values().collect())
     }
 
-    /// Every registered target, by number.
+    /// Every registered target, by number, as far as the log was applied.
     pub(super) fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
         let changed = self.overlay.targets();
         let mut targets = std::collections::BTreeMap::new();

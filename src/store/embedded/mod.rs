@@ -20,11 +20,14 @@ mod build;
 mod index;
 mod list;
 mod overlay;
+mod pace;
 mod packs;
 mod redb_index;
 mod row;
+mod signal;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,8 +40,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::apply::{Applier, LINGER, Shared, Times};
+use self::apply::{Applier, LINGER, Shared};
 use self::index::{Index, Space};
+use self::pace::Times;
 use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
 use crate::journal::disk::Disk;
 use crate::queue::{Feed, Publish};
@@ -115,6 +119,7 @@ impl EmbeddedStore {
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
         let shared = Arc::new(Shared {
             overlay: Arc::default(),
+            unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             index: Box::new(index),
             packs,
@@ -149,7 +154,8 @@ impl EmbeddedStore {
     /// Applies everything that is durable now, then follows the queue on a thread of its own. Blocking; once
     /// only.
     ///
-    /// On a damaged record it returns early with [`Status::Stalled`]: rows applied so far are served.
+    /// On a damaged record it returns early with [`Status::Stalled`]: rows applied so far are served; where
+    /// there is none, or a later record is known to change it, [`StoreError::Unread`] is the answer.
     pub fn start(&self, feed: Box<dyn Feed>) -> Result<(), StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (packs, found) = idle.ok_or_else(|| StoreError::Index("it is started already".into()))?;

@@ -10,14 +10,11 @@ use std::time::Duration;
 
 use super::bucket_cache::BucketCache;
 use super::row::object_key;
+use super::signal::Signal;
 use crate::config::Budget;
 use crate::queue::{Change, Publish, Stored, TargetNo};
 use crate::store::{Bucket, RegisteredTarget};
 
-/// Waiting entries that wake the index thread before its waiting time is over …
-const WAKE_ENTRIES: u64 = 4096;
-/// … and waiting bytes (of the overlay's budget).
-const WAKE_BYTES: u64 = 8 << 20;
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
 
@@ -36,27 +33,6 @@ struct State {
     objects: BTreeMap<Box<[u8]>, Arc<Stored>>,
     buckets: HashMap<Arc<str>, Arc<Stored>>,
     targets: BTreeMap<TargetNo, TargetDelta>,
-}
-
-#[derive(Default)]
-struct Signal {
-    /// One above the last published offset.
-    published: u64,
-    /// One above the last offset that the index shows.
-    applied: u64,
-    /// Budget bytes published and not applied: only a hint.
-    bytes: u64,
-    stop: bool,
-}
-
-impl Signal {
-    fn waiting(&self) -> u64 {
-        self.published.saturating_sub(self.applied)
-    }
-
-    fn is_full(&self) -> bool {
-        self.waiting() >= WAKE_ENTRIES || self.bytes >= WAKE_BYTES
-    }
 }
 
 /// What is not in the index yet about one target: its registration, and the newest of what changed after it.
@@ -222,6 +198,11 @@ impl Overlay {
     pub(super) fn pause(&self, time: Duration) -> bool {
         let waited = self.wake.wait_timeout_while(self.signal(), time, |s| !s.stop);
         waited.unwrap_or_else(PoisonError::into_inner).0.stop
+    }
+
+    /// How much may wait for the index, in bytes of the overlay's budget.
+    pub(super) fn set_budget(&self, bytes: u64) {
+        self.signal().set_budget(bytes);
     }
 
     /// Tells the index thread to stop.

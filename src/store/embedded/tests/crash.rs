@@ -42,6 +42,19 @@ fn a_checkpoint_is_reported_only_when_everything_is_synced() {
 }
 
 #[test]
+fn a_log_of_many_segments_does_not_wait_for_the_checkpoint_interval() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, Arc::new(OsDisk), dir.path(), Duration::from_secs(3_600));
+    log.put("few", "x");
+    log.wait_applied();
+    assert_eq!(store.checkpoint_next(), 1, "the interval is not over");
+    log.state().segments = 17;
+    let last = log.put("many", "x");
+    log.wait_checkpointed(last + 1);
+    store.stop();
+}
+
+#[test]
 fn a_superseded_blob_goes_after_the_checkpoint_and_not_before() {
     let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
     let store = open(&log, os(), dir.path(), NEVER);
