@@ -9,6 +9,7 @@ mod checks;
 #[allow(dead_code, reason = "not every constant is used by every test binary")]
 #[path = "../support/chunked.rs"]
 mod chunked;
+mod console;
 mod judge;
 mod proxies;
 mod readme;
