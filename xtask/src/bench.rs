@@ -19,7 +19,8 @@ pub(crate) struct Bench {
     /// idle, neighbour, four, thousand. Writes no file.
     #[arg(long)]
     only: Vec<String>,
-    /// How often each row runs: medians are shown. Default: as often as fits into ten minutes, at most 3 times.
+    /// How often each row runs: medians are shown. Default: as often as fits into ten minutes, at most 3
+    /// times.
     #[arg(long)]
     runs: Option<usize>,
     /// Where the brokers come from. Default: containers where an engine answers, else a process.
