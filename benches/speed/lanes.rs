@@ -1,4 +1,5 @@
-//! The rows of the lanes beside Kafka's: each drains a backlog, then a bare publisher sends the same messages.
+//! The rows of the lanes beside Kafka's: each drains a backlog, then a bare publisher sends the same
+//! messages. Must never let the two use settings of a client that differ.
 
 use std::time::{Duration, Instant};
 
@@ -83,8 +84,8 @@ async fn drain<F: Far>(entries: u64, far: F, other: F, table: &mut Table, name: 
     ensure!(other.arrived().await? >= entries, "the reference lost some");
     other.remove().await?;
     table.note(format!(
-        "{name} lane: {entries} entries, {} sent twice; processor time of the server for one, start included: \
-         {cpu:.1} us",
+        "{name} lane: {entries} entries, {} sent twice; processor time of the server for one, start \
+         included: {cpu:.1} us",
         all - entries
     ));
     Ok((value, reference))

@@ -1,4 +1,5 @@
 //! The rows of many targets: four that drain a large backlog at once, and a thousand that have nothing to do.
+//! Must never take a target for idle that has something to send.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -51,8 +52,8 @@ pub(crate) async fn four(run: &Run, table: &mut Table) -> Result<()> {
     stream.remove().await?;
     queue.remove().await?;
     table.note(format!(
-        "four targets over {entries} entries: ready after {ready:.2?}; after {took:.0?} Kafka had {}, JetStream \
-         {}, AMQP {}, HTTP {}",
+        "four targets over {entries} entries: ready after {ready:.2?}; after {took:.0?} Kafka had {}, \
+         JetStream {}, AMQP {}, HTTP {}",
         arrived[0], arrived[1], arrived[2], arrived[3]
     ));
     table.add(Figure {
@@ -110,8 +111,8 @@ async fn memory(run: &Run, table: &mut Table, targets: &str) -> Result<()> {
     }
     let ((without, ..), (resident, writes, bytes, cpu)) = (sizes[0], sizes[1]);
     table.note(format!(
-        "1,000 idle targets: {resident:.1} MiB resident, {without:.1} MiB without them; idle: {cpu:.1} % of a \
-         core, {bytes:.0} bytes a second to the disk"
+        "1,000 idle targets: {resident:.1} MiB resident, {without:.1} MiB without them; idle: {cpu:.1} % of \
+         a core, {bytes:.0} bytes a second to the disk"
     ));
     table.add(Figure {
         what: "memory of 1,000 idle targets",
