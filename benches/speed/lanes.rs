@@ -81,7 +81,8 @@ async fn drain<F: Far>(entries: u64, far: F, other: F, table: &mut Table, name: 
     let begin = Instant::now();
     other.publish(messages).await?;
     let reference = entries as f64 / begin.elapsed().as_secs_f64();
-    ensure!(other.arrived().await? >= entries, "the reference lost some");
+    // What it acknowledged is there; a queue may take a moment to count it.
+    wait(&other, entries, Instant::now()).await?;
     other.remove().await?;
     table.note(format!(
         "{name} lane: {entries} entries, {} sent twice; processor time of the server for one, start \

@@ -221,8 +221,8 @@ fn markdown(table: &Table, run: &Run, turns: usize) -> String {
     let mode = if run.full { "`cargo xtask bench --full`" } else { "`cargo xtask bench`" };
     let _ = writeln!(
         text,
-        "Written by {mode}: medians of {} with windows of {} s. Server, load generator and brokers share the\n\
-         machine: {}.\n",
+        "Written by {mode}: medians of {} with windows of {} s. Server, load generator and brokers share\n\
+         the machine: {}.\n",
         if turns == 1 { "1 run".to_owned() } else { format!("{turns} runs") },
         run.window(),
         machine::describe()
