@@ -43,6 +43,13 @@ pub(crate) fn memory_kib(pid: u32, field: &str) -> Result<u64> {
     number.with_context(|| format!("no {field}"))
 }
 
+/// One number of `/proc/PID/io`: `syscw` calls that wrote to anything, `write_bytes` to a disk.
+pub(crate) fn io(pid: u32, field: &str) -> Result<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).context("the process is gone")?;
+    let number = io.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':')?.trim().parse().ok());
+    number.with_context(|| format!("no {field}"))
+}
+
 /// Waits a little before a foreign process is looked at again.
 #[expect(clippy::disallowed_methods, reason = "a foreign process announces nothing that could be awaited")]
 pub(crate) fn pause(time: std::time::Duration) {

@@ -2,12 +2,19 @@
 //!
 //! Must never measure with settings that the product does not run with.
 
+mod amqp;
 mod backlog;
+mod bare;
+mod far;
+mod http;
 mod journal;
 mod kafka;
 mod lane;
+mod lanes;
 mod load;
 mod machine;
+mod many;
+mod nats;
 mod null;
 mod puts;
 mod report;
@@ -42,6 +49,9 @@ enum Command {
     /// The reference server that stores nothing.
     #[command(hide = true)]
     NullServer,
+    /// The receiver of the HTTP lane.
+    #[command(hide = true)]
+    Receiver,
     /// Runs the rows and prints them.
     Run(report::Run),
 }
@@ -51,6 +61,7 @@ fn main() -> ExitCode {
         Some(Command::Load(load)) => load::run(&load),
         Some(Command::Fill(fill)) => backlog::fill(&fill),
         Some(Command::NullServer) => null::run(),
+        Some(Command::Receiver) => http::run(),
         Some(Command::Run(run)) => rows(&run),
         None => rows(&report::Run::default()),
     };

@@ -91,8 +91,10 @@ pub(crate) async fn delivered(run: &Run, table: &mut Table) -> Result<()> {
 
 /// A live target beside a dead one.
 pub(crate) async fn neighbour(run: &Run, table: &mut Table) -> Result<()> {
-    let alone = with_neighbour(run, false).await?;
-    let beside = with_neighbour(run, true).await?;
+    let alone = with_neighbours(run, "").await?;
+    // A port that was free a moment ago: nobody answers there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let beside = with_neighbours(run, &kafka_target("dead", &port.to_string(), "nowhere")).await?;
     table.add(Figure {
         what: "events delivered to a live target beside a dead one",
         unit: "/s",
@@ -104,17 +106,11 @@ pub(crate) async fn neighbour(run: &Run, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Answers a second until the last event is in Kafka.
-async fn with_neighbour(run: &Run, dead: bool) -> Result<f64> {
+/// Answers a second until the last event of a live target is in Kafka; `others` is TOML of more targets.
+pub(crate) async fn with_neighbours(run: &Run, others: &str) -> Result<f64> {
     let broker = &run.broker()?;
     let topic = Topic::create(broker).await?;
-    let mut targets = kafka_target("live", broker, &topic.name);
-    // A port that was free a moment ago: nobody answers there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    if dead {
-        targets.push_str(&kafka_target("dead", &port.to_string(), "nowhere"));
-    }
-    let home = Home::new(&targets)?;
+    let home = Home::new(&format!("{}{others}", kafka_target("live", broker, &topic.name)))?;
     let server = home.start()?;
     server.create_bucket().await?;
     let warm = server.load(CLIENTS, WARM, u64::MAX)?.answered.answered;

@@ -2,10 +2,16 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::{journal, lane, machine, puts};
+use crate::{journal, lane, lanes, machine, many, puts};
+
+/// Rows run at most so often unless the caller says how often.
+const MOST_RUNS: usize = 3;
+/// No run begins that would end later than this, unless the caller says how many there are.
+const ENOUGH: Duration = Duration::from_secs(480);
 
 /// What to run.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -16,12 +22,21 @@ pub(crate) struct Run {
     /// `host:port` of the Kafka broker; without it TIDINGS_TEST_KAFKA says.
     #[arg(long)]
     pub(crate) kafka: Option<String>,
+    /// `host:port` of the NATS server; without it TIDINGS_TEST_NATS says.
+    #[arg(long)]
+    pub(crate) nats: Option<String>,
+    /// `host:port` of RabbitMQ; without it TIDINGS_TEST_AMQP says.
+    #[arg(long)]
+    pub(crate) amqp: Option<String>,
     /// Windows of at least 60 s, a million objects present, a backlog of 10 million.
     #[arg(long)]
     pub(crate) full: bool,
-    /// How often each row runs: medians are shown.
-    #[arg(long, default_value_t = 3)]
-    pub(crate) runs: usize,
+    /// How often each row runs: medians are shown. Without it, as often as fits, at most 3 times.
+    #[arg(long)]
+    pub(crate) runs: Option<usize>,
+    /// Entries of every backlog; overrides the mode's.
+    #[arg(long)]
+    pub(crate) entries: Option<u64>,
     /// Seconds of each window; overrides the mode's.
     #[arg(long)]
     pub(crate) seconds: Option<f64>,
@@ -38,14 +53,33 @@ impl Run {
 
     /// Entries of the large backlog.
     pub(crate) fn backlog(&self) -> u64 {
-        if self.full { 10_000_000 } else { 1_000_000 }
+        self.entries.unwrap_or(if self.full { 10_000_000 } else { 1_000_000 })
     }
 
-    /// The broker.
-    pub(crate) fn broker(&self) -> Result<String> {
-        let named = self.kafka.clone().or_else(|| std::env::var("TIDINGS_TEST_KAFKA").ok());
-        named.context("this row needs a broker: TIDINGS_TEST_KAFKA=host:port")
+    /// Entries for a lane that takes about `usual` in some seconds.
+    pub(crate) fn lane(&self, usual: u64) -> u64 {
+        self.entries.unwrap_or(if self.full { 5 * usual } else { usual })
     }
+
+    /// The Kafka broker.
+    pub(crate) fn broker(&self) -> Result<String> {
+        named(self.kafka.as_ref(), "TIDINGS_TEST_KAFKA")
+    }
+
+    /// The NATS server.
+    pub(crate) fn nats(&self) -> Result<String> {
+        named(self.nats.as_ref(), "TIDINGS_TEST_NATS")
+    }
+
+    /// The AMQP broker.
+    pub(crate) fn amqp(&self) -> Result<String> {
+        named(self.amqp.as_ref(), "TIDINGS_TEST_AMQP")
+    }
+}
+
+fn named(argument: Option<&String>, variable: &str) -> Result<String> {
+    let named = argument.cloned().or_else(|| std::env::var(variable).ok());
+    named.with_context(|| format!("this row needs a broker: {variable}=host:port"))
 }
 
 /// One figure of one run.
@@ -122,29 +156,20 @@ pub(crate) async fn rows(run: &Run) -> Result<()> {
         "other work took {:.0} % of the machine just before the first run",
         100.0 * machine::busy_share()?
     ));
-    let wanted = |name: &str| run.only.is_empty() || run.only.iter().any(|only| name.starts_with(&**only));
-    for turn in 1..=run.runs.max(1) {
-        println!("run {turn} of {}", run.runs.max(1));
-        if wanted("journal") {
-            journal::row(run, &mut table).await?;
-        }
-        if wanted("puts") {
-            puts::beside_nothing(run, &mut table).await?;
-        }
-        if wanted("kafka") {
-            puts::delivered(run, &mut table).await?;
-        }
-        if wanted("lane") {
-            lane::backlog(run, &mut table).await?;
-        }
-        if wanted("idle") {
-            lane::idle(run, &mut table).await?;
-        }
-        if wanted("neighbour") {
-            puts::neighbour(run, &mut table).await?;
+    let begin = Instant::now();
+    let most = run.runs.unwrap_or(MOST_RUNS).max(1);
+    let mut turns = 0;
+    while turns < most {
+        turns += 1;
+        println!("run {turns}, at most {most}");
+        turn(run, &mut table).await?;
+        // One more may take as long as those before did.
+        let next = begin.elapsed() + begin.elapsed() / turns as u32;
+        if run.runs.is_none() && next > ENOUGH {
+            break;
         }
     }
-    let text = markdown(&table, run);
+    let text = markdown(&table, run, turns);
     println!("\n{text}");
     if let Some(path) = &run.write {
         std::fs::write(path, text)?;
@@ -152,14 +177,53 @@ pub(crate) async fn rows(run: &Run) -> Result<()> {
     Ok(())
 }
 
-fn markdown(table: &Table, run: &Run) -> String {
+/// Every row that is wanted, once.
+async fn turn(run: &Run, table: &mut Table) -> Result<()> {
+    let wanted = |name: &str| run.only.is_empty() || run.only.iter().any(|only| name.starts_with(&**only));
+    if wanted("journal") {
+        journal::row(run, table).await?;
+    }
+    if wanted("puts") {
+        puts::beside_nothing(run, table).await?;
+    }
+    if wanted("kafka") {
+        puts::delivered(run, table).await?;
+    }
+    if wanted("lane") {
+        lane::backlog(run, table).await?;
+    }
+    if wanted("jetstream") {
+        lanes::jetstream(run, table).await?;
+    }
+    if wanted("amqp") {
+        lanes::quorum(run, table).await?;
+    }
+    if wanted("http") {
+        lanes::functions(run, table).await?;
+    }
+    if wanted("idle") {
+        lane::idle(run, table).await?;
+    }
+    if wanted("neighbour") {
+        puts::neighbour(run, table).await?;
+    }
+    if wanted("four") {
+        many::four(run, table).await?;
+    }
+    if wanted("thousand") {
+        many::idle(run, table).await?;
+    }
+    Ok(())
+}
+
+fn markdown(table: &Table, run: &Run, turns: usize) -> String {
     let mut text = String::from("# Benchmarks\n\n");
     let mode = if run.full { "`cargo xtask bench --full`" } else { "`cargo xtask bench`" };
     let _ = writeln!(
         text,
-        "Written by {mode}: medians of {} runs with windows of {} s. Server, load generator and broker share the\n\
-         machine: {}.\n",
-        run.runs.max(1),
+        "Written by {mode}: medians of {} with windows of {} s. Server, load generator and brokers share\n\
+         the machine: {}.\n",
+        if turns == 1 { "1 run".to_owned() } else { format!("{turns} runs") },
         run.window(),
         machine::describe()
     );

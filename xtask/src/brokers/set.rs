@@ -98,7 +98,7 @@ impl Set {
     }
 
     /// Starts one broker afresh, or meets the one that the environment names; its address.
-    pub(crate) fn fresh_one(&self, broker: Broker, from: Option<From>) -> Result<String> {
+    fn fresh_one(&self, broker: Broker, from: Option<From>) -> Result<String> {
         let member = self.member(broker);
         match broker.given() {
             Some(address) => member.outside(&address),
