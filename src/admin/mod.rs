@@ -9,7 +9,10 @@ mod backend;
 mod change;
 mod dead;
 mod guard;
+mod openapi;
+mod parameters;
 mod routes;
+mod schemas;
 mod server;
 mod service;
 #[cfg(test)]
