@@ -58,7 +58,7 @@ codes! {
     Conflict: CONFLICT, "conflict", "repeating it does not help: look at the target's state first";
     Busy: SERVICE_UNAVAILABLE, "busy", "nothing was changed; repeat it when the changes before it are made";
     Unavailable: SERVICE_UNAVAILABLE, "unavailable", "nothing was changed; repeat it later";
-    NotReady: SERVICE_UNAVAILABLE, "not_ready", "changes of objects get 503 until this is mended; reads go on";
+    NotReady: SERVICE_UNAVAILABLE, "not_ready", "changes of objects get 503 until it is mended; reads go on";
     Timeout: SERVICE_UNAVAILABLE, "timeout", "nothing was changed; repeat it later";
     AuditUnavailable: SERVICE_UNAVAILABLE, "audit_unavailable",
         "nothing was changed; make room for audit.log in the data directory, then repeat it";

@@ -1,8 +1,8 @@
 //! The OpenAPI 3.1 document of the admin listener, made from the table that the router is made from.
 //!
-//! Must never describe what the router does not do: paths, methods and access come from [`ROUTES`], parameters
-//! from `parameters.rs`, which also refuses the others, and codes from `answer.rs`. What is written by hand
-//! here and in `schemas.rs`, every answer of the tests is held against.
+//! Must never describe what the router does not do: paths, methods and access come from [`ROUTES`],
+//! parameters from `parameters.rs`, which also refuses the others, and codes from `answer.rs`. What is
+//! written by hand here and in `schemas.rs`, every answer of the tests is held against.
 
 use serde_json::{Map, Value, json};
 
