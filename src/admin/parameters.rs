@@ -101,7 +101,7 @@ fn pairs(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     parts.map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
-/// Refuses what the route does not take. Health and metrics ignore it: probes and scrapers add what they like.
+/// Refuses what the route does not take. Health and metrics ignore it: probes add what they like.
 pub(super) fn check(action: Action, query: Option<&str>) -> Result<(), ChangeError> {
     if matches!(action, Action::Live | Action::Ready | Action::Metrics) {
         return Ok(());

@@ -40,6 +40,8 @@ pub(crate) enum Need {
     /// Something that makes a nats-server.
     Nats,
     Rabbitmq,
+    /// Prometheus' tool, which tests the alert rules.
+    Promtool,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -59,6 +61,7 @@ impl Need {
             Need::Maven => "Maven (mvn)",
             Need::Nats => "Go 1.21 or newer, or nats-server",
             Need::Rabbitmq => "RabbitMQ",
+            Need::Promtool => "promtool",
         }
     }
 
@@ -74,6 +77,7 @@ impl Need {
             // Debian's Go is too old to build the pinned server; its server does.
             Need::Nats => "nats-server",
             Need::Rabbitmq => "rabbitmq-server",
+            Need::Promtool => "prometheus",
         }
     }
 
@@ -90,6 +94,7 @@ impl Need {
             Need::Maven => paths::program("mvn").is_some(),
             Need::Nats => go().is_some() || brokers::system_nats().is_some(),
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
+            Need::Promtool => paths::program("promtool").is_some(),
         }
     }
 }
