@@ -3,11 +3,14 @@
 //! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
 //! right order.
 
+mod again;
 mod apply;
+mod expire;
 mod index;
 pub mod lock;
 mod observe;
 mod reload;
+mod storage;
 mod targets;
 
 use std::future::pending;
@@ -31,10 +34,11 @@ use crate::fail;
 use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 use crate::journal::{self, OsDisk};
 use crate::metrics::{Metrics, RefuseReason};
-use crate::queue::embedded::{EmbeddedQueue, Options};
+use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 use lock::DirectoryLock;
 use reload::Reloading;
+use storage::{close, open_storage};
 use targets::{Surroundings, Targets};
 
 pub use apply::KindChanged;
@@ -148,6 +152,7 @@ impl App {
         let parts = Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, reloading });
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
+        expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
@@ -256,19 +261,10 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
     Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(
         move |noted| match noted {
             Noted::Accepted => counted.accepted.increment(1),
-            Noted::Refused => counted.refused(RefuseReason::QueueFull),
+            Noted::Refused(full) => counted.refused(observe::refusal(full)),
             Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
         },
     ))
-}
-
-/// Makes everything durable and ends the threads of store and queue.
-async fn close(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>) -> anyhow::Result<()> {
-    let closing = tokio::task::spawn_blocking(move || {
-        store.stop();
-        queue.stop();
-    });
-    closing.await.context("closing ended by a bug")
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
@@ -276,39 +272,4 @@ async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> Str
         Ok(why) => why.clone().unwrap_or_default(),
         Err(_) => pending().await,
     }
-}
-
-/// Opens store and queue and applies what the index lacks, so that reads are complete before the first
-/// request.
-async fn open_storage(
-    config: &Config,
-    metrics: &Metrics,
-) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>)> {
-    let config = config.clone();
-    let data = config.server.data.clone();
-    let counted = Arc::clone(&metrics.journal);
-    let options = Options {
-        journal: journal::Options {
-            dir: data.join("journal"),
-            segment_bytes: config.queue.segment_bytes,
-            max_bytes: config.queue.max_bytes,
-            retain_bytes: config.queue.retain_bytes,
-            retain_age: config.queue.retain_age,
-            clock: now_us,
-            random,
-            observer: Arc::new(move |batch| counted.batch(batch.records, batch.write, batch.sync)),
-        },
-        progress_dir: data.join("progress"),
-        overlay_bytes: config.queue.overlay_bytes,
-        tail_bytes: config.queue.tail_bytes,
-        reserve_timeout: config.server.reserve_timeout,
-    };
-    let opening = tokio::task::spawn_blocking(move || {
-        let disk: Arc<dyn journal::Disk> = Arc::new(OsDisk);
-        let store = EmbeddedStore::open(Arc::clone(&disk), &data, &config.store)?;
-        let queue = EmbeddedQueue::open(disk, options, store.checkpoint_next(), store.publisher())?;
-        store.start(queue.feed(store.checkpoint_next()))?;
-        anyhow::Ok((store, Arc::new(queue)))
-    });
-    opening.await.context("opening ended by a bug")?
 }

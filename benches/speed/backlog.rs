@@ -42,6 +42,9 @@ pub(crate) struct Fill {
     config: std::path::PathBuf,
     #[arg(long)]
     entries: u64,
+    /// Bytes of each body.
+    #[arg(long, default_value_t = BODY)]
+    body: usize,
 }
 
 /// Makes the backlog in a process of its own, which ends as by `kill -9`.
@@ -105,6 +108,7 @@ pub(crate) fn fill(fill: &Fill) -> Result<()> {
         commit.set_rules(RuleSet::build(&[(number, target.rules.clone())]));
         let permit = commit.reserve(0).await?;
         commit.create_bucket(permit, BUCKET, request()).await?;
+        let body = fill.body;
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..WRITERS as u64 {
             let (commit, count) = (
@@ -113,7 +117,7 @@ pub(crate) fn fill(fill: &Fill) -> Result<()> {
             );
             writers.spawn(async move {
                 for n in 0..count {
-                    put(&commit, writer, n).await?;
+                    put(&commit, writer, n, body).await?;
                 }
                 anyhow::Ok(())
             });
@@ -134,15 +138,15 @@ fn request() -> RequestInfo {
     }
 }
 
-async fn put(commit: &Commit, writer: u64, n: u64) -> Result<()> {
-    let mut body = vec![0; BODY];
+async fn put(commit: &Commit, writer: u64, n: u64, len: usize) -> Result<()> {
+    let mut body = vec![0; len];
     fastrand::fill(&mut body);
     let permit = commit.reserve(2048).await?;
     let put = PutObject {
         bucket: BUCKET.into(),
         key: format!("o/{:016x}-{writer:04x}-{n:08x}", fastrand::u64(..)).into(),
         kind: EventKind::CreatedPut,
-        size: BODY as u64,
+        size: len as u64,
         etag: format!("{:032x}", fastrand::u128(..)).into(),
         crc64: u64::from(crc32c(&body)),
         headers: Vec::new(),

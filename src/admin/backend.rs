@@ -6,9 +6,10 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::journal::JournalStat;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
-use crate::queue::{Books, BudgetView};
+use crate::queue::{Books, BudgetView, Rewound};
 
 /// What the admin routes need. Every method returns within the listener's request bound; past it, it is
 /// dropped, except those that change something, which always run to their end.
@@ -35,6 +36,17 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// Whether somebody is there to send dead letters again.
     async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
+
+    /// Delivers everything from an offset or a time on once more; answers once that is durable.
+    async fn replay(&self, _name: &str, _from: &str) -> Result<Rewound, ChangeError> {
+        Err(ChangeError::NoSuchTarget)
+    }
+
+    /// Sends one marked sample event through a connection of its own, and says what the far side answered.
+    /// The queue and the books know nothing of it.
+    async fn test(&self, _name: &str) -> Result<Tested, ChangeError> {
+        Err(ChangeError::NoSuchTarget)
+    }
 
     /// Gives a target up that is not configured any more. `discard`: also what it has not got.
     async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError>;
@@ -147,6 +159,17 @@ pub struct FailureView {
     pub message: String,
 }
 
+/// What a far side answered to a sample event.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tested {
+    /// `delivered`, `retry`, `throttled`, `rejected` or `faulted`.
+    pub outcome: &'static str,
+    /// The class of the failure, as in metrics; none if it was delivered.
+    pub class: Option<&'static str>,
+    /// What happened, for people.
+    pub message: Option<String>,
+}
+
 /// A target that was given up.
 #[derive(Debug, Clone, Serialize)]
 pub struct Forgotten {
@@ -175,27 +198,6 @@ pub struct Reloaded {
     pub needs_restart: Vec<&'static str>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
-}
-
-/// The journal in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct JournalStat {
-    /// The epoch of new entries.
-    pub epoch: u32,
-    /// The first offset that is kept.
-    pub first_offset: u64,
-    /// One above the last durable offset.
-    pub durable_end: u64,
-    /// One above the last offset that the index has applied.
-    pub applied_end: u64,
-    /// One above the last offset in the index's synced checkpoint.
-    pub checkpointed_end: u64,
-    /// Segment files.
-    pub segments: u64,
-    /// Disk that they take, in bytes.
-    pub bytes: u64,
-    /// Disk that they may take, in bytes.
-    pub limit_bytes: u64,
 }
 
 impl TargetView {

@@ -42,6 +42,15 @@ pub(super) async fn perform(
         Action::DeadReplay | Action::DeadPurge | Action::DeadAccept => {
             dead::perform(backend, action, target, query).await?
         }
+        Action::TargetReplay => {
+            let from = parameters.all("from").pop().ok_or_else(|| {
+                ChangeError::BadRequest(
+                    "`from` is missing: an offset, or a time such as 2026-01-31T12:00:00Z".into(),
+                )
+            })?;
+            Json(backend.replay(target, &from).await?).into_response()
+        }
+        Action::TargetTest => Json(backend.test(target).await?).into_response(),
         Action::TargetForget => {
             Json(backend.forget(target, parameters.flag("discard")).await?).into_response()
         }

@@ -9,6 +9,7 @@ mod backend;
 mod change;
 mod dead;
 mod guard;
+mod journal;
 mod openapi;
 mod parameters;
 mod routes;
@@ -21,9 +22,9 @@ mod token;
 
 pub use audit::AuditLog;
 pub use backend::{
-    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, UndeliveredView,
-    rfc3339,
+    AdminBackend, ChangeError, FailureView, Forgotten, Reloaded, TargetView, Tested, UndeliveredView, rfc3339,
 };
+pub use journal::{DamageView, JournalStat};
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};
 pub use service::Admin;

@@ -63,6 +63,15 @@ fn words(action: Action) -> Words {
             "Quarantined",
             &[NoSuchTarget],
         ),
+        Action::TargetReplay => (
+            "replayTarget",
+            "Deliver everything from an offset or a time on once more",
+            "Rewound",
+            &[NoSuchTarget],
+        ),
+        Action::TargetTest => {
+            ("testTarget", "Send one marked sample event, beside queue and books", "Tested", &[NoSuchTarget])
+        }
         Action::TargetForget => {
             ("forgetTarget", "Give up a target that is not configured any more", "Forgotten", &[NoSuchTarget])
         }

@@ -68,6 +68,8 @@ const CHOICE: &[Parameter] = &[
 ];
 const DISCARD: &[Parameter] =
     &[one("discard", Kind::Flag, "Give up also what the target has not got; without it that is refused.")];
+const FROM: &[Parameter] =
+    &[one("from", Kind::Text, "The first offset, or a time such as 2026-01-31T12:00:00Z; must be said.")];
 const ACCEPT: &[Parameter] = &[Parameter {
     name: "accept",
     kind: Kind::Text,
@@ -81,6 +83,7 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         Action::DeadList => LIST,
         Action::DeadReplay | Action::DeadPurge => CHOICE,
         Action::TargetForget => DISCARD,
+        Action::TargetReplay => FROM,
         Action::Reload => ACCEPT,
         Action::Live
         | Action::Ready
@@ -89,6 +92,7 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         | Action::TargetShow
         | Action::TargetPause
         | Action::TargetResume
+        | Action::TargetTest
         | Action::DeadShow
         | Action::DeadAccept
         | Action::JournalStat

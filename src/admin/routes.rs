@@ -60,6 +60,10 @@ pub enum Action {
     DeadPurge,
     /// Goes on without dead letters that are missing.
     DeadAccept,
+    /// Delivers everything from an offset or a time on once more.
+    TargetReplay,
+    /// Sends one sample event through a target's connector.
+    TargetTest,
     /// Gives up a target that is not configured any more.
     TargetForget,
     /// Reads the configuration anew.
@@ -88,6 +92,8 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/targets/{name}/dead-letters/replay", Action::DeadReplay, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/dead-letters/purge", Action::DeadPurge, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/dead-letters/accept-loss", Action::DeadAccept, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/replay", Action::TargetReplay, Access::Token),
+    route(Verb::Post, "/v1/targets/{name}/test", Action::TargetTest, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/forget", Action::TargetForget, Access::Token),
     route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
@@ -103,6 +109,8 @@ impl Action {
             Action::DeadReplay => Some("dead-letters:replay"),
             Action::DeadPurge => Some("dead-letters:purge"),
             Action::DeadAccept => Some("dead-letters:accept-loss"),
+            Action::TargetReplay => Some("target:replay"),
+            Action::TargetTest => Some("target:test"),
             Action::TargetForget => Some("target:forget"),
             Action::Reload => Some("config:reload"),
             Action::Live

@@ -42,6 +42,11 @@ pub(super) fn all() -> Value {
         "Replaying": object(vec![("replaying", count(), "So many will be sent again.")]),
         "Purged": object(vec![("purged", count(), "So many are gone.")]),
         "Quarantined": object(vec![("quarantined", count(), "So many were missing.")]),
+        "Rewound": object(vec![
+            ("from", count(), "The first offset that is given again."),
+            ("until", count(), "The position from before."),
+        ]),
+        "Tested": tested(),
         "Forgotten": object(vec![
             ("name", text(), "Free again."),
             ("books", reference("Books"), "As they ended."),
@@ -213,5 +218,26 @@ fn journal() -> Value {
         ("segments", count(), "Segment files."),
         ("bytes", count(), "Disk that they take."),
         ("limit_bytes", count(), "Disk that they may take."),
+        ("damage", list(damage()), "What was durable and cannot be read, as far as anybody noticed."),
+    ])
+}
+
+fn damage() -> Value {
+    let why = json!({ "type": "string", "enum": ["bytes", "header", "missing"] });
+    object(vec![
+        ("from", count(), "The first offset that cannot be read."),
+        ("to", count(), "The last one; below `from` if no record is lost."),
+        ("why", why, "What is wrong."),
+        ("file", text(), "The file's name."),
+        ("at", count(), "Where in it the damage begins, in bytes."),
+    ])
+}
+
+fn tested() -> Value {
+    let outcomes = ["delivered", "retry", "throttled", "rejected", "faulted"];
+    object(vec![
+        ("outcome", json!({ "type": "string", "enum": outcomes }), "What the far side made of it."),
+        ("class", or_null(text()), "The class of the failure; null if it was delivered."),
+        ("message", or_null(text()), "What happened."),
     ])
 }

@@ -26,7 +26,8 @@ pub(super) async fn follow(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>,
     let refuse = |why: &str| format!("the index cannot follow the event log: {why}");
     if let Some(why) = at_start {
         tracing::error!(
-            "{}; reads go on, changes are refused until it is mended and started again",
+            "{}; objects that were applied are served; other reads and all changes are refused until it is \
+             mended and started again",
             refuse(&why)
         );
         queue.hold(Some(refuse(&why)));

@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, ChangeError, FailureView, Forgotten, JournalStat, Reloaded, TargetView, rfc3339,
+    AdminBackend, ChangeError, DamageView, FailureView, Forgotten, JournalStat, Reloaded, TargetView, Tested,
+    rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
-use crate::metrics::{QueueSnapshot, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::journal::Damage;
+use crate::metrics::{QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult};
 use crate::queue::dead::DeadLetters;
+use crate::queue::{FullReason, Rewound};
 
 #[async_trait]
 impl AdminBackend for Parts {
@@ -38,7 +41,11 @@ impl AdminBackend for Parts {
         let snapshot = Snapshot {
             now_us: (self.clock)(),
             targets,
-            queue: QueueSnapshot { bytes: stat.bytes, limit_bytes: stat.max_bytes },
+            queue: QueueSnapshot {
+                bytes: stat.bytes,
+                limit_bytes: stat.max_bytes,
+                damaged_ranges: stat.damage.len() as u64,
+            },
             config: self.reloading.last(),
         };
         self.metrics.scrape(&snapshot)
@@ -76,6 +83,14 @@ impl AdminBackend for Parts {
         }
     }
 
+    async fn replay(&self, name: &str, from: &str) -> Result<Rewound, ChangeError> {
+        self.replay_from(name, from).await
+    }
+
+    async fn test(&self, name: &str) -> Result<Tested, ChangeError> {
+        self.try_out(name).await
+    }
+
     async fn forget(&self, name: &str, discard: bool) -> Result<Forgotten, ChangeError> {
         self.targets.forget(name, discard).await
     }
@@ -95,7 +110,23 @@ impl AdminBackend for Parts {
             segments: stat.segments as u64,
             bytes: stat.bytes,
             limit_bytes: stat.max_bytes,
+            damage: stat.damage.into_iter().map(damage_view).collect(),
         }
+    }
+}
+
+fn damage_view(damage: Damage) -> DamageView {
+    let Damage { file, at, from, to, why } = damage;
+    DamageView { from, to, why: why.label(), file, at }
+}
+
+/// How a refused change is counted.
+pub(super) fn refusal(full: FullReason) -> RefuseReason {
+    match full {
+        FullReason::Log => RefuseReason::QueueFull,
+        FullReason::Disk => RefuseReason::DiskFull,
+        FullReason::IndexBusy => RefuseReason::IndexBusy,
+        FullReason::IndexStalled => RefuseReason::IndexStalled,
     }
 }
 

@@ -53,6 +53,19 @@ enum TargetCommand {
         /// Its name.
         name: String,
     },
+    /// Deliver everything from an offset or a time on once more, as far back as the log is kept.
+    Replay {
+        /// Its name.
+        name: String,
+        /// An offset, or a time such as 2026-01-31T12:00:00Z.
+        #[arg(long)]
+        from: String,
+    },
+    /// Send one sample event, marked `tidings-test`, and say what the target answers.
+    Test {
+        /// Its name.
+        name: String,
+    },
     /// Give up a target that is not configured any more: nothing is kept for it from then on.
     Forget {
         /// Its name.
@@ -133,6 +146,13 @@ impl Target {
             TargetCommand::Resume { name } => {
                 (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
             }
+            TargetCommand::Replay { name, from } => {
+                if !from.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+".contains(&b)) {
+                    return Err(anyhow::anyhow!("`{from}` is neither an offset nor a time").into());
+                }
+                (Method::POST, format!("/v1/targets/{}/replay?from={from}", checked(name)?))
+            }
+            TargetCommand::Test { name } => (Method::POST, format!("/v1/targets/{}/test", checked(name)?)),
             TargetCommand::Forget { name, discard } => {
                 (Method::POST, format!("/v1/targets/{}/forget?discard={discard}", checked(name)?))
             }
@@ -220,6 +240,11 @@ pub(super) fn print_fields(value: &Value, prefix: &str) {
     for (name, value) in fields {
         match value {
             Value::Object(_) => print_fields(value, &format!("{prefix}{name}.")),
+            Value::Array(all) if all.first().is_some_and(Value::is_object) => {
+                all.iter()
+                    .enumerate()
+                    .for_each(|(n, v)| print_fields(v, &format!("{prefix}{name}.{}.", n + 1)));
+            }
             other => say!("{:<36} {}", format!("{prefix}{name}"), text(other)),
         }
     }

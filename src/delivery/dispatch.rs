@@ -126,6 +126,7 @@ impl Lane {
         let mut message = std::panic::catch_unwind(AssertUnwindSafe(|| (self.encode)(stored, rule)))
             .unwrap_or_else(|_| Err(Cause::new(ErrorClass::Encode, "the encoder panicked on this event")))?;
         self.letters.replays.mark(stored, &mut message);
+        self.mark_repeat(stored, &mut message);
         Ok(message)
     }
 }

@@ -63,6 +63,10 @@ pub(super) struct Lane {
     pub(super) paused: bool,
     pub(super) releases: u64,
     pub(super) stop_by: Option<Instant>,
+    /// An operator wants to see entries again: nothing is sent until what is out has come back.
+    pub(super) rewinding: bool,
+    /// Entries that are given again may be among the keys.
+    pub(super) repeats: bool,
 
     /// False once the queue is closed.
     pub(super) readable: bool,
@@ -139,6 +143,8 @@ impl Lane {
             paused: false,
             releases: 0,
             stop_by: None,
+            rewinding: false,
+            repeats: false,
             readable: true,
             read_failures: 0,
             read_at: None,
@@ -165,6 +171,11 @@ impl Lane {
             self.settle(reader.as_mut());
             if self.is_done() {
                 return self.wind_up(reader.as_mut()).await;
+            }
+            if self.may_rewind() {
+                self.rewind(reader.as_mut()).await;
+                self.work(Wake::Look);
+                continue;
             }
             let room = self.room();
             let mut reading: Option<Reading<'_>> = (room > 0).then(|| reader.next(room));
@@ -221,7 +232,7 @@ impl Lane {
             self.patience = (self.patience * 2).min(SETTLE_DELAY_MAX);
         }
         let settle = overdue || (self.settle_by.is_some() && !reading);
-        settle || self.is_done() || reading != (self.room() > 0)
+        settle || self.is_done() || self.may_rewind() || reading != (self.room() > 0)
     }
 
     fn is_done(&self) -> bool {

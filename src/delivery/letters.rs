@@ -20,6 +20,7 @@ use super::replays::Replays;
 use super::slots::SlotRef;
 use super::trial::Trial;
 use crate::config::OnReject;
+use crate::queue::Column;
 use crate::queue::dead::{Blocked, DeadLetters, Letter, News};
 
 /// A verdict waits so long for other evidence.
@@ -184,7 +185,18 @@ impl Lane {
     /// The event is to blame: it is buried, or its key held.
     fn put_aside(&mut self, slot: SlotRef, why: &Cause) {
         let stored = self.keys.stored(slot);
-        self.letters.appealed.remove(&stored.position.offset);
+        let offset = stored.position.offset;
+        self.letters.appealed.remove(&offset);
+        if self.repeats && self.shared.progress().replay_of(offset).is_some() {
+            // It was settled long ago; that its repetition is rejected changes nothing in the books.
+            let (target_name, class) = (self.shared.name(), why.class.label());
+            tracing::warn!(target_name, offset, class, cause = %why.text, "its repetition is rejected");
+            self.letters.answered.remove(&slot.0);
+            self.keys.delivered(slot);
+            self.settled.push((offset, Column::DeadLettered));
+            self.settle_by.get_or_insert((self.ambient.now)());
+            return;
+        }
         let letter = match (&self.letters.dead, self.target.limits.on_reject) {
             (Some(dead), OnReject::DeadLetter) => Letter::of(stored, self.number).map(|l| (dead, l)),
             _ => None,

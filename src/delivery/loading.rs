@@ -38,6 +38,11 @@ impl Loading {
         self.coming.is_some()
     }
 
+    /// Nobody waits for what is being read any more.
+    pub(super) fn forget(&mut self) {
+        self.coming = None;
+    }
+
     /// Waits for the read that is under way; for ever without one. Cancel safe: it goes on with the next
     /// call.
     pub(super) async fn came(&mut self) -> Result<Vec<Arc<Stored>>, ReadError> {
@@ -77,7 +82,7 @@ impl Lane {
         if loading.is_coming() || loading.at.is_some() || !self.keys.has_absent() {
             return;
         }
-        if self.paused || self.stop_by.is_some() || !self.readable {
+        if self.paused || self.stop_by.is_some() || !self.readable || self.rewinding {
             return;
         }
         let most = self.target.limits.max_in_flight.clamp(1, MAX_IN_FLIGHT);

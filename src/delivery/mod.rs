@@ -25,6 +25,8 @@ mod loading;
 mod rate;
 mod reject;
 mod replays;
+mod rewind;
+mod sample;
 mod slots;
 mod status;
 mod target;

@@ -22,7 +22,7 @@ const WINDOW: usize = 1_024;
 /// Attempts at an open target before a replay has failed.
 const TRIES: u32 = 5;
 /// Says which replay of its event a message is, from 1: a far side that remembers ids tells them apart.
-const HEADER: &str = "tidings-replay";
+pub(super) const HEADER: &str = "tidings-replay";
 
 /// Letters on their way to be sent again.
 #[derive(Default)]
@@ -53,6 +53,11 @@ impl Replays {
     /// So many that were asked for were read, or are none any more.
     pub(super) fn answered(&mut self, asked: usize) {
         self.asked -= asked.min(self.asked);
+    }
+
+    /// The lane forgets its keys: those that are among them wait again.
+    pub(super) fn recall(&mut self) {
+        self.waiting.extend(self.among.drain().map(|(_, replay)| replay));
     }
 
     /// True if the entry is a letter.

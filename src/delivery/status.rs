@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidings_connector::ErrorClass;
 
 use crate::metrics::TargetCounters;
-use crate::queue::Books;
+use crate::queue::{Books, Rewound};
 
 /// Whether a target takes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -88,6 +88,8 @@ pub struct TargetStatus {
     pub full: bool,
     /// The books, one consistent snapshot.
     pub books: Books,
+    /// From where to where entries are delivered again because an operator wants it.
+    pub replaying: Option<Rewound>,
     /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the
     /// Unix epoch. None also where the lane does not have all entries in memory: the queue knows it then.
     pub oldest_undelivered_us: Option<i64>,

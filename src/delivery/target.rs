@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tidings_connector::{Cause, ErrorClass};
+use tidings_connector::{Cause, ConnectorConfig, ErrorClass};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::lane::Lane;
+use super::rewind::RewindWish;
 use super::status::{TargetState, TargetStatus, View};
 use super::{Ambient, EncodeFn, LastError};
 use crate::config;
@@ -35,6 +36,10 @@ pub(super) struct Shared {
     progress: Arc<progress::Progress>,
     wish: Mutex<Wish>,
     pub(super) wished: Notify,
+    pub(super) rewind: Mutex<Option<RewindWish>>,
+    connector: Arc<dyn ConnectorConfig>,
+    encode: EncodeFn,
+    attempt_timeout: Duration,
     view: Mutex<View>,
     ended: watch::Sender<Option<Stopped>>,
 }
@@ -91,6 +96,10 @@ fn begin(
         progress: reader.progress(),
         wish: Mutex::new(Wish { paused, ..Wish::default() }),
         wished: Notify::new(),
+        rewind: Mutex::default(),
+        connector: Arc::clone(&target.connector),
+        encode: Arc::clone(&encode),
+        attempt_timeout: target.limits.attempt_timeout,
         view: Mutex::new(view.clone()),
         ended: watch::Sender::new(None),
     });
@@ -157,6 +166,7 @@ impl TargetHandle {
             held: view.held,
             full: view.full,
             books: self.shared.progress.books(),
+            replaying: self.shared.progress.replaying(),
             oldest_undelivered_us: view.oldest_undelivered_us,
             counters: view.counters,
             incarnation: view.incarnation,
@@ -187,6 +197,18 @@ impl TargetHandle {
             Ok(Some(stopped)) => stopped.clone(),
             _ => Stopped { abandoned: 0, not_durable: Some("the lane is gone".to_owned()) },
         }
+    }
+}
+
+impl TargetHandle {
+    /// How to reach the far side, how to write for it, and how long an attempt may take.
+    pub(super) fn means(&self) -> (&Arc<dyn ConnectorConfig>, &EncodeFn, Duration) {
+        (&self.shared.connector, &self.shared.encode, self.shared.attempt_timeout)
+    }
+
+    pub(super) fn wish_rewind(&self, wish: RewindWish) {
+        *self.shared.rewind.lock().unwrap_or_else(PoisonError::into_inner) = Some(wish);
+        self.shared.wished.notify_one();
     }
 }
 

@@ -41,7 +41,7 @@ impl Lane {
             );
         }
         self.view.full = full;
-        let idle = self.paused || self.stop_by.is_some();
+        let idle = self.paused || self.stop_by.is_some() || self.rewinding;
         if full || idle || !self.readable || self.read_at.is_some() {
             return 0;
         }
@@ -58,6 +58,7 @@ impl Lane {
                 fail::point("lane.take");
                 entries.into_iter().for_each(|stored| self.keys.take(stored));
                 self.restore_late();
+                self.repeats = self.shared.progress().replaying().is_some();
             }
             Err(ReadError::Closed) => self.readable = false,
             Err(error) => {
@@ -87,6 +88,7 @@ impl Lane {
     pub(super) fn heed_wishes(&mut self, now: Instant) {
         let wish = self.shared.wish();
         (self.paused, self.stop_by) = (wish.paused, wish.stop_by);
+        self.rewinding = self.shared.wants_rewind();
         if wish.releases != self.releases {
             self.releases = wish.releases;
             self.keys.release_all();
@@ -134,7 +136,11 @@ impl Lane {
     pub(super) fn may_send(&self) -> bool {
         // Where dead letters are full, those that are sent again make room.
         let blocked = !matches!(self.letters.blocked, None | Some(Blocked::Full(_)));
-        !self.paused && self.stop_by.is_none() && self.throttled_until.is_none() && !blocked
+        !self.paused
+            && self.stop_by.is_none()
+            && !self.rewinding
+            && self.throttled_until.is_none()
+            && !blocked
     }
 
     /// Sets the one timer to the earliest moment at which something is to do.

@@ -59,7 +59,7 @@ pub(super) async fn delete(
     let caller = Caller::of(&req.extensions)?;
     headers::only_known(&req.headers, &[])?;
     headers::expected_owner(&req.headers, &operations.limits.account)?;
-    let permit = operations.commit.reserve(RECORD_BYTES).await.map_err(errors::of_commit)?;
+    let permit = operations.commit.reserve_removal(RECORD_BYTES).await.map_err(errors::of_commit)?;
     let deleted = operations.commit.delete_bucket(permit, &req.input.bucket, caller.request_info()).await;
     deleted.map_err(errors::of_commit)?;
     Ok(S3Response::new(DeleteBucketOutput::default()))

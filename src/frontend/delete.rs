@@ -101,7 +101,7 @@ async fn delete(
     if version.is_some_and(|version| version != "null") {
         return Err(s3_error!(NoSuchVersion, "The object has no such version"));
     }
-    let permit = operations.commit.reserve(RECORD_OVERHEAD + bucket.len() + key.len()).await;
+    let permit = operations.commit.reserve_removal(RECORD_OVERHEAD + bucket.len() + key.len()).await;
     let permit = permit.map_err(errors::of_commit)?;
     let deleted = operations.commit.delete_object(permit, bucket, key, caller.request_info()).await;
     deleted.map_err(errors::of_commit)

@@ -18,6 +18,8 @@ use crate::store::StoreError;
 
 /// What a client is told to wait before it asks again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// What a client is told when there is no space.
+const NO_SPACE: &str = "No space for a change now; try again later.";
 /// The longest `Resource` that is repeated to a client, in bytes.
 const MAX_RESOURCE: usize = 2048;
 
@@ -27,7 +29,7 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     match error {
         CommitError::Full(why) => {
             tracing::debug!(%why, "a change was refused for want of space");
-            slow_down("No space for a change now; try again later.".to_owned())
+            slow_down(NO_SPACE.to_owned())
         }
         CommitError::OverBudget(full) => {
             tracing::debug!(%full, "a change was refused for a target's sake");
@@ -37,6 +39,11 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
         CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
         CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
+        CommitError::NoSuchKey => C::NoSuchKey.into(),
+        CommitError::NoSuchUpload => C::NoSuchUpload.into(),
+        CommitError::PartsChanged => {
+            S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
+        }
         CommitError::PreconditionFailed => C::PreconditionFailed.into(),
         CommitError::Unknown(why) => {
             tracing::error!(%why, "the outcome of a change is unknown");
@@ -55,6 +62,7 @@ fn slow_down(message: String) -> S3Error {
 /// What a failed read answers.
 pub(super) fn of_store(error: StoreError) -> S3Error {
     let message = match &error {
+        full if full.is_full() => return slow_down(NO_SPACE.to_owned()),
         // These name no key, so the log may have them.
         StoreError::Io(_) | StoreError::Index(_) => {
             tracing::error!(%error, "the store failed");
@@ -63,6 +71,10 @@ pub(super) fn of_store(error: StoreError) -> S3Error {
         StoreError::Damaged { .. } => {
             tracing::error!("an object does not match its checksum; see `tidings store verify`");
             "The object is damaged."
+        }
+        StoreError::Unread => {
+            let text = "Part of the event log is damaged: what is here now is not known until it is mended.";
+            return S3Error::with_message(S3ErrorCode::ServiceUnavailable, text);
         }
         StoreError::Gone => "The object was replaced while it was read; try again.",
     };
@@ -179,6 +191,11 @@ fn default_message(code: &str) -> &'static str {
         "NoSuchBucket" => "The specified bucket does not exist.",
         "BucketAlreadyOwnedByYou" => "You have this bucket already.",
         "BucketAlreadyExists" => "The bucket name is taken.",
+        "NoSuchVersion" => "The object has no such version.",
+        "NoSuchUpload" => "The upload does not exist: it was aborted, has expired, or has become an object.",
+        "InvalidPart" => "A part is missing, or its ETag is not the listed one.",
+        "InvalidPartOrder" => "Parts must be listed by number, each once.",
+        "EntityTooSmall" => "A part that is not the last one is too small.",
         "BucketNotEmpty" => "The bucket is not empty.",
         "PreconditionFailed" => "A precondition of the request does not hold.",
         "InvalidBucketName" => "The bucket name is not valid.",

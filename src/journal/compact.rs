@@ -138,6 +138,9 @@ impl<T: Send + 'static> Compactor<T> {
         if !pressed {
             return Ok(false);
         }
+        // Whoever needs more from now on waits until this is done, and then looks at what is there.
+        let shared = Arc::clone(&self.shared);
+        let _compacting = lock(&shared.compacting);
         let Some(needed) = needed() else { return Ok(false) };
         let hard = used > self.max_bytes / HARD_PRESSED * (HARD_PRESSED - 1);
         let Some(run) = self.choose(&all, floor, &needed, hard) else { return Ok(false) };
@@ -227,7 +230,7 @@ impl<T: Send + 'static> Compactor<T> {
         let temporary = self.dir.join("compacted.tmp");
         let keep = |view: &RecordView<'_>| if needed.wants(view) { Keep::Bodyless } else { Keep::Nothing };
         let now = sources.last().and_then(|s| s.known.closed_us).unwrap_or_else(|| (self.shared.clock)());
-        let copy = rewrite::copy(&*self.disk, &temporary, sources, SegmentId::new(id), now, &keep);
+        let copy = rewrite::copy(&*self.disk, &temporary, sources, SegmentId::new(id), now, true, &keep);
         let copy = copy.inspect_err(|_| drop(self.disk.remove(&temporary)))?;
         fail::point("compact.copied");
         let _layout = lock(&self.shared.layout);

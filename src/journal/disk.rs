@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 /// A file system, as far as tidings uses one.
 pub trait Disk: Send + Sync + 'static {
     /// Creates `path` for reading and writing; an error if it exists.
@@ -25,6 +27,15 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// The paths of the files in `dir` (not of folders), sorted.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// True while the space kept back for a full disk is in use; none on a disk that keeps nothing back.
+    fn short(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
+}
+
+/// True if the disk, or the user's quota on it, is full.
+pub fn is_no_space(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// One open file. All calls are positional, so that readers and one writer can share it.

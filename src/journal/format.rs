@@ -93,6 +93,8 @@ pub struct SegmentHeader {
     pub first: u64,
     /// The last one; equal to `first` unless the file was compacted.
     pub last: u64,
+    /// Compaction left out what nobody needed then.
+    pub partial: bool,
 }
 
 /// Why a segment's header is not usable.
@@ -118,6 +120,7 @@ impl SegmentHeader {
         b[16..32].copy_from_slice(&self.id.bytes);
         b[32..40].copy_from_slice(&self.first.to_le_bytes());
         b[40..48].copy_from_slice(&self.last.to_le_bytes());
+        b[48] = u8::from(self.partial);
         let crc = crc32c(&b[16..64]);
         b[12..16].copy_from_slice(&crc.to_le_bytes());
         b
@@ -137,7 +140,7 @@ impl SegmentHeader {
         }
         let mut id = [0; 16];
         id.copy_from_slice(&b[16..32]);
-        Ok(Self { id: SegmentId::new(id), first: u64_at(b, 32), last: u64_at(b, 40) })
+        Ok(Self { id: SegmentId::new(id), first: u64_at(b, 32), last: u64_at(b, 40), partial: b[48] != 0 })
     }
 }
 

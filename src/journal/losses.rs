@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::damage::Damage;
 use super::disk::{Disk, read_exact_at};
 use super::format::crc32c;
-use super::scan::Damage;
 
 const NAME: &str = "losses";
 const MAGIC: &[u8; 8] = b"TIDLOSSE";

@@ -4,11 +4,17 @@
 //! thread keeps files ready and takes them back. Anybody may read what is durable. `format.rs` draws the
 //! file.
 
+mod again;
+mod ballast;
 mod compact;
+mod damage;
 pub mod disk;
+mod error;
 mod format;
 #[cfg(test)]
 mod format_tests;
+mod headroom;
+mod live;
 mod losses;
 mod prepare;
 mod reader;
@@ -19,6 +25,7 @@ mod rewrite;
 mod scan;
 mod segment;
 mod shared;
+mod stat;
 mod survey;
 mod ticket;
 mod verify;
@@ -35,21 +42,25 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use compact::{LabelNeed, Needed, NeededFn};
+pub use damage::{Damage, Why};
 pub use disk::{Disk, DiskFile, OsDisk};
+pub use error::OpenError;
 pub use format::{MAX_RECORD, RecordView, Total, crc32c};
+pub use headroom::{Headroom, Relieves};
 pub use losses::{Loss, read as read_losses};
 pub use prepare::{RandomFn, least_bytes};
 pub use reader::{LogReader, ReadError};
 pub use record::{Durable, NewRecord, Sink, bare_len};
-pub use recovery::{OpenError, Report};
+pub use recovery::Report;
 pub use repair::{Repair, RepairError};
-pub use scan::Damage;
 pub use shared::{BatchStats, Observer};
+pub use stat::Stat;
 pub use verify::{FileReport, Verification, verify};
 
 use crate::event::Position;
 use format::LabelCount;
-use shared::{Segments, Shared, Spares};
+use live::Segments;
+use shared::{Shared, Spares};
 use writer::{Writer, lock};
 
 /// How a journal is kept.
@@ -187,29 +198,6 @@ pub struct Journal<T> {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What a journal holds now.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Stat {
-    /// The first offset that can be read.
-    pub first: u64,
-    /// One above the last durable offset.
-    pub durable_end: u64,
-    /// Everything below is needed by nobody.
-    pub floor: u64,
-    /// Segment files with records.
-    pub segments: usize,
-    /// Files that stand ready.
-    pub prepared: usize,
-    /// Bytes of all of them.
-    pub bytes: u64,
-    /// Bytes of segments that somebody still needs.
-    pub needed_bytes: u64,
-    /// The configured bound.
-    pub max_bytes: u64,
-    /// Why no file can be prepared now.
-    pub blocked: Option<String>,
-}
-
 impl<T: Send + 'static> Journal<T> {
     /// Appends one record. Durable and published to the sink when it returns; an error says that nobody
     /// knows.
@@ -302,36 +290,25 @@ impl<T: Send + 'static> Journal<T> {
     /// segment was written or read in this life, else to the segment. None: no record at or above `from`
     /// has it.
     pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
-        let segments = self.shared.segments.all();
-        segments.iter().find_map(|segment| segment.known().next_with_label(label, from))
+        let mut at = from;
+        for segment in self.shared.segments.all() {
+            let known = segment.known();
+            // Offsets that no file holds are never passed over: who reads there is told what is missing.
+            if known.first > at {
+                return Some(at);
+            }
+            if let Some(next) = known.next_with_label(label, at) {
+                return Some(next);
+            }
+            at = at.max(known.end);
+        }
+        None
     }
 
     /// Bytes of segments that somebody still needs, as of the last time that a segment was begun or given up:
     /// costs one load.
     pub fn needed_bytes(&self) -> u64 {
         self.shared.needed_bytes.load(Ordering::Acquire)
-    }
-
-    /// What the journal holds now.
-    pub fn stat(&self) -> Stat {
-        let segments = self.shared.segments.all();
-        let (floor, prepared, blocked) = {
-            let spares = lock(&self.shared.spares);
-            (spares.floor, spares.ready.len(), spares.blocked.clone())
-        };
-        let durable_end = *self.shared.subscribe().borrow();
-        Stat {
-            first: segments.first().map_or(durable_end, |s| s.known().first),
-            durable_end,
-            floor,
-            segments: segments.len(),
-            prepared,
-            bytes: segments.iter().map(|s| s.file_len).sum::<u64>()
-                + prepared as u64 * self.options.segment_bytes,
-            needed_bytes: shared::needed_bytes(&segments, floor),
-            max_bytes: self.options.max_bytes,
-            blocked,
-        }
     }
 
     /// Writes what was handed over, closes in order, and ends the threads.

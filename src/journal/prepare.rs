@@ -150,7 +150,7 @@ impl<T: Send + 'static> Preparer<T> {
         }
         let mut id = [0; 16];
         (self.random)(&mut id)?;
-        let header = SegmentHeader { id: SegmentId::new(id), first: number, last: number };
+        let header = SegmentHeader { id: SegmentId::new(id), first: number, last: number, partial: false };
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
         let path = self.dir.join(file_name(number));
@@ -186,7 +186,6 @@ impl<T: Send + 'static> Preparer<T> {
 
     /// Takes back closed segments from the old end that are below the floor and beyond retention.
     fn trim(&mut self) -> io::Result<()> {
-        let floor = lock(&self.shared.spares).floor;
         let now = (self.shared.clock)();
         let retain_us = i64::try_from(self.retain_age.as_micros()).unwrap_or(i64::MAX);
         let shared = Arc::clone(&self.shared);
@@ -199,6 +198,8 @@ impl<T: Send + 'static> Preparer<T> {
                     return result;
                 }
             }
+            // It may be lower than before: somebody wants to see again what was let go.
+            let floor = lock(&shared.spares).floor;
             self.going = self.shared.segments.pop_oldest(|oldest, all| {
                 let (closed, end) = oldest.close_and_end();
                 let Some(closed) = closed else { return false };

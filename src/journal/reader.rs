@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::damage::{Damage, Why, damage};
 use super::format::{BatchKind, RecordView};
-use super::scan::{Damage, Piece, damage, find_batch, pieces};
+use super::scan::{Piece, find_batch, pieces};
 use super::segment::{BatchCursor, Step, records};
 use super::shared::Shared;
 
@@ -179,7 +180,8 @@ impl<T> LogReader<T> {
     /// Offsets that no file holds.
     fn missing(&self, before: &str, end: u64) -> ReadError {
         let to = end.saturating_sub(1).max(self.next);
-        self.shared.note_damage(&Damage { file: format!("before {before}"), at: 0, from: self.next, to });
+        let (file, from, why) = (format!("before {before}"), self.next, Why::Missing);
+        self.shared.note_damage(&Damage { file, at: 0, from, to, why });
         ReadError::Lost { from: self.next, to }
     }
 

@@ -6,49 +6,22 @@
 //! was copied and synced: a page whose sync failed may look fine in the cache and not be on disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile, make_dir, read_exact_at};
-use super::format::{HeaderError, SegmentId, Total};
+use super::damage::Damage;
+use super::disk::{Disk, DiskFile, is_no_space, make_dir, read_exact_at};
+use super::error::OpenError;
+use super::format::{SegmentId, Total};
 use super::losses;
 use super::prepare::RandomFn;
 use super::rewrite::{self, Keep, Source};
-use super::scan::Damage;
 use super::segment::Segment;
 use super::survey::{Role, Surveyed, survey};
 use crate::fail;
 
 /// How many bytes of a damaged file are copied in one go.
 const COPY_BYTES: usize = 1 << 20;
-
-/// Why a journal cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Two files claim the same offsets: not damage of records, but a directory that was put together from
-    /// several.
-    #[error("journal: {file} at byte {at}: offsets {from} to {to} stand in two files; restore the directory")]
-    Corrupt {
-        /// The file's name.
-        file: String,
-        /// Where the damage begins.
-        at: u64,
-        /// The first offset affected.
-        from: u64,
-        /// The last offset affected.
-        to: u64,
-    },
-    /// The header is not usable.
-    #[error("journal: {0}: {1}")]
-    Header(String, HeaderError),
-    /// An accepted loss was not brought to its end.
-    #[error("journal: `tidings journal accept-loss` was interrupted: run it again")]
-    Unfinished,
-    /// The disk failed.
-    #[error("journal: {0}")]
-    Io(#[from] io::Error),
-}
 
 /// What opening found, for people and for the epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,13 +93,14 @@ pub(super) fn open(
     };
     let opening = Opening { disk: &**disk, dir, segment_bytes, now_us, random };
     let (unused, used): (Vec<_>, Vec<_>) = survey.files.into_iter().partition(|f| f.role == Role::Empty);
+    let mut unused: Vec<_> = unused.into_iter().filter_map(|f| f.segment).collect();
     for file in used {
-        opening.take(&mut found, file)?;
+        opening.take(&mut found, file, &mut unused)?;
     }
     // From the highest number down: whatever stops us on the way, no number is missing between those that are
     // left.
-    for segment in unused.iter().rev().filter_map(|f| f.segment.as_ref()) {
-        opening.retire(&mut found, segment)?;
+    while let Some(segment) = unused.pop() {
+        opening.retire(&mut found, &segment, false)?;
         fail::point("recover.retired");
     }
     found.report.clean &= survey.damage.is_empty();
@@ -140,7 +114,12 @@ pub(super) fn open(
 
 impl Opening<'_> {
     /// Does with one file what the survey says of it.
-    fn take(&self, found: &mut Recovered, file: Surveyed) -> Result<(), OpenError> {
+    fn take(
+        &self,
+        found: &mut Recovered,
+        file: Surveyed,
+        unused: &mut Vec<Arc<Segment>>,
+    ) -> Result<(), OpenError> {
         let Some(segment) = file.segment else {
             if file.role == Role::BadSpare {
                 // Nothing was written in it; nobody may take it for a segment again.
@@ -170,7 +149,19 @@ impl Opening<'_> {
             Role::Unclosed { until, .. } => {
                 found.report.copied += file.known.end - file.known.first;
                 let source = Source { segment, until, known: file.known };
-                found.segments.push(self.copy_tail(source)?);
+                let copied = loop {
+                    match (self.copy_tail(&source), unused.pop()) {
+                        // What stands ready makes room; it can be prepared again.
+                        (Err(OpenError::Io(e)), Some(spare)) if is_no_space(&e) => {
+                            self.retire(found, &spare, true)?;
+                        }
+                        (copied, spare) => {
+                            unused.extend(spare);
+                            break copied?;
+                        }
+                    }
+                };
+                found.segments.push(copied);
             }
             Role::Damaged { last, .. } => {
                 let mut known = file.known;
@@ -186,13 +177,21 @@ impl Opening<'_> {
     }
 
     /// Copies an unclean tail into a file that is closed and synced.
-    fn copy_tail(&self, source: Source) -> Result<Arc<Segment>, OpenError> {
+    fn copy_tail(&self, source: &Source) -> Result<Arc<Segment>, OpenError> {
         let mut id = [0; 16];
         (self.random)(&mut id)?;
         fail::point("recover.scan.mid");
         let temporary = self.dir.join("recovered.tmp");
         let id = SegmentId::new(id);
-        let copy = rewrite::copy(self.disk, &temporary, &[source], id, self.now_us, &|_| Keep::Whole)?;
+        let copy = rewrite::copy(
+            self.disk,
+            &temporary,
+            std::slice::from_ref(source),
+            id,
+            self.now_us,
+            false,
+            &|_| Keep::Whole,
+        )?;
         fail::point("recover.tail.copied");
         let copied = rewrite::publish(self.disk, self.dir, copy)?;
         fail::point("recover.tail.swapped");
@@ -220,9 +219,10 @@ impl Opening<'_> {
         Ok(Segment::new(segment.header, segment.path.clone(), file, segment.file_len, known))
     }
 
-    /// Takes a file without records back for another life, or removes it if its length is not today's.
-    fn retire(&self, found: &mut Recovered, segment: &Arc<Segment>) -> Result<(), OpenError> {
-        if segment.file_len == self.segment_bytes {
+    /// Takes a file without records back for another life, or removes it: for its room, or if its length is
+    /// not today's.
+    fn retire(&self, found: &mut Recovered, segment: &Arc<Segment>, for_room: bool) -> Result<(), OpenError> {
+        if segment.file_len == self.segment_bytes && !for_room {
             let temporary = self.dir.join(format!("retired-{}.tmp", segment.header.first));
             self.disk.rename(&segment.path, &temporary)?;
             found.recycled.push((temporary, Arc::clone(&segment.file)));

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::damage::Damage;
 use super::disk::Disk;
+use super::error::OpenError;
 use super::format::{BatchKind, SegmentHeader, SegmentId, Total};
 use super::losses::{self, Loss};
 use super::prepare::RandomFn;
-use super::recovery::OpenError;
 use super::rewrite::{self, Keep, Source, Strict, Writing};
-use super::scan::{Damage, Piece, Walker, pieces};
+use super::scan::{Piece, Walker, pieces};
 use super::survey::{Role, Survey, Surveyed, survey};
 
 /// Why a loss is not accepted.
@@ -214,7 +215,7 @@ impl<'a> Repair<'a> {
         time_us: i64,
         random: RandomFn,
     ) -> io::Result<()> {
-        let header = SegmentHeader { id: new_id(random)?, first, last };
+        let header = SegmentHeader { id: new_id(random)?, first, last, partial: true };
         let mut writing = Writing::begin(self.disk, &self.temporary(), header)?;
         writing.open(from, self.survey.epoch, totals.clone())?;
         writing.extend(end, after)?;

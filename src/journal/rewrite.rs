@@ -55,11 +55,14 @@ pub(super) fn copy(
     sources: &[Source],
     id: SegmentId,
     time_us: i64,
+    partial: bool,
     keep: &dyn Fn(&RecordView<'_>) -> Keep,
 ) -> io::Result<Copy> {
     let first = sources.first().map_or(0, |s| s.segment.header.first);
     let last = sources.last().map_or(0, |s| s.segment.header.last);
-    let mut copy = Writing::begin(disk, temporary, SegmentHeader { id, first, last })?;
+    // Whatever is left out is not there any more for whoever wants to see it again.
+    let partial = partial || sources.iter().any(|s| s.segment.header.partial);
+    let mut copy = Writing::begin(disk, temporary, SegmentHeader { id, first, last, partial })?;
     for source in sources {
         copy.source(source, Strict(true), keep)?;
     }

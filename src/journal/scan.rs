@@ -7,43 +7,13 @@
 use std::io;
 use std::sync::Arc;
 
+use super::damage::{Damage, damage};
 use super::disk::read_exact_at;
 use super::format::{BATCH_HEADER, BLOCK, BatchHeader, BatchKind, RecordView, SegmentId, decode_counts};
 use super::segment::{BatchCursor, Content, Known, MAX_BATCH, Segment, Step, records};
 
 /// How many bytes one search step reads.
 const SEARCH_BYTES: usize = 256 << 10;
-
-/// Something durable that cannot be read any more.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Damage {
-    /// The file's name.
-    pub file: String,
-    /// Where in it the damage begins, in bytes; 0 if the whole file cannot be read or is missing.
-    pub at: u64,
-    /// The first offset that cannot be read.
-    pub from: u64,
-    /// The last one; below `from` if no record is lost.
-    pub to: u64,
-}
-
-impl Damage {
-    /// How many offsets are lost.
-    pub fn offsets(&self) -> u64 {
-        (self.to + 1).saturating_sub(self.from)
-    }
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { file, at, from, to } = self;
-        match self.offsets() {
-            0 => write!(f, "{file} at byte {at}: damaged, no record is lost"),
-            1 => write!(f, "{file} at byte {at}: offset {from} cannot be read"),
-            _ => write!(f, "{file} at byte {at}: offsets {from} to {to} cannot be read"),
-        }
-    }
-}
 
 /// A part of a batch.
 pub(super) enum Piece<'a> {
@@ -177,12 +147,6 @@ impl Walker {
     }
 }
 
-/// The damage of a segment at a place: the offsets from `from` to below `end`.
-pub(super) fn damage(segment: &Segment, at: u64, from: u64, end: u64) -> Damage {
-    let file = segment.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    Damage { file, at, from, to: end.saturating_sub(1) }
-}
-
 /// What a walk over all of a segment's batches found.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -205,6 +169,12 @@ impl Walk {
             Some(before) if before.offsets() > 0 && before.to + 1 == more.from => before.to = more.to,
             _ => self.damage.push(more),
         }
+    }
+
+    /// As [`Walk::damaged`], among the records of a batch: whose the lost ones were, nobody knows.
+    fn damaged_among(&mut self, more: Damage) {
+        self.known.forget_labels();
+        self.damaged(more);
     }
 
     fn nothing() -> Self {
@@ -252,10 +222,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
                             view.labels().for_each(|label| walk.known.note_label(label, view.offset, bare));
                             content.note(view.encoded_len(), view.body.len());
                         }
-                        Piece::Lost(from, end) => {
-                            walk.known.forget_labels();
-                            walk.damaged(damage(segment, at, from, end));
-                        }
+                        Piece::Lost(from, end) => walk.damaged_among(damage(segment, at, from, end)),
                     }
                 }
             }

@@ -76,18 +76,18 @@ pub(super) struct Mark {
     pos: u64,
     /// Which labels there are, a bit for those that are equal modulo 64.
     labels: u64,
-    /// How far that is known.
+    /// How far that is known: in bytes, and one above the last offset.
     until: u64,
+    end: u64,
 }
 
 impl Mark {
     fn new(header: &BatchHeader, pos: u64) -> Self {
-        Self { first: header.first, pos, labels: 0, until: pos }
+        Self { first: header.first, pos, labels: 0, until: pos, end: header.first }
     }
 
-    /// True if nobody has seen this label between here and `next`, and everything there was seen.
-    fn lacks(&self, label: u32, next: &Self) -> bool {
-        self.until >= next.pos && self.labels & bit(label) == 0
+    fn seen(&mut self, header: &BatchHeader, pos: u64) {
+        (self.until, self.end) = (pos + header.span(), header.end);
     }
 }
 
@@ -120,7 +120,7 @@ impl Known {
             self.index.last_mut().into_iter().for_each(|mark| mark.until = pos);
             self.index.push(Mark::new(header, pos));
         }
-        self.index.last_mut().into_iter().for_each(|mark| mark.until = pos + header.span());
+        self.index.last_mut().into_iter().for_each(|mark| mark.seen(header, pos));
         self.end = header.end;
         self.epoch = self.epoch.max(header.epoch);
         self.used = pos + header.span();
@@ -149,9 +149,20 @@ impl Known {
         // What is being written may have more by the time it is asked for: then its counts say so.
         let count = self.counts.get(&label).filter(|_| self.end > from || self.closed_us.is_none())?;
         let from = from.max(count.first);
-        let at = self.index.partition_point(|mark| mark.first <= from).saturating_sub(1);
-        let lacking = self.index[at..].windows(2).take_while(|two| two[0].lacks(label, &two[1])).count();
-        Some(self.index.get(at + lacking).map_or(from, |mark| mark.first.max(from)))
+        // What lies below the first mark nobody has looked at.
+        let Some(at) = self.index.partition_point(|mark| mark.first <= from).checked_sub(1) else {
+            return Some(from);
+        };
+        for (n, mark) in self.index.iter().enumerate().skip(at) {
+            let seen = match self.index.get(n + 1) {
+                Some(next) => mark.until >= next.pos,
+                None => self.closed_us.is_some() && mark.end >= self.end,
+            };
+            if !seen || mark.labels & bit(label) != 0 {
+                return Some(mark.first.max(from));
+            }
+        }
+        None
     }
 }
 
@@ -222,7 +233,7 @@ impl Segment {
             known.index.push(Mark::new(header, pos));
         }
         if let Some(mark) = known.index.last_mut().filter(|mark| mark.until == pos) {
-            mark.until = pos + header.span();
+            mark.seen(header, pos);
             labels.for_each(|label| mark.labels |= bit(label));
         }
     }

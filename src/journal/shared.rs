@@ -8,14 +8,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::compact::NeededFn;
+use super::damage::Damage;
+use super::live::Segments;
 use super::record::NewRecord;
-use super::scan::Damage;
 use super::segment::Segment;
 use super::ticket::Ticket;
 use super::writer::lock;
@@ -35,54 +36,6 @@ pub(super) enum Take<T> {
     Idle,
     /// Everything is written: end in order.
     Stop,
-}
-
-/// The live segments, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Segments(RwLock<Vec<Arc<Segment>>>);
-
-impl Segments {
-    pub(super) fn new(all: Vec<Arc<Segment>>) -> Self {
-        Self(RwLock::new(all))
-    }
-
-    pub(super) fn push(&self, segment: Arc<Segment>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(segment);
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<Segment>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The segment that holds `offset`, or the first one above it.
-    pub(super) fn holding(&self, offset: u64) -> Option<Arc<Segment>> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let n = all.partition_point(|s| s.known().end <= offset);
-        all.get(n).cloned()
-    }
-
-    /// Puts `with` in the place of neighbours; false if they are not all there any more.
-    pub(super) fn replace(&self, sources: &[Arc<Segment>], with: Arc<Segment>) -> bool {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(first) = sources.first() else { return false };
-        let Some(at) = all.iter().position(|s| Arc::ptr_eq(s, first)) else { return false };
-        let there = all[at..].iter().zip(sources).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-        if there < sources.len() {
-            return false;
-        }
-        all.splice(at..at + sources.len(), [with]);
-        true
-    }
-
-    /// Takes the oldest segment out if `may_go` says so.
-    pub(super) fn pop_oldest(
-        &self,
-        may_go: impl Fn(&Segment, &[Arc<Segment>]) -> bool,
-    ) -> Option<Arc<Segment>> {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let oldest = all.first()?;
-        if may_go(oldest, &all) { Some(all.remove(0)) } else { None }
-    }
 }
 
 /// The prepared files, and what the preparing thread must know.
@@ -149,6 +102,8 @@ pub(super) struct Shared<T> {
     failed: watch::Sender<Option<String>>,
     /// Held while files of live segments are renamed or removed: trimming and compaction exclude each other.
     pub(super) layout: Mutex<()>,
+    /// Held from the question what is needed to the end of what follows from the answer.
+    pub(super) compacting: Mutex<()>,
     pub(super) poke: Mutex<Poke>,
     pub(super) poked: Condvar,
     /// How often the compacting thread came to an end of what there was to do, and how often it replaced
@@ -195,6 +150,7 @@ impl<T> Shared<T> {
             trimmed: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             layout: Mutex::default(),
+            compacting: Mutex::default(),
             poke: Mutex::default(),
             poked: Condvar::new(),
             looks: watch::Sender::new(0),

@@ -8,12 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::damage::{Damage, Why};
 use super::disk::{Disk, DiskFile, read_exact_at};
+use super::error::OpenError;
 use super::format::{
     BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Total, Trailer, decode_counts,
 };
-use super::recovery::OpenError;
-use super::scan::{self, Damage};
+use super::scan;
 use super::segment::{BatchCursor, Known, Segment, Step, file_name, number_of};
 
 /// One live file and what to make of it.
@@ -87,8 +88,8 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, deep: bool) -
     }
     let State { mut survey, suspect, .. } = state;
     if proven_end > survey.next {
-        let file = suspect.unwrap_or_else(|| file_name(survey.next_number));
-        survey.damage.push(Damage { file, at: 0, from: survey.next, to: proven_end - 1 });
+        let (file, why) = suspect.unwrap_or_else(|| (file_name(survey.next_number), Why::Missing));
+        survey.damage.push(Damage::of_file(file, survey.next, proven_end, why));
         survey.next = proven_end;
     }
     Ok(survey)
@@ -108,7 +109,7 @@ struct State {
     /// The last one was not closed: nothing was written behind it.
     open_end: bool,
     /// A file that may hold what is missing.
-    suspect: Option<String>,
+    suspect: Option<(String, Why)>,
 }
 
 impl State {
@@ -124,16 +125,15 @@ impl State {
         let skipped = self.survey.files.last().is_some_and(|before| file.first > before.last + 1);
         if skipped && !unused {
             let missing = file_name(self.survey.next_number);
-            self.unreadable(missing, later, proven_end, file.len);
+            self.unreadable(missing, Why::Missing, later, proven_end, file.len);
         }
         let Some(segment) = file.segment.clone() else {
             if unused && later.is_none() {
                 file.role = Role::BadSpare;
                 let next = self.survey.next;
-                let damage = Damage { file: file.name.clone(), at: 0, from: next, to: next - 1 };
-                self.survey.damage.push(damage);
+                self.survey.damage.push(Damage::of_file(file.name.clone(), next, next, Why::Header));
             } else {
-                self.unreadable(file.name.clone(), later, proven_end, file.len);
+                self.unreadable(file.name.clone(), Why::Header, later, proven_end, file.len);
             }
             return Ok(());
         };
@@ -158,7 +158,7 @@ impl State {
         let nothing = walk.end_pos == BLOCK;
         if later.is_none() && !walk.clean && (nothing || !walk.has_records && walk.damage.is_empty()) {
             file.role = Role::Empty;
-            self.suspect.get_or_insert(file.name.clone());
+            self.suspect.get_or_insert((file.name.clone(), Why::Bytes));
             return Ok(());
         }
         let (until, last) = (walk.end_pos, later.is_none());
@@ -174,13 +174,13 @@ impl State {
     }
 
     /// A file that cannot be read at all, or is not there: what may it have held?
-    fn unreadable(&mut self, name: String, later: Option<First>, proven_end: u64, len: u64) {
+    fn unreadable(&mut self, name: String, why: Why, later: Option<First>, proven_end: u64, len: u64) {
         let from = self.survey.next;
-        self.suspect.get_or_insert(name.clone());
+        self.suspect.get_or_insert((name.clone(), why));
         if later.is_none() {
             // Nobody knows how many records it had; so many fit at most, and no offset may be given twice.
             let end = proven_end.max(from + len / RECORD_HEADER as u64);
-            self.survey.damage.push(Damage { file: name, at: 0, from, to: end - 1 });
+            self.survey.damage.push(Damage::of_file(name, from, end, why));
             self.survey.next = end;
         }
         self.open_end = false;
@@ -195,8 +195,8 @@ impl State {
             return Err(OpenError::Corrupt { file: file.name.clone(), at: BLOCK, from, to });
         }
         if known.first > survey.next && (self.used || file.first == 1 || self.suspect.is_some()) {
-            let name = self.suspect.clone().unwrap_or_else(|| file.name.clone());
-            survey.damage.push(Damage { file: name, at: 0, from: survey.next, to: known.first - 1 });
+            let (name, why) = self.suspect.clone().unwrap_or_else(|| (file.name.clone(), Why::Missing));
+            survey.damage.push(Damage::of_file(name, survey.next, known.first, why));
         }
         self.suspect = None;
         self.used = true;

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
+use super::damage::Damage;
 use super::disk::Disk;
+use super::error::OpenError;
 use super::losses::{self, Loss};
-use super::recovery::OpenError;
-use super::scan::Damage;
 use super::survey::{Role, Survey, survey};
 
 /// One live file.

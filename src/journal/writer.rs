@@ -231,12 +231,12 @@ impl<T: Send + 'static> Writer<T> {
     fn seal(&mut self, kind: BatchKind) -> io::Result<()> {
         self.sealed = true;
         let Some(active) = self.active.clone() else { return Ok(()) };
-        // The reserve of the footer has room for at least one block more; a full segment needs no seal, it
-        // gets a footer.
+        // A full segment has room for its footer, which proves as much: without either, damage to its last
+        // batch would look like a write that was never acknowledged.
         if self.pos + 3 * BLOCK + padded((BATCH_HEADER + counts_len(self.totals.len() + FRESH_LABELS)) as u64)
             > active.file_len
         {
-            return Ok(());
+            return self.close_active();
         }
         self.buf.clear();
         self.buf.resize(BATCH_HEADER, 0);

@@ -105,6 +105,12 @@ label_values! {
         QueueFull => "queue_full",
         /// A matching target's budget is full, and its rule refuses.
         TargetFull => "target_full",
+        /// The disk is so full that what is kept back for that is in use.
+        DiskFull => "disk_full",
+        /// Too many changes wait for the index.
+        IndexBusy => "index_busy",
+        /// The index cannot follow the log; damage, most likely.
+        IndexStalled => "index_stalled",
         /// The journal failed; only a restart helps.
         Failed => "failed",
     }

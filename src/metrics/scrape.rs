@@ -104,6 +104,7 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
         Row::Batch => out.histogram(&[], &journal.batches().entries),
         Row::QueueBytes => out.one(&[], snapshot.queue.bytes as f64),
         Row::QueueLimit => out.one(&[], snapshot.queue.limit_bytes as f64),
+        Row::Damaged => out.one(&[], snapshot.queue.damaged_ranges as f64),
         Row::Corrupt => out.one(&[], journal.corrupt_records.value() as f64),
         Row::Lost => {
             LossReason::ALL.iter().for_each(|r| out.one(&[r.label()], journal.lost_by(*r) as f64));

@@ -67,6 +67,8 @@ pub struct QueueSnapshot {
     pub bytes: u64,
     /// Disk that it may take, in bytes.
     pub limit_bytes: u64,
+    /// Ranges that were durable and cannot be read.
+    pub damaged_ranges: u64,
 }
 
 /// The configuration at one moment.

@@ -130,6 +130,8 @@ table! {
         "Disk that the log may take before changes are answered 503.";
     Corrupt: Kind::Counter, "queue_corrupt_records_total", [],
         "Records found damaged although they were durable: must stay 0.";
+    Damaged: Kind::Gauge, "queue_damaged_ranges", [],
+        "Ranges of the log that were durable and cannot be read, as far as anybody noticed: must be 0.";
     Lost: Kind::Counter, "events_lost_total", ["reason"],
         "Acknowledged events that can never be delivered: must stay 0.";
     UnsyncedAck: Kind::Counter, "unsynced_ack_total", [],

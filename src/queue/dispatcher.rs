@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::entry::{Stored, TargetNo};
 use super::progress::{INBOX_ENTRIES, Progress};
@@ -16,6 +16,8 @@ use super::tail::{Found, Tail};
 
 /// Entries routed in one go.
 const BATCH: usize = 8_192;
+/// Whoever keeps rows is told once so many offsets were routed, for the readers that are idle meanwhile.
+const ROWS_EVERY: u64 = 10_000;
 
 /// Every reader by its target's number, and how far routing has come.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Routes {
     readers: RwLock<HashMap<u32, Arc<Progress>>>,
     /// Everything below was routed.
     pub(super) dispatched: Arc<AtomicU64>,
+    /// Told when rows may have to be written.
+    pub(super) rows: Arc<Notify>,
     /// Held while one batch is routed, and while a reader attaches: the two must not interleave.
     routing: Mutex<()>,
 }
@@ -33,6 +37,7 @@ impl Routes {
         Self {
             readers: RwLock::default(),
             dispatched: Arc::new(AtomicU64::new(next)),
+            rows: Arc::default(),
             routing: Mutex::new(()),
         }
     }
@@ -124,7 +129,10 @@ impl Routes {
             drop(state);
             progress.arrived.notify_one();
         }
-        self.dispatched.store(next, Ordering::Release);
+        let before = self.dispatched.swap(next, Ordering::AcqRel);
+        if before / ROWS_EVERY != next / ROWS_EVERY {
+            self.rows.notify_one();
+        }
     }
 }
 

@@ -17,8 +17,9 @@ use super::admit::{self, LogUse};
 use super::budget::OverBudget;
 use super::dead::{self, DeadLetters, ReaderLedger};
 use super::dispatcher::{self, Routes};
-use super::entry::{BodyRef, Change, Entry, Stored, TargetNo};
+use super::entry::{Entry, Stored, TargetNo};
 use super::feed::{Charges, EmbeddedFeed};
+use super::keeper::Flushed;
 use super::progress::{Progress, Row, Totals};
 use super::read::{Read, read_log};
 use super::reader::EmbeddedReader;
@@ -31,8 +32,6 @@ use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Si
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
-/// Overlay bytes that an entry costs beside its body.
-const ENTRY_CHARGE: u32 = 1024;
 
 /// How the embedded queue is kept.
 #[derive(Clone)]
@@ -81,19 +80,23 @@ pub(super) struct Inner {
     pub(super) routes: Arc<Routes>,
     pub(super) options: Options,
     pub(super) disk: Arc<dyn Disk>,
+    /// The space kept back for a full disk is in use.
+    pub(super) short: Option<watch::Receiver<bool>>,
     pub(super) overlay: Arc<Semaphore>,
     pub(super) charges: Arc<Charges>,
     open: Mutex<HashSet<TargetNo>>,
     rows: Mutex<Vec<(Arc<Progress>, RowFile)>>,
     pub(super) dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
+    /// Targets that are going back, and how far: nothing from there on may go.
+    rewinding: Mutex<std::collections::BTreeMap<u32, u64>>,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
     /// Why changes are refused although there is space.
-    held: watch::Sender<Option<String>>,
+    pub(super) held: watch::Sender<Option<String>>,
     /// Raised to ask for rows now; the value that was served comes back in `flushed`.
     pub(super) wanted: watch::Sender<u64>,
-    pub(super) flushed: watch::Sender<u64>,
+    pub(super) flushed: watch::Sender<Flushed>,
     pub(super) failed: watch::Sender<Option<String>>,
     pub(super) stopping: watch::Sender<bool>,
     opened_totals: std::collections::BTreeMap<u32, Total>,
@@ -161,6 +164,7 @@ impl EmbeddedQueue {
             journal,
             tail,
             routes,
+            short: disk.short(),
             disk,
             overlay: Arc::new(Semaphore::new(permits)),
             charges,
@@ -168,10 +172,11 @@ impl EmbeddedQueue {
             rows: Mutex::default(),
             dead: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
+            rewinding: Mutex::default(),
             complete: AtomicBool::new(false),
             held: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
-            flushed: watch::Sender::new(0),
+            flushed: watch::Sender::default(),
             failed: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
             opened_totals,
@@ -215,14 +220,16 @@ impl EmbeddedQueue {
         let mut row = row.unwrap_or_else(|| self.first_row(target, since, &opened));
         self.pass_trimmed(target, &mut row);
         let joined = opened.join(&mut row);
-        let dispatched = Arc::clone(&inner.routes.dispatched);
-        let progress = Progress::new(target, &row, matched, shed, dispatched).with_dead(&joined);
+        let progress = Progress::new(target, &row, matched, shed, &inner.routes).with_dead(&joined);
         let progress = Arc::new(progress);
         let file = RowFile::create(&*inner.disk, dir, target, &row).map_err(io)?;
         inner.rows().push((Arc::clone(&progress), file));
         let ledger = ReaderLedger { progress: Arc::clone(&progress), inner: Arc::downgrade(inner) };
         let letters = DeadLetters::start(opened, target, joined.missing, Arc::new(ledger));
         inner.dead.lock().unwrap_or_else(PoisonError::into_inner).insert(target, letters);
+        if row.replay.is_some() {
+            progress.pass_over(inner.dead_offsets(target).map_err(io)?);
+        }
         inner.routes.add(Arc::clone(&progress));
         inner.routes.attach_idle(&progress);
         Ok(progress)
@@ -294,6 +301,7 @@ impl EmbeddedQueue {
     pub fn accepts(&self) -> bool {
         *self.inner.journal.prepared().borrow() >= 2
             && self.inner.held.borrow().is_none()
+            && !self.inner.is_short()
             && self.inner.journal.failed().borrow().is_none()
     }
 
@@ -314,29 +322,22 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn reserve(&self, bytes: usize) -> Result<Permit, Full> {
-        let inner = &self.inner;
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(ENTRY_CHARGE);
-        let deadline = tokio::time::Instant::now() + inner.options.reserve_timeout;
-        inner.wait_for_space(2, deadline).await?;
-        let mut open = inner.held.subscribe();
-        if open.borrow().is_some() {
-            let heals = tokio::time::timeout_at(deadline, open.wait_for(Option::is_none)).await.is_ok();
-            if let Some(why) = inner.held.borrow().clone().filter(|_| !heals) {
-                return Err(Full { why });
-            }
-        }
-        let held =
-            tokio::time::timeout_at(deadline, Arc::clone(&inner.overlay).acquire_many_owned(bytes)).await;
-        match held {
-            Ok(Ok(permit)) => Ok(Permit { bytes, held: Some(permit), charge: None }),
-            _ => Err(Full { why: "too many changes wait for the index (queue.overlay_bytes)".to_owned() }),
-        }
+        let deadline = self.inner.deadline();
+        self.inner.wait_for_segments(2, deadline).await?;
+        self.inner.wait_for_disk(deadline).await?;
+        self.inner.wait_for_index(bytes, deadline).await
+    }
+
+    async fn reserve_removal(&self, bytes: usize) -> Result<Permit, Full> {
+        let deadline = self.inner.deadline();
+        // As a setting: what it frees is worth more than the headroom it takes.
+        self.inner.wait_for_segments(1, deadline).await?;
+        self.inner.wait_for_index(bytes, deadline).await
     }
 
     async fn reserve_setting(&self) -> Result<Permit, Full> {
-        let deadline = tokio::time::Instant::now() + self.inner.options.reserve_timeout;
         // The last prepared segment is headroom; what a setting takes of the overlay is too little to count.
-        self.inner.wait_for_space(1, deadline).await?;
+        self.inner.wait_for_segments(1, self.inner.deadline()).await?;
         Ok(Permit { bytes: 0, held: None, charge: None })
     }
 
@@ -350,12 +351,8 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn append(&self, mut permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
-        let body_crc = match &entry.change {
-            Change::PutObject(meta) => match meta.body {
-                BodyRef::Inline { crc32c } => crc32c,
-                BodyRef::Empty | BodyRef::Blob { .. } => 0,
-            },
-            _ => 0,
+        let Some(body_crc) = entry.change.checked_body(&body) else {
+            return Err(AppendError::Refused("the body is not the one that the entry names".to_owned()));
         };
         let charge = permit.charge.take().unwrap_or_else(|| admit::force(&self.inner.routes, &entry));
         let labels = codec::labels(&entry);
@@ -405,12 +402,20 @@ impl Inner {
         });
     }
 
+    pub(super) fn overlay_bytes(&self) -> u64 {
+        self.options.overlay_bytes
+    }
+
     pub(super) fn progress_dir(&self) -> &std::path::Path {
         &self.options.progress_dir
     }
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Vec<(Arc<Progress>, RowFile)>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn rewinding(&self) -> MutexGuard<'_, std::collections::BTreeMap<u32, u64>> {
+        self.rewinding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn open_readers(&self) -> MutexGuard<'_, HashSet<TargetNo>> {
@@ -423,34 +428,9 @@ impl Inner {
         LogUse { used: self.journal.needed_bytes(), of: max_bytes.saturating_sub(2 * segment_bytes) }
     }
 
-    /// Waits until so many segments stand ready.
-    async fn wait_for_space(&self, segments: usize, deadline: tokio::time::Instant) -> Result<(), Full> {
-        let mut prepared = self.journal.prepared();
-        if *prepared.borrow() >= segments {
-            return Ok(());
-        }
-        let ready = tokio::time::timeout_at(deadline, prepared.wait_for(|n| *n >= segments)).await;
-        if matches!(ready, Ok(Ok(_))) {
-            return Ok(());
-        }
-        let why = self.journal.stat().blocked.unwrap_or_else(|| "no journal segment is ready".to_owned());
-        Err(Full { why: format!("the event log is full: {why}") })
-    }
-
     /// Reads entries from disk, in offset order, at most `max` (rounded up to a whole batch).
     pub(super) fn read_from(&self, from: u64, max: usize, bodies: bool) -> Result<Read, ReadError> {
         let mut log = self.journal.reader(from);
         read_log(&mut log, max, bodies)
-    }
-
-    /// Asks for everything settled so far to be made durable, and waits for it.
-    pub(super) async fn flush(&self) -> Result<(), ReadError> {
-        let mut ticket = 0;
-        self.wanted.send_modify(|n| {
-            *n += 1;
-            ticket = *n;
-        });
-        let mut flushed = self.flushed.subscribe();
-        flushed.wait_for(|n| *n >= ticket).await.map(|_| ()).map_err(|_| ReadError::Closed)
     }
 }

@@ -80,12 +80,24 @@ impl Feed for EmbeddedFeed {
         Ok(found)
     }
 
+    fn seek(&mut self, next: u64) {
+        self.next = next;
+    }
+
     fn durable_end(&self) -> u64 {
         self.log.durable_end()
     }
 
     fn applied(&self, charge: u64) {
         self.inner.overlay.add_permits(usize::try_from(charge).unwrap_or(0));
+    }
+
+    fn overlay_bytes(&self) -> u64 {
+        self.inner.overlay_bytes()
+    }
+
+    fn segments_from(&self, next: u64) -> usize {
+        self.inner.journal.segments_from(next)
     }
 
     fn checkpointed(&self, next: u64) {

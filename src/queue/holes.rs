@@ -194,7 +194,6 @@ impl Holes {
     }
 
     /// True if the offset is an open hole.
-    #[cfg(test)]
     pub(super) fn contains(&self, offset: u64) -> bool {
         let at = self.pieces.partition_point(|p| p.last() < offset);
         match self.pieces.get(at) {

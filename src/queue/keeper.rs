@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::ReadError;
 use super::embedded::Inner;
 use super::entry::TargetNo;
 use super::pieces;
@@ -37,6 +40,8 @@ impl Inner {
             let idle = file.is_synced() && progress.idles_at(routed);
             floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
+        // Read after the rows: who is done with going back has a row that says so.
+        floor = self.rewinding().values().fold(floor, |floor, from| floor.min(*from));
         self.journal.trim(floor);
     }
 
@@ -65,9 +70,10 @@ impl Inner {
         }
         // First the checkpoint: what becomes durable for a reader that is added meanwhile lies above it.
         let from = self.checkpoint.load(Ordering::Acquire);
-        let rows = self.rows();
+        let (rewinding, rows) = (self.rewinding().clone(), self.rows());
         let needs = rows.iter().map(|(progress, file)| {
             let Need { position, holes } = file.synced.clone();
+            let position = rewinding.get(&progress.target.0).map_or(position, |from| position.min(*from));
             (progress.target.0, LabelNeed { from: position, holes: holes.iter().map(|h| h.offset).collect() })
         });
         Some(Needed { from, labels: needs.collect() })
@@ -77,26 +83,37 @@ impl Inner {
     pub(super) async fn keep_rows(&self) {
         let mut wanted = self.wanted.subscribe();
         let mut stopping = self.stopping.subscribe();
-        let mut last_sync = tokio::time::Instant::now();
-        let mut tick = tokio::time::interval(ROW_WRITTEN);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut write_at, mut sync_at) = (None, None);
         loop {
             let (asked, stop) = tokio::select! {
-                _ = tick.tick() => (false, false),
+                // Once it is known that something changed, more changes change nothing.
+                () = self.routes.rows.notified(), if write_at.is_none() => {
+                    let now = Instant::now();
+                    write_at = Some(now + ROW_WRITTEN);
+                    sync_at.get_or_insert(now + ROW_SYNCED);
+                    continue;
+                }
+                () = reached(write_at) => (false, false),
+                () = reached(sync_at) => (true, false),
                 changed = wanted.changed() => (changed.is_ok(), changed.is_err()),
                 _ = stopping.wait_for(|s| *s) => (true, true),
             };
             let served = *wanted.borrow_and_update();
-            let now = asked || last_sync.elapsed() >= ROW_SYNCED;
-            if let Err(e) = self.write_rows(now) {
-                let why = format!("progress cannot be made durable: {e}");
+            let written = self.write_rows(asked);
+            let failed = match &written {
+                Ok(unwritten) => unwritten.clone(),
+                Err(e) => Some(format!("progress cannot be made durable: {e}")),
+            };
+            // A disk without space may have some later; nobody tells.
+            write_at = failed.as_ref().map(|_| Instant::now() + ROW_SYNCED);
+            if asked {
+                sync_at = write_at;
+                self.flushed.send_replace(Flushed { served, failed: failed.clone() });
+            }
+            if let (Err(_), Some(why)) = (written, failed) {
                 tracing::error!("{why}");
                 self.failed.send_replace(Some(why));
                 return;
-            }
-            if now {
-                last_sync = tokio::time::Instant::now();
-                self.flushed.send_replace(served);
             }
             if stop {
                 return;
@@ -104,30 +121,61 @@ impl Inner {
         }
     }
 
-    /// Writes every row that changed; with `sync` also makes them durable. An error to write (no space) is
-    /// tried again.
-    fn write_rows(&self, sync: bool) -> std::io::Result<()> {
+    /// Writes every row that changed; with `sync` also makes them durable. Says why a row is not written (no
+    /// space): it is tried again.
+    fn write_rows(&self, sync: bool) -> std::io::Result<Option<String>> {
         let durable_end = *self.journal.durable_end().borrow();
-        let (mut synced, dir) = (false, &self.options.progress_dir);
+        let (mut synced, mut unwritten, dir) = (false, None, &self.options.progress_dir);
         for (progress, file) in self.rows().iter_mut() {
             if progress.wants_row(file.position, IDLE_SLACK) {
                 let row = progress.row(durable_end);
                 let kept = file.keep_pieces(&*self.disk, dir, progress.target, &row);
                 if let Err(e) = kept.and_then(|()| file.write(progress.target, &row)) {
-                    progress.state().dirty = true;
-                    tracing::warn!("the progress of target {} is not written: {e}", progress.target.0);
+                    progress.state().touch();
+                    let why = format!("the progress of target {} is not written: {e}", progress.target.0);
+                    tracing::warn!("{why}");
+                    unwritten = Some(why);
                     continue;
                 }
             }
             if sync {
-                file.sync()?;
+                synced |= file.sync()?;
                 file.drop_pieces(&*self.disk, dir, progress.target);
-                synced = true;
             }
         }
         if synced {
             self.raise_floor();
         }
-        Ok(())
+        Ok(unwritten)
+    }
+
+    /// Asks for everything settled so far to be made durable, and waits for it. An error says that it is not.
+    pub(super) async fn flush(&self) -> Result<(), ReadError> {
+        let mut ticket = 0;
+        self.wanted.send_modify(|n| {
+            *n += 1;
+            ticket = *n;
+        });
+        let mut flushed = self.flushed.subscribe();
+        let done = flushed.wait_for(|f| f.served >= ticket).await.map_err(|_| ReadError::Closed)?;
+        match &done.failed {
+            Some(why) => Err(ReadError::Io(std::io::Error::other(why.clone()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which requests for durable rows were served, and why they are not durable nevertheless.
+#[derive(Debug, Default)]
+pub(super) struct Flushed {
+    pub(super) served: u64,
+    pub(super) failed: Option<String>,
+}
+
+/// The moment has come; never if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

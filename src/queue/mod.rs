@@ -21,19 +21,24 @@ pub mod dead;
 mod dispatcher;
 pub mod embedded;
 mod entry;
+mod error;
 mod feed;
 mod forget;
 mod holes;
 mod keeper;
 mod lookup;
+mod manifest;
 mod oldest;
 mod pieces;
 pub mod progress;
 mod read;
 mod reader;
 pub mod repair;
+mod replay;
 mod rows;
+mod space;
 mod tail;
+mod upload;
 
 use std::sync::Arc;
 
@@ -42,8 +47,15 @@ use async_trait::async_trait;
 pub use budget::{Budget, BudgetView, OverBudget};
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
+pub use error::{AppendError, Full, FullReason, OpenError, ReadError};
 pub use holes::Hole;
+pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
+pub use replay::{RewindError, Rewound};
+pub use upload::{
+    MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
+    encode_part, encode_upload,
+};
 
 use crate::event::Position;
 
@@ -61,6 +73,12 @@ pub trait Queue: Send + Sync + 'static {
     /// full system can be administered.
     async fn reserve_setting(&self) -> Result<Permit, Full> {
         self.reserve(0).await
+    }
+
+    /// Takes space for a change that removes something: possible a little longer than for others, so that a
+    /// full system can be emptied.
+    async fn reserve_removal(&self, bytes: usize) -> Result<Permit, Full> {
+        self.reserve(bytes).await
     }
 
     /// Charges an entry to the budgets of its targets, before anything happens. Targets that are full and may
@@ -97,6 +115,11 @@ pub trait Reader: Send {
 
     /// Reads entries again that are taken and not settled.
     fn lookup(&self) -> Arc<dyn Lookup>;
+
+    /// Goes back to `from`, durably: everything from there on is given again, in offset order, with the holes
+    /// below it first. What was given before must not be out any more, and is forgotten by the caller.
+    /// Settled once more, an entry counts as repeated.
+    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError>;
 
     /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.
     /// Durable within about a second, or when [`Reader::flush`] returned.
@@ -140,11 +163,20 @@ pub trait Feed: Send {
     /// The next entries, at most `max`; waits up to `wait` for the first one. Empty: nothing came.
     fn next(&mut self, max: usize, wait: std::time::Duration) -> Result<Vec<Arc<Stored>>, ReadError>;
 
+    /// Goes on at `next`.
+    fn seek(&mut self, next: u64);
+
     /// One above the last durable offset now.
     fn durable_end(&self) -> u64;
 
     /// Gives back overlay budget: the sum of [`Stored::charge`] of entries that the index has applied.
     fn applied(&self, charge: u64);
+
+    /// How much may be durable and not applied yet, in bytes of [`Stored::charge`].
+    fn overlay_bytes(&self) -> u64;
+
+    /// How many segments of the log hold something at or above `next`.
+    fn segments_from(&self, next: u64) -> usize;
 
     /// Everything below `next` is in the store's synced checkpoint: the queue may trim it.
     fn checkpointed(&self, next: u64);
@@ -166,59 +198,6 @@ impl Permit {
     pub fn unbounded(bytes: u32) -> Self {
         Self { bytes, held: None, charge: None }
     }
-}
-
-/// No space for a change now: the client's 503 SlowDown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct Full {
-    /// Which budget is full, for people.
-    pub why: String,
-}
-
-/// Why an append did not answer with a position.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// The record was not written, and never will be.
-    #[error("not written: {0}")]
-    Refused(String),
-    /// The record may or may not be durable; only a restart can tell.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
-}
-
-/// Why a reader could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The target is not in the registry.
-    #[error("target {0:?} is not registered")]
-    Unregistered(TargetNo),
-    /// The reader is open already.
-    #[error("the reader of target {0:?} is open already")]
-    InUse(TargetNo),
-    /// Its progress cannot be read or written.
-    #[error("progress of target {0:?}: {1}")]
-    Io(TargetNo, #[source] std::io::Error),
-}
-
-/// Why a reader cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// A record between these offsets is damaged; the reader stays where it is until an operator accepts the
-    /// loss.
-    #[error("records {from} to {to} are damaged; see `tidings journal verify`")]
-    Corrupt {
-        /// First damaged offset.
-        from: u64,
-        /// Last damaged offset.
-        to: u64,
-    },
-    /// The disk failed.
-    #[error("reading the journal: {0}")]
-    Io(#[from] std::io::Error),
-    /// The queue is shutting down.
-    #[error("the queue is closed")]
-    Closed,
 }
 
 #[cfg(test)]

@@ -2,13 +2,43 @@
 //!
 //! Must never be asked on a hot path: it may read up to one segment, once for each position of a reader.
 
+use std::sync::atomic::Ordering;
+
 use super::embedded::EmbeddedQueue;
 use super::entry::TargetNo;
-use super::progress::Oldest;
+use super::progress::Progress;
 use super::read::read_log;
 
 /// Entries decoded in one go.
 const CHUNK: usize = 4_096;
+
+/// Where a reader's oldest unsettled event is.
+#[derive(Debug, PartialEq, Eq)]
+enum Oldest {
+    /// There is none.
+    None,
+    /// In memory: its time, in microseconds since the Unix epoch.
+    Known(i64),
+    /// The first one of the target at or above this offset.
+    From(u64),
+}
+
+impl Progress {
+    /// Where the oldest unsettled event is.
+    fn oldest(&self) -> Oldest {
+        let state = self.state();
+        if let Some(hole) = state.holes.first() {
+            return Oldest::From(hole);
+        }
+        if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
+            return Oldest::Known(waiting.time_us);
+        }
+        if state.totals.taken >= self.matched.load(Ordering::Acquire) {
+            return Oldest::None;
+        }
+        Oldest::From(state.position(self.dispatched.load(Ordering::Acquire)))
+    }
+}
 
 impl EmbeddedQueue {
     /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch. None

@@ -11,8 +11,10 @@ use tokio::sync::Notify;
 
 use super::budget::Budget;
 use super::dead::Counts;
+use super::dispatcher::Routes;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
+use super::replay::{Replay, ReplayRow};
 use crate::fail;
 use crate::journal::Total;
 
@@ -105,17 +107,10 @@ pub(super) struct Row {
     pub(super) position: u64,
     pub(super) totals: Totals,
     pub(super) holes: HoleSet,
-}
-
-/// Where a reader's oldest unsettled event is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Oldest {
-    /// There is none.
-    None,
-    /// In memory: its time, in microseconds since the Unix epoch.
-    Known(i64),
-    /// The first one of the target at or above this offset.
-    From(u64),
+    /// The reader goes over entries again.
+    pub(super) replay: Option<ReplayRow>,
+    /// How often it has gone back.
+    pub(super) replays: u64,
 }
 
 /// Entries the dispatcher may put into a reader's inbox; beyond it the reader detaches and reads for itself.
@@ -149,7 +144,10 @@ pub(super) struct State {
     /// Detached: where to go on reading. Attached: the dispatcher leaves out what is below.
     pub(super) from: u64,
     /// Taken and not settled.
-    holes: Holes,
+    pub(super) holes: Holes,
+    /// The reader goes over entries again, and how often it has gone back so far.
+    pub(super) replay: Option<Replay>,
+    pub(super) replays: u64,
     pub(super) totals: Totals,
     /// Dead letters by their own log; `totals.dead_lettered` is how many were ever settled as such.
     pub(super) dead: Counts,
@@ -157,33 +155,32 @@ pub(super) struct State {
     pub(super) ahead: BTreeMap<u64, u32>,
     held: u64,
     /// Changed since the last row was made.
-    pub(super) dirty: bool,
+    dirty: bool,
+    /// Told when a row on disk is not what it would be now.
+    rows: Arc<Notify>,
 }
 
 #[cfg(test)]
 impl Default for Progress {
     fn default() -> Self {
-        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, Arc::default())
+        Self::new(TargetNo(0), &Row::default(), Total::default(), 0, &Routes::new(0))
     }
 }
 
 impl Progress {
     /// The progress that `row` says. `matched` and `shed` are the log's own counts.
-    pub(super) fn new(
-        target: TargetNo,
-        row: &Row,
-        matched: Total,
-        shed: u64,
-        dispatched: Arc<AtomicU64>,
-    ) -> Self {
+    pub(super) fn new(target: TargetNo, row: &Row, matched: Total, shed: u64, routes: &Routes) -> Self {
         // Where damage hides records from the count, a row that took more of them knows better.
         let matched = matched.at_least(row.totals.taken());
         let state = State {
-            from: row.position,
+            from: row.replay.map_or(row.position, |replay| replay.next),
+            replay: row.replay.map(Replay::of_row),
+            replays: row.replays,
             holes: Holes::new(&row.holes, 1),
             totals: row.totals,
             dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
             dirty: true,
+            rows: Arc::clone(&routes.rows),
             ..State::default()
         };
         Self {
@@ -191,7 +188,7 @@ impl Progress {
             matched: AtomicU64::new(matched.count),
             shed: AtomicU64::new(shed),
             budget: Budget::new(matched.bytes.saturating_sub(row.totals.settled_bytes)),
-            dispatched,
+            dispatched: Arc::clone(&routes.dispatched),
             state: Mutex::new(state),
             looked_up: Mutex::default(),
             arrived: Notify::new(),
@@ -234,11 +231,11 @@ impl Progress {
             let mut state = self.state();
             let matched = self.matched.load(Ordering::Acquire);
             let open = matched.saturating_sub(state.totals.taken) + state.holes.len() as u64;
-            let dirty = state.dirty;
+            let (dirty, rows) = (state.dirty, Arc::clone(&state.rows));
             let forgotten = state.totals.forgotten + open + state.dead.dead;
             let totals = Totals { taken: matched, forgotten, ..state.totals };
             let dead = Counts { dead: 0, ..state.dead };
-            *state = State { totals, dirty, dead, ..State::default() };
+            *state = State { totals, dirty, rows, dead, ..State::default() };
         }
         self.budget.give_back(u64::MAX);
         self.settled.notify_waiters();
@@ -248,21 +245,6 @@ impl Progress {
     /// What the target may owe, and what it owes.
     pub fn budget(&self) -> &Budget {
         &self.budget
-    }
-
-    /// Where the oldest unsettled event is.
-    pub(super) fn oldest(&self) -> Oldest {
-        let state = self.state();
-        if let Some(hole) = state.holes.first() {
-            return Oldest::From(hole);
-        }
-        if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
-            return Oldest::Known(waiting.time_us);
-        }
-        if state.totals.taken >= self.matched.load(Ordering::Acquire) {
-            return Oldest::None;
-        }
-        Oldest::From(state.position(self.dispatched.load(Ordering::Acquire)))
     }
 
     /// The last answer that had to be looked up in the log: the offset asked from, and the time.
@@ -292,7 +274,8 @@ impl Progress {
         let mut state = self.state();
         state.dirty = false;
         let position = state.position(self.dispatched.load(Ordering::Acquire));
-        Row { durable_end, position, totals: state.totals_below(position), holes: state.holes.set() }
+        let (totals, holes) = (state.totals_below(position), state.holes.set());
+        Row { durable_end, position, totals, holes, replay: state.replay_row(), replays: state.replays }
     }
 
     /// True if the row on disk is not what it would be now, or its position is more than `slack` offsets
@@ -310,14 +293,18 @@ impl Progress {
         self.state().idles_at(routed)
     }
 
-    /// True if everything that ever matched was taken.
+    /// True if everything that ever matched was taken, and nothing is to be given again.
     pub(super) fn took_everything(&self) -> bool {
-        self.state().totals.taken >= self.matched.load(Ordering::Acquire)
+        let state = self.state();
+        state.replay.is_none() && state.totals.taken >= self.matched.load(Ordering::Acquire)
     }
 
-    /// What is taken and not settled, in offset order.
+    /// What is taken and not settled, in offset order, as far as it lies below where the reader goes on: the
+    /// rest is given on the way.
     pub(super) fn holes(&self) -> Vec<Hole> {
-        self.state().holes.iter().collect()
+        let state = self.state();
+        let end = state.replays_below().map_or(u64::MAX, |_| state.from);
+        state.holes.iter().take_while(|hole| hole.offset < end).collect()
     }
 
     /// The lowest offset that is taken and not settled.
@@ -329,7 +316,8 @@ impl Progress {
     pub(super) fn detach(&self) {
         let dispatched = self.dispatched.load(Ordering::Acquire);
         let mut state = self.state();
-        state.from = state.position(dispatched);
+        state.from = state.replay_row().map_or_else(|| state.position(dispatched), |replay| replay.next);
+        state.replay.iter_mut().for_each(Replay::give_back);
         state.attached = false;
         state.inbox.clear();
     }
@@ -343,23 +331,31 @@ impl Progress {
     pub(super) fn repeated(&self, count: u64) {
         let mut state = self.state();
         state.totals.repeated += count;
-        state.dirty = true;
+        state.touch();
     }
 }
 
 impl State {
+    /// The row on disk is not what it would be now.
+    pub(super) fn touch(&mut self) {
+        if !std::mem::replace(&mut self.dirty, true) {
+            self.rows.notify_one();
+        }
+    }
+
     fn idles_at(&self, routed: u64) -> bool {
         if fail::mutant("idle-floor-passes-entry") {
             return self.attached;
         }
         let waits_above = self.inbox.front().is_none_or(|first| first.position.offset >= routed);
-        let settled = self.holes.len() == 0 && self.ahead.is_empty();
+        let settled = self.holes.len() == 0 && self.ahead.is_empty() && self.replay.is_none();
         self.attached && self.from <= routed && waits_above && settled && !self.dirty
     }
 
     /// Everything below is taken.
     pub(super) fn position(&self, dispatched: u64) -> u64 {
         match self.inbox.front() {
+            _ if self.replays_below().is_some() => self.replays_below().unwrap_or(self.from),
             Some(first) => first.position.offset,
             None if self.attached => dispatched.max(self.from),
             None => self.from,
@@ -389,13 +385,17 @@ impl State {
             self.totals.taken_bytes += u64::from(stored.bare);
         }
         self.totals.taken += taken.len() as u64;
-        self.dirty = true;
+        self.touch();
     }
 
     /// Gives the bytes that were settled.
     fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
         let mut freed = 0;
         for (offset, column) in settled {
+            if self.replay.as_mut().is_some_and(|replay| replay.settle(*offset)) {
+                self.totals.repeated += u64::from(*column == Column::Delivered);
+                continue;
+            }
             // Each entry is counted once, whatever the lane says twice.
             let Some(hole) = self.holes.settle(*offset) else {
                 debug_assert!(false, "offset {offset} was settled and is not a hole");
@@ -416,8 +416,9 @@ impl State {
             *total += 1;
         }
         self.holes.sweep();
+        self.end_replay();
         self.totals.settled_bytes += freed;
-        self.dirty = true;
+        self.touch();
         freed
     }
 }

@@ -15,7 +15,7 @@ use super::lookup::{self, ByOffset};
 use super::progress::{Column, Progress};
 use super::read::{self, Read};
 use super::tail::Found;
-use super::{Lookup, ReadError, Reader};
+use super::{Lookup, ReadError, Reader, RewindError, Rewound};
 use crate::journal::{LogReader, RecordView};
 
 /// Entries read from disk in one go.
@@ -83,10 +83,13 @@ impl EmbeddedReader {
         let next = rest.first().map_or(end, |s| s.position.offset);
         self.ahead = Ahead { entries: rest, end };
         let mut state = self.progress.state();
+        let mut again = state.note_again(&mut mine);
         state.leave_out_dead(&mut mine);
         state.note_taken(&mine);
         state.from = next;
-        Ok(mine)
+        state.end_replay();
+        again.append(&mut mine);
+        Ok(again)
     }
 
     /// What there is from `from` on.
@@ -155,6 +158,13 @@ impl Reader for EmbeddedReader {
 
     fn lookup(&self) -> Arc<dyn Lookup> {
         Arc::new(ByOffset { inner: Arc::clone(&self.inner), target: self.progress.target })
+    }
+
+    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError> {
+        let rewound = self.inner.rewind(&self.progress, from).await?;
+        self.holes = self.progress.holes().iter().map(|h| h.offset).collect();
+        (self.log, self.ahead) = (None, Ahead::default());
+        Ok(rewound)
     }
 
     fn settle(&mut self, settled: &[(u64, Column)]) {

@@ -12,6 +12,7 @@ use super::entry::TargetNo;
 use super::holes::{Hole, HoleSet};
 use super::pieces::{self, PieceFiles, PieceRef};
 use super::progress::{Row, Totals};
+use super::replay::ReplayRow;
 use crate::fail;
 use crate::journal::{Disk, DiskFile, crc32c};
 
@@ -22,6 +23,8 @@ const FIXED: usize = 128;
 /// Where the number of pieces stands, and the length of the whole row.
 const PIECES: usize = 120;
 const LENGTH: usize = 124;
+/// Bytes of what a row says about entries that are given again.
+const REPLAY: usize = 32;
 /// Bytes of a hole: its offset, the hash of its key, its record's bytes.
 pub(super) const HOLE: usize = 20;
 
@@ -53,12 +56,13 @@ pub(super) struct Need {
 
 impl Need {
     fn of(row: &Row) -> Self {
-        Self { position: row.position, holes: row.holes.clone() }
+        let position = row.replay.map_or(row.position, |replay| replay.next.min(row.position));
+        Self { position, holes: row.holes.clone() }
     }
 
     /// Everything below is needed no more.
     pub(super) fn floor(&self) -> u64 {
-        self.holes.first().unwrap_or(self.position)
+        self.holes.first().unwrap_or(self.position).min(self.position)
     }
 }
 
@@ -152,6 +156,7 @@ pub(super) fn proven_end(disk: &dyn Disk, dir: &Path) -> Result<u64, RowError> {
 
 /// Removes both slots of a reader, durably, and its pieces.
 pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Result<()> {
+    pieces::remove_strays(disk, dir, |of, _| of != target)?;
     let mut removed = false;
     for path in paths(dir, target) {
         match disk.remove(&path) {
@@ -252,22 +257,22 @@ impl RowFile {
         self.unsynced.is_none()
     }
 
-    /// Makes the last written row durable. After an error the process must end: nobody knows what is on disk.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(need) = self.unsynced.take() {
-            self.slots[self.writing].sync_data()?;
-            self.names[self.writing] = need.holes.pieces.iter().map(|p| p.frozen.id).collect();
-            self.writing = 1 - self.writing;
-            self.synced = need;
-            fail::point("cursor.synced");
-        }
-        Ok(())
+    /// Makes the last written row durable; false if it was. After an error the process must end: nobody knows
+    /// what is on disk.
+    pub(super) fn sync(&mut self) -> io::Result<bool> {
+        let Some(need) = self.unsynced.take() else { return Ok(false) };
+        self.slots[self.writing].sync_data()?;
+        self.names[self.writing] = need.holes.pieces.iter().map(|p| p.frozen.id).collect();
+        self.writing = 1 - self.writing;
+        self.synced = need;
+        fail::point("cursor.synced");
+        Ok(true)
     }
 }
 
 fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> Vec<u8> {
     let t = &row.totals;
-    let len = FIXED + row.holes.others.len() * HOLE + pieces::references_len(&row.holes);
+    let len = FIXED + row.holes.others.len() * HOLE + pieces::references_len(&row.holes) + REPLAY;
     let mut b = Vec::with_capacity(len);
     b.extend_from_slice(MAGIC);
     b.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -294,6 +299,8 @@ fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> 
     b[LENGTH..LENGTH + 4].copy_from_slice(&(len as u32).to_le_bytes());
     row.holes.others.iter().for_each(|hole| encode_hole(hole, &mut b));
     pieces.refer(&row.holes, &mut b);
+    let replay = row.replay.map_or([0; 3], |replay| [replay.next, replay.until, replay.serial]);
+    replay.iter().chain([&row.replays]).for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
     b
@@ -321,9 +328,15 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     if !whole || u32_at(16) != target.0 || others > end {
         return Ok(None);
     }
-    let Some((pieces, [])) = pieces::references(&b[others..end], u32_at(PIECES) as usize) else {
+    let Some((pieces, replay)) = pieces::references(&b[others..end], u32_at(PIECES) as usize) else {
         return Ok(None);
     };
+    if replay.len() != REPLAY {
+        return Ok(None);
+    }
+    let replay_at = |i: usize| u64_at(end - REPLAY + i * 8);
+    let (next, until, serial, replays) = (replay_at(0), replay_at(1), replay_at(2), replay_at(3));
+    let replay = (until > 0).then_some(ReplayRow { next, until, serial });
     let n = |i: usize| u64_at(24 + i * 8);
     let totals = Totals {
         taken: n(3),
@@ -338,7 +351,7 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     };
     let hole = |at| Hole { offset: u64_at(at), key: u64_at(at + 8), bytes: u32_at(at + 16) };
     let holes: HoleSet = (FIXED..others).step_by(HOLE).map(hole).collect();
-    let row = Row { durable_end: n(1), position: n(2), totals, holes };
+    let row = Row { durable_end: n(1), position: n(2), totals, holes, replay, replays };
     Ok(Some(Slot { generation: n(0), row, pieces }))
 }
 
@@ -362,6 +375,8 @@ mod tests {
                 settled_bytes: 7,
                 ..Totals::default()
             },
+            replay: (position == 20).then_some(ReplayRow { next: 4, until: 20, serial: 3 }),
+            replays: position,
             holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3, bytes: 9 }).collect(),
         }
     }
@@ -376,7 +391,7 @@ mod tests {
         assert_eq!(file.synced.floor(), 3, "an unsynced row must not let anybody trim");
         assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
         file.sync().expect("synced");
-        assert_eq!(file.synced.floor(), 20);
+        assert_eq!(file.synced.floor(), 4, "what is given again is needed");
         // The next write goes to the other slot; tearing it leaves the synced row.
         file.write(target, &row(30, &[25])).expect("written");
         assert_eq!(proven_end(&OsDisk, dir.path()).expect("read"), 35);
@@ -387,5 +402,49 @@ mod tests {
         assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(20, &[])));
         let again = RowFile::create(&OsDisk, dir.path(), target, &row(20, &[])).expect("reopened");
         assert!(again.generation > 2);
+    }
+
+    /// A file of which only the first bytes of a write reach the disk, and the writer is told so.
+    struct Torn(Arc<dyn DiskFile>);
+
+    impl DiskFile for Torn {
+        fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+            self.0.write_at(&data[..36], at)?;
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+            self.0.read_at(buf, at)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.sync_data()
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+    }
+
+    #[test]
+    fn a_slot_that_a_failed_write_tore_is_never_called_synced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let target = TargetNo(4);
+        let mut file = RowFile::create(&OsDisk, dir.path(), target, &row(10, &[])).expect("created");
+        file.write(target, &row(20, &[])).expect("written");
+        let whole = Arc::clone(&file.slots[file.writing]);
+        file.slots[file.writing] = Arc::new(Torn(Arc::clone(&whole)));
+        file.write(target, &row(30, &[])).expect_err("no space");
+        // Row 20 is gone, torn by row 30: synced is what the other slot holds.
+        file.sync().expect("nothing to sync");
+        assert_eq!(file.synced.floor(), 10, "trimming would believe a row that is not there");
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(10, &[])));
+        let torn = file.writing;
+        file.slots[torn] = whole;
+        file.write(target, &row(40, &[])).expect("there is space again");
+        assert_eq!(file.writing, torn, "the last synced slot is never written over");
+        file.sync().expect("synced");
+        assert_eq!(file.synced.floor(), 40);
+        assert_eq!(read(&OsDisk, dir.path(), target).expect("read"), Some(row(40, &[])));
     }
 }

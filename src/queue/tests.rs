@@ -344,6 +344,25 @@ async fn while_the_index_cannot_follow_changes_are_refused_and_settings_are_not(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_the_entry_does_not_name_is_refused_and_nothing_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open_with(options(dir.path(), 8, PROMPT), 1, 1);
+    while queue.reserve(1).await.is_err() {}
+    let named = |body| Change::PutObject(ObjectMeta { body, ..ObjectMeta::default() });
+    let inline = BodyRef::Inline { crc32c: journal::crc32c(b"another") };
+    let blob = BodyRef::Blob { name: "blob".into(), crc32c: 1 };
+    for change in [named(BodyRef::Empty), named(inline), named(blob), Change::DeleteObject] {
+        let permit = queue.reserve(1_000).await.expect("space");
+        let bad = Entry { change, ..entry(0, &[1]) };
+        let answer = queue.append(permit, bad, Bytes::from_static(b"body")).await;
+        assert!(matches!(answer, Err(AppendError::Refused(_))), "{answer:?}");
+    }
+    assert_eq!(queue.stat().durable_end, 1, "nothing was written");
+    assert_eq!(append(&queue, 0..1, |_| &[1]).await, [1], "and the next one is");
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_of_few_entries_passes_over_what_is_not_for_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let queue = open(dir.path(), 200, 1, 2);
@@ -371,5 +390,89 @@ async fn a_reader_of_few_entries_passes_over_what_is_not_for_it() {
     for progress in [one.progress(), two.progress()] {
         assert_eq!(progress.books().imbalance(), 0, "{:?}", progress.books());
     }
+    queue.stop();
+}
+
+/// Everything stays for as long as the test runs.
+fn retaining(dir: &Path) -> Options {
+    let mut options = options(dir, 40, PATIENT);
+    (options.journal.retain_bytes, options.journal.retain_age) = (1 << 30, Duration::from_secs(3_600));
+    options
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_goes_back_and_counts_what_comes_again_as_repeated() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open_with(retaining(dir.path()), 1, 1);
+    append(&queue, 0..3_000, |n| if n % 3 == 0 { &[] } else { &[1] }).await;
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let mine = take(&mut one, 2_000).await;
+    let holes = [mine[100], mine[1_900]];
+    let settled: Vec<_> = mine.iter().copied().filter(|o| !holes.contains(o)).collect();
+    settle(&mut one, &settled);
+    one.flush().await.expect("durable");
+    checkpoint(&queue, queue.stat().durable_end);
+    let too_far = one.rewind(mine[1_999] + 50).await;
+    assert!(matches!(too_far, Err(RewindError::Nothing { .. })), "{too_far:?}");
+    assert!(matches!(one.rewind(0).await, Err(RewindError::TooOld { oldest: 1, .. })));
+
+    // The hole below comes first, the one above in its turn; neither is a repetition.
+    let rewound = one.rewind(mine[1_000]).await.expect("it is all there");
+    assert_eq!((rewound.from, rewound.until), (mine[1_000], queue.stat().durable_end));
+    assert_eq!(queue.stat().floor, holes[0]);
+    let expected: Vec<_> = [holes[0]].into_iter().chain(mine[1_000..].iter().copied()).collect();
+    let again = take(&mut one, 1_001).await;
+    assert_eq!(again, expected);
+    assert_eq!(one.progress().replay_of(holes[1]), None);
+    assert_eq!(one.progress().replay_of(mine[1_001]), Some(1));
+    let books = one.progress().books();
+    assert_eq!((books.imbalance(), books.backlog, books.repeated), (0, 2, 0));
+    settle(&mut one, &again[..600]);
+    one.flush().await.expect("durable");
+    drop(one);
+    queue.stop();
+    drop(queue);
+
+    // Broken off: it goes on where not everything was delivered, and then with what is new.
+    let queue = open_with(retaining(dir.path()), 3_001, 1);
+    let new = append(&queue, 0..10, |_| &[1]).await;
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    assert_eq!(one.progress().replaying().map(|r| r.from), Some(again[600]));
+    let rest = take(&mut one, 401 + 10).await;
+    assert_eq!(rest[..401], again[600..]);
+    assert_eq!(rest[401..].iter().max(), new.iter().max());
+    settle(&mut one, &rest);
+    let books = one.progress().books();
+    assert_eq!((books.imbalance(), books.delivered, books.repeated), (0, 2_010, 999));
+    assert_eq!((books.backlog, one.progress().replaying()), (0, None));
+    one.flush().await.expect("durable");
+    assert_eq!(queue.stat().floor, 3_001, "only the store's checkpoint holds it now");
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_goes_back_to_what_compaction_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open(dir.path(), 40, 1, 2);
+    let to = |n: u64| -> &'static [u32] { if n % 5_000 == 7 { &[1, 2] } else { &[1] } };
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    for round in 0..3 {
+        append(&queue, round * 10_000..(round + 1) * 10_000, to).await;
+        let taken = take(&mut one, 10_000).await;
+        settle(&mut one, &taken);
+        one.flush().await.expect("durable");
+        let mut compacted = queue.compacted();
+        let before = *compacted.borrow_and_update();
+        checkpoint(&queue, queue.stat().durable_end);
+        compacted.wait_for(|n| *n > before).await.expect("alive");
+    }
+    // Target 2 is dead: its entries are there, and those of target 1 around them are not.
+    assert_eq!(queue.stat().first, 1);
+    let refused = one.rewind(2).await.expect_err("it is not all there");
+    let RewindError::TooOld { oldest, .. } = refused else { panic!("{refused}") };
+    assert!(refused.to_string().contains(&format!("--from {oldest}")), "{refused}");
+    let whole = 30_000 - oldest as usize + 1;
+    one.rewind(oldest).await.expect("from there on it is");
+    assert_eq!(take(&mut one, whole).await, (oldest..=30_000).collect::<Vec<_>>());
     queue.stop();
 }

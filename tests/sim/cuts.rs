@@ -9,12 +9,12 @@ use crate::rules::after;
 use crate::stack::{NEVER, OFTEN, Pace, Stack, Story, TARGET, data, drain, empty, judge};
 use crate::{kills, sane, scale, seed};
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// Waits for something that other threads bring about.
-async fn until(what: &str, mut is: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !is() {
         assert!(std::time::Instant::now() < deadline, "waited in vain for {what}");
@@ -42,7 +42,10 @@ fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Story) {
                 stack.delete(&key, n).await.expect("the disk is sound");
             } else {
                 story.plan.insert(n, (key.clone(), false));
-                stack.put(&key, n).await.expect("the disk is sound");
+                match n % 3 {
+                    0 => stack.put_blob(&key, n).await.expect("the disk is sound"),
+                    _ => stack.put(&key, n).await.expect("the disk is sound"),
+                };
                 there.insert(key);
             }
             match rng.u8(0..6) {
@@ -76,7 +79,7 @@ fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Story) {
 }
 
 /// Judges images of a trace: about `states` of them, spread over its places. `of` says which places count.
-fn judge_cuts(
+pub fn judge_cuts(
     disk: &SimDisk,
     story: &Story,
     seed: u64,

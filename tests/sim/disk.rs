@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings::journal::{Disk, DiskFile};
 
+/// What a file system hands out.
+const BLOCK: u64 = 4096;
+
 /// One call, or one remark of a test about what it was told, in the order in which they happened.
 #[derive(Debug, Clone)]
 pub enum Op {
@@ -79,6 +82,8 @@ pub struct Image {
 
 struct Node {
     bytes: Arc<Vec<u8>>,
+    /// Blocks of 4 KiB that were ever written: a hole takes no space.
+    blocks: BTreeSet<u64>,
     /// The name it was last seen under, for faults.
     path: PathBuf,
 }
@@ -93,6 +98,8 @@ struct State {
     fired: u64,
     /// Calls of handles from an earlier life fail: their process is dead.
     life: u64,
+    /// Blocks that all files together may take.
+    room: Option<u64>,
 }
 
 /// A disk in memory.
@@ -131,6 +138,22 @@ impl State {
         Ok(())
     }
 
+    /// Blocks that files with a name take.
+    fn used(&self) -> u64 {
+        self.names.values().map(|n| self.nodes[*n].blocks.len() as u64).sum()
+    }
+
+    /// Takes the blocks of a write, or fails if there are not so many.
+    fn allocate(&mut self, node: usize, at: u64, len: usize) -> io::Result<()> {
+        let blocks = at / BLOCK..(at + len as u64).div_ceil(BLOCK);
+        let fresh: Vec<u64> = blocks.filter(|b| !self.nodes[node].blocks.contains(b)).collect();
+        if !fresh.is_empty() && self.room.is_some_and(|room| self.used() + fresh.len() as u64 > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.nodes[node].blocks.extend(fresh);
+        Ok(())
+    }
+
     fn path_of(&self, node: usize) -> PathBuf {
         self.nodes[node].path.clone()
     }
@@ -149,7 +172,8 @@ impl SimDisk {
         let mut nodes = Vec::new();
         for (path, bytes) in &start.files {
             names.insert(path.clone(), nodes.len());
-            nodes.push(Node { bytes: Arc::clone(bytes), path: path.clone() });
+            let blocks = (0..(bytes.len() as u64).div_ceil(BLOCK)).collect();
+            nodes.push(Node { bytes: Arc::clone(bytes), blocks, path: path.clone() });
         }
         let state = State {
             names,
@@ -160,6 +184,7 @@ impl SimDisk {
             seen: 0,
             fired: 0,
             life: 0,
+            room: None,
         };
         Self { state: Arc::new(Mutex::new(state)), start, life: 0 }
     }
@@ -199,6 +224,12 @@ impl SimDisk {
     pub fn fail(&self, fault: Option<Fault>) {
         let mut state = lock(&self.state);
         (state.fault, state.seen, state.fired) = (fault, 0, 0);
+    }
+
+    /// Bounds the disk: this many bytes are free from now on; none: there is no bound.
+    pub fn leave_free(&self, bytes: Option<u64>) {
+        let mut state = lock(&self.state);
+        state.room = bytes.map(|bytes| state.used() + bytes / BLOCK);
     }
 
     /// How many calls failed since the last [`SimDisk::fail`].
@@ -245,7 +276,7 @@ impl Disk for SimDisk {
             return Err(not_found(path));
         }
         let node = state.nodes.len();
-        state.nodes.push(Node { bytes: Arc::default(), path: path.to_owned() });
+        state.nodes.push(Node { bytes: Arc::default(), blocks: BTreeSet::new(), path: path.to_owned() });
         state.names.insert(path.to_owned(), node);
         state.trace.push(Op::Create { path: path.to_owned(), node });
         drop(state);
@@ -315,6 +346,9 @@ impl DiskFile for SimFile {
         let path = state.path_of(self.node);
         let short = state.fault.as_ref().is_some_and(|f| f.call == Call::ShortWrite);
         let entered = state.enter(self.life, Call::Write, &path);
+        if entered.is_ok() {
+            state.allocate(self.node, at, data.len())?;
+        }
         let alive = self.life == state.life;
         let data = match &entered {
             Ok(()) => data,
@@ -355,6 +389,7 @@ impl DiskFile for SimFile {
         let path = state.path_of(self.node);
         state.enter(self.life, Call::SetLen, &path)?;
         Arc::make_mut(&mut state.nodes[self.node].bytes).resize(len as usize, 0);
+        state.nodes[self.node].blocks.retain(|block| block * BLOCK < len);
         state.trace.push(Op::SetLen { node: self.node, len });
         Ok(())
     }

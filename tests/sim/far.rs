@@ -39,11 +39,19 @@ struct Far {
     /// What is open: its key and its receipt.
     open: Arc<Mutex<Vec<(String, Receipt)>>>,
     attempts: watch::Sender<usize>,
+    /// Messages that said which replay they are of.
+    marked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Far {
     fn new(disk: &Arc<SimDisk>, way: Way) -> Self {
-        Self { disk: Arc::clone(disk), way, open: Arc::default(), attempts: watch::Sender::new(0) }
+        Self {
+            disk: Arc::clone(disk),
+            way,
+            open: Arc::default(),
+            attempts: watch::Sender::new(0),
+            marked: Arc::default(),
+        }
     }
 
     fn take(&self, delivery: Delivery) {
@@ -92,6 +100,8 @@ impl Connector for Far {
     async fn deliver(&self, batch: Vec<Delivery>) {
         let count = batch.len();
         for delivery in batch {
+            let replay = delivery.message.headers.iter().filter(|h| h.name == "tidings-replay");
+            self.marked.lock().expect("nobody panics here").extend(replay.map(|h| h.value.to_string()));
             let first = delivery.attempt == 1;
             match self.way {
                 Way::SilentAtFirst if first => drop(delivery.receipt),
@@ -310,4 +320,39 @@ fn held_before_new() -> Result<(), String> {
 #[test]
 fn mutant_hole_hashes_late() {
     kills("hole-hashes-late", held_before_new);
+}
+
+/// An operator goes back twice: everything comes again in order, marked, and counts as repeated.
+#[test]
+fn a_lane_goes_back_and_marks_what_it_sends_again() {
+    let _sane = crate::sane();
+    let disk = empty();
+    let far = Far::new(&disk, Way::Takes);
+    let plan = [(1, "key"), (2, "other"), (3, "key")];
+    let went = told(disk, &plan, async |stack| {
+        let lane = lane(stack.reader().await?, &far);
+        for (n, key) in plan {
+            put(&stack, key, n).await?;
+        }
+        far.attempts(3).await?;
+        let first = stack.queue.stat().durable_end - 3;
+        let back = lane.replay(first).await.map_err(|e| e.to_string())?;
+        if (back.from, back.until) != (first, first + 3) {
+            return Err(format!("{back:?}"));
+        }
+        far.attempts(6).await?;
+        lane.replay(first + 1).await.map_err(|e| e.to_string())?;
+        far.attempts(8).await?;
+        if lane.replay(first + 3).await.is_ok() {
+            return Err("it went back to where it is".to_owned());
+        }
+        lane.stop(Duration::from_secs(5)).await;
+        let books = stack.progress.books();
+        if (books.imbalance(), books.delivered, books.repeated, books.backlog) != (0, 3, 5, 0) {
+            return Err(format!("{books:?}"));
+        }
+        Ok(stack)
+    });
+    went.unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(*far.marked.lock().expect("nobody panics here"), ["1", "1", "1", "2", "2"]);
 }

@@ -213,3 +213,77 @@ fn compacted() -> Result<(), String> {
 fn mutant_hole_forgotten() {
     kills("hole-forgotten", compacted);
 }
+
+/// A key's events are delivered, then given again from the first one on; power is lost somewhere.
+fn given_again() -> Result<(), String> {
+    let disk = empty();
+    let mut story = Story::default();
+    runtime().block_on(async {
+        let stack = Stack::open(&disk, NEVER).await?;
+        let mut reader = stack.reader().await?;
+        let mut first = 0;
+        for n in 1..5 {
+            story.plan.insert(n, ("key".to_owned(), false));
+            let offset = stack.put("key", n).await.map_err(|e| e.to_string())?;
+            first = if n == 1 { offset } else { first };
+        }
+        crate::stack::drain(&disk, &mut reader, 4).await?;
+        reader.flush().await.map_err(|e| e.to_string())?;
+        disk.mark(Mark::Floor(4));
+        reader.rewind(first).await.map_err(|e| e.to_string())?;
+        for _ in 0..4 {
+            for stored in reader.next(1).await.map_err(|e| e.to_string())? {
+                disk.mark(Mark::Delivered(change(&stored)));
+                reader.settle(&[(stored.position.offset, Column::Delivered)]);
+            }
+        }
+        drop(reader);
+        stack.stop().await;
+        Ok::<_, String>(())
+    })?;
+    let (mut power, mut told, mut images) = (Power::new(disk.start(), 1, 12), story, Vec::new());
+    let mut delivered_all = false;
+    for op in &disk.trace() {
+        // Every call, and every delivery: the far side has it, whatever the disk has.
+        if delivered_all {
+            power.images(|image| images.push((image, told.clone())));
+        }
+        delivered_all |= matches!(op, Op::Mark(Mark::Floor(_)));
+        power.pass(op);
+        told.pass(op);
+        if delivered_all && matches!(op, Op::Mark(Mark::Delivered(_))) {
+            images.push((power.least(), told.clone()));
+        }
+    }
+    for (at, (image, told)) in images.into_iter().enumerate() {
+        runs_forward(&after(image), &told).map_err(|why| format!("image {at}: {why}"))?;
+    }
+    Ok(())
+}
+
+/// Whatever came a second time, the newest one comes last.
+fn runs_forward(disk: &Arc<SimDisk>, told: &Story) -> Result<(), String> {
+    let run = async {
+        let stack = Stack::open(disk, NEVER).await?;
+        let mut reader = stack.reader().await?;
+        stack.put("probe", 900_000_000).await.map_err(|e| e.to_string())?;
+        let came = crate::stack::drain(disk, &mut reader, 900_000_000).await?;
+        let books = stack.progress.books();
+        drop(reader);
+        stack.stop().await;
+        let last = told.delivered.iter().chain(&came).rfind(|n| **n < 900_000_000);
+        match last {
+            _ if books.imbalance() != 0 || books.backlog > 0 => Err(format!("P8: {books:?}")),
+            Some(4) => Ok(()),
+            other => Err(format!("P3: the far side ends with {other:?}, the newest is 4")),
+        }
+    };
+    runtime()
+        .block_on(async { tokio::time::timeout(Duration::from_secs(20), run).await })
+        .unwrap_or_else(|_| Err("it hangs".to_owned()))
+}
+
+#[test]
+fn mutant_replay_before_row() {
+    kills("replay-before-row", given_again);
+}

@@ -5,18 +5,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings::config;
+use tidings::event::EventSet;
 use tidings::queue::Column;
 use tidings::rules::RuleSet;
 
 use crate::disk::{Op, SimDisk};
 use crate::rules::after;
-use crate::stack::{NEVER, OFTEN, Stack, drain, empty};
+use crate::stack::{NEVER, OFTEN, Stack, TARGET, drain, empty};
 use crate::{kills, sane};
 
 const PROBE: u64 = 900_000_000;
+const LAST: u64 = 500;
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+fn everything() -> config::Rule {
+    config::Rule {
+        name: "all".into(),
+        bucket: "*".into(),
+        events: EventSet::parse("s3:ObjectCreated:*").expect("a known name"),
+        prefix: String::new(),
+        suffix: String::new(),
+    }
 }
 
 /// Calls that wrote or synced a progress row.
@@ -71,6 +84,11 @@ async fn live(settle: usize) -> Result<Arc<SimDisk>, String> {
     if row_calls(&disk) != before {
         return Err("an idle target's row was written".to_owned());
     }
+    if settle == 3 {
+        // One more that is for it, and that nobody takes: its row still stands below what the log keeps.
+        stack.commit.set_rules(RuleSet::build(&[(TARGET, vec![everything()])]));
+        stack.put("key-1", LAST).await.map_err(|e| e.to_string())?;
+    }
     let killed = Arc::new(disk.kill());
     drop(reader);
     stack.stop().await;
@@ -91,7 +109,7 @@ async fn goes_on(disk: Arc<SimDisk>, missing: &[u64]) -> Result<(), String> {
     let books = stack.progress.books();
     drop(reader);
     stack.stop().await;
-    match came == expected && books.imbalance() == 0 && books.delivered == 4 {
+    match came == expected && books.imbalance() == 0 && books.delivered == books.matched {
         true => Ok(()),
         false => Err(format!("{came:?} came, {expected:?} were to come; {books:?}")),
     }
@@ -102,7 +120,7 @@ fn an_idle_target_costs_no_row_and_keeps_nothing() {
     let _sane = sane();
     runtime().block_on(async {
         let disk = live(3).await.unwrap_or_else(|why| panic!("{why}"));
-        goes_on(disk, &[]).await.unwrap_or_else(|why| panic!("{why}"));
+        goes_on(disk, &[LAST]).await.unwrap_or_else(|why| panic!("{why}"));
     });
 }
 

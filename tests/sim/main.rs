@@ -11,12 +11,14 @@ mod dead;
 mod disk;
 mod far;
 mod forget;
+mod full;
 mod holes;
 mod idle;
 mod log;
 mod power;
 mod rules;
 mod stack;
+mod whole;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 

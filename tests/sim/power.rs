@@ -183,6 +183,11 @@ impl Power {
         }
     }
 
+    /// What a power cut at this place leaves at least: nothing that was not synced.
+    pub fn least(&self) -> Image {
+        self.image(&vec![Come::Nothing; self.wishes.len()])
+    }
+
     fn some(&mut self, at: usize) -> Come {
         match self.rng.u8(0..4) {
             0 => Come::Nothing,

@@ -14,7 +14,7 @@ use tidings::commit::{Commit, CommitError, Conditions, NewBody, PutObject};
 use tidings::config;
 use tidings::event::{EventKind, EventSet, RequestInfo};
 use tidings::queue::embedded::{EmbeddedQueue, Options};
-use tidings::queue::{Column, Progress, Queue as _, Reader, Stored, TargetNo};
+use tidings::queue::{Column, Permit, Progress, Queue as _, Reader, Stored, TargetNo};
 use tidings::rules::RuleSet;
 use tidings::store::{EmbeddedStore, Store as _};
 
@@ -78,11 +78,21 @@ impl Stack {
         disk: &Arc<SimDisk>,
         pace: Pace,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
-        Self::open_parts(disk, pace, options(1 << 20))
+        Self::open_parts(disk.disk(), pace, options(1 << 20))
+    }
+
+    /// Over something that stands between server and disk; changes that find no space are refused soon.
+    pub async fn open_over(
+        disk: &Arc<SimDisk>,
+        over: Arc<dyn tidings::journal::Disk>,
+        pace: Pace,
+    ) -> Result<Self, String> {
+        let options = Options { reserve_timeout: Duration::from_millis(50), ..options(1 << 20) };
+        Self::open_on(disk, over, pace, options).await
     }
 
     fn open_parts(
-        disk: &Arc<SimDisk>,
+        disk: Arc<dyn tidings::journal::Disk>,
         pace: Pace,
         options: Options,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
@@ -91,16 +101,28 @@ impl Stack {
             max_object_bytes: 1 << 30,
             index_cache_bytes: 1 << 20,
             checkpoint_interval: pace.0,
+            min_part_bytes: 0,
+            upload_expiry: Duration::from_secs(3_600),
         };
-        let store = EmbeddedStore::open(disk.disk(), &data(), &config).map_err(|e| format!("store: {e}"))?;
-        let queue = EmbeddedQueue::open(disk.disk(), options, store.checkpoint_next(), store.publisher())
+        let store = EmbeddedStore::open(Arc::clone(&disk), &data(), &config);
+        let store = store.map_err(|e| format!("store: {e}"))?;
+        let queue = EmbeddedQueue::open(disk, options, store.checkpoint_next(), store.publisher())
             .map_err(|e| format!("queue: {e}"))?;
         store.start(queue.feed(store.checkpoint_next())).map_err(|e| format!("index: {e}"))?;
         Ok((store, Arc::new(queue)))
     }
 
     async fn open_with(disk: &Arc<SimDisk>, pace: Pace, options: Options) -> Result<Self, String> {
-        let (store, queue) = Self::open_parts(disk, pace, options)?;
+        Self::open_on(disk, disk.disk(), pace, options).await
+    }
+
+    async fn open_on(
+        disk: &Arc<SimDisk>,
+        over: Arc<dyn tidings::journal::Disk>,
+        pace: Pace,
+        options: Options,
+    ) -> Result<Self, String> {
+        let (store, queue) = Self::open_parts(over, pace, options)?;
         let (again, same) = (Arc::clone(&store), Arc::clone(&queue));
         let opened = Self::open_targets(disk, store, queue).await;
         if opened.is_err() {
@@ -144,20 +166,33 @@ impl Stack {
         Ok(stack)
     }
 
-    /// PUT of change `n`, noted on the trace.
+    /// PUT of change `n` with its body in the record, noted on the trace.
     pub async fn put(&self, key: &str, n: u64) -> Result<u64, CommitError> {
         self.disk.mark(Mark::Begun(n));
-        let body = body(n);
-        let permit = self.commit.reserve(body.len()).await?;
+        let permit = self.commit.reserve(body(n).len()).await?;
+        self.put_as(key, n, permit, NewBody::Inline(body(n))).await
+    }
+
+    /// The same with its body in a file of its own.
+    pub async fn put_blob(&self, key: &str, n: u64) -> Result<u64, CommitError> {
+        self.disk.mark(Mark::Begun(n));
+        let permit = self.commit.reserve(0).await?;
+        let mut blob = self.store.new_blob().await?;
+        blob.write(body(n)).await?;
+        let blob = blob.finish().await?;
+        self.put_as(key, n, permit, NewBody::Blob(blob)).await
+    }
+
+    async fn put_as(&self, key: &str, n: u64, permit: Permit, new: NewBody) -> Result<u64, CommitError> {
         let put = PutObject {
             bucket: BUCKET.into(),
             key: key.into(),
             kind: EventKind::CreatedPut,
-            size: body.len() as u64,
+            size: body(n).len() as u64,
             etag: n.to_string().into(),
             crc64: 0,
             headers: Vec::new(),
-            body: NewBody::Inline(body),
+            body: new,
             conditions: Conditions::default(),
             request: request(n),
         };
@@ -169,7 +204,7 @@ impl Stack {
     /// DELETE as change `n`, noted on the trace. The key must be there.
     pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
         self.disk.mark(Mark::Begun(n));
-        let permit = self.commit.reserve(0).await?;
+        let permit = self.commit.reserve_removal(0).await?;
         self.commit.delete_object(permit, BUCKET, key, request(n)).await?;
         // Its position is not told; nothing else was committed meanwhile.
         let offset = self.queue.stat().durable_end - 1;
@@ -289,7 +324,13 @@ impl Story {
             *far = (*far).max(*n);
         }
         match self.acknowledged.values().find(|(n, _)| !self.delivered.contains(n)) {
-            Some((n, _)) => Err(format!("P1: {n} was acknowledged and never arrived")),
+            Some((n, _)) => {
+                let (got, all) = (&self.delivered, self.acknowledged.values().map(|(n, _)| n));
+                let all = all.collect::<Vec<_>>();
+                Err(format!(
+                    "P1: {n} was acknowledged and never arrived; arrived: {got:?}, acknowledged: {all:?}"
+                ))
+            }
             None => Ok(()),
         }
     }

@@ -42,11 +42,15 @@ pub(crate) enum Need {
     Rabbitmq,
     /// Prometheus' tool, which tests the alert rules.
     Promtool,
+    Python,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
 pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
+
+/// What the S3 clients of the tests need.
+pub(crate) const CLIENTS: &[Need] = &[Need::Python];
 
 impl Need {
     fn name(self) -> &'static str {
@@ -62,6 +66,7 @@ impl Need {
             Need::Nats => "Go 1.21 or newer, or nats-server",
             Need::Rabbitmq => "RabbitMQ",
             Need::Promtool => "promtool",
+            Need::Python => "Python 3 with venv",
         }
     }
 
@@ -78,6 +83,7 @@ impl Need {
             Need::Nats => "nats-server",
             Need::Rabbitmq => "rabbitmq-server",
             Need::Promtool => "prometheus",
+            Need::Python => "python3-venv",
         }
     }
 
@@ -95,6 +101,7 @@ impl Need {
             Need::Nats => go().is_some() || brokers::system_nats().is_some(),
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
             Need::Promtool => paths::program("promtool").is_some(),
+            Need::Python => venv(),
         }
     }
 }
@@ -214,6 +221,12 @@ fn compiles(compiler: &str, language: &str, header: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Whether Python can make an environment of its own.
+fn venv() -> bool {
+    let asked = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// A Java that is new enough: of `JAVA_HOME`, of `PATH`, or of those that are installed beside it.

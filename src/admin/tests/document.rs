@@ -167,7 +167,10 @@ async fn every_documented_parameter_is_taken_and_no_other() {
             };
             let path = format!("{path}?{}={value}{beside}", parameter.name);
             let answer = world.ask(Ask { method, path: &path, ..GOOD }).await;
-            assert_eq!(answer.status(), StatusCode::OK, "{method} {path}");
+            // The fake has no lane to go back.
+            let laneless = route.action == Action::TargetReplay;
+            let fine = if laneless { StatusCode::NOT_FOUND } else { StatusCode::OK };
+            assert_eq!(answer.status(), fine, "{method} {path}");
         }
         let open = route.access == Access::OpenOnLoopback;
         let path = format!("{path}?nobody-knows=1");

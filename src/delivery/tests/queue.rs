@@ -16,8 +16,8 @@ use crate::delivery::EncodeFn;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::queue::dead::{DeadLetters, Gone, Ledger};
 use crate::queue::{
-    Change, Column, DeliveryTo, Entry, Hole, Lookup, ObjectMeta, ReadError, Reader, Stored, TargetNo,
-    progress::Progress,
+    Change, Column, DeliveryTo, Entry, Hole, Lookup, ObjectMeta, ReadError, Reader, RewindError, Rewound,
+    Stored, TargetNo, progress::Progress,
 };
 
 pub(super) const TARGET: TargetNo = TargetNo(7);
@@ -161,6 +161,11 @@ impl Reader for MemoryReader {
 
     fn lookup(&self) -> Arc<dyn Lookup> {
         Arc::new(self.queue.clone())
+    }
+
+    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError> {
+        let until = self.queue.see(|log| log.position as u64 + 1);
+        Err(RewindError::Nothing { from, position: until })
     }
 
     fn settle(&mut self, settled: &[(u64, Column)]) {

@@ -35,12 +35,23 @@ fn a_body_fault_is_the_reason() {
 
 #[test]
 fn no_space_says_when_to_come_back() {
-    let answer = of_commit(CommitError::Full(crate::queue::Full { why: "log".into() }));
+    let answer = of_commit(CommitError::Full(crate::queue::Full {
+        reason: crate::queue::FullReason::Log,
+        why: "log".into(),
+    }));
     let answer = answer.to_http_response().expect("writable");
     let answer = complete(answer, None, "/b/k", "1", false);
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers().get(RETRY_AFTER), Some(&RETRY_AFTER_SECONDS));
     assert!(text(answer).contains("<Code>SlowDown</Code>"));
+}
+
+#[test]
+fn what_is_not_known_is_not_called_absent() {
+    let answer = of_store(StoreError::Unread).to_http_response().expect("writable");
+    let answer = complete(answer, None, "/b/k", "1", false);
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text(answer).contains("<Code>ServiceUnavailable</Code>"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Queue for Log {
 
     async fn reserve(&self, bytes: usize) -> Result<Permit, Full> {
         match self.0.with(|s| s.full) {
-            true => Err(Full { why: "the log is full".into() }),
+            true => Err(Full { reason: crate::queue::FullReason::Log, why: "the log is full".into() }),
             false => Ok(Permit::unbounded(u32::try_from(bytes).expect("a record"))),
         }
     }

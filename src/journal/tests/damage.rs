@@ -241,3 +241,27 @@ async fn an_interrupted_acceptance_is_refused_at_open_and_finished_by_another_on
     accept(dir.path(), 0, (2, 2)).expect("finished");
     is_mended(dir.path(), (2, 2), 5, 1).await;
 }
+
+/// Wherever in its segment the last record lies, up to the last block: damage to it is not taken for a write
+/// that was never acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_to_the_last_record_of_a_full_segment_is_named_too() {
+    // Seals come between records when the writer finds the time, so where the last one ends is tried.
+    for (last, shift) in (14..62).flat_map(|last| [(last, 0), (last, 1)]) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (journal, ..) = open(dir.path());
+        for n in 1..=last {
+            append(&journal, n, if n == 1 { shift * 4_096 } else { 3_000 }).await;
+        }
+        journal.stop();
+        let meta = format!("record {last}").into_bytes();
+        let hit = OsDisk.list(dir.path()).expect("listed").into_iter().find_map(|path| {
+            let bytes = std::fs::read(&path).expect("readable");
+            Some((path, bytes.windows(meta.len()).position(|w| w == meta)?))
+        });
+        let (path, at) = hit.expect("it was written");
+        damage(&path, at as u64, 4);
+        let found = verify(&OsDisk, dir.path(), 0).expect("verified");
+        assert_eq!(named(&found.damage), [(last, last)], "{last} records, shifted by {shift}");
+    }
+}

@@ -4,30 +4,32 @@
 //! that is not synced, and never remove a superseded blob before a synced checkpoint is past the record that
 //! superseded it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Status;
-use super::backend::is_no_space;
 use super::blobs::Blobs;
-use super::build::{Builder, newest_per_key};
+use super::build::{self, Builder, Newest};
 use super::index::{Batch, Index, Space};
 use super::overlay::Overlay;
+use super::pace::{Pace, Times};
 use super::packs::{PackWriter, Packs};
-use super::row::{self, BlobName, BodyPlace};
+use super::row::BlobName;
+use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
 use crate::fail;
+use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
 use crate::store::StoreError;
 
-/// Entries applied in one transaction.
+/// Entries applied in one transaction …
 const BATCH_ENTRIES: usize = 4096;
-/// Entries asked of the queue at once: with the largest inline bodies they are 32 MiB.
-const ASK_ENTRIES: usize = 512;
+/// … and at start, where nobody waits for a single one: the more, the more of them share a page.
+const REPLAY_ENTRIES: usize = 32_768;
 /// Bytes of bodies after which no more is asked for one batch.
 const BATCH_BYTES: usize = 32 << 20;
 /// How long a batch that is not full waits for more.
@@ -36,36 +38,23 @@ pub(super) const LINGER: Duration = Duration::from_millis(250);
 const FEED_WAIT: Duration = Duration::from_millis(250);
 /// How long the replay at start waits for an entry, which is durable already if there is one.
 const REPLAY_WAIT: Duration = Duration::from_millis(100);
-/// How often in a row nothing must come before the replay at start believes that there is nothing: the feed
-/// may also give nothing because it passed offsets that compaction left out.
-const REPLAY_EMPTY: u32 = 2;
 /// How long the thread sleeps when there is nothing to do at all.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long it waits before it tries again on a full disk or a damaged journal.
 const RETRY: Duration = Duration::from_millis(500);
-/// Applied bytes (of the overlay's budget) after which a checkpoint does not wait for its interval.
-const CHECKPOINT_BYTES: u64 = 1 << 30;
 /// Blob files looked at or removed between two batches.
 const SWEEP_RUN: usize = 1000;
 
 /// What readers and the index thread share.
 pub(super) struct Shared {
     pub(super) overlay: Arc<Overlay>,
+    pub(super) unread: Unread,
     pub(super) index: Box<dyn Index>,
     pub(super) packs: Arc<Packs>,
     pub(super) blobs: Arc<Blobs>,
     /// One above the last offset in the synced checkpoint.
     pub(super) checkpointed: AtomicU64,
     pub(super) status: watch::Sender<Status>,
-}
-
-/// The index thread's times.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    /// How long a batch that is not full waits for more.
-    pub(super) linger: Duration,
-    /// From one checkpoint to the next.
-    pub(super) checkpoint: Duration,
 }
 
 /// The index thread's own state.
@@ -75,6 +64,8 @@ pub(super) struct Applier {
     builder: Builder,
     /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
     retired: VecDeque<(u64, BlobName)>,
+    /// Superseded blobs that a reader still needs: looked at again after each checkpoint.
+    pinned: Vec<BlobName>,
     /// Blob files found at open: once the index reached the tail found then, those that no row owns are
     /// orphans.
     found: Vec<BlobName>,
@@ -82,9 +73,8 @@ pub(super) struct Applier {
     tail_reached: bool,
     /// How often in a row the queue gave nothing.
     empty: u32,
-    times: Times,
-    last_checkpoint: Instant,
-    bytes: u64,
+    linger: Duration,
+    pace: Pace,
 }
 
 /// Why the index thread ends.
@@ -109,6 +99,7 @@ impl Applier {
         found: Vec<BlobName>,
         times: Times,
     ) -> Self {
+        shared.overlay.set_budget(feed.overlay_bytes());
         Self {
             tail: feed.durable_end(),
             tail_reached: false,
@@ -117,10 +108,10 @@ impl Applier {
             feed,
             builder: Builder { packs, batch: Batch::default() },
             retired: VecDeque::new(),
+            pinned: Vec::new(),
             found,
-            times,
-            last_checkpoint: Instant::now(),
-            bytes: 0,
+            linger: times.linger,
+            pace: Pace::new(times.checkpoint),
         }
     }
 
@@ -129,8 +120,13 @@ impl Applier {
     /// A damaged record ends it early: the status says so, and rows applied so far are served.
     pub(super) fn replay(&mut self) -> Result<(), StoreError> {
         while !self.tail_reached {
-            match self.take(REPLAY_WAIT).and_then(|()| self.checkpoint_if_due()) {
-                Ok(()) if self.is_stalled() => break,
+            // A checkpoint now would make everybody wait for its syncs; only a replay without end needs one.
+            match self.take(REPLAY_WAIT).and_then(|()| self.checkpoint_if(self.pace.patience().is_zero())) {
+                Ok(()) if self.is_stalled() => {
+                    let next = self.shared.index.applied_next();
+                    self.shared.unread.begin(Changed::behind(&mut *self.feed, next, self.tail));
+                    break;
+                }
                 Ok(()) => {}
                 Err(End::Stopped) => break,
                 Err(End::Failed(e)) => return Err(e),
@@ -141,8 +137,7 @@ impl Applier {
 
     /// Takes the next entries from the queue and applies them.
     fn take(&mut self, wait: Duration) -> Result<(), End> {
-        if !self.tail_reached && self.shared.index.applied_next() >= self.tail {
-            self.tail_reached = true;
+        if !self.tail_reached && self.reach_tail() {
             return Ok(());
         }
         match self.collect(wait) {
@@ -151,7 +146,7 @@ impl Applier {
                 // The last offsets may have been given up as lost: then nothing comes although the end is
                 // above.
                 self.empty = if entries.is_empty() { self.empty + 1 } else { 0 };
-                self.tail_reached |= self.empty >= REPLAY_EMPTY;
+                self.reach_tail();
                 self.set_status(Status::Running);
                 Ok(())
             }
@@ -163,13 +158,23 @@ impl Applier {
         }
     }
 
+    /// True once everything that was durable at the start is applied.
+    fn reach_tail(&mut self) -> bool {
+        let applied = self.shared.index.applied_next() >= self.tail || self.empty >= REPLAY_EMPTY;
+        if applied && !std::mem::replace(&mut self.tail_reached, true) {
+            self.shared.unread.end();
+        }
+        self.tail_reached
+    }
+
     /// What waits in the queue, up to one batch. An error after the first entries shows itself again at the
     /// next call.
     fn collect(&mut self, wait: Duration) -> Result<Vec<Arc<Stored>>, ReadError> {
         let mut entries = self.feed.next(ASK_ENTRIES, wait)?;
         let mut bytes = entries.iter().map(|s| s.body.len()).sum::<usize>();
-        while !entries.is_empty() && entries.len() < BATCH_ENTRIES && bytes < BATCH_BYTES {
-            let ask = ASK_ENTRIES.min(BATCH_ENTRIES - entries.len());
+        let most = if self.tail_reached { BATCH_ENTRIES } else { REPLAY_ENTRIES };
+        while !entries.is_empty() && entries.len() < most && bytes < BATCH_BYTES {
+            let ask = ASK_ENTRIES.min(most - entries.len());
             match self.feed.next(ask, Duration::ZERO) {
                 Ok(more) if !more.is_empty() => {
                     bytes += more.iter().map(|s| s.body.len()).sum::<usize>();
@@ -208,13 +213,13 @@ impl Applier {
             return Err(End::Stopped);
         }
         if waiting || self.is_stalled() || !self.tail_reached {
-            self.shared.overlay.wait_for_batch(self.times.linger);
+            self.shared.overlay.wait_for_batch(self.linger);
             self.take(FEED_WAIT)?;
             if self.is_stalled() {
                 self.shared.overlay.pause(RETRY);
             }
         }
-        self.checkpoint_if_due()?;
+        self.checkpoint_if(self.pace.is_due(self.feed.segments_from(self.checkpointed())))?;
         self.sweep();
         Ok(())
     }
@@ -230,7 +235,7 @@ impl Applier {
         if removable || sweepable || !self.tail_reached || self.is_stalled() {
             Duration::ZERO
         } else if self.is_dirty() {
-            self.times.checkpoint.saturating_sub(self.last_checkpoint.elapsed())
+            self.pace.patience()
         } else {
             IDLE
         }
@@ -279,33 +284,32 @@ impl Applier {
         }
         self.shared.overlay.remove(entries);
         let charge = entries.iter().map(|s| u64::from(s.charge)).sum();
-        self.bytes += entries.iter().map(|s| (s.body.len() as u64).max(u64::from(s.charge))).sum::<u64>();
+        self.pace.applied(entries.len());
         self.feed.applied(charge);
         Ok(())
     }
 
     fn apply_fresh(&mut self, fresh: &[Arc<Stored>], next: u64) -> Result<(), End> {
-        let mut superseded = Vec::new();
-        let newest = newest_per_key(fresh, &mut superseded);
+        let newest = Newest::of(fresh);
         let before = self.builder.packs.end();
-        loop {
+        let mut superseded = loop {
             match self.builder.build(&*self.shared.index, fresh, &newest) {
-                Ok(()) => break,
+                Ok(superseded) => break superseded,
                 Err(StoreError::Io(e)) if is_no_space(&e) => {
                     self.builder.packs.rewind(before);
                     self.wait_for_space("a pack")?;
                 }
                 Err(e) => return Err(e.into()),
             }
-        }
-        let owned: HashSet<Vec<u8>> =
-            self.builder.batch.edits(Space::Blobs).map(|(name, _)| name.to_vec()).collect();
+        };
+        let owned = self.builder.owned();
+        let packs = &self.shared.packs;
         let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
-            if let Some(BodyPlace::Blob { name, .. }) = row::place(key, old)
-                && !owned.contains(&name[..])
-            {
-                more.remove(Space::Blobs, &name);
-                superseded.push(name);
+            for name in build::owned_by_row(packs, key, old) {
+                if !owned.contains(&name) {
+                    more.remove(Space::Blobs, &name);
+                    superseded.push(name);
+                }
             }
         };
         // Where no object owns a blob, no old row needs to be read.
@@ -329,8 +333,7 @@ impl Applier {
         Ok(())
     }
 
-    fn checkpoint_if_due(&mut self) -> Result<(), End> {
-        let due = self.last_checkpoint.elapsed() >= self.times.checkpoint || self.bytes >= CHECKPOINT_BYTES;
+    fn checkpoint_if(&mut self, due: bool) -> Result<(), End> {
         if due && self.is_dirty() { self.checkpoint() } else { Ok(()) }
     }
 
@@ -349,8 +352,8 @@ impl Applier {
         if late {
             self.builder.packs.sync().map_err(StoreError::Io)?;
         }
-        self.last_checkpoint = Instant::now();
-        self.bytes = 0;
+        self.retired.extend(self.pinned.drain(..).map(|name| (next, name)));
+        self.pace.checkpointed();
         Ok(())
     }
 
@@ -360,9 +363,10 @@ impl Applier {
             if self.retired.front().is_none_or(|(after, _)| *after > self.checkpointed()) {
                 break;
             }
-            if let Some((_, name)) = self.retired.pop_front()
-                && let Err(e) = self.shared.blobs.remove(&name)
-            {
+            let Some((_, name)) = self.retired.pop_front() else { break };
+            if self.shared.blobs.is_pinned(&name) {
+                self.pinned.push(name);
+            } else if let Err(e) = self.shared.blobs.remove(&name) {
                 tracing::warn!(error = %e, "a superseded blob was not removed; the next start removes it");
             }
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::journal::disk::DiskFile;
+use crate::journal::disk::{DiskFile, is_no_space};
 
 /// How long a checkpoint waits for disk space before it tries again.
 const RETRY_SPACE: Duration = Duration::from_millis(100);
@@ -164,11 +164,6 @@ impl Backend {
         self.kept.count.store(writes.len(), Ordering::Release);
         self.file.set_len(len)
     }
-}
-
-/// True if the disk, or the user's quota on it, is full.
-pub(super) fn is_no_space(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl std::fmt::Debug for Backend {

@@ -10,7 +10,7 @@ use super::apply::Shared;
 use super::index::{Space, end_of_prefix};
 use super::overlay::bucket_of;
 use super::row;
-use crate::queue::{BodyRef, Change, Stored};
+use crate::queue::{BodyRef, Stored};
 use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
 
 /// Overlay entries taken beyond what a page needs, because deletes give no row.
@@ -18,7 +18,7 @@ const SLACK: usize = 64;
 
 /// The object that a change leaves behind, if it leaves one.
 fn object_of(stored: &Stored) -> Option<Object> {
-    let (Change::PutObject(meta), Some(event)) = (&stored.entry.change, &stored.entry.event) else {
+    let (Some(meta), Some(event)) = (stored.entry.change.object(), &stored.entry.event) else {
         return None;
     };
     Some(Object {
@@ -30,7 +30,9 @@ fn object_of(stored: &Stored) -> Option<Object> {
         offset: stored.position.offset,
         meta: Arc::new(meta.clone()),
         place: match &meta.body {
-            BodyRef::Empty | BodyRef::Inline { .. } => Place::Memory(stored.body.clone()),
+            BodyRef::Empty | BodyRef::Inline { .. } | BodyRef::Manifest { .. } => {
+                Place::Memory(stored.body.clone())
+            }
             BodyRef::Blob { .. } => Place::Blob,
         },
     })
@@ -44,8 +46,14 @@ impl Shared {
         if let Some(stored) = self.overlay.object(&index_key) {
             return Ok(object_of(&stored));
         }
-        let found = self.index.get(Space::Objects, &index_key)?;
+        let found = self.unread.check(bucket, key, self.index.get(Space::Objects, &index_key)?)?;
         found.map(|found| row::object(&bucket.into(), &index_key, &found)).transpose()
+    }
+
+    /// The same object as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
+    pub(super) fn same(&self, object: &Object) -> Result<Option<Object>, StoreError> {
+        let found = self.object(&object.bucket, &object.key)?;
+        Ok(found.filter(|found| found.offset == object.offset))
     }
 
     /// Current objects in key order; see [`crate::store::Store::list`].
@@ -56,6 +64,7 @@ impl Shared {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<Object>, StoreError> {
+        self.unread.check_absence()?;
         let mut first = Vec::new();
         row::object_key(&mut first, bucket, prefix);
         let to = end_of_prefix(&first);
@@ -128,12 +137,13 @@ impl Shared {
         if let Some(stored) = self.overlay.bucket(name) {
             return Ok(bucket_of(&stored.entry.change).and_then(|(_, bucket)| bucket));
         }
-        let found = self.index.get(Space::Buckets, name.as_bytes())?;
+        let found = self.unread.check(name, "", self.index.get(Space::Buckets, name.as_bytes())?)?;
         found.map(|found| row::bucket(name.as_bytes(), &found)).transpose()
     }
 
     /// Every bucket, by name.
     pub(super) fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
+        self.unread.check_absence()?;
         let changed = self.overlay.buckets();
         let mut buckets = std::collections::BTreeMap::new();
         self.index.scan(Space::Buckets, Bound::Unbounded, None, &mut |key, found| {
@@ -151,7 +161,7 @@ impl Shared {
         Ok(buckets.into_values().collect())
     }
 
-    /// Every registered target, by number.
+    /// Every registered target, by number, as far as the log was applied.
     pub(super) fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
         let changed = self.overlay.targets();
         let mut targets = std::collections::BTreeMap::new();

@@ -19,12 +19,22 @@ mod bucket_cache;
 mod build;
 mod index;
 mod list;
+mod manifest;
 mod overlay;
+mod pace;
 mod packs;
+mod pins;
 mod redb_index;
 mod row;
+mod signal;
+mod targets;
 #[cfg(test)]
 mod tests;
+mod unread;
+mod upload_list;
+mod upload_overlay;
+mod upload_rows;
+mod uploads;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,12 +47,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::apply::{Applier, LINGER, Shared, Times};
+use self::apply::{Applier, LINGER, Shared};
 use self::index::{Index, Space};
+use self::pace::Times;
 use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
 use crate::journal::disk::Disk;
-use crate::queue::{Feed, Publish};
-use crate::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError};
+use crate::queue::{Feed, NewPart, Piece, Publish, UploadId};
+use crate::store::{
+    BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError, Upload, UploadsAfter,
+};
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
@@ -115,6 +128,7 @@ impl EmbeddedStore {
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
         let shared = Arc::new(Shared {
             overlay: Arc::default(),
+            unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             index: Box::new(index),
             packs,
@@ -149,7 +163,8 @@ impl EmbeddedStore {
     /// Applies everything that is durable now, then follows the queue on a thread of its own. Blocking; once
     /// only.
     ///
-    /// On a damaged record it returns early with [`Status::Stalled`]: rows applied so far are served.
+    /// On a damaged record it returns early with [`Status::Stalled`]: rows applied so far are served; where
+    /// there is none, or a later record is known to change it, [`StoreError::Unread`] is the answer.
     pub fn start(&self, feed: Box<dyn Feed>) -> Result<(), StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (packs, found) = idle.ok_or_else(|| StoreError::Index("it is started already".into()))?;
@@ -212,6 +227,32 @@ impl Store for EmbeddedStore {
 
     async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
         Ok(Box::new(blobs::Writer::create(self.shared.blobs.clone()).await?))
+    }
+
+    async fn pieces(&self, object: &Object) -> Result<Vec<Piece>, StoreError> {
+        body::pieces(&self.shared, object).await
+    }
+
+    fn upload(&self, id: UploadId) -> Result<Option<Upload>, StoreError> {
+        self.shared.upload(id)
+    }
+
+    fn parts(&self, id: UploadId, after: u16, max: usize) -> Result<Vec<Arc<NewPart>>, StoreError> {
+        self.shared.parts(id, after, max)
+    }
+
+    fn uploads(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&UploadsAfter>,
+        max: usize,
+    ) -> Result<Vec<Upload>, StoreError> {
+        self.shared.uploads(bucket, prefix, after, max)
+    }
+
+    fn oldest_uploads(&self, after: Option<UploadId>, max: usize) -> Result<Vec<Upload>, StoreError> {
+        self.shared.oldest_uploads(after, max)
     }
 
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Files go on the index thread between two batches: gives it batches until it is done.
-fn tick_until(log: &Log, done: impl Fn() -> bool) {
+pub(super) fn tick_until(log: &Log, done: impl Fn() -> bool) {
     for _ in 0..1000 {
         if done() {
             return;
@@ -39,6 +39,19 @@ fn a_checkpoint_is_reported_only_when_everything_is_synced() {
         dir.path().join("packs/00000002.pack").exists(),
         "no pack was full: the test says less than it should"
     );
+}
+
+#[test]
+fn a_log_of_many_segments_does_not_wait_for_the_checkpoint_interval() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let store = open(&log, Arc::new(OsDisk), dir.path(), Duration::from_secs(3_600));
+    log.put("few", "x");
+    log.wait_applied();
+    assert_eq!(store.checkpoint_next(), 1, "the interval is not over");
+    log.state().segments = 17;
+    let last = log.put("many", "x");
+    log.wait_checkpointed(last + 1);
+    store.stop();
 }
 
 #[test]

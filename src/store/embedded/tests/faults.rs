@@ -120,13 +120,55 @@ fn a_damaged_journal_stalls_the_index_and_reads_go_on() {
     log.state().stalled = true;
     let store = open(&log, os(), dir.path(), NEVER);
     assert!(matches!(&*store.status().borrow(), Status::Stalled(_)));
-    assert!(store.object("b", "k").unwrap().is_none());
+    assert!(matches!(store.object("b", "k"), Err(StoreError::Unread)), "it is durable and not applied");
     assert_eq!(store.applied_next(), 1);
     log.state().stalled = false;
     log.wait_applied();
     assert_eq!(store.object("b", "k").unwrap().unwrap().size, 6);
     let runtime = runtime();
     runtime.block_on(store.status().wait_for(|s| *s == Status::Running)).unwrap();
+}
+
+/// What a client may be told while a part of the log cannot be read: only what is still so, as far as anybody
+/// can know.
+#[test]
+fn behind_damage_a_start_serves_applied_rows_and_claims_no_absence() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let bucket = |name: &str| Change::CreateBucket { bucket: name.into(), time_us: 1, owner: "me".into() };
+    log.push(bucket("b"), None, Bytes::new());
+    log.put("kept", "kept");
+    log.put("removed", "old");
+    let applied = log.put("replaced", "old");
+    let store = open(&log, os(), dir.path(), ALWAYS);
+    log.wait_checkpointed(applied + 1);
+    store.stop();
+    drop(store);
+    *log.publisher.lock().unwrap() = None;
+    let lost = log.put("lost", "nobody can read this");
+    log.put("replaced", "new");
+    log.delete("removed");
+    log.push(bucket("c"), None, Bytes::new());
+    log.state().damaged = Some(lost);
+
+    let store = open(&log, os(), dir.path(), ALWAYS);
+    assert!(matches!(&*store.status().borrow(), Status::Stalled(_)));
+    assert_eq!(store.object("b", "kept").unwrap().unwrap().size, 4, "applied rows are served");
+    for key in ["replaced", "removed", "lost", "never"] {
+        assert!(matches!(store.object("b", key), Err(StoreError::Unread)), "{key}");
+    }
+    assert!(matches!(store.list("b", "", None, 10), Err(StoreError::Unread)), "a list says: nothing else");
+    assert!(store.bucket("b").unwrap().is_some());
+    assert!(matches!(store.bucket("c"), Err(StoreError::Unread)));
+    assert!(matches!(store.buckets(), Err(StoreError::Unread)));
+
+    log.state().damaged = None;
+    let mut status = store.status();
+    runtime().block_on(status.wait_for(|s| *s == Status::Running)).unwrap();
+    log.wait_applied();
+    assert_eq!(store.object("b", "replaced").unwrap().unwrap().size, 3);
+    assert_eq!(store.object("b", "removed").unwrap().map(|o| o.size), None);
+    assert_eq!(store.list("b", "", None, 10).unwrap().len(), 3);
+    assert!(store.bucket("c").unwrap().is_some());
 }
 
 #[test]

@@ -43,6 +43,8 @@ struct LogState {
     charged: u64,
     checkpointed: u64,
     stalled: bool,
+    /// The entry at this offset cannot be read.
+    damaged: Option<u64>,
     /// The feed passes offsets that compaction left out: it gives nothing, once.
     gap: bool,
     /// Bytes of bodies given to the store and not applied yet: the most there ever were.
@@ -50,6 +52,8 @@ struct LogState {
     most_given: usize,
     /// Asked when a checkpoint is reported.
     on_checkpoint: Option<Box<dyn FnMut() + Send>>,
+    /// What the feed says of segments that no checkpoint covers.
+    segments: usize,
 }
 
 impl Log {
@@ -135,11 +139,19 @@ impl Feed for FakeFeed {
         if state.stalled {
             return Err(ReadError::Corrupt { from: self.next, to: self.next });
         }
-        let taken: Vec<_> = state.entries[from..].iter().take(max).cloned().collect();
+        if state.damaged == Some(self.next) {
+            return Err(ReadError::Corrupt { from: self.next, to: self.next });
+        }
+        let whole = |s: &&Arc<Stored>| state.damaged != Some(s.position.offset);
+        let taken: Vec<_> = state.entries[from..].iter().take(max).take_while(whole).cloned().collect();
         self.next += taken.len() as u64;
         state.given += taken.iter().map(|s| s.body.len()).sum::<usize>();
         state.most_given = state.most_given.max(state.given);
         Ok(taken)
+    }
+
+    fn seek(&mut self, next: u64) {
+        self.next = next;
     }
 
     fn durable_end(&self) -> u64 {
@@ -152,6 +164,14 @@ impl Feed for FakeFeed {
         state.given = 0;
         drop(state);
         self.log.changed.notify_all();
+    }
+
+    fn overlay_bytes(&self) -> u64 {
+        64 << 20
+    }
+
+    fn segments_from(&self, _: u64) -> usize {
+        self.log.state().segments
     }
 
     fn checkpointed(&self, next: u64) {
@@ -170,6 +190,8 @@ fn config(checkpoint: Duration) -> crate::config::Store {
         max_object_bytes: 1 << 30,
         index_cache_bytes: 8 << 20,
         checkpoint_interval: checkpoint,
+        min_part_bytes: 0,
+        upload_expiry: Duration::from_secs(3_600),
     }
 }
 

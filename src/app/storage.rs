@@ -1,0 +1,83 @@
+//! Opens store and queue, and closes them.
+//!
+//! Must never let a request in before reads are complete, nor close the queue before the store has made its
+//! last checkpoint.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+
+use super::{now_us, random};
+use crate::config::Config;
+use crate::journal::{self, Headroom, OsDisk};
+use crate::metrics::Metrics;
+use crate::queue::embedded::{EmbeddedQueue, Options};
+use crate::store::EmbeddedStore;
+
+/// Makes everything durable and ends the threads of store and queue.
+pub(super) async fn close(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || {
+        store.stop();
+        queue.stop();
+    });
+    closing.await.context("closing ended by a bug")
+}
+
+/// What gets the space that is kept back for a full disk: everything but what clients fill it with, the log's
+/// segments and the bodies of large objects.
+fn relieves(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let of_clients = name.ends_with(".seg") || name.starts_with("spare-");
+    !of_clients && !path.components().any(|part| part.as_os_str() == "blobs")
+}
+
+/// Opens store and queue and applies what the index lacks, so that reads are complete before the first
+/// request.
+pub(super) async fn open_storage(
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>)> {
+    let config = config.clone();
+    let data = config.server.data.clone();
+    let counted = Arc::clone(&metrics.journal);
+    let options = Options {
+        journal: journal::Options {
+            dir: data.join("journal"),
+            segment_bytes: config.queue.segment_bytes,
+            max_bytes: config.queue.max_bytes,
+            retain_bytes: config.queue.retain_bytes,
+            retain_age: config.queue.retain_age,
+            clock: now_us,
+            random,
+            observer: Arc::new(move |batch| counted.batch(batch.records, batch.write, batch.sync)),
+        },
+        progress_dir: data.join("progress"),
+        overlay_bytes: config.queue.overlay_bytes,
+        tail_bytes: config.queue.tail_bytes,
+        reserve_timeout: config.server.reserve_timeout,
+    };
+    let opening = tokio::task::spawn_blocking(move || {
+        let bytes = config.queue.segment_bytes + config.queue.overlay_bytes;
+        let headroom = Headroom::over(Arc::new(OsDisk), data.join("ballast"), bytes, relieves)?;
+        let headroom = Arc::new(headroom);
+        let disk: Arc<dyn journal::Disk> = Arc::clone(&headroom) as _;
+        let began = Instant::now();
+        let store = EmbeddedStore::open(Arc::clone(&disk), &data, &config.store)?;
+        let (from, index) = (store.checkpoint_next(), began.elapsed());
+        let queue = EmbeddedQueue::open(disk, options, from, store.publisher())?;
+        let log = began.elapsed();
+        store.start(queue.feed(from))?;
+        tracing::info!(
+            ?index,
+            log = ?log - index,
+            applied = store.applied_next() - from,
+            applying = ?began.elapsed() - log,
+            "opened: the index, the log, and what the index had to apply again"
+        );
+        headroom.keep()?;
+        anyhow::Ok((store, Arc::new(queue)))
+    });
+    opening.await.context("opening ended by a bug")?
+}

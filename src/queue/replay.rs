@@ -1,0 +1,227 @@
+//! Seeing again what was settled: a reader goes back within what the log still has.
+//!
+//! The row keeps the position and the holes from before; beside them it says from where to where entries
+//! are given again. Below that position an entry that is no hole counts as repeated once it is delivered,
+//! costs no budget, and is passed over if it is a dead letter. Must never give anything again before the
+//! row that says so is synced, nor take a repetition for a delivery.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::dead;
+use super::embedded::{EmbeddedQueue, Inner};
+use super::entry::{Stored, TargetNo};
+use super::progress::{Progress, State};
+use crate::fail;
+
+/// What a row says about a reader that goes over entries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReplayRow {
+    /// Everything below was given again and delivered, or is a hole.
+    pub(super) next: u64,
+    /// The position from before: below it, what is no hole is a repetition.
+    pub(super) until: u64,
+    /// How often the reader has gone back so far.
+    pub(super) serial: u64,
+}
+
+/// A reader that goes over entries again.
+#[derive(Debug)]
+pub(super) struct Replay {
+    until: u64,
+    serial: u64,
+    /// Given again and not delivered.
+    out: BTreeSet<u64>,
+    /// Dead letters: they are sent again on their own.
+    dead: HashMap<u64, u32>,
+}
+
+/// How a reader went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Rewound {
+    /// The first offset that is given again.
+    pub from: u64,
+    /// The position from before.
+    pub until: u64,
+}
+
+/// Why a reader cannot go back.
+#[derive(Debug, thiserror::Error)]
+pub enum RewindError {
+    /// The log does not have everything from there on any more.
+    #[error("the log has everything from offset {oldest} on, and no longer what was before: \
+        `--from {oldest}` is the furthest back{}", said(*.time_us))]
+    TooOld {
+        /// The first offset that can be given again.
+        oldest: u64,
+        /// About when it was written, in microseconds since the Unix epoch, if that is known.
+        time_us: Option<i64>,
+    },
+    /// Everything from there on is still to be delivered anyway.
+    #[error("nothing was delivered from offset {from} on yet: the target is at {position}")]
+    Nothing {
+        /// What was asked for.
+        from: u64,
+        /// Where the reader is.
+        position: u64,
+    },
+    /// The disk failed, or the queue is shutting down.
+    #[error("the row that says so cannot be made durable: {0}")]
+    NotDurable(String),
+}
+
+fn said(time_us: Option<i64>) -> String {
+    let time = time_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
+    time.map(|time| format!(" (written after {time})")).unwrap_or_default()
+}
+
+impl Replay {
+    /// As a row says it.
+    pub(super) fn of_row(row: ReplayRow) -> Self {
+        Self { until: row.until, serial: row.serial, out: BTreeSet::new(), dead: HashMap::new() }
+    }
+
+    /// Whoever had it is gone: what was not delivered is given again by the next one.
+    pub(super) fn give_back(&mut self) {
+        self.out.clear();
+    }
+
+    /// True if an offset was given again and is not delivered.
+    pub(super) fn settle(&mut self, offset: u64) -> bool {
+        self.out.remove(&offset)
+    }
+}
+
+impl State {
+    /// The position from before, while a reader goes over entries below it.
+    pub(super) fn replays_below(&self) -> Option<u64> {
+        self.replay.as_ref().map(|replay| replay.until).filter(|until| self.from < *until)
+    }
+
+    /// What a row says of it.
+    pub(super) fn replay_row(&self) -> Option<ReplayRow> {
+        let Replay { until, serial, out, .. } = self.replay.as_ref()?;
+        let next = out.first().copied().unwrap_or(self.from).min(*until);
+        Some(ReplayRow { next, until: *until, serial: *serial })
+    }
+
+    /// Ends a replay of which everything is delivered. Its number stays known while the row does.
+    pub(super) fn end_replay(&mut self) {
+        let done = |replay: &Replay| replay.out.is_empty() && self.from >= replay.until;
+        if self.replay.as_ref().is_some_and(done) {
+            self.replay = None;
+            self.touch();
+        }
+    }
+
+    /// Of entries that were read below the position from before: those that are to be given. Holes are taken
+    /// already; the others are given again, except dead letters.
+    pub(super) fn note_again(&mut self, entries: &mut Vec<Arc<Stored>>) -> Vec<Arc<Stored>> {
+        let Some(until) = self.replays_below() else { return Vec::new() };
+        let at = entries.partition_point(|stored| stored.position.offset < until);
+        let new = entries.split_off(at);
+        let mut again = std::mem::replace(entries, new);
+        let (holes, replay) = (&self.holes, self.replay.as_mut());
+        if let Some(replay) = replay {
+            again.retain(|stored| {
+                let offset = stored.position.offset;
+                let hole = holes.contains(offset);
+                let give = hole || !replay.dead.contains_key(&offset);
+                if give && !hole {
+                    replay.out.insert(offset);
+                }
+                give
+            });
+        }
+        self.touch();
+        again
+    }
+}
+
+impl Progress {
+    /// Which replay an entry is of, if it was settled before and is given again.
+    pub fn replay_of(&self, offset: u64) -> Option<u64> {
+        let state = self.state();
+        state.replay.as_ref().filter(|replay| replay.out.contains(&offset)).map(|replay| replay.serial)
+    }
+
+    /// From where to where the reader goes over entries again, if it does.
+    pub fn replaying(&self) -> Option<Rewound> {
+        self.state().replay_row().map(|row| Rewound { from: row.next, until: row.until })
+    }
+
+    /// Goes back to `from`. The row is not durable yet, and nothing may be given before it is.
+    fn rewind(&self, from: u64, dead: HashMap<u64, u32>) -> Result<Rewound, RewindError> {
+        let dispatched = self.dispatched.load(Ordering::Acquire);
+        let mut state = self.state();
+        let position = state.position(dispatched);
+        if from >= position {
+            return Err(RewindError::Nothing { from, position });
+        }
+        state.replays += 1;
+        let serial = state.replays;
+        state.replay = Some(Replay { until: position, serial, out: BTreeSet::new(), dead });
+        (state.from, state.attached) = (from, false);
+        state.touch();
+        state.inbox.clear();
+        Ok(Rewound { from, until: position })
+    }
+
+    /// The dead letters that a replay passes over, read anew at open.
+    pub(super) fn pass_over(&self, dead: HashMap<u64, u32>) {
+        if let Some(replay) = &mut self.state().replay {
+            replay.dead = dead;
+        }
+    }
+}
+
+impl Inner {
+    /// Dead letters of a target, sent again or not.
+    pub(super) fn dead_offsets(&self, target: TargetNo) -> std::io::Result<HashMap<u64, u32>> {
+        dead::offsets(&*self.disk, &dead::dir_beside(&self.options.progress_dir), target)
+    }
+
+    /// Takes a reader back to `from`, durably. Nothing that it gave may be out.
+    pub(super) async fn rewind(
+        self: &Arc<Self>,
+        progress: &Arc<Progress>,
+        from: u64,
+    ) -> Result<Rewound, RewindError> {
+        let not_durable = |e: String| RewindError::NotDurable(e);
+        let (inner, target) = (Arc::clone(self), progress.target);
+        self.rewinding().insert(target.0, from);
+        let held = tokio::task::spawn_blocking(move || {
+            inner.journal.lower(from);
+            let oldest = inner.journal.whole_from();
+            let time_us = inner.journal.time_before(oldest);
+            if from < oldest { Err(RewindError::TooOld { oldest, time_us }) } else { Ok(()) }
+        });
+        let held = held.await.map_err(|e| not_durable(e.to_string()));
+        let rewound = match held.and_then(|held| held) {
+            Ok(()) => {
+                let dead = self.dead_offsets(target).map_err(|e| not_durable(e.to_string()));
+                dead.and_then(|dead| progress.rewind(from, dead))
+            }
+            Err(e) => Err(e),
+        };
+        let synced = match &rewound {
+            Ok(_) if fail::mutant("replay-before-row") => Ok(()),
+            Ok(_) => self.flush().await.map_err(|e| not_durable(e.to_string())),
+            Err(_) => Ok(()),
+        };
+        fail::point("replay.synced");
+        self.rewinding().remove(&target.0);
+        // What was held for it alone may go, if it did not go back.
+        self.raise_floor();
+        synced.and(rewound)
+    }
+}
+
+impl EmbeddedQueue {
+    /// The first offset that was written at or after this time, in microseconds since the Unix epoch.
+    /// Blocks while it reads.
+    pub fn offset_at(&self, time_us: i64) -> std::io::Result<u64> {
+        self.inner.journal.offset_at(time_us)
+    }
+}

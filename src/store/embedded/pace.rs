@@ -1,0 +1,76 @@
+//! When the index makes a checkpoint: by time, by the log that a restart would have to read again, and by how
+//! many entries it would have to apply.
+//!
+//! Must never be bound by time alone: at full speed ten seconds of entries are longer to apply again than a
+//! restart may take.
+
+use std::time::{Duration, Instant};
+
+/// Log segments with something that no checkpoint covers, after which one is made.
+const SEGMENTS: usize = 16;
+/// Entries applied since the last checkpoint after which one is made. A restart applies 70,000 to 100,000 of
+/// them a second, into an index of a million rows.
+const ENTRIES: u64 = 65_536;
+
+/// The index thread's times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// How long a batch that is not full waits for more.
+    pub(super) linger: Duration,
+    /// From one checkpoint to the next.
+    pub(super) checkpoint: Duration,
+}
+
+/// What happened since the last checkpoint.
+#[derive(Debug)]
+pub(super) struct Pace {
+    interval: Duration,
+    last: Instant,
+    entries: u64,
+}
+
+impl Pace {
+    /// Nothing was applied yet.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { interval, last: Instant::now(), entries: 0 }
+    }
+
+    /// So many entries were applied.
+    pub(super) fn applied(&mut self, entries: usize) {
+        self.entries += entries as u64;
+    }
+
+    /// How long until the interval is over.
+    pub(super) fn patience(&self) -> Duration {
+        self.interval.saturating_sub(self.last.elapsed())
+    }
+
+    /// True if a checkpoint does not wait any longer. `segments` hold something that none covers.
+    pub(super) fn is_due(&self, segments: usize) -> bool {
+        self.patience().is_zero() || self.entries >= ENTRIES || segments > SEGMENTS
+    }
+
+    /// A checkpoint was made.
+    pub(super) fn checkpointed(&mut self) {
+        (self.last, self.entries) = (Instant::now(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_entries_and_segments_each_make_a_checkpoint_due() {
+        let mut pace = Pace::new(Duration::from_secs(3_600));
+        assert!(!pace.is_due(SEGMENTS), "nothing happened");
+        assert!(pace.is_due(SEGMENTS + 1), "by the log");
+        pace.applied(ENTRIES as usize - 1);
+        assert!(!pace.is_due(1));
+        pace.applied(1);
+        assert!(pace.is_due(1), "by entries");
+        pace.checkpointed();
+        assert!(!pace.is_due(1), "counted anew");
+        assert!(Pace::new(Duration::ZERO).is_due(0), "by time");
+    }
+}
