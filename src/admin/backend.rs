@@ -62,10 +62,10 @@ pub trait AdminBackend: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// There is no such target.
-    #[error("no target has this name; `tidings target ls` lists them")]
+    #[error("no target has this name")]
     NoSuchTarget,
     /// There is no such dead letter.
-    #[error("no dead letter has this offset; `tidings dlq ls` lists them")]
+    #[error("no dead letter has this offset")]
     NoSuchLetter,
     /// The request says something that nobody understands; nothing changed.
     #[error("{0}")]
@@ -80,7 +80,7 @@ pub enum ChangeError {
     #[error("{0}")]
     Unavailable(String),
     /// May or may not have happened: look before repeating.
-    #[error("outcome unknown: {0}; look at the target before repeating it")]
+    #[error("outcome unknown: {0}")]
     Unknown(String),
 }
 

@@ -62,7 +62,8 @@ pub(super) async fn perform(
         | Action::TargetShow
         | Action::DeadList
         | Action::DeadShow
-        | Action::JournalStat => return Err(ChangeError::Conflict("reading changes nothing".into())),
+        | Action::JournalStat
+        | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
 }
 

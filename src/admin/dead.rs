@@ -8,13 +8,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::backend::{AdminBackend, ChangeError, rfc3339};
+use super::parameters::PAGE_MAX;
 use super::routes::Action;
 use crate::queue::dead::{Filter, Letter, Selection};
 
 /// Letters on one page, unless the query says otherwise.
 const PAGE: usize = 100;
-/// Letters on one page, at most.
-const PAGE_MAX: usize = 1_000;
 
 /// One dead letter, for people and programs.
 #[derive(Debug, Serialize)]

@@ -10,7 +10,10 @@ mod change;
 mod dead;
 mod guard;
 mod journal;
+mod openapi;
+mod parameters;
 mod routes;
+mod schemas;
 mod server;
 mod service;
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub enum Action {
     Reload,
     /// The journal in numbers.
     JournalStat,
+    /// This table as an OpenAPI document.
+    OpenApi,
 }
 
 const fn route(method: Verb, path: &'static str, action: Action, access: Access) -> Route {
@@ -95,6 +97,7 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/targets/{name}/forget", Action::TargetForget, Access::Token),
     route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
+    route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
 ];
 
 impl Action {
@@ -117,7 +120,8 @@ impl Action {
             | Action::TargetShow
             | Action::DeadList
             | Action::DeadShow
-            | Action::JournalStat => None,
+            | Action::JournalStat
+            | Action::OpenApi => None,
         }
     }
 }

@@ -14,19 +14,24 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, Method, Uri};
 use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::answer::{Failure, not_found};
+use super::answer::{Code, Failure};
 use super::audit::{AuditLog, Line};
 use super::backend::{AdminBackend, ChangeError};
 use super::guard::{self, Denied};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::token::Token;
-use super::{change, dead};
+use super::{change, dead, openapi, parameters};
 
+/// Who changes something: there is one token, and without it nobody does, on this machine neither.
+const TOKEN_NAME: &str = "admin.token";
 /// The largest body that any route takes, in bytes.
 const MAX_BODY: usize = 64 << 10;
+/// Changes that are made at once, also those whose client has hung up.
+const MAX_CHANGES: usize = 16;
 
 /// The admin interface, independent of any listener.
 #[derive(Clone)]
@@ -34,6 +39,7 @@ pub struct Admin {
     backend: Arc<dyn AdminBackend>,
     token: Token,
     audit: AuditLog,
+    changes: Arc<Semaphore>,
 }
 
 /// The socket peer of a request.
@@ -60,7 +66,7 @@ enum Place {
 impl Admin {
     /// The interface over a backend. `token` admits, `audit` records every change.
     pub fn new(backend: Arc<dyn AdminBackend>, token: Token, audit: AuditLog) -> Self {
-        Self { backend, token, audit }
+        Self { backend, token, audit, changes: Arc::new(Semaphore::new(MAX_CHANGES)) }
     }
 
     /// Everything as one service. Requests must carry a [`Peer`]; one without it is turned away.
@@ -109,19 +115,24 @@ impl Admin {
         let route = match place {
             Place::Route(route) => route,
             Place::WrongMethod => return Ok(wrong_method(&parts.method, path)),
-            Place::Nowhere => return Err(not_found("there is no such path")),
+            Place::Nowhere => return Err(Failure::new(Code::NotFound, "there is no such path")),
         };
         let name = match target_name(route.path, path) {
             Some(name) if !legal_name(name) => return Err(ChangeError::NoSuchTarget.into()),
             name => name.unwrap_or_default().to_owned(),
         };
+        parameters::check(route.action, parts.uri.query())?;
         bounded(entrance, read_body(body)).await??;
         if route.action.audited().is_none() {
             return bounded(entrance, self.read(route.action, name, &parts.uri)).await?;
         }
         // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
         // line.
-        let change = tokio::spawn(self.change(route.action, name.into(), parts.uri.clone(), peer));
+        let Ok(permit) = Arc::clone(&self.changes).try_acquire_owned() else {
+            let why = format!("{MAX_CHANGES} changes are being made, more than that would wait");
+            return Err(Failure::new(Code::Busy, why));
+        };
+        let change = tokio::spawn(self.change(permit, route.action, name.into(), parts.uri.clone(), peer));
         match tokio::time::timeout(entrance.deadline, change).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ChangeError::Unknown("the change was interrupted".into()).into()),
@@ -134,9 +145,7 @@ impl Admin {
             Action::Live => Ok(Json(json!({ "live": true })).into_response()),
             Action::Ready => match self.backend.ready().await {
                 Ok(notes) => Ok(Json(json!({ "ready": true, "notes": notes })).into_response()),
-                Err(message) => {
-                    Err(Failure { status: StatusCode::SERVICE_UNAVAILABLE, code: "not_ready", message })
-                }
+                Err(message) => Err(Failure::new(Code::NotReady, message)),
             },
             Action::Metrics => {
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -149,36 +158,40 @@ impl Admin {
                 Some(view) => Ok(Json(view).into_response()),
                 None => Err(ChangeError::NoSuchTarget.into()),
             },
+            Action::OpenApi => Ok(Json(openapi::document()).into_response()),
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
             Action::DeadList | Action::DeadShow => {
                 let place = uri.path().rsplit('/').next().unwrap_or_default();
                 Ok(dead::read(&*self.backend, action, &name, place, uri.query()).await?)
             }
-            _ => Err(not_found("a change cannot be read")),
+            _ => Err(Failure::new(Code::NotFound, "a change cannot be read")),
         }
     }
 
     async fn change(
         self,
+        _permit: OwnedSemaphorePermit,
         action: Action,
         target: Arc<str>,
         uri: Uri,
         peer: SocketAddr,
     ) -> Result<Response, Failure> {
+        let asked = parameters::excerpt(action, uri.query());
         let line = |result| Line {
             time: jiff::Timestamp::now().to_string(),
+            who: TOKEN_NAME,
+            peer,
             action: action.audited().unwrap_or("unnamed"),
             target: &target,
-            peer,
+            asked: &asked,
             result,
         };
-        self.audit.append(line("begun")).await.map_err(|e| Failure {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "audit_unavailable",
-            message: format!("the audit log cannot be written, so nothing was changed: {e}"),
+        self.audit.append(line("begun")).await.map_err(|e| {
+            let why = format!("the audit log cannot be written, so nothing was changed: {e}");
+            Failure::new(Code::AuditUnavailable, why)
         })?;
         let answer = change::perform(&*self.backend, action, &target, uri.query()).await;
-        let result = answer.as_ref().err().map_or("done", |e| e.meaning().1);
+        let result = answer.as_ref().err().map_or("done", |e| e.code().name());
         if let Err(error) = self.audit.append(line(result)).await {
             // The change is announced in the log already; its result is in the answer and in the target's
             // state.
@@ -190,19 +203,16 @@ impl Admin {
 
 /// Reads a body to its end and throws it away: no route needs one, and clients may send an empty object.
 async fn read_body(body: Body) -> Result<(), Failure> {
-    axum::body::to_bytes(body, MAX_BODY).await.map(drop).map_err(|_| Failure {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        code: "body_too_large",
-        message: format!("a body may have {MAX_BODY} bytes, and must arrive whole"),
+    axum::body::to_bytes(body, MAX_BODY).await.map(drop).map_err(|_| {
+        let why = format!("a body may have {MAX_BODY} bytes, and must arrive whole");
+        Failure::new(Code::BodyTooLarge, why)
     })
 }
 
 async fn bounded<T>(entrance: Entrance, work: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout(entrance.deadline, work).await.map_err(|_| Failure {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        code: "timeout",
-        message: "no answer in time; nothing was changed".into(),
-    })
+    tokio::time::timeout(entrance.deadline, work)
+        .await
+        .map_err(|_| Failure::new(Code::Timeout, "no answer in time; nothing was changed"))
 }
 
 /// What stands in place of `{name}`.
@@ -227,12 +237,8 @@ fn wrong_method(method: &Method, path: &str) -> Response {
         Verb::Get => "GET, HEAD",
         Verb::Post => "POST",
     });
-    let mut answer = Failure {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        code: "method_not_allowed",
-        message: format!("{method} is not possible here"),
-    }
-    .into_response();
+    let why = format!("{method} is not possible here");
+    let mut answer = Failure::new(Code::MethodNotAllowed, why).into_response();
     if let Ok(allow) = HeaderValue::from_str(&allowed.collect::<Vec<_>>().join(", ")) {
         answer.headers_mut().insert(ALLOW, allow);
     }

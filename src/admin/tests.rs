@@ -1,6 +1,9 @@
-//! The route table walked with every kind of caller, the audit log, and the listener's bounds.
+//! The route table walked with every kind of caller, and what the routes answer.
 
+mod audit;
 mod dead;
+mod document;
+mod listener;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +16,7 @@ use axum::response::Response;
 use http::{Request, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::service::{Entrance, Peer};
@@ -53,7 +53,19 @@ impl Fake {
             last_success_us: Some(2_000_000),
             ..TargetSnapshot::new("orders".into(), "kafka".into(), state)
         };
-        TargetView::new(&snapshot, 3_000_000)
+        let failure = FailureView {
+            time: "1970-01-01T00:00:01Z".into(),
+            class: "timeout",
+            message: "no answer".into(),
+        };
+        TargetView {
+            encoding: Some("s3"),
+            destination: Some("events-{bucket}".into()),
+            rate_limit: Some(5),
+            last_failure: paused.then_some(failure),
+            blocked: paused.then(|| "the dead letters are full".into()),
+            ..TargetView::new(&snapshot, 3_000_000)
+        }
     }
 }
 
@@ -157,7 +169,8 @@ impl World {
         let mut request = request.body(body).expect("a request");
         request.extensions_mut().insert(Peer(ask.peer.parse().expect("an address")));
         let entrance = Entrance { loopback, deadline: Duration::from_secs(30) };
-        self.admin.router(entrance).oneshot(request).await.expect("infallible")
+        let answer = self.admin.router(entrance).oneshot(request).await.expect("infallible");
+        document::checked(ask.method, ask.path, answer).await
     }
 
     async fn ask(&self, ask: Ask<'_>) -> Response {
@@ -177,7 +190,9 @@ async fn json(response: Response) -> Value {
 
 async fn code(response: Response) -> String {
     let body = json(response).await;
-    assert!(body["error"]["message"].as_str().is_some_and(|m| !m.is_empty()), "{body}");
+    for text in ["message", "hint"] {
+        assert!(body["error"][text].as_str().is_some_and(|m| !m.is_empty()), "{body}");
+    }
     body["error"]["code"].as_str().expect("a code").to_owned()
 }
 
@@ -309,54 +324,6 @@ async fn readiness_says_why_not_and_liveness_does_not_care() {
 }
 
 #[tokio::test]
-async fn every_change_is_announced_and_closed_in_the_audit_log() {
-    let world = world();
-    for (name, action, status) in [
-        ("orders", "pause", StatusCode::OK),
-        ("orders", "resume", StatusCode::OK),
-        ("nobody", "pause", StatusCode::NOT_FOUND),
-    ] {
-        let path = format!("/v1/targets/{name}/{action}");
-        let answer = world.ask(Ask { method: "POST", path: &path, ..GOOD }).await;
-        assert_eq!(answer.status(), status);
-        assert_eq!(world.fake.paused.load(Ordering::SeqCst), name == "orders" && action == "pause");
-    }
-    let lines = world.audit();
-    let told: Vec<_> = lines
-        .iter()
-        .map(|l| ["action", "target", "result"].map(|f| l[f].as_str().expect("text").to_owned()).join(" "))
-        .collect();
-    let expected = [
-        "target:pause orders begun",
-        "target:pause orders done",
-        "target:resume orders begun",
-        "target:resume orders done",
-        "target:pause nobody begun",
-        "target:pause nobody no_such_target",
-    ];
-    assert_eq!(told, expected);
-    for line in &lines {
-        assert_eq!(line["peer"], LOCAL);
-        assert!(line["time"].as_str().is_some_and(|t| t.parse::<jiff::Timestamp>().is_ok()));
-    }
-    for route in ROUTES {
-        assert_eq!(route.action.audited().is_some(), route.method == Verb::Post, "{}", route.path);
-    }
-}
-
-#[tokio::test]
-async fn without_an_audit_log_nothing_is_changed() {
-    let mut world = world();
-    let read_only = std::fs::File::open("/dev/null").expect("a file that cannot be written");
-    let token = Token::parse(TOKEN).expect("a token");
-    world.admin = Admin::new(world.fake.clone(), token, AuditLog::on(read_only));
-    let answer = world.ask(Ask { method: "POST", path: "/v1/targets/orders/pause", ..GOOD }).await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(code(answer).await, "audit_unavailable");
-    assert!(!world.fake.paused.load(Ordering::SeqCst));
-}
-
-#[tokio::test]
 async fn a_client_that_hangs_up_does_not_stop_a_change() {
     let world = world();
     world.fake.slow.store(true, Ordering::SeqCst);
@@ -417,91 +384,4 @@ fn tokens_are_made_once_for_the_owner_only() {
             "{bad:?}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_line_cut_short_does_not_swallow_the_next() {
-    let world = world();
-    let path = world.data.path().join("audit.log");
-    std::fs::write(&path, "{\"time\":\"2026").expect("written");
-    let audit = AuditLog::open(world.data.path()).expect("opens");
-    let admin = Admin::new(world.fake.clone(), Token::parse(TOKEN).expect("a token"), audit);
-    let world = World { admin, ..world };
-    world.ask(Ask { method: "POST", path: "/v1/targets/orders/pause", ..GOOD }).await;
-    let text = std::fs::read_to_string(&path).expect("the audit log");
-    let results: Vec<_> = text.lines().map(|l| serde_json::from_str::<Value>(l).is_ok()).collect();
-    assert_eq!(results, [false, true, true]);
-}
-
-struct Listening {
-    address: SocketAddr,
-    stop: CancellationToken,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-async fn listening(world: &World, bounds: Bounds) -> Listening {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, world.admin.clone(), bounds, stop.clone()));
-    Listening { address, stop, served }
-}
-
-async fn talk(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("connects");
-    stream.write_all(request.as_bytes()).await.expect("sends");
-    let mut answer = String::new();
-    soon("an answer", stream.read_to_string(&mut answer)).await.expect("answers and closes");
-    answer
-}
-
-#[tokio::test]
-async fn the_listener_serves_knows_its_peer_and_stops() {
-    let world = world();
-    let minute = Duration::from_secs(60);
-    let on = listening(&world, Bounds { drain: minute, header: minute, ..Bounds::default() }).await;
-    let ask = |host: &str, rest: &str| {
-        format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{rest}\r\n")
-    };
-    let good = talk(on.address, &ask(&on.address.to_string(), "")).await;
-    assert!(good.starts_with("HTTP/1.1 200") && good.contains("tidings_build_info"), "{good}");
-    let rebound = talk(on.address, &ask("evil.example", "")).await;
-    assert!(rebound.starts_with("HTTP/1.1 421"), "{rebound}");
-    let two_hosts = talk(on.address, &ask("localhost", "host: evil.example\r\n")).await;
-    assert!(two_hosts.starts_with("HTTP/1.1 421") || two_hosts.starts_with("HTTP/1.1 400"), "{two_hosts}");
-    let absolute = talk(
-        on.address,
-        "GET http://evil.example/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-    )
-    .await;
-    assert!(absolute.starts_with("HTTP/1.1 421"), "{absolute}");
-    let no_host = talk(on.address, "GET /metrics HTTP/1.0\r\n\r\n").await;
-    assert!(no_host.contains(" 421 "), "{no_host}");
-
-    let mut idle = TcpStream::connect(on.address).await.expect("connects");
-    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("sends");
-    let mut first = [0; 12];
-    idle.read_exact(&mut first).await.expect("answers");
-    on.stop.cancel();
-    soon("the stop", on.served).await.expect("no panic").expect("stops");
-    let mut rest = Vec::new();
-    idle.read_to_end(&mut rest).await.expect("an idle connection is closed by the stop");
-    assert!(TcpStream::connect(on.address).await.is_err(), "still listening");
-}
-
-#[tokio::test]
-async fn slow_headers_and_full_slots_are_bounded() {
-    let world = world();
-    let bounds = Bounds { max_connections: 1, header: Duration::from_millis(100), ..Bounds::default() };
-    let on = listening(&world, bounds).await;
-    let mut slow = TcpStream::connect(on.address).await.expect("connects");
-    slow.write_all(b"GET /livez HTTP/1.1\r\nho").await.expect("sends");
-    // The only slot is taken: this one is served once the slow one was thrown out.
-    let next = talk(on.address, "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
-    assert!(next.starts_with("HTTP/1.1 200"), "{next}");
-    let mut answer = Vec::new();
-    let _ = slow.read_to_end(&mut answer).await;
-    assert!(!answer.starts_with(b"HTTP/1.1 200"));
-    on.stop.cancel();
-    soon("the stop", on.served).await.expect("no panic").expect("stops");
 }

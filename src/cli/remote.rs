@@ -131,7 +131,8 @@ impl Server {
             return Ok(value);
         }
         let said = value["error"]["message"].as_str().unwrap_or("no reason was given").to_owned();
-        Err(Failure::Failed(anyhow::anyhow!("{status}: {said}")))
+        let hint = value["error"]["hint"].as_str().map(|hint| format!("\nnext: {hint}")).unwrap_or_default();
+        Err(Failure::Failed(anyhow::anyhow!("{status}: {said}{hint}")))
     }
 }
 

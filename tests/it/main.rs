@@ -2,6 +2,7 @@
 //!
 //! Must never need a network, a fixed port or another program than this one.
 
+mod board;
 #[allow(dead_code, reason = "shared with the live tests, which use more of it")]
 #[path = "../checker/mod.rs"]
 mod checker;

@@ -59,7 +59,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/store/embedded/packs.rs", 252),
     ("src/store/embedded/redb_index.rs", 303),
     ("src/store/embedded/row.rs", 313),
-    ("xtask/src/packages.rs", 263),
+    ("xtask/src/packages.rs", 268),
 ];
 
 /// Which modules each module may import: only along the flow. `app` builds everything and `cli` drives it.

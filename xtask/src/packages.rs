@@ -40,6 +40,8 @@ pub(crate) enum Need {
     /// Something that makes a nats-server.
     Nats,
     Rabbitmq,
+    /// Prometheus' tool, which tests the alert rules.
+    Promtool,
     Python,
 }
 
@@ -63,6 +65,7 @@ impl Need {
             Need::Maven => "Maven (mvn)",
             Need::Nats => "Go 1.21 or newer, or nats-server",
             Need::Rabbitmq => "RabbitMQ",
+            Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
         }
     }
@@ -79,6 +82,7 @@ impl Need {
             // Debian's Go is too old to build the pinned server; its server does.
             Need::Nats => "nats-server",
             Need::Rabbitmq => "rabbitmq-server",
+            Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
         }
     }
@@ -96,6 +100,7 @@ impl Need {
             Need::Maven => paths::program("mvn").is_some(),
             Need::Nats => go().is_some() || brokers::system_nats().is_some(),
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
+            Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -25,7 +26,13 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     let mut steps = Steps::new();
     let mut tally = Tally::default();
 
-    let needs = [packages::BUILD, packages::CLIENTS, &brokers::needs(&Broker::ALL, from)?].concat();
+    let needs = [
+        packages::BUILD,
+        packages::CLIENTS,
+        &[packages::Need::Promtool],
+        &brokers::needs(&Broker::ALL, from)?,
+    ]
+    .concat();
     let mut lacking = None;
     steps.step("system packages", || {
         packages::ensure(&needs).inspect_err(|error| lacking = Some(failure::code(error)))
@@ -43,6 +50,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         let words = ["clippy", "--workspace", "--all-targets", "--features", LIVE, "--", "-D", "warnings"];
         steps::run(&mut guard, &mut paths::cargo(&words)?, |_| ())
     });
+    steps.step("alert rules", || alert_rules(&mut guard, &root));
     let tested = steps.step("cargo test", || {
         let mut cargo = paths::cargo(&["test", "--workspace", "--no-fail-fast", "--features", LIVE])?;
         cargo.env("CARGO_TERM_COLOR", "never");
@@ -68,6 +76,16 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         return Ok(());
     }
     Err(fail(FAILED, format!("{} problems, see above", steps.problems.len())))
+}
+
+/// Prometheus' own tool on what `config/prometheus` holds.
+fn alert_rules(guard: &mut Guard, root: &Path) -> Result<()> {
+    for words in [["check", "config", "prometheus.yml"], ["test", "rules", "tidings.rules.test.yml"]] {
+        let mut promtool = Command::new("promtool");
+        promtool.args(words).current_dir(root.join("config/prometheus"));
+        steps::run(guard, &mut promtool, |_| ())?;
+    }
+    Ok(())
 }
 
 /// The integration test files of every package, by path within the package.
