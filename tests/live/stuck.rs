@@ -114,6 +114,14 @@ fn logged(shared: &Shared) -> u64 {
     sizes.sum()
 }
 
+/// Waits for so many changes; a full log would make the clients wait for ever.
+async fn acknowledged(load: &Load, changes: u64) {
+    let done = timeout(PATIENCE, load.acknowledged(changes)).await;
+    let (now, refused) = (load.acknowledged_now(), load.shared.refused());
+    assert!(done.is_ok(), "{now} of {changes} changes were acknowledged, {refused} refused");
+    assert_eq!(refused, 0, "no write is refused");
+}
+
 async fn bucket(ready: &Ready, name: &str) {
     let made = ready.s3.create_bucket(name).await.expect("an answer");
     assert_eq!(made.status, 200, "{made:?}");
@@ -135,7 +143,7 @@ async fn a_key_that_nobody_takes_holds_neither_the_log_nor_other_keys_nor_memory
     let began = Instant::now();
     let (mut warm, mut delivered, mut rounds) = (None, 0, 0_u64);
     while began.elapsed() < stuck_for || logged(&load.shared) < 2 * (log_mib << 20) {
-        load.acknowledged(load.acknowledged_now() + 2_000).await;
+        acknowledged(&load, load.acknowledged_now() + 2_000).await;
         // Nothing but the other keys' events can move this number.
         let more = async {
             while books::read(&ready.admin).await.books.delivered <= delivered {
@@ -164,7 +172,6 @@ async fn a_key_that_nobody_takes_holds_neither_the_log_nor_other_keys_nor_memory
         warm >> 20,
         end >> 20
     );
-    assert_eq!(shared.refused(), 0, "no write is refused");
     assert!(left.backlog + left.held > 10, "the key stands still: {left:?}");
     assert!(end < warm + MEMORY_GROWTH, "memory grew from {warm} to {end}");
     let others = |key: &str| key != STUCK;
@@ -212,18 +219,17 @@ async fn a_dead_target_that_gets_little_does_not_hold_the_log() {
     load.serve(Some(ready.s3.clone()));
     let mut sparse = Vec::new();
     for changes in (0..CHANGES).step_by(SPARSE as usize) {
-        load.acknowledged(changes + SPARSE / 2).await;
+        acknowledged(&load, changes + SPARSE / 2).await;
         // Two keys: one has an order to keep.
         let key = format!("key-{}", changes / SPARSE % 2);
         let put = ready.s3.put("live-little", &key, format!("body {changes}")).await.expect("an answer");
         assert_eq!(put.status, 200, "{put:?}");
         sparse.push((format!("live-little/{key}"), put.header("x-amz-request-id").map(str::to_owned)));
     }
-    load.acknowledged(CHANGES).await;
+    acknowledged(&load, CHANGES).await;
     load.stop();
     let shared = load.finished().await;
     assert!(logged(&shared) > 2 * (LOG_MIB << 20), "only {} bytes", logged(&shared));
-    assert_eq!(shared.refused(), 0, "no write is refused");
     books::drained(&ready.admin, "live").await;
     let left = books::read_of(&ready.admin, "sparse").await.books;
     assert_eq!((left.backlog + left.held, left.delivered), (sparse.len() as u64, 0), "it is dead: {left:?}");
