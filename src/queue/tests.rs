@@ -498,6 +498,11 @@ async fn a_reader_that_goes_back_beyond_where_it_was_and_is_replaced_takes_nothi
     one.flush().await.expect("durable");
     let books = one.progress().books();
     assert_eq!((books.imbalance(), books.matched, books.backlog, books.dead_lettered), (0, 1_100, 1, 1));
+    // Killed here, the next process goes over the same: everything up to where the row says it was.
+    let row = one.progress().row(queue.stat().durable_end);
+    let routes = super::dispatcher::Routes::new(row.position);
+    let killed = Progress::new(TargetNo(1), &row, journal::Total::default(), 0, &routes);
+    assert_eq!(killed.replaying(), Some(Rewound { from: stuck, until: new[99] + 1 }));
     drop(one);
 
     let expected: Vec<_> = (stuck..=new[99]).filter(|o| *o != dead).collect();
