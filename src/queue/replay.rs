@@ -232,3 +232,7 @@ impl EmbeddedQueue {
         self.inner.journal.offset_at(time_us)
     }
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;
