@@ -5,6 +5,7 @@
 
 mod again;
 mod apply;
+mod expire;
 mod index;
 pub mod lock;
 mod observe;
@@ -151,6 +152,7 @@ impl App {
         let parts = Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, reloading });
         let stop = CancellationToken::new();
         let secrets = Arc::new(Secrets(credentials.clone()));
+        expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);

@@ -9,8 +9,11 @@
 //! space.
 
 mod detached;
+mod error;
+mod expire;
 mod in_use;
 mod noted;
+mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,21 +22,23 @@ use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
 use self::detached::Detached;
+pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
+pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo};
 use crate::fail;
-use crate::queue::{
-    AppendError, BodyRef, Change, Entry, Full, ObjectMeta, OverBudget, Permit, Queue, TargetNo, key_hash,
-};
+use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Permit, Queue, TargetNo, UploadId, key_hash};
 use crate::rules::RuleSet;
-use crate::store::{BlobHandle, Store, StoreError};
+use crate::store::{BlobHandle, Store};
 
 /// Locks over all keys: two keys that share one merely wait for each other.
 const KEY_STRIPES: usize = 4_096;
 /// Locks over all buckets.
 const BUCKET_STRIPES: usize = 256;
+/// Locks over all uploads.
+const UPLOAD_STRIPES: usize = 256;
 
 /// The commit path, shared by every request.
 pub struct Commit {
@@ -46,6 +51,7 @@ struct Inner {
     rules: InUse,
     keys: Vec<AsyncMutex<()>>,
     buckets: Vec<AsyncRwLock<()>>,
+    uploads: Vec<AsyncRwLock<()>>,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     observer: Observer,
@@ -95,49 +101,14 @@ pub struct Conditions {
 }
 
 /// A durable change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// Where its entry stands.
     pub position: Position,
-}
-
-/// Why a change was not made, or why nobody knows.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// No space: 503 SlowDown, nothing happened.
-    #[error(transparent)]
-    Full(#[from] Full),
-    /// A target that would get the event has no room for it, and may not go without: 503 SlowDown, nothing
-    /// happened.
-    #[error(transparent)]
-    OverBudget(#[from] OverBudget),
-    /// There is no such bucket.
-    #[error("no such bucket")]
-    NoSuchBucket,
-    /// The bucket exists already.
-    #[error("the bucket exists already")]
-    BucketExists {
-        /// The caller owns it.
-        mine: bool,
-    },
-    /// The bucket still holds objects.
-    #[error("the bucket is not empty")]
-    BucketNotEmpty,
-    /// A condition of the request does not hold.
-    #[error("a condition of the request does not hold")]
-    PreconditionFailed,
-    /// The outcome is unknown: 500, and the client must look.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
-    /// The store cannot answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<AppendError> for CommitError {
-    fn from(e: AppendError) -> Self {
-        CommitError::Unknown(e.to_string())
-    }
+    /// When, in microseconds since the Unix epoch.
+    pub time_us: i64,
+    /// The version that it made or removed, if it is one.
+    pub version: Option<Arc<str>>,
 }
 
 /// An entry that its targets' budgets took, and the rules that named them: in use until it is appended.
@@ -160,6 +131,7 @@ impl Commit {
             rules: InUse::new(RuleSet::build(&[])),
             keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
+            uploads: (0..UPLOAD_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             clock,
             random: Mutex::new(random),
             observer: Box::new(|_| {}),
@@ -209,7 +181,7 @@ impl Commit {
             let _bucket = inner.bucket_lock(&put.bucket).read().await;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
             inner.require_bucket(&put.bucket)?;
-            inner.check(&put)?;
+            inner.check(&put.bucket, &put.key, &put.conditions)?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
             let (body, bytes, blob) = match body {
                 NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes, None),
@@ -293,6 +265,7 @@ impl Commit {
             if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
                 return Err(CommitError::BucketNotEmpty);
             }
+            inner.end_uploads_of(&bucket).await?;
             inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
         })
         .await
@@ -345,22 +318,38 @@ impl Inner {
         &self.keys[(key_hash(bucket, key) % KEY_STRIPES as u64) as usize]
     }
 
+    fn upload_lock(&self, id: UploadId) -> &AsyncRwLock<()> {
+        // The last byte of an id is random.
+        &self.uploads[usize::from(id.0[15]) % UPLOAD_STRIPES]
+    }
+
     fn require_bucket(&self, bucket: &str) -> Result<(), CommitError> {
         self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
     }
 
     /// A PUT without conditions never reads the index.
-    fn check(&self, put: &PutObject) -> Result<(), CommitError> {
-        let Conditions { if_match, if_none_match } = &put.conditions;
+    fn check(&self, bucket: &str, key: &str, conditions: &Conditions) -> Result<(), CommitError> {
+        let Conditions { if_match, if_none_match } = conditions;
         if if_match.is_none() && if_none_match.is_none() {
             return Ok(());
         }
-        let current = self.store.object(&put.bucket, &put.key)?;
+        let current = self.store.object(bucket, key)?;
+        if if_match.is_some() && current.is_none() {
+            return Err(CommitError::NoSuchKey);
+        }
         let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
         if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
             return Err(CommitError::PreconditionFailed);
         }
         Ok(())
+    }
+
+    /// A random v7 UUID.
+    fn new_id(&self, time_us: i64) -> Uuid {
+        let mut random = [0; 10];
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut random);
+        let millis = u64::try_from(time_us / 1_000).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 
     fn event(
@@ -373,10 +362,7 @@ impl Inner {
         request: RequestInfo,
     ) -> Event {
         let time_us = (self.clock)();
-        let mut random = [0; 10];
-        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut random);
-        let millis = u64::try_from(time_us / 1_000).unwrap_or(0);
-        let id: Uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        let id = self.new_id(time_us);
         Event { id, kind, time_us, bucket, key, version: None, size, etag, request }
     }
 
@@ -397,10 +383,12 @@ impl Inner {
         admitted: Admitted,
         body: Bytes,
     ) -> Result<Committed, CommitError> {
+        let event = admitted.entry.event.as_ref();
+        let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version.clone()));
         let position = self.queue.append(permit, admitted.entry, body).await?;
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
-        Ok(Committed { position })
+        Ok(Committed { position, time_us, version })
     }
 
     async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {

@@ -190,7 +190,7 @@ pub(crate) fn without_a_lane(home: &Home, broker: &str, topic: &str) -> Result<f
         topic: topic.to_owned(),
         ..tidings_kafka::KafkaOptions::default()
     };
-    let client = options.checked("reference").map_err(anyhow::Error::msg)?.client(false);
+    let client = options.checked("reference").map_err(anyhow::Error::msg)?.client()?;
     let count = Count::default();
     let producer = ThreadedProducer::from_config_and_context(&client, count.clone())?;
     let (region, appid) = (&*config.server.region, &*config.account.appid);

@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+mod check;
 mod demo;
 mod dlq;
 mod event;
@@ -39,7 +40,7 @@ enum Command {
     /// Make changes through the S3 API and show each event as a receiver got it.
     Demo(demo::Demo),
     /// Check the configuration, and with --connect every far side.
-    Check(serve::Check),
+    Check(check::Check),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
     /// List, show, replay and purge dead letters: events that their target rejected.

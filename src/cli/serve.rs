@@ -4,7 +4,6 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tidings_connector::Severity;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -19,19 +18,6 @@ pub(super) struct Serve {
     /// Let this target's backlog go to another kind of connector than it was kept for. May be repeated.
     #[arg(long, value_name = "TARGET")]
     accept: Vec<String>,
-}
-
-/// Check the configuration.
-#[derive(clap::Args)]
-pub(super) struct Check {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// Also connect to every target, without sending an event.
-    #[arg(long)]
-    connect: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Logs go to standard error; `TIDINGS_LOG` says which (`info` without it).
@@ -103,46 +89,4 @@ fn announce(app: &App) {
     say!("listening s3 http://{}", app.s3_address());
     say!("listening admin http://{}", app.admin_address());
     say!("ready");
-}
-
-impl Check {
-    pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = self.config.load()?;
-        init_logs("warn");
-        let mut lines = Vec::new();
-        for warning in &config.warnings {
-            lines.push((None, Severity::Warning, warning.clone()));
-        }
-        if self.connect {
-            for target in &config.targets {
-                for finding in target.connector.check().await {
-                    lines.push((Some(target.name.to_string()), finding.severity, finding.message));
-                }
-            }
-        }
-        let label = |severity| match severity {
-            Severity::Ok => "ok",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        if self.json {
-            let findings: Vec<_> = lines
-                .iter()
-                .map(|(target, severity, message)| {
-                    serde_json::json!({"target": target, "severity": label(*severity), "message": message})
-                })
-                .collect();
-            say!("{}", serde_json::json!({"targets": config.targets.len(), "findings": findings}));
-        } else {
-            for (target, severity, message) in &lines {
-                let target = target.as_ref().map(|t| format!("target {t}: ")).unwrap_or_default();
-                say!("{}: {target}{message}", label(*severity));
-            }
-            say!("configuration is valid: {} target(s)", config.targets.len());
-        }
-        if lines.iter().any(|(_, severity, _)| *severity == Severity::Error) {
-            return Err(Failure::Found("at least one target cannot be used as configured".to_owned()));
-        }
-        Ok(())
-    }
 }

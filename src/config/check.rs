@@ -107,6 +107,7 @@ impl Checker<'_> {
             region: raw.region,
             data: PathBuf::from(raw.data),
             domain: raw.domain,
+            allow_unsigned_payload: raw.allow_unsigned_payload,
             max_connections: raw.max_connections,
             header_timeout: raw.header_timeout.0,
             idle_timeout: raw.idle_timeout.0,
@@ -149,11 +150,15 @@ impl Checker<'_> {
         self.size(&at.key("max_object_bytes"), raw.max_object_bytes, 1..=5 * 1024 * GIB);
         self.size(&at.key("index_cache_bytes"), raw.index_cache_bytes, MIB..=1024 * GIB);
         self.span(&at.key("checkpoint_interval"), raw.checkpoint_interval, 100 * MS..=HOUR);
+        self.size(&at.key("min_part_bytes"), raw.min_part_bytes, 0..=5 * GIB);
+        self.span(&at.key("upload_expiry"), raw.upload_expiry, HOUR..=365 * 24 * HOUR);
         Store {
             inline_bytes: raw.inline_bytes.0,
             max_object_bytes: raw.max_object_bytes.0,
             index_cache_bytes: raw.index_cache_bytes.0,
             checkpoint_interval: raw.checkpoint_interval.0,
+            min_part_bytes: raw.min_part_bytes.0,
+            upload_expiry: raw.upload_expiry.0,
         }
     }
 

@@ -64,6 +64,8 @@ pub struct Server {
     pub data: PathBuf,
     /// The domain under which `BUCKET.domain` names a bucket; none: path style only.
     pub domain: Option<String>,
+    /// Bodies that nothing signs are taken from other machines too; from this one always.
+    pub allow_unsigned_payload: bool,
     /// Requests served at once; more wait in the listener's backlog.
     pub max_connections: usize,
     /// How long a request's headers may take.
@@ -118,6 +120,10 @@ pub struct Store {
     pub index_cache_bytes: u64,
     /// How often the index is made durable, so that the log may be trimmed.
     pub checkpoint_interval: Duration,
+    /// The smallest part of an upload that is not its last one.
+    pub min_part_bytes: u64,
+    /// How long after its beginning an upload that was neither completed nor aborted is ended.
+    pub upload_expiry: Duration,
 }
 
 /// `[target.NAME]`: one configured destination.

@@ -32,6 +32,7 @@ pub(super) struct Server {
     pub(super) region: String,
     pub(super) data: String,
     pub(super) domain: Option<String>,
+    pub(super) allow_unsigned_payload: bool,
     pub(super) max_connections: usize,
     pub(super) header_timeout: Span,
     pub(super) idle_timeout: Span,
@@ -73,6 +74,8 @@ pub(super) struct Store {
     pub(super) max_object_bytes: Size,
     pub(super) index_cache_bytes: Size,
     pub(super) checkpoint_interval: Span,
+    pub(super) min_part_bytes: Size,
+    pub(super) upload_expiry: Span,
 }
 
 /// `[target.NAME]`
@@ -127,6 +130,7 @@ impl Default for Server {
             region: "ap-guangzhou".to_owned(),
             data: "tidings-data".to_owned(),
             domain: None,
+            allow_unsigned_payload: false,
             max_connections: 4_096,
             header_timeout: ms(30_000),
             idle_timeout: ms(60_000),
@@ -168,6 +172,8 @@ impl Default for Store {
             max_object_bytes: Size(5 << 30),
             index_cache_bytes: Size(64 << 20),
             checkpoint_interval: ms(10_000),
+            min_part_bytes: Size(5 << 20),
+            upload_expiry: ms(7 * 24 * 3_600_000),
         }
     }
 }

@@ -26,6 +26,7 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
             region,
             data,
             domain,
+            allow_unsigned_payload,
             max_connections,
             header_timeout,
             idle_timeout,
@@ -47,7 +48,14 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     differing!(
         found,
         "store",
-        Store { inline_bytes, max_object_bytes, index_cache_bytes, checkpoint_interval },
+        Store {
+            inline_bytes,
+            max_object_bytes,
+            index_cache_bytes,
+            checkpoint_interval,
+            min_part_bytes,
+            upload_expiry,
+        },
         store,
         &new.store
     );

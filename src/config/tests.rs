@@ -244,6 +244,8 @@ fn every_value_has_its_bounds() {
         ("store", "inline_bytes", "65537", "allowed are 0 to 64KiB"),
         ("store", "max_object_bytes", "0", "allowed are 1 to 5TiB"),
         ("store", "checkpoint_interval", "\"0s\"", "allowed are 100ms to 1h"),
+        ("store", "min_part_bytes", "\"6GiB\"", "allowed are 0 to 5GiB"),
+        ("store", "upload_expiry", "\"1m\"", "allowed are 1h to 365d"),
     ] {
         let told = only(&format!("[{section}]\n{key} = {value}\n"));
         assert!(told.contains(says), "{key} = {value}: {told}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::queue::{Change, Stored};
+use crate::queue::Stored;
 
 /// Ends a list of slots.
 pub(super) const NONE: u32 = u32::MAX;
@@ -176,9 +176,10 @@ fn is_live(slots: &[Slot], slot: SlotRef) -> bool {
 /// The estimated memory of one entry, in bytes.
 fn weight(stored: &Stored) -> usize {
     let texts = stored.entry.event.as_ref().map_or(0, |e| e.bucket.len() + e.key.len());
-    let headers = match &stored.entry.change {
-        Change::PutObject(meta) => meta.headers.iter().map(|(n, v)| n.len() + v.len() + 64).sum(),
-        _ => 0,
-    };
+    let headers = stored
+        .entry
+        .change
+        .object()
+        .map_or(0, |meta| meta.headers.iter().map(|(n, v)| n.len() + v.len() + 64).sum());
     FIXED_WEIGHT + texts + headers + stored.body.len()
 }

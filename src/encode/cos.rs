@@ -20,7 +20,7 @@ use std::io::Write as _;
 use super::json;
 use super::percent::{Keep, encoded};
 use crate::event::Event;
-use crate::queue::{Change, Entry};
+use crate::queue::Entry;
 
 /// What does not change from record to record.
 #[derive(Debug, Clone, Copy)]
@@ -141,10 +141,7 @@ fn url(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, name: &str, appid: &s
 
 /// The object's content type and its owner's metadata, under COS's names.
 fn meta(out: &mut Vec<u8>, entry: &Entry) {
-    let headers = match &entry.change {
-        Change::PutObject(meta) => &meta.headers[..],
-        _ => &[],
-    };
+    let headers = entry.change.object().map_or(&[][..], |meta| &meta.headers[..]);
     let value = headers.iter().find(|(name, _)| &**name == "content-type").map(|(_, value)| &**value);
     raw(out, r#","Content-Type":"#);
     json::string(out, value.unwrap_or_default());

@@ -6,16 +6,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Method;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use secrecy::ExposeSecret;
 
 use super::SecretLookup;
 use super::context::RequestContext;
+use super::guard::unknown_to;
 use super::operations::Operations;
 
 /// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
@@ -77,7 +79,13 @@ impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let denied = || S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required");
         let verified = cx.credentials().map(|c| c.access_key.clone()).ok_or_else(denied)?;
-        let is_document = cx.s3_op().name() != "PutObject";
+        let is_read = matches!(*cx.method(), Method::GET | Method::HEAD);
+        let query = cx.uri().query().filter(|query| !is_read && !query.is_empty());
+        if let Some(unknown) = query.and_then(|query| unknown_to(query, parameters_of(cx.s3_op().name()))) {
+            // What another operation would understand must not be ignored by this one.
+            return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
+        }
+        let is_document = !matches!(cx.s3_op().name(), "PutObject" | "UploadPart");
         let extensions = cx.extensions_mut();
         let context = extensions.get::<Arc<RequestContext>>().ok_or_else(denied)?;
         // The verifier and the guard must have read the same key, or one of them was deceived.
@@ -97,6 +105,18 @@ impl S3Access for Gate {
         let access_key = Arc::clone(&context.claim.access_key);
         extensions.insert(Principal { access_key });
         Ok(())
+    }
+}
+
+/// The parameters that a change knows beside those of a presigned URL.
+fn parameters_of(operation: &str) -> &'static [&'static str] {
+    match operation {
+        "DeleteObjects" => &["delete"],
+        "DeleteObject" => &["versionId"],
+        "CreateMultipartUpload" => &["uploads"],
+        "UploadPart" | "UploadPartCopy" => &["partNumber", "uploadId"],
+        "CompleteMultipartUpload" | "AbortMultipartUpload" => &["uploadId"],
+        _ => &[],
     }
 }
 

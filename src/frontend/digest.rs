@@ -67,6 +67,18 @@ impl Declared {
         Ok(declared)
     }
 
+    /// What a request declares about its document, where checksum headers are those of an object that is not
+    /// in it.
+    pub(super) fn of_document(headers: &HeaderMap) -> Result<Self, S3Error> {
+        let md5 = headers.get("content-md5").map(|value| md5_of(value.to_str().unwrap_or_default()));
+        Ok(Self { md5: md5.transpose()?, sum: None })
+    }
+
+    /// The algorithm of the declared checksum.
+    pub(super) fn algorithm(&self) -> Option<Algorithm> {
+        self.sum.as_ref().map(|(algorithm, _)| *algorithm)
+    }
+
     fn add(&mut self, algorithm: Algorithm, source: Source) -> Result<(), S3Error> {
         match self.sum.replace((algorithm, source)) {
             None => Ok(()),
@@ -89,27 +101,33 @@ fn md5_of(value: &str) -> Result<[u8; 16], S3Error> {
 pub(super) struct BodyHash {
     md5: Md5,
     crc64: crc_fast::Digest,
-    sum: Option<Sum>,
+    sum: Option<(Algorithm, Sum)>,
     declared: Declared,
 }
 
 /// The hashes of one object's body, equal to what was declared.
 #[derive(Debug)]
 pub(super) struct Hashes {
-    /// MD5 in lower-case hex.
-    pub(super) etag: String,
+    /// MD5.
+    pub(super) md5: [u8; 16],
     /// CRC-64/XZ.
     pub(super) crc64: u64,
-    /// The declared checksum in base64.
+    /// The declared checksum, or the one asked for, in base64.
     pub(super) sum: Option<(Algorithm, String)>,
 }
 
 impl BodyHash {
     pub(super) fn new(declared: Declared) -> Self {
+        Self::with_sum(declared, None)
+    }
+
+    /// The same; where no checksum is declared, one of `algorithm` is computed.
+    pub(super) fn with_sum(declared: Declared, algorithm: Option<Algorithm>) -> Self {
+        let algorithm = declared.algorithm().or(algorithm);
         Self {
             md5: Md5::new(),
             crc64: crc_fast::Digest::new(CrcAlgorithm::Crc64Xz),
-            sum: declared.sum.as_ref().map(|(algorithm, _)| Sum::new(*algorithm)),
+            sum: algorithm.map(|algorithm| (algorithm, Sum::new(algorithm))),
             declared,
         }
     }
@@ -117,9 +135,15 @@ impl BodyHash {
     pub(super) fn update(&mut self, data: &[u8]) {
         self.md5.update(data);
         self.crc64.update(data);
-        if let Some(sum) = &mut self.sum {
+        if let Some((_, sum)) = &mut self.sum {
             sum.update(data);
         }
+    }
+
+    /// The hashes of bytes about which nothing was declared.
+    pub(super) fn computed(self) -> Hashes {
+        let sum = self.sum.map(|(algorithm, sum)| (algorithm, sum.base64()));
+        Hashes { md5: self.md5.finalize().into(), crc64: self.crc64.finalize(), sum }
     }
 
     /// Compares everything that was declared, after the last byte. `trailers` are those that came after it.
@@ -129,24 +153,24 @@ impl BodyHash {
             return Err(BodyFault::Digest);
         }
         let trailers = trailers.unwrap_or_default();
-        let mut sum = None;
-        if let (Some((algorithm, source)), Some(computed)) = (self.declared.sum, self.sum) {
-            let computed = computed.base64();
-            let declared = match &source {
-                Source::Header(value) => value.as_str(),
-                Source::Trailer => the_trailer(&trailers, algorithm)?,
-            };
-            if declared != computed {
-                return Err(BodyFault::Digest);
+        let sum = self.sum.map(|(algorithm, sum)| (algorithm, sum.base64()));
+        match (self.declared.sum, &sum) {
+            (Some((algorithm, source)), Some((_, computed))) => {
+                let declared = match &source {
+                    Source::Header(value) => value.as_str(),
+                    Source::Trailer => the_trailer(&trailers, algorithm)?,
+                };
+                if declared != computed {
+                    return Err(BodyFault::Digest);
+                }
+                if source == Source::Trailer && trailers.len() != 1 {
+                    return Err(BodyFault::Framing("a trailer came that was not declared"));
+                }
             }
-            if source == Source::Trailer && trailers.len() != 1 {
-                return Err(BodyFault::Framing("a trailer came that was not declared"));
-            }
-            sum = Some((algorithm, computed));
-        } else if !trailers.is_empty() {
-            return Err(BodyFault::Framing("a trailer came that was not declared"));
+            _ if trailers.is_empty() => {}
+            _ => return Err(BodyFault::Framing("a trailer came that was not declared")),
         }
-        Ok(Hashes { etag: hex::encode(md5), crc64: self.crc64.finalize(), sum })
+        Ok(Hashes { md5, crc64: self.crc64.finalize(), sum })
     }
 }
 

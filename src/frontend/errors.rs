@@ -39,6 +39,11 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
         CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
         CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
+        CommitError::NoSuchKey => C::NoSuchKey.into(),
+        CommitError::NoSuchUpload => C::NoSuchUpload.into(),
+        CommitError::PartsChanged => {
+            S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
+        }
         CommitError::PreconditionFailed => C::PreconditionFailed.into(),
         CommitError::Unknown(why) => {
             tracing::error!(%why, "the outcome of a change is unknown");
@@ -186,6 +191,11 @@ fn default_message(code: &str) -> &'static str {
         "NoSuchBucket" => "The specified bucket does not exist.",
         "BucketAlreadyOwnedByYou" => "You have this bucket already.",
         "BucketAlreadyExists" => "The bucket name is taken.",
+        "NoSuchVersion" => "The object has no such version.",
+        "NoSuchUpload" => "The upload does not exist: it was aborted, has expired, or has become an object.",
+        "InvalidPart" => "A part is missing, or its ETag is not the listed one.",
+        "InvalidPartOrder" => "Parts must be listed by number, each once.",
+        "EntityTooSmall" => "A part that is not the last one is too small.",
         "BucketNotEmpty" => "The bucket is not empty.",
         "PreconditionFailed" => "A precondition of the request does not hold.",
         "InvalidBucketName" => "The bucket name is not valid.",

@@ -70,12 +70,15 @@ pub(super) fn give_back(kept: &[(Arc<str>, Arc<str>)], checksums: bool, into: &m
             continue;
         }
         // Both were headers when they came; what cannot be one is left out rather than failing the read.
+        let kept_sum_is_composite = value.contains('-');
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
             into.insert(name, value);
         }
         if checksum {
-            into.insert("x-amz-checksum-type", HeaderValue::from_static("FULL_OBJECT"));
+            // `SUM-N` is made of the checksums of N parts.
+            let kind = if kept_sum_is_composite { "COMPOSITE" } else { "FULL_OBJECT" };
+            into.insert("x-amz-checksum-type", HeaderValue::from_static(kind));
         }
     }
 }

@@ -127,6 +127,9 @@ impl Layer {
         // No handler sees the bytes of a POSTed document, so its checksums are compared on the way.
         let posted = parts.method == Method::POST && !matches!(claim.payload, Payload::Chunked { .. });
         let declared = match posted {
+            true if is_about_upload(&parts.uri) => {
+                Declared::of_document(&parts.headers).map_err(|error| Box::new(asked.error(error)))?
+            }
             true => Declared::of(&parts.headers).map_err(|error| Box::new(asked.error(error)))?,
             false => Declared::default(),
         };
@@ -170,6 +173,13 @@ impl Asked {
     fn error(&self, error: S3Error) -> HttpResponse {
         error.to_http_response().map_or_else(|_| self.internal(), |answer| self.complete(answer, None))
     }
+}
+
+/// True if checksum headers are those of the object that an upload will be.
+fn is_about_upload(uri: &Uri) -> bool {
+    let about =
+        |part: &str| matches!(part.split_once('=').map_or(part, |(name, _)| name), "uploads" | "uploadId");
+    uri.query().is_some_and(|query| query.split('&').any(about))
 }
 
 /// True for a peer on this machine: what it sends crosses no wire.

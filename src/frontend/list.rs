@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use s3s::dto::{
     CommonPrefix, ETag, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object as Listed,
-    ObjectStorageClass,
+    ObjectStorageClass, Owner,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
@@ -24,27 +24,27 @@ const MAX_PAGE: usize = 1000;
 const MIN_ROWS: usize = 8;
 
 /// What a page is made from.
-struct Query<'a> {
-    bucket: &'a str,
-    prefix: &'a str,
+pub(super) struct Query<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) prefix: &'a str,
     /// Empty: none.
-    delimiter: &'a str,
+    pub(super) delimiter: &'a str,
     /// Exclusive.
-    after: Option<String>,
-    max: usize,
+    pub(super) after: Option<String>,
+    pub(super) max: usize,
 }
 
 /// One page.
 #[derive(Default)]
-struct Page {
-    objects: Vec<Object>,
-    prefixes: Vec<String>,
-    /// The token of the next page, if there is one.
-    next: Option<String>,
+pub(super) struct Page {
+    pub(super) objects: Vec<Object>,
+    pub(super) prefixes: Vec<String>,
+    /// What came last, if there is a next page.
+    pub(super) next: Option<Last>,
 }
 
 /// What came last in a page.
-enum Last {
+pub(super) enum Last {
     Key(Arc<str>),
     Prefix(String),
 }
@@ -62,15 +62,8 @@ pub(super) fn objects(
     if store.bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
         return Err(S3ErrorCode::NoSuchBucket.into());
     }
-    let encode = match input.encoding_type.as_ref().map(EncodingType::as_str) {
-        None => false,
-        Some(EncodingType::URL) => true,
-        Some(_) => return Err(s3_error!(InvalidArgument, "encoding-type must be url")),
-    };
-    let max_keys = input.max_keys.unwrap_or(MAX_PAGE as i32);
-    let max = usize::try_from(max_keys)
-        .map_err(|_| s3_error!(InvalidArgument, "max-keys must not be negative"))?
-        .min(MAX_PAGE);
+    let encode = encodes(input.encoding_type.as_ref())?;
+    let (max_keys, max) = page_size(input.max_keys)?;
     let after = match &input.continuation_token {
         Some(token) => Some(read_token(token)?),
         None => input.start_after.clone().filter(|after| !after.is_empty()),
@@ -87,15 +80,7 @@ pub(super) fn objects(
     let owner = input.fetch_owner.unwrap_or(false).then(|| buckets::owner(operations));
     let name = |text: String| if encode { url_encode(&text) } else { text };
     let count = page.objects.len() + page.prefixes.len();
-    let contents = page.objects.into_iter().map(|object| Listed {
-        e_tag: Some(ETag::Strong(object.etag.to_string())),
-        key: Some(name(object.key.to_string())),
-        last_modified: Some(buckets::time(object.modified_us)),
-        owner: owner.clone(),
-        size: i64::try_from(object.size).ok(),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
-        ..Default::default()
-    });
+    let contents = page.objects.into_iter().map(|object| listed(object, encode, owner.clone()));
     let prefixes = page.prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(name(prefix)) });
     Ok(S3Response::new(ListObjectsV2Output {
         common_prefixes: Some(prefixes.collect()),
@@ -105,13 +90,42 @@ pub(super) fn objects(
         encoding_type: input.encoding_type,
         is_truncated: Some(page.next.is_some()),
         key_count: i32::try_from(count).ok(),
-        max_keys: Some(max_keys.min(MAX_PAGE as i32)),
+        max_keys: Some(max_keys),
         name: Some(input.bucket),
-        next_continuation_token: page.next,
+        next_continuation_token: page.next.as_ref().map(write_token),
         prefix: Some(name(input.prefix.unwrap_or_default())),
         start_after: input.start_after.map(name),
         ..Default::default()
     }))
+}
+
+/// True if names are to be percent-encoded.
+pub(super) fn encodes(encoding: Option<&EncodingType>) -> S3Result<bool> {
+    match encoding.map(EncodingType::as_str) {
+        None => Ok(false),
+        Some(EncodingType::URL) => Ok(true),
+        Some(_) => Err(s3_error!(InvalidArgument, "encoding-type must be url")),
+    }
+}
+
+/// How many a page may have, as it is answered and as it is counted.
+pub(super) fn page_size(wanted: Option<i32>) -> S3Result<(i32, usize)> {
+    let size = wanted.unwrap_or(MAX_PAGE as i32).min(MAX_PAGE as i32);
+    let count = usize::try_from(size);
+    Ok((size, count.map_err(|_| s3_error!(InvalidArgument, "The size of a page must not be negative"))?))
+}
+
+pub(super) fn listed(object: Object, encode: bool, owner: Option<Owner>) -> Listed {
+    let key = if encode { url_encode(&object.key) } else { object.key.to_string() };
+    Listed {
+        e_tag: Some(ETag::Strong(object.etag.to_string())),
+        key: Some(key),
+        last_modified: Some(buckets::time(object.modified_us)),
+        owner,
+        size: i64::try_from(object.size).ok(),
+        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        ..Default::default()
+    }
 }
 
 /// A token says what came last: a key, or a common prefix with everything below it.
@@ -134,7 +148,7 @@ fn read_token(token: &str) -> Result<String, S3Error> {
 }
 
 /// Makes a page: rows are read in batches, and a common prefix that reaches past its batch is jumped over.
-fn page(store: &dyn Store, query: Query<'_>) -> Result<Page, StoreError> {
+pub(super) fn page(store: &dyn Store, query: Query<'_>) -> Result<Page, StoreError> {
     let mut page = Page::default();
     if query.max == 0 {
         return Ok(page);
@@ -152,7 +166,7 @@ fn page(store: &dyn Store, query: Query<'_>) -> Result<Page, StoreError> {
             }
             jump = None;
             if page.objects.len() + page.prefixes.len() == query.max {
-                page.next = last.as_ref().map(write_token);
+                page.next = last;
                 return Ok(page);
             }
             match common_prefix(&object.key, query.prefix, query.delimiter) {
@@ -183,7 +197,7 @@ fn page(store: &dyn Store, query: Query<'_>) -> Result<Page, StoreError> {
 }
 
 /// The part of `key` up to the first delimiter after the prefix.
-fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+pub(super) fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
     if delimiter.is_empty() {
         return None;
     }
@@ -193,7 +207,7 @@ fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a 
 
 /// A string above every key that begins with `prefix`, and below every other key above those: the prefix and
 /// then the highest character until no key could be longer.
-fn past_every_key(prefix: &str) -> String {
+pub(super) fn past_every_key(prefix: &str) -> String {
     const HIGHEST: char = '\u{10FFFF}';
     let mut end = String::with_capacity(MAX_KEY + 2 * HIGHEST.len_utf8());
     end.push_str(prefix);
@@ -204,7 +218,7 @@ fn past_every_key(prefix: &str) -> String {
 }
 
 /// Percent-encodes all but what S3 leaves: unreserved characters and `/`.
-fn url_encode(text: &str) -> String {
+pub(super) fn url_encode(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len() + 16);
     for &byte in text.as_bytes() {

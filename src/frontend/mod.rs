@@ -5,7 +5,7 @@
 //! layer.rs      request id, guard, body watch, panics, error answers: one request, in this order
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
-//! operations.rs the verified, typed request goes to its family: objects, put, delete, buckets, list
+//! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! ```
 //!
@@ -13,21 +13,31 @@
 //! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
 mod auth;
+mod body;
 mod buckets;
+#[macro_use]
 mod checksum;
 mod chunks;
+mod complete;
 mod context;
+mod copy;
+mod copy_part;
 mod delete;
 mod digest;
 mod errors;
+mod found;
 mod guard;
 mod headers;
 mod inbound;
 mod layer;
 mod list;
+mod list_uploads;
+mod list_v1;
+mod multipart;
 mod names;
 mod objects;
 mod operations;
+mod parts;
 mod put;
 mod server;
 mod stall;
@@ -79,12 +89,14 @@ impl Frontend {
         let limits = operations::Limits {
             inline_bytes: store.inline_bytes,
             max_object_bytes: store.max_object_bytes,
+            min_part_bytes: store.min_part_bytes,
             region: server.region.clone(),
             account: account.appid.clone(),
         };
         let operations = operations::Operations::new(commit, limits);
         let service = auth::service(operations, secrets, server.domain.as_deref());
-        let rules = guard::Rules { region: server.region.clone() };
+        let rules =
+            guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
         Self { layer: Arc::new(layer), server: server.clone() }
     }

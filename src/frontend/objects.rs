@@ -3,56 +3,30 @@
 //! Must never answer a success before the first bytes are there: a damaged object is an error, not a broken
 //! answer.
 
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use http::HeaderMap;
-use http::header::{ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::dto::{
-    ChecksumMode, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    StreamingBlob, Timestamp,
+    ChecksumMode, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
+    Timestamp, TimestampFormat,
 };
-use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
+use super::found::{Conditions, Failure, Found, Wanted, find, modified};
 use super::operations::Operations;
-use super::{errors, headers, names};
-use crate::store::{Object, StoreError};
+use super::{errors, headers};
+use crate::store::StoreError;
 
 /// How often a row is looked up again when its body was replaced meanwhile.
 const MAX_LOOKUPS: usize = 5;
-
-/// What of GET and HEAD is the same.
-struct Wanted {
-    bucket: String,
-    key: String,
-    range: Option<s3s::dto::Range>,
-    part: Option<i32>,
-    version: Option<String>,
-    conditions: Conditions,
-    checksums: bool,
-}
-
-struct Conditions {
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-    if_modified_since: Option<Timestamp>,
-    if_unmodified_since: Option<Timestamp>,
-}
-
-/// An object as it will be answered.
-struct Found {
-    object: Object,
-    range: Range<u64>,
-    /// `Content-Range`, if only a part is answered.
-    content_range: Option<String>,
-    headers: HeaderMap,
-}
 
 /// Answers the object, or a range of it.
 pub(super) async fn get(
@@ -62,7 +36,16 @@ pub(super) async fn get(
     check(operations, &req)?;
     let input = req.input;
     let checksums = wants_checksums(input.checksum_mode.as_ref());
+    let overrides = overrides([
+        (CACHE_CONTROL, input.response_cache_control),
+        (CONTENT_DISPOSITION, input.response_content_disposition),
+        (CONTENT_ENCODING, input.response_content_encoding),
+        (CONTENT_LANGUAGE, input.response_content_language),
+        (CONTENT_TYPE, input.response_content_type),
+        (EXPIRES, input.response_expires.as_ref().and_then(http_date)),
+    ])?;
     let wanted = Wanted {
+        overrides,
         bucket: input.bucket,
         key: input.key,
         range: input.range,
@@ -77,7 +60,10 @@ pub(super) async fn get(
         checksums,
     };
     for _ in 0..MAX_LOOKUPS {
-        let found = find(operations, &wanted)?;
+        let found = match find(operations, &wanted).await {
+            Err(Failure::Gone) => continue,
+            found => found?,
+        };
         let body = match read(operations, &found).await {
             Err(StoreError::Gone) => continue,
             other => other.map_err(errors::of_store)?,
@@ -89,6 +75,7 @@ pub(super) async fn get(
             content_range: found.content_range,
             e_tag: Some(ETag::Strong(found.object.etag.to_string())),
             last_modified: Some(modified(&found.object)),
+            parts_count: found.parts,
             ..Default::default()
         };
         return Ok(S3Response::with_headers(output, found.headers));
@@ -97,39 +84,74 @@ pub(super) async fn get(
 }
 
 /// Answers what GET would, without the bytes.
-pub(super) fn head(
+pub(super) async fn head(
     operations: &Operations,
     req: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     check(operations, &req)?;
     let input = req.input;
     let checksums = wants_checksums(input.checksum_mode.as_ref());
-    let found = find(
-        operations,
-        &Wanted {
-            bucket: input.bucket,
-            key: input.key,
-            range: input.range,
-            part: input.part_number,
-            version: input.version_id,
-            conditions: Conditions {
-                if_match: input.if_match,
-                if_none_match: input.if_none_match,
-                if_modified_since: input.if_modified_since,
-                if_unmodified_since: input.if_unmodified_since,
-            },
-            checksums,
+    let overrides = overrides([
+        (CACHE_CONTROL, input.response_cache_control),
+        (CONTENT_DISPOSITION, input.response_content_disposition),
+        (CONTENT_ENCODING, input.response_content_encoding),
+        (CONTENT_LANGUAGE, input.response_content_language),
+        (CONTENT_TYPE, input.response_content_type),
+        (EXPIRES, input.response_expires.as_ref().and_then(http_date)),
+    ])?;
+    let wanted = Wanted {
+        overrides,
+        bucket: input.bucket,
+        key: input.key,
+        range: input.range,
+        part: input.part_number,
+        version: input.version_id,
+        conditions: Conditions {
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+            if_modified_since: input.if_modified_since,
+            if_unmodified_since: input.if_unmodified_since,
         },
-    )?;
+        checksums,
+    };
+    for _ in 0..MAX_LOOKUPS {
+        match find(operations, &wanted).await {
+            Err(Failure::Gone) => {}
+            found => return Ok(answer_head(found?)),
+        }
+    }
+    Err(errors::of_store(StoreError::Gone))
+}
+
+fn answer_head(found: Found) -> S3Response<HeadObjectOutput> {
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         content_length: i64::try_from(found.range.end - found.range.start).ok(),
         content_range: found.content_range,
         e_tag: Some(ETag::Strong(found.object.etag.to_string())),
         last_modified: Some(modified(&found.object)),
+        parts_count: found.parts,
         ..Default::default()
     };
-    Ok(S3Response::with_headers(output, found.headers))
+    S3Response::with_headers(output, found.headers)
+}
+
+/// The headers that a request wants in its answer instead of the object's own.
+fn overrides(wanted: [(HeaderName, Option<String>); 6]) -> S3Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in wanted {
+        let Some(value) = value else { continue };
+        let invalid =
+            || s3_error!(InvalidArgument, "The response override of {name} is not a header's value");
+        headers.insert(name.clone(), HeaderValue::from_str(&value).map_err(|_| invalid())?);
+    }
+    Ok(headers)
+}
+
+fn http_date(time: &Timestamp) -> Option<String> {
+    let mut text = Vec::new();
+    time.format(TimestampFormat::HttpDate, &mut text).ok()?;
+    String::from_utf8(text).ok()
 }
 
 fn check<T>(operations: &Operations, req: &S3Request<T>) -> S3Result<()> {
@@ -140,89 +162,6 @@ fn check<T>(operations: &Operations, req: &S3Request<T>) -> S3Result<()> {
 
 fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
-}
-
-fn find(operations: &Operations, wanted: &Wanted) -> S3Result<Found> {
-    names::check_key(&wanted.key)?;
-    let store = operations.commit.store();
-    let object = store.object(&wanted.bucket, &wanted.key).map_err(errors::of_store)?;
-    let Some(object) = object else {
-        let bucket = store.bucket(&wanted.bucket).map_err(errors::of_store)?;
-        return Err(bucket.map_or(S3ErrorCode::NoSuchBucket, |_| S3ErrorCode::NoSuchKey).into());
-    };
-    // Buckets have no versions: the only one an object has is the null version.
-    if wanted.version.as_deref().is_some_and(|version| version != "null") {
-        return Err(S3ErrorCode::NoSuchVersion.into());
-    }
-    if wanted.part.is_some_and(|part| part != 1) {
-        let code = S3ErrorCode::Custom("InvalidPartNumber".into());
-        let mut error = S3Error::with_message(code, "The object has one part.");
-        error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
-        return Err(error);
-    }
-    check_conditions(&wanted.conditions, &object)?;
-    let range = match &wanted.range {
-        None => 0..object.size,
-        Some(range) => range.check(object.size).map_err(|_| unsatisfiable(object.size))?,
-    };
-    let content_range = wanted
-        .range
-        .map(|_| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.size));
-    // An empty object has no byte that a suffix range could name.
-    if content_range.is_some() && range.is_empty() {
-        return Err(unsatisfiable(object.size));
-    }
-    let mut headers = HeaderMap::new();
-    headers::give_back(&object.meta.headers, wanted.checksums && wanted.range.is_none(), &mut headers);
-    // What browsers guess about a client's bytes is nobody's wish.
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
-    Ok(Found { object, range, content_range, headers })
-}
-
-fn unsatisfiable(size: u64) -> S3Error {
-    let mut error = S3Error::from(S3ErrorCode::InvalidRange);
-    if let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}")) {
-        error.set_headers(HeaderMap::from_iter([(http::header::CONTENT_RANGE, value)]));
-    }
-    error
-}
-
-/// The order of RFC 9110 §13.2.2: an ETag condition makes the time condition beside it void.
-fn check_conditions(conditions: &Conditions, object: &Object) -> S3Result<()> {
-    let etag = ETag::Strong(object.etag.to_string());
-    let modified = modified(object);
-    let matches = |condition: &ETagCondition| match condition {
-        ETagCondition::Any => true,
-        ETagCondition::ETag(wanted) => wanted.weak_cmp(&etag),
-    };
-    let precondition_failed = match (&conditions.if_match, &conditions.if_unmodified_since) {
-        (Some(condition), _) => !matches(condition),
-        (None, Some(since)) => modified > *since,
-        (None, None) => false,
-    };
-    if precondition_failed {
-        return Err(S3ErrorCode::PreconditionFailed.into());
-    }
-    let not_modified = match (&conditions.if_none_match, &conditions.if_modified_since) {
-        (Some(condition), _) => matches(condition),
-        (None, Some(since)) => modified <= *since,
-        (None, None) => false,
-    };
-    if not_modified {
-        let mut error = S3Error::from(S3ErrorCode::NotModified);
-        if let Ok(value) = HeaderValue::from_str(&format!("\"{}\"", object.etag)) {
-            error.set_headers(HeaderMap::from_iter([(ETAG, value)]));
-        }
-        return Err(error);
-    }
-    Ok(())
-}
-
-/// When the object was made, in whole seconds as HTTP dates have them.
-fn modified(object: &Object) -> Timestamp {
-    let seconds = u64::try_from(object.modified_us / 1_000_000).unwrap_or(0);
-    Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// Opens the body and waits for its first bytes.

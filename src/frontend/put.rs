@@ -5,16 +5,15 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use http::HeaderMap;
 use http::header::{IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE};
-use s3s::dto::{ChecksumType, ETag, ETagCondition, PutObjectInput, PutObjectOutput, StreamingBlob};
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, s3_error};
+use s3s::dto::{ChecksumType, ETag, ETagCondition, PutObjectInput, PutObjectOutput};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
+use super::body::Body;
 use super::checksum::Algorithm;
-use super::context::{BodyFault, Caller, RequestContext};
-use super::digest::{BodyHash, Declared, Hashes};
+use super::context::Caller;
+use super::digest::{BodyHash, Declared};
 use super::operations::Operations;
 use super::{errors, headers, names};
 use crate::commit::{Conditions, NewBody, PutObject};
@@ -55,30 +54,33 @@ pub(super) async fn object(
     let body = Body { stream: input.body, hash: BodyHash::new(declared), size, context: &caller.context };
     let (body, hash) = match inline {
         true => body.read_inline().await?,
-        false => body.read_blob(operations).await?,
+        false => {
+            let (blob, hash) = body.read_blob(operations).await?;
+            (NewBody::Blob(blob), hash)
+        }
     };
     let trailers = req.trailing_headers.and_then(|trailers| trailers.take());
     let hashes = hash.finish(trailers)?;
 
-    let etag: Arc<str> = hashes.etag.as_str().into();
+    let etag: Arc<str> = hex::encode(hashes.md5).into();
     let put = PutObject {
         bucket: input.bucket.into(),
         key: input.key.into(),
         kind: EventKind::CreatedPut,
         size,
-        etag,
+        etag: Arc::clone(&etag),
         crc64: hashes.crc64,
-        headers: with_checksum(kept, &hashes),
+        headers: with_checksum(kept, hashes.sum.clone()),
         body,
         conditions,
         request: caller.request_info(),
     };
     operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
-    Ok(S3Response::new(answer(hashes)))
+    Ok(S3Response::new(answer(&etag, hashes.sum)))
 }
 
 /// The preconditions that the commit path checks under the key's lock; all others are refused, not ignored.
-fn conditions(
+pub(super) fn conditions(
     headers: &HeaderMap,
     if_match: Option<ETagCondition>,
     if_none_match: Option<ETagCondition>,
@@ -100,97 +102,22 @@ fn conditions(
 }
 
 /// A verified checksum is kept with the object, so that readers can check what they get.
-fn with_checksum(mut kept: Vec<(Arc<str>, Arc<str>)>, hashes: &Hashes) -> Vec<(Arc<str>, Arc<str>)> {
-    if let Some((algorithm, value)) = &hashes.sum {
-        kept.push((algorithm.header().into(), value.as_str().into()));
+pub(super) fn with_checksum(
+    mut kept: Vec<(Arc<str>, Arc<str>)>,
+    sum: Option<(Algorithm, String)>,
+) -> Vec<(Arc<str>, Arc<str>)> {
+    if let Some((algorithm, value)) = sum {
+        kept.push((algorithm.header().into(), value.into()));
         kept.sort_unstable();
     }
     kept
 }
 
-fn answer(hashes: Hashes) -> PutObjectOutput {
-    let mut output = PutObjectOutput { e_tag: Some(ETag::Strong(hashes.etag)), ..Default::default() };
-    if let Some((algorithm, value)) = hashes.sum {
+fn answer(etag: &str, sum: Option<(Algorithm, String)>) -> PutObjectOutput {
+    let mut output = PutObjectOutput { e_tag: Some(ETag::Strong(etag.to_owned())), ..Default::default() };
+    if let Some((algorithm, value)) = sum {
         output.checksum_type = Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT));
-        match algorithm {
-            Algorithm::Crc32 => output.checksum_crc32 = Some(value),
-            Algorithm::Crc32c => output.checksum_crc32c = Some(value),
-            Algorithm::Crc64Nvme => output.checksum_crc64nvme = Some(value),
-            Algorithm::Sha1 => output.checksum_sha1 = Some(value),
-            Algorithm::Sha256 => output.checksum_sha256 = Some(value),
-        }
+        set_checksum!(output, algorithm, value);
     }
     output
-}
-
-/// A body being read.
-struct Body<'a> {
-    stream: Option<StreamingBlob>,
-    hash: BodyHash,
-    /// Declared bytes; fewer or more are refused.
-    size: u64,
-    context: &'a RequestContext,
-}
-
-impl Body<'_> {
-    /// Reads a small body into one allocation of its own: a slice of the connection's buffer would keep all
-    /// of it alive for as long as the record is in memory.
-    async fn read_inline(mut self) -> S3Result<(NewBody, BodyHash)> {
-        let mut bytes = BytesMut::with_capacity(usize::try_from(self.size).unwrap_or(0));
-        while let Some(data) = self.next(bytes.len() as u64).await? {
-            bytes.extend_from_slice(&data);
-        }
-        self.ended(bytes.len() as u64)?;
-        Ok((NewBody::Inline(bytes.freeze()), self.hash))
-    }
-
-    /// Writes a large body to a blob, frame by frame. Dropped on the way, the blob's file goes.
-    async fn read_blob(mut self, operations: &Operations) -> S3Result<(NewBody, BodyHash)> {
-        let mut blob = operations.commit.store().new_blob().await.map_err(errors::of_store)?;
-        let mut read = 0;
-        while let Some(data) = self.next(read).await? {
-            read += data.len() as u64;
-            blob.write(data).await.map_err(errors::of_store)?;
-        }
-        self.ended(read)?;
-        let handle = blob.finish().await.map_err(errors::of_store)?;
-        Ok((NewBody::Blob(handle), self.hash))
-    }
-
-    /// The next bytes, hashed, when `read` bytes have come.
-    async fn next(&mut self, read: u64) -> S3Result<Option<Bytes>> {
-        let Some(stream) = &mut self.stream else { return Ok(None) };
-        let data = match stream.next().await {
-            None => return Ok(None),
-            Some(Ok(data)) => data,
-            Some(Err(error)) => return Err(self.failed(&error)),
-        };
-        if read + data.len() as u64 > self.size {
-            return Err(BodyFault::Length.into());
-        }
-        self.hash.update(&data);
-        Ok(Some(data))
-    }
-
-    fn ended(&self, read: u64) -> S3Result<()> {
-        match read == self.size {
-            true => Ok(()),
-            false => Err(BodyFault::Length.into()),
-        }
-    }
-
-    /// Why the stream failed: what we noted on the way in or, if it was the verifier, what its pinned version
-    /// says.
-    fn failed(&self, error: &StdError) -> S3Error {
-        let fault = self.context.fault.get().copied().unwrap_or_else(|| {
-            let text = error.to_string();
-            match text.as_str() {
-                _ if text.contains("Sha256Mismatch") => BodyFault::Sha256,
-                _ if text.contains("SignatureMismatch") => BodyFault::ChunkSignature,
-                _ if text.contains("Length") || text.contains("Incomplete") => BodyFault::Length,
-                _ => BodyFault::Framing("it could not be read"),
-            }
-        });
-        fault.into()
-    }
 }

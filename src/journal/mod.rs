@@ -290,6 +290,18 @@ impl<T: Send + 'static> Journal<T> {
     /// segment was written or read in this life, else to the segment. None: no record at or above `from`
     /// has it.
     pub fn next_with_label(&self, label: u32, from: u64) -> Option<u64> {
+        // Whose a lost record was, nobody knows: who reads there is told.
+        let lost = self.lost_from(from);
+        let found = self.labelled_from(label, from);
+        found.into_iter().chain(lost).min()
+    }
+
+    /// The first offset at or above `from` that is known to be lost, if any is.
+    pub fn lost_from(&self, from: u64) -> Option<u64> {
+        self.shared.lost_from(from)
+    }
+
+    fn labelled_from(&self, label: u32, from: u64) -> Option<u64> {
         let mut at = from;
         for segment in self.shared.segments.all() {
             let known = segment.known();

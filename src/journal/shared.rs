@@ -271,6 +271,13 @@ impl<T> Shared<T> {
         self.damage.subscribe()
     }
 
+    /// The first offset at or above `from` that is known to be lost.
+    pub(super) fn lost_from(&self, from: u64) -> Option<u64> {
+        let known = self.damage.borrow();
+        let lost = known.iter().filter(|damage| damage.to >= damage.from.max(from));
+        lost.map(|damage| damage.from.max(from)).min()
+    }
+
     /// Notes damage that a reader or the opening met, once.
     pub(super) fn note_damage(&self, found: &Damage) {
         self.damage.send_if_modified(|known| {

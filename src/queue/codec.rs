@@ -10,6 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
+use super::upload::{self, UploadId};
 use crate::config::{Budget, WhenFull};
 use crate::event::{Event, EventKind, RequestInfo};
 
@@ -19,30 +20,35 @@ pub(super) const SHED: u32 = 1 << 31;
 /// The version of the layout below.
 const VERSION: u8 = 1;
 
-mod tag {
-    pub(super) const ID: u8 = 1;
-    pub(super) const KIND: u8 = 2;
-    pub(super) const TIME: u8 = 3;
-    pub(super) const BUCKET: u8 = 4;
-    pub(super) const KEY: u8 = 5;
-    pub(super) const VERSION: u8 = 6;
-    pub(super) const SIZE: u8 = 7;
-    pub(super) const ETAG: u8 = 8;
-    pub(super) const REQUEST: u8 = 9;
-    pub(super) const SOURCE_IP: u8 = 10;
-    pub(super) const PRINCIPAL: u8 = 11;
-    pub(super) const BODY: u8 = 20;
-    pub(super) const CRC64: u8 = 21;
-    pub(super) const HEADER: u8 = 22;
-    pub(super) const RULE: u8 = 30;
-    pub(super) const NAME: u8 = 40;
-    pub(super) const TARGET: u8 = 41;
-    pub(super) const PAUSED: u8 = 42;
-    pub(super) const MAX_BACKLOG: u8 = 43;
-    pub(super) const SHEDS: u8 = 44;
-    pub(super) const COUNT: u8 = 45;
+pub(super) mod tag {
+    pub(in crate::queue) const ID: u8 = 1;
+    pub(in crate::queue) const KIND: u8 = 2;
+    pub(in crate::queue) const TIME: u8 = 3;
+    pub(in crate::queue) const BUCKET: u8 = 4;
+    pub(in crate::queue) const KEY: u8 = 5;
+    pub(in crate::queue) const VERSION: u8 = 6;
+    pub(in crate::queue) const SIZE: u8 = 7;
+    pub(in crate::queue) const ETAG: u8 = 8;
+    pub(in crate::queue) const REQUEST: u8 = 9;
+    pub(in crate::queue) const SOURCE_IP: u8 = 10;
+    pub(in crate::queue) const PRINCIPAL: u8 = 11;
+    pub(in crate::queue) const BODY: u8 = 20;
+    pub(in crate::queue) const CRC64: u8 = 21;
+    pub(in crate::queue) const HEADER: u8 = 22;
+    pub(in crate::queue) const RULE: u8 = 30;
+    pub(in crate::queue) const NAME: u8 = 40;
+    pub(in crate::queue) const TARGET: u8 = 41;
+    pub(in crate::queue) const PAUSED: u8 = 42;
+    pub(in crate::queue) const MAX_BACKLOG: u8 = 43;
+    pub(in crate::queue) const SHEDS: u8 = 44;
+    pub(in crate::queue) const COUNT: u8 = 45;
+    pub(in crate::queue) const UPLOAD: u8 = 50;
+    pub(in crate::queue) const NUMBER: u8 = 51;
+    pub(in crate::queue) const MD5: u8 = 52;
+    pub(in crate::queue) const SUM: u8 = 53;
+    pub(in crate::queue) const BLOB: u8 = 54;
     /// From here on a reader that does not know the tag may go on without it.
-    pub(super) const OPTIONAL: u8 = 128;
+    pub(in crate::queue) const OPTIONAL: u8 = 128;
 }
 
 /// Why bytes are not an entry.
@@ -56,6 +62,13 @@ pub enum DecodeError {
     Newer(u8),
 }
 
+impl DecodeError {
+    /// What a field with an unknown tag means: skip it, or refuse it.
+    pub(super) fn unknown(tag: u8) -> Result<(), Self> {
+        if tag >= tag::OPTIONAL { Ok(()) } else { Err(DecodeError::Newer(tag)) }
+    }
+}
+
 /// Appends the entry's bytes to `out`.
 pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
     let code = match &entry.change {
@@ -67,6 +80,8 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::PauseTarget { .. } => 6,
         Change::ConfigureTarget { .. } => 7,
         Change::ForgetTarget { .. } => 8,
+        Change::CompleteUpload { .. } => 13,
+        Change::Upload(change) => upload::code(change),
     };
     out.extend_from_slice(&[VERSION, code]);
     if let Some(event) = &entry.event {
@@ -74,6 +89,11 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
     }
     match &entry.change {
         Change::PutObject(meta) => encode_object(meta, out),
+        Change::CompleteUpload { upload, meta } => {
+            field(out, tag::UPLOAD, &upload.0);
+            encode_object(meta, out);
+        }
+        Change::Upload(change) => upload::encode(change, out),
         Change::DeleteObject => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
@@ -147,18 +167,36 @@ pub fn encode_object(meta: &ObjectMeta, out: &mut Vec<u8>) {
             out.extend_from_slice(&crc32c.to_le_bytes());
             out.extend_from_slice(name.as_bytes());
         }
+        BodyRef::Manifest { crc32c, bytes, parts } => {
+            let mut value = [3; 11];
+            value[1..5].copy_from_slice(&crc32c.to_le_bytes());
+            value[5..9].copy_from_slice(&bytes.to_le_bytes());
+            value[9..].copy_from_slice(&parts.to_le_bytes());
+            field(out, tag::BODY, &value);
+        }
     }
     field(out, tag::CRC64, &meta.crc64.to_le_bytes());
     for (name, value) in &meta.headers {
-        out.push(tag::HEADER);
-        varint(out, name.len() + 1 + value.len());
-        out.extend_from_slice(name.as_bytes());
-        out.push(0);
-        out.extend_from_slice(value.as_bytes());
+        put_header(out, tag::HEADER, name, value);
     }
 }
 
-fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
+/// Appends a name and a value in one field; names hold no zero byte.
+pub(super) fn put_header(out: &mut Vec<u8>, tag: u8, name: &str, value: &str) {
+    out.push(tag);
+    varint(out, name.len() + 1 + value.len());
+    out.extend_from_slice(name.as_bytes());
+    out.push(0);
+    out.extend_from_slice(value.as_bytes());
+}
+
+/// Reads what [`put_header`] wrote.
+pub(super) fn header(value: &[u8]) -> Result<(Arc<str>, Arc<str>), DecodeError> {
+    let at = value.iter().position(|b| *b == 0).ok_or(DecodeError::Malformed("a header has no value"))?;
+    Ok((text(&value[..at])?, text(&value[at + 1..])?))
+}
+
+pub(super) fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
     out.push(tag);
     varint(out, value.len());
     out.extend_from_slice(value);
@@ -191,6 +229,7 @@ struct Fields<'a> {
     name: Option<Arc<str>>,
     target: Option<TargetNo>,
     paused: Option<bool>,
+    upload: Option<UploadId>,
     max_backlog: Option<u64>,
     sheds: Option<bool>,
     count: Option<u64>,
@@ -209,6 +248,10 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
     let [version, code, rest @ ..] = bytes else { return Err(DecodeError::Malformed("too short")) };
     if *version != VERSION {
         return Err(DecodeError::Newer(*version));
+    }
+    if let Some(change) = upload::decode(*code, rest)? {
+        let (deliveries, shed) = (Vec::new(), Vec::new());
+        return Ok(Entry { change: Change::Upload(change), event: None, deliveries, shed });
     }
     let mut f = gather(rest)?;
     let change = match code {
@@ -229,6 +272,10 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
             target: f.target.ok_or(missing.clone())?,
             paused: f.paused.ok_or(missing.clone())?,
         },
+        13 => Change::CompleteUpload {
+            upload: f.upload.ok_or(missing.clone())?,
+            meta: std::mem::take(&mut f.meta),
+        },
         7 => Change::ConfigureTarget {
             target: f.target.ok_or(missing.clone())?,
             kind: text(f.kind.ok_or(missing.clone())?)?,
@@ -241,7 +288,9 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         _ => return Err(DecodeError::Newer(*code)),
     };
     let event = match change {
-        Change::PutObject(_) | Change::DeleteObject => Some(event_of(&f).ok_or(missing)?),
+        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
+            Some(event_of(&f).ok_or(missing)?)
+        }
         _ => None,
     };
     let mut labels = labels;
@@ -284,8 +333,17 @@ pub fn decode_object(bytes: &[u8]) -> Result<ObjectMeta, DecodeError> {
     Ok(gather(bytes)?.meta)
 }
 
-fn gather(mut rest: &[u8]) -> Result<Fields<'_>, DecodeError> {
+fn gather(bytes: &[u8]) -> Result<Fields<'_>, DecodeError> {
     let mut f = Fields::default();
+    fields(bytes, |tag, value| take(&mut f, tag, value))?;
+    Ok(f)
+}
+
+/// Gives every field of the bytes to `take`, in order.
+pub(super) fn fields<'a>(
+    mut rest: &'a [u8],
+    mut take: impl FnMut(u8, &'a [u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     while let Some((tag, after)) = rest.split_first() {
         let (len, after) = read_varint(after)?;
         if len > after.len() {
@@ -293,9 +351,9 @@ fn gather(mut rest: &[u8]) -> Result<Fields<'_>, DecodeError> {
         }
         let (value, after) = after.split_at(len);
         rest = after;
-        take(&mut f, *tag, value)?;
+        take(*tag, value)?;
     }
-    Ok(f)
+    Ok(())
 }
 
 fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeError> {
@@ -318,11 +376,8 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::PRINCIPAL => f.principal = Some(text(value)?),
         tag::BODY => f.meta.body = body(value)?,
         tag::CRC64 => f.meta.crc64 = u64::from_le_bytes(fixed(value)?),
-        tag::HEADER => {
-            let at =
-                value.iter().position(|b| *b == 0).ok_or(DecodeError::Malformed("a header has no value"))?;
-            f.meta.headers.push((text(&value[..at])?, text(&value[at + 1..])?));
-        }
+        tag::HEADER => f.meta.headers.push(header(value)?),
+        tag::UPLOAD => f.upload = Some(UploadId(fixed(value)?)),
         tag::RULE => f.rules.push(text(value)?),
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),
@@ -330,8 +385,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::MAX_BACKLOG => f.max_backlog = Some(u64::from_le_bytes(fixed(value)?)),
         tag::SHEDS => f.sheds = Some(fixed::<1>(value)?[0] != 0),
         tag::COUNT => f.count = Some(u64::from_le_bytes(fixed(value)?)),
-        unknown if unknown >= tag::OPTIONAL => {}
-        unknown => return Err(DecodeError::Newer(unknown)),
+        unknown => return DecodeError::unknown(unknown),
     }
     Ok(())
 }
@@ -342,6 +396,14 @@ fn body(value: &[u8]) -> Result<BodyRef, DecodeError> {
         [1, crc @ ..] => BodyRef::Inline { crc32c: u32::from_le_bytes(fixed(crc)?) },
         [2, a, b, c, d, name @ ..] => {
             BodyRef::Blob { name: text(name)?, crc32c: u32::from_le_bytes([*a, *b, *c, *d]) }
+        }
+        [3, rest @ ..] => {
+            let rest: [u8; 10] = fixed(rest)?;
+            BodyRef::Manifest {
+                crc32c: u32::from_le_bytes(fixed(&rest[..4])?),
+                bytes: u32::from_le_bytes(fixed(&rest[4..8])?),
+                parts: u16::from_le_bytes(fixed(&rest[8..])?),
+            }
         }
         _ => return Err(DecodeError::Malformed("a body reference of no known kind")),
     })
@@ -358,126 +420,13 @@ fn read_varint(bytes: &[u8]) -> Result<(usize, &[u8]), DecodeError> {
     Err(DecodeError::Malformed("a length does not end"))
 }
 
-fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], DecodeError> {
+pub(super) fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], DecodeError> {
     value.try_into().map_err(|_| DecodeError::Malformed("a field has the wrong length"))
 }
 
-fn text(value: &[u8]) -> Result<Arc<str>, DecodeError> {
+pub(super) fn text(value: &[u8]) -> Result<Arc<str>, DecodeError> {
     std::str::from_utf8(value).map(Arc::from).map_err(|_| DecodeError::Malformed("text is not UTF-8"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn event(key: &str) -> Event {
-        Event {
-            id: Uuid::from_u128(7),
-            kind: EventKind::CreatedPut,
-            time_us: 1_700_000_000_000_001,
-            bucket: "photos".into(),
-            key: key.into(),
-            version: None,
-            size: 1 << 40,
-            etag: "d41d8cd98f00b204e9800998ecf8427e".into(),
-            request: RequestInfo {
-                id: "ABC".into(),
-                source_ip: Some([127, 0, 0, 1].into()),
-                principal: "TDKEY".into(),
-            },
-        }
-    }
-
-    fn entries() -> Vec<Entry> {
-        let meta = ObjectMeta {
-            body: BodyRef::Blob { name: "00ff".into(), crc32c: 9 },
-            crc64: u64::MAX,
-            headers: vec![
-                ("content-type".into(), "text/plain".into()),
-                ("x-amz-meta-a".into(), String::new().into()),
-            ],
-        };
-        let to = |n, rule: &str| DeliveryTo { target: TargetNo(n), rule: rule.into() };
-        let plain = |change| Entry { change, event: None, deliveries: vec![], shed: vec![] };
-        vec![
-            Entry {
-                change: Change::PutObject(meta),
-                event: Some(event("a/b c")),
-                deliveries: vec![to(1, "orders-1"), to(9, "audit-2")],
-                shed: vec![],
-            },
-            Entry {
-                change: Change::PutObject(ObjectMeta {
-                    body: BodyRef::Inline { crc32c: 5 },
-                    ..Default::default()
-                }),
-                event: Some(Event { version: Some("v1".into()), ..event("k") }),
-                deliveries: vec![to(2, "b")],
-                shed: vec![to(1, "a"), to(3, "c")],
-            },
-            Entry {
-                change: Change::DeleteObject,
-                event: Some(event("\u{1}\n../é")),
-                deliveries: vec![],
-                shed: vec![],
-            },
-            plain(Change::CreateBucket { bucket: "b".into(), time_us: -1, owner: "me".into() }),
-            plain(Change::DeleteBucket { bucket: "b".into() }),
-            plain(Change::RegisterTarget {
-                target: TargetNo(3),
-                name: "orders".into(),
-                kind: "kafka".into(),
-            }),
-            plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
-            plain(Change::ConfigureTarget {
-                target: TargetNo(3),
-                kind: "http".into(),
-                budget: Budget { max_backlog: 1 << 40, when_full: WhenFull::Shed },
-            }),
-            plain(Change::ForgetTarget { target: TargetNo(3), unsettled: u64::MAX }),
-        ]
-    }
-
-    fn bytes(entry: &Entry) -> (Vec<u8>, Vec<u32>) {
-        let mut out = Vec::new();
-        encode(entry, &mut out);
-        (out, labels(entry))
-    }
-
-    #[test]
-    fn every_change_round_trips() {
-        for entry in entries() {
-            let (out, labels) = bytes(&entry);
-            assert_eq!(decode(&out, labels.into_iter()), Ok(entry));
-        }
-    }
-
-    #[test]
-    fn a_newer_required_field_is_refused_and_an_optional_one_skipped() {
-        let (mut out, labels) = bytes(&entries()[0]);
-        out.extend_from_slice(&[200, 2, 1, 1]);
-        assert!(decode(&out, labels.iter().copied()).is_ok());
-        out.extend_from_slice(&[99, 0]);
-        assert_eq!(decode(&out, labels.iter().copied()), Err(DecodeError::Newer(99)));
-    }
-
-    #[test]
-    fn labels_and_rules_must_match() {
-        let (out, _) = bytes(&entries()[0]);
-        assert!(decode(&out, [1].into_iter()).is_err());
-        assert!(decode(&out, [1, 2, 3].into_iter()).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn no_input_panics(which in 0..9_usize, cut in 0..400_usize, at in 0..400_usize, to: u8) {
-            let (mut out, labels) = bytes(&entries()[which]);
-            out.truncate(cut.max(1));
-            let n = out.len();
-            out[at % n] = to;
-            let _ = decode(&out, labels.into_iter());
-            let _ = decode_object(&out);
-        }
-    }
-}
+mod tests;

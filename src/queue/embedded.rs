@@ -231,7 +231,10 @@ impl EmbeddedQueue {
             progress.pass_over(inner.dead_offsets(target).map_err(io)?);
         }
         inner.routes.add(Arc::clone(&progress));
-        inner.routes.attach_idle(&progress);
+        // Behind damage nobody knows whether there was something for it.
+        if inner.journal.lost_from(row.position).is_none() {
+            inner.routes.attach_idle(&progress);
+        }
         Ok(progress)
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::upload::{UploadChange, UploadId};
 use crate::config::Budget;
 use crate::event::{Event, Position};
 
@@ -42,8 +43,17 @@ pub struct DeliveryTo {
 pub enum Change {
     /// The event's bucket and key now hold this object.
     PutObject(ObjectMeta),
+    /// The event's bucket and key now hold the object that this upload has become; the upload is done.
+    CompleteUpload {
+        /// The upload.
+        upload: UploadId,
+        /// The object.
+        meta: ObjectMeta,
+    },
     /// The event's bucket and key hold nothing any more.
     DeleteObject,
+    /// Something about an upload that is not an object yet.
+    Upload(UploadChange),
     /// A bucket exists from now on.
     CreateBucket {
         /// Its name.
@@ -93,11 +103,19 @@ pub enum Change {
 }
 
 impl Change {
+    /// The object that the change makes, if it makes one.
+    pub fn object(&self) -> Option<&ObjectMeta> {
+        match self {
+            Change::PutObject(meta) | Change::CompleteUpload { meta, .. } => Some(meta),
+            _ => None,
+        }
+    }
+
     /// The checksum that travels with an inline body; none if the change does not name this body. A record
     /// whose body does not fit would be damage from the moment in which it is durable.
     pub(super) fn checked_body(&self, body: &[u8]) -> Option<u32> {
-        match self {
-            Self::PutObject(ObjectMeta { body: BodyRef::Inline { crc32c }, .. }) => {
+        match self.object().map(|meta| &meta.body) {
+            Some(BodyRef::Inline { crc32c } | BodyRef::Manifest { crc32c, .. }) => {
                 (crate::journal::crc32c(body) == *crc32c).then_some(*crc32c)
             }
             _ => body.is_empty().then_some(0),
@@ -135,6 +153,15 @@ pub enum BodyRef {
         /// CRC-32C of the bytes.
         crc32c: u32,
     },
+    /// In the blobs of its parts. The manifest that names them is where an inline body would be.
+    Manifest {
+        /// CRC-32C of the manifest.
+        crc32c: u32,
+        /// Bytes of the manifest.
+        bytes: u32,
+        /// How many parts there are.
+        parts: u16,
+    },
 }
 
 /// An entry as it stands in the queue, shared by overlay, index and dispatcher without decoding again.
@@ -144,8 +171,8 @@ pub struct Stored {
     pub position: Position,
     /// The entry.
     pub entry: Entry,
-    /// The inline body: empty unless the change is a `PutObject` with [`BodyRef::Inline`], and always empty
-    /// where the reader asked for entries without bodies.
+    /// The inline body, or the manifest: empty unless the change makes an object with [`BodyRef::Inline`] or
+    /// [`BodyRef::Manifest`], and always empty where the reader asked for entries without bodies.
     pub body: Bytes,
     /// Bytes of its record without the inline body: what it costs the budget of each of its targets.
     pub bare: u32,

@@ -21,11 +21,13 @@ pub mod dead;
 mod dispatcher;
 pub mod embedded;
 mod entry;
+mod error;
 mod feed;
 mod forget;
 mod holes;
 mod keeper;
 mod lookup;
+mod manifest;
 mod oldest;
 mod pieces;
 pub mod progress;
@@ -36,6 +38,7 @@ mod replay;
 mod rows;
 mod space;
 mod tail;
+mod upload;
 
 use std::sync::Arc;
 
@@ -44,9 +47,15 @@ use async_trait::async_trait;
 pub use budget::{Budget, BudgetView, OverBudget};
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
+pub use error::{AppendError, Full, FullReason, OpenError, ReadError};
 pub use holes::Hole;
+pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use replay::{RewindError, Rewound};
+pub use upload::{
+    MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
+    encode_part, encode_upload,
+};
 
 use crate::event::Position;
 
@@ -189,74 +198,6 @@ impl Permit {
     pub fn unbounded(bytes: u32) -> Self {
         Self { bytes, held: None, charge: None }
     }
-}
-
-/// No space for a change now: the client's 503 SlowDown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct Full {
-    /// What is full, for whoever counts.
-    pub reason: FullReason,
-    /// The same for people.
-    pub why: String,
-}
-
-/// What there is no space in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FullReason {
-    /// The log: its budget, or the disk for its next segment.
-    Log,
-    /// The disk, so much that the space kept back for a full one is in use.
-    Disk,
-    /// The memory for changes that the index has not applied yet.
-    IndexBusy,
-    /// Nowhere: the index cannot follow the log at all.
-    IndexStalled,
-}
-
-/// Why an append did not answer with a position.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// The record was not written, and never will be.
-    #[error("not written: {0}")]
-    Refused(String),
-    /// The record may or may not be durable; only a restart can tell.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
-}
-
-/// Why a reader could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The target is not in the registry.
-    #[error("target {0:?} is not registered")]
-    Unregistered(TargetNo),
-    /// The reader is open already.
-    #[error("the reader of target {0:?} is open already")]
-    InUse(TargetNo),
-    /// Its progress cannot be read or written.
-    #[error("progress of target {0:?}: {1}")]
-    Io(TargetNo, #[source] std::io::Error),
-}
-
-/// Why a reader cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// A record between these offsets is damaged; the reader stays where it is until an operator accepts the
-    /// loss.
-    #[error("records {from} to {to} are damaged; see `tidings journal verify`")]
-    Corrupt {
-        /// First damaged offset.
-        from: u64,
-        /// Last damaged offset.
-        to: u64,
-    },
-    /// The disk failed.
-    #[error("reading the journal: {0}")]
-    Io(#[from] std::io::Error),
-    /// The queue is shutting down.
-    #[error("the queue is closed")]
-    Closed,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
 mod embedded;
+mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,12 +13,14 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use embedded::{EmbeddedStore, Status};
+pub use upload::{Done, Upload, UploadsAfter};
 
 use crate::config::Budget;
 use crate::journal::disk::is_no_space;
-use crate::queue::{ObjectMeta, TargetNo};
+use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
-/// Index and body access. At most 14 methods.
+/// Index and body access. At most 14 methods. A store that takes no uploads keeps the defaults, which show
+/// none.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The bucket with this name.
@@ -45,8 +48,45 @@ pub trait Store: Send + Sync + 'static {
     /// Starts a blob for a body too large to travel in a record. Invisible until a record names it.
     async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError>;
 
+    /// The pieces of an object that was uploaded in parts, in order; empty for every other object.
+    async fn pieces(&self, _object: &Object) -> Result<Vec<Piece>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The upload with this id: open, or done and remembered for a while.
+    fn upload(&self, _id: UploadId) -> Result<Option<Upload>, StoreError> {
+        Ok(None)
+    }
+
+    /// Parts of an open upload, by number, from above `after`, at most `max`.
+    fn parts(&self, _id: UploadId, _after: u16, _max: usize) -> Result<Vec<Arc<NewPart>>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Open uploads of a bucket, by key and then by id, at most `max`.
+    fn uploads(
+        &self,
+        _bucket: &str,
+        _prefix: &str,
+        _after: Option<&UploadsAfter>,
+        _max: usize,
+    ) -> Result<Vec<Upload>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Open and remembered uploads that the index shows, oldest first, from above `after`, at most `max`.
+    fn oldest_uploads(&self, _after: Option<UploadId>, _max: usize) -> Result<Vec<Upload>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Every target that was ever registered.
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError>;
+}
+
+/// The bytes of a blob's name; none if the text is not one.
+pub fn blob_name(text: &str) -> Option<[u8; 16]> {
+    let mut name = [0; 16];
+    hex::decode_to_slice(text, &mut name).ok().map(|()| name)
 }
 
 /// The bytes of an object, in order.
@@ -135,16 +175,16 @@ pub struct Object {
 /// Where the store finds an object's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In memory: not applied to the index yet, or empty.
+    /// In memory (the body, or the manifest): not applied to the index yet, or empty.
     Memory(Bytes),
-    /// In a pack file.
+    /// In a pack file: the body, or the manifest.
     Pack {
         /// The pack's number.
         pack: u32,
         /// Where the bytes begin.
         at: u64,
     },
-    /// In a blob file.
+    /// In a blob file of its own.
     Blob,
 }
 

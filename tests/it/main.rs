@@ -5,9 +5,11 @@
 #[allow(dead_code, reason = "shared with the live tests, which use more of it")]
 #[path = "../checker/mod.rs"]
 mod checker;
+mod checks;
 #[allow(dead_code, reason = "not every constant is used by every test binary")]
 #[path = "../support/chunked.rs"]
 mod chunked;
+mod console;
 mod judge;
 mod proxies;
 mod readme;

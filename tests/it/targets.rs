@@ -1,6 +1,6 @@
 //! Budgets, registry, forget and reload of a whole tidings, as clients and operators see them.
 
-mod world;
+pub(crate) mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

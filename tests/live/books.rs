@@ -27,27 +27,37 @@ pub(crate) struct Reading {
 
 /// Reads the books of the target `live` now.
 pub(crate) async fn read(admin: &Client) -> Reading {
-    let answer = admin.send(Method::GET, "/metrics", &[], "").await.expect("metrics");
-    assert_eq!(answer.status, 200, "/metrics");
-    parse(std::str::from_utf8(&answer.body).expect("text"))
+    read_of(admin, "live").await
 }
 
-/// The same, if somebody answers.
+/// Reads a target's books now.
+pub(crate) async fn read_of(admin: &Client, target: &str) -> Reading {
+    let answer = admin.send(Method::GET, "/metrics", &[], "").await.expect("metrics");
+    assert_eq!(answer.status, 200, "/metrics");
+    parse(std::str::from_utf8(&answer.body).expect("text"), target)
+}
+
+/// The books of `live`, if somebody answers.
 #[cfg(feature = "faults")]
 pub(crate) async fn try_read(admin: &Client) -> Option<Reading> {
     let answer = admin.send(Method::GET, "/metrics", &[], "").await.ok()?;
-    Some(parse(std::str::from_utf8(&answer.body).expect("text")))
+    Some(parse(std::str::from_utf8(&answer.body).expect("text"), "live"))
 }
 
-/// Waits until nothing is left to deliver.
-pub(crate) async fn drained(admin: &Client) -> Reading {
+/// Waits until nothing is left to deliver to the target.
+pub(crate) async fn drained(admin: &Client, target: &str) -> Reading {
+    drained_to(admin, target, 0).await
+}
+
+/// Waits until no more than `most` events are left to deliver to the target.
+pub(crate) async fn drained_to(admin: &Client, target: &str, most: u64) -> Reading {
     let deadline = Instant::now() + DRAIN_TIMEOUT;
     loop {
-        let reading = read(admin).await;
-        if reading.books.backlog + reading.books.held == 0 {
+        let reading = read_of(admin, target).await;
+        if reading.books.backlog + reading.books.held <= most {
             return reading;
         }
-        assert!(Instant::now() < deadline, "not drained after {DRAIN_TIMEOUT:?}: {reading:?}");
+        assert!(Instant::now() < deadline, "{target} not drained after {DRAIN_TIMEOUT:?}: {reading:?}");
         sleep(ASK_EVERY).await;
     }
 }
@@ -62,12 +72,13 @@ pub(crate) async fn backlog_above(admin: &Client, least: u64) {
     timeout(DRAIN_TIMEOUT, reached).await.unwrap_or_else(|_| panic!("no backlog above {least}"));
 }
 
-fn parse(metrics: &str) -> Reading {
+fn parse(metrics: &str, target: &str) -> Reading {
+    let target = format!("target=\"{target}\"");
     let column = |name: &str| -> u64 {
         let value = metrics.lines().find_map(|line| {
             let labels = line.strip_prefix("tidings_books_events{")?;
             let (labels, value) = labels.split_once("} ")?;
-            let named = labels.contains(&format!("column=\"{name}\"")) && labels.contains("target=\"live\"");
+            let named = labels.contains(&format!("column=\"{name}\"")) && labels.contains(&target);
             named.then(|| value.trim().parse::<f64>().expect("a number"))
         });
         value.unwrap_or_else(|| panic!("no tidings_books_events with column {name}:\n{metrics}")) as u64
@@ -92,7 +103,7 @@ fn the_books_are_read_from_metrics_text() {
         .map(|(at, name)| format!("tidings_books_events{{target=\"live\",column=\"{name}\"}} {at}\n"))
         .collect();
     let other = text.replace("live", "other").replace("} ", "} 9");
-    let reading = parse(&format!("# TYPE tidings_books_events gauge\n{other}{text}"));
+    let reading = parse(&format!("# TYPE tidings_books_events gauge\n{other}{text}"), "live");
     let books = Books { matched: 0, delivered: 1, backlog: 2, held: 3, set_aside: 4 + 5 + 6 + 7, shed: 8 };
     assert_eq!((reading.books, reading.repeated), (books, 9));
 }

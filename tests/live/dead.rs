@@ -194,7 +194,7 @@ impl Scene {
     }
 
     async fn judge(&mut self, point: &str, ready: &Ready, sent_before: usize, shown: &BTreeMap<u64, String>) {
-        let reading = books::drained(&ready.admin).await.books;
+        let reading = books::drained(&ready.admin, "live").await.books;
         let settled = reading.delivered + reading.backlog + reading.held + reading.set_aside;
         assert_eq!(reading.matched, settled, "{point}: {reading:?}");
         let letters = self.letters(ready).await;

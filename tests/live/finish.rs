@@ -7,8 +7,8 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 use tidings::client::{Client, Listing};
 
-use crate::books;
-use crate::checker::{Listed, Report, Run, check};
+use crate::books::{self, Reading};
+use crate::checker::{Delivery, Listed, Report, Run, check};
 use crate::far::FarSide;
 use crate::load::Shared;
 use crate::server::{Ready, Server};
@@ -26,16 +26,49 @@ pub(crate) async fn conclude(
     far: &dyn FarSide,
     max_duplicates: usize,
 ) -> Report {
-    let reading = books::drained(&ready.admin).await;
+    let mut reports = conclude_all(test, server, ready, shared, &[("live", far, max_duplicates)]).await;
+    reports.pop().expect("one of each")
+}
+
+/// The same for several targets, each of which had every change: name, far side, duplicates allowed.
+pub(crate) async fn conclude_all(
+    test: &str,
+    server: &mut Server,
+    ready: &Ready,
+    shared: &Shared,
+    targets: &[(&str, &dyn FarSide, usize)],
+) -> Vec<Report> {
+    let mut readings = Vec::new();
+    for (name, ..) in targets {
+        readings.push(books::drained(&ready.admin, name).await);
+    }
     read_every_key(&ready.s3, shared).await;
     let listing = list_all(&ready.s3, shared.bucket()).await;
-    let deliveries = far.read_all().await;
+    let mut reports = Vec::new();
+    for ((name, far, max_duplicates), reading) in targets.iter().zip(readings) {
+        let test = if targets.len() > 1 { format!("{test}/{name}") } else { test.to_owned() };
+        let deliveries = far.read_all().await;
+        reports.push(judge(&test, server, shared, &listing, &deliveries, reading, *max_duplicates));
+    }
+    server.stop().await;
+    reports
+}
+
+fn judge(
+    test: &str,
+    server: &Server,
+    shared: &Shared,
+    listing: &[Listed],
+    deliveries: &[Delivery],
+    reading: Reading,
+    max_duplicates: usize,
+) -> Report {
     let ops = shared.recorder.ops();
     let bucket = format!("{}/", shared.bucket());
     let report = check(&Run {
         ops: &ops,
-        deliveries: &deliveries,
-        listing: Some(&listing),
+        deliveries,
+        listing: Some(listing),
         books: Some(reading.books),
         matches: &|key| key.starts_with(&bucket),
         max_duplicates,
@@ -55,7 +88,6 @@ pub(crate) async fn conclude(
         server.keep("listing.txt", &lines(listing.iter().map(|one| format!("{one:?}")).collect()));
         panic!("{test}: {report}");
     }
-    server.stop().await;
     report
 }
 

@@ -22,6 +22,8 @@ mod rabbitmq;
 mod receiver;
 mod record;
 mod server;
+mod several;
+mod stuck;
 mod volume;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -20,10 +20,10 @@ use crate::{record, turn};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream that nobody else has, with a subject for each bucket.
-struct Stream(String);
+pub(crate) struct Stream(String);
 
 impl Stream {
-    async fn create(test: &str) -> Self {
+    pub(crate) async fn create(test: &str) -> Self {
         let name = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
         let config = stream::Config {
             name: name.clone(),

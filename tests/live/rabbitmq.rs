@@ -19,11 +19,11 @@ use crate::{broker, record, turn};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A durable queue that nobody else has.
-struct Queue(String);
+pub(crate) struct Queue(String);
 
 impl Queue {
     /// Makes one; `kind` is `classic` or `quorum`.
-    async fn create(test: &str, kind: &str) -> Box<dyn FarSide> {
+    pub(crate) async fn create(test: &str, kind: &str) -> Box<dyn FarSide> {
         let name = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));

@@ -40,14 +40,14 @@ const ADDRESS: &str = "TIDINGS_LIVE_RECEIVER_ADDRESS";
 const KEY: &[u8] = b"the receiver of the live tests";
 
 /// A receiver and the process that may be running.
-struct Receiver {
+pub(crate) struct Receiver {
     dir: TempDir,
     address: SocketAddr,
     process: Arc<tokio::sync::Mutex<Child>>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = TempDir::with_prefix_in("receiver-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         fs::write(dir.path().join("secret"), format!("whsec_{}\n", STANDARD.encode(KEY))).expect("writable");
         let (child, address) = launch(dir.path(), None).await;

@@ -50,16 +50,25 @@ pub(crate) struct Ready {
 impl Server {
     /// A fresh data directory whose one target is `far`. `extra` is more TOML, before the target's tables.
     pub(crate) fn new(far: &dyn FarSide, extra: &str) -> Self {
+        Self::with(&[("live", far, "live-*")], extra)
+    }
+
+    /// The same with several targets: each has its name, its far side, and the buckets that it gets.
+    pub(crate) fn with(targets: &[(&str, &dyn FarSide, &str)], extra: &str) -> Self {
         let dir = TempDir::with_prefix_in("live-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let path = dir.path().to_owned();
-        let config = format!(
+        let mut config = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nregion = \"{REGION}\"\ndata = {data:?}\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n{extra}\n\
-             {connector}\n[[target.live.rule]]\nbucket = \"live-*\"\n\
-             events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n",
+             [admin]\nlisten = \"127.0.0.1:0\"\n{extra}\n",
             data = path.join("data"),
-            connector = far.connector(),
         );
+        for (name, far, bucket) in targets {
+            let connector = far.connector().replace("[target.live", &format!("[target.{name}"));
+            config += &format!(
+                "{connector}\n[[target.{name}.rule]]\nbucket = {bucket:?}\n\
+                 events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n"
+            );
+        }
         fs::write(path.join("tidings.toml"), config).expect("a writable directory");
         Self { dir: Some(dir), path, running: None }
     }
@@ -152,8 +161,15 @@ impl Server {
         fs::write(self.path.join(name), text).expect("a writable directory");
     }
 
+    /// Resident memory of the process, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+        resident.expect("Linux says it").trim().parse::<u64>().expect("a number") << 10
+    }
+
     /// The admin token of the data directory.
-    #[cfg(feature = "faults")]
     pub(crate) fn token(&self) -> String {
         let text = fs::read_to_string(self.path.join("data/admin.token")).expect("a token");
         text.trim().to_owned()

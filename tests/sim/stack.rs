@@ -101,6 +101,8 @@ impl Stack {
             max_object_bytes: 1 << 30,
             index_cache_bytes: 1 << 20,
             checkpoint_interval: pace.0,
+            min_part_bytes: 0,
+            upload_expiry: Duration::from_secs(3_600),
         };
         let store = EmbeddedStore::open(Arc::clone(&disk), &data(), &config);
         let store = store.map_err(|e| format!("store: {e}"))?;

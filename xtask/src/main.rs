@@ -3,6 +3,7 @@
 
 mod bench;
 mod brokers;
+mod clients;
 mod demo;
 mod fail;
 mod guard;

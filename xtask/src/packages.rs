@@ -40,11 +40,15 @@ pub(crate) enum Need {
     /// Something that makes a nats-server.
     Nats,
     Rabbitmq,
+    Python,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
 pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
+
+/// What the S3 clients of the tests need.
+pub(crate) const CLIENTS: &[Need] = &[Need::Python];
 
 impl Need {
     fn name(self) -> &'static str {
@@ -59,6 +63,7 @@ impl Need {
             Need::Maven => "Maven (mvn)",
             Need::Nats => "Go 1.21 or newer, or nats-server",
             Need::Rabbitmq => "RabbitMQ",
+            Need::Python => "Python 3 with venv",
         }
     }
 
@@ -74,6 +79,7 @@ impl Need {
             // Debian's Go is too old to build the pinned server; its server does.
             Need::Nats => "nats-server",
             Need::Rabbitmq => "rabbitmq-server",
+            Need::Python => "python3-venv",
         }
     }
 
@@ -90,6 +96,7 @@ impl Need {
             Need::Maven => paths::program("mvn").is_some(),
             Need::Nats => go().is_some() || brokers::system_nats().is_some(),
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
+            Need::Python => venv(),
         }
     }
 }
@@ -209,6 +216,12 @@ fn compiles(compiler: &str, language: &str, header: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// Whether Python can make an environment of its own.
+fn venv() -> bool {
+    let asked = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// A Java that is new enough: of `JAVA_HOME`, of `PATH`, or of those that are installed beside it.

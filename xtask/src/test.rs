@@ -11,7 +11,7 @@ use crate::fail::{FAILED, MISSING, fail};
 use crate::guard::Guard;
 use crate::steps::{self, Steps};
 use crate::summary::Tally;
-use crate::{fail as failure, packages, paths};
+use crate::{clients, fail as failure, packages, paths};
 
 /// The features that add the tests against real brokers, and those that make the product die or misbehave on
 /// purpose.
@@ -25,7 +25,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     let mut steps = Steps::new();
     let mut tally = Tally::default();
 
-    let needs = [packages::BUILD, &brokers::needs(&Broker::ALL, from)?].concat();
+    let needs = [packages::BUILD, packages::CLIENTS, &brokers::needs(&Broker::ALL, from)?].concat();
     let mut lacking = None;
     steps.step("system packages", || {
         packages::ensure(&needs).inspect_err(|error| lacking = Some(failure::code(error)))
@@ -34,6 +34,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         return Err(fail(MISSING, steps.problems.join("\n")));
     }
 
+    let clients = steps.step("S3 clients", clients::environment);
     steps.step("brokers up", || set.fresh(&Broker::ALL, from));
     steps.step("cargo fmt", || {
         steps::run(&mut guard, &mut paths::cargo(&["fmt", "--all", "--check"])?, |_| ())
@@ -45,6 +46,9 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     let tested = steps.step("cargo test", || {
         let mut cargo = paths::cargo(&["test", "--workspace", "--no-fail-fast", "--features", LIVE])?;
         cargo.env("CARGO_TERM_COLOR", "never");
+        if let Some(clients) = &clients {
+            cargo.env("TIDINGS_TEST_CLIENTS", clients);
+        }
         // Without a broker the live tests fail, and all others still tell something.
         if let Ok(variables) = set.env() {
             cargo.envs(variables);

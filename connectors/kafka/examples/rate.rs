@@ -73,7 +73,7 @@ fn bare(config: &KafkaConfig, count: usize, headers: usize) -> f64 {
     let topic: Arc<str> = config.destination().expect("a topic").source().into();
     let delivered = Counted::default();
     let producer: ThreadedProducer<Counted> =
-        ThreadedProducer::from_config_and_context(&config.client(false), delivered.clone())
+        ThreadedProducer::from_config_and_context(&config.client().expect("no secret"), delivered.clone())
             .expect("a producer");
     producer.client().fetch_cluster_id(Duration::from_secs(5)).expect("a broker");
     let started = Instant::now();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use serde::Deserialize;
-use tidings_connector::{Place, Size, Span, Template};
+use tidings_connector::{Fault, Place, Size, Span, Template};
+
+use crate::security::{Sasl, Security};
 
 /// The keys of `[target.NAME.connector.kafka]` as they were typed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,6 +18,28 @@ pub struct KafkaOptions {
     pub brokers: Vec<String>,
     /// The topic; `{bucket}` and `{kind}` are replaced. Required.
     pub topic: String,
+    /// Whether the brokers are reached with TLS; their certificate must be trusted and name their host.
+    pub tls: bool,
+    /// The certificates to trust instead of the system's, PEM; only with `tls`.
+    pub ca_file: String,
+    /// Our certificate and its chain, PEM; only with `tls` and `key_file`.
+    pub cert_file: String,
+    /// The key of our certificate, PEM.
+    pub key_file: String,
+    /// The variable that holds the password of `key_file`, if it has one.
+    pub key_password_env: String,
+    /// The file that holds it.
+    pub key_password_file: String,
+    /// How we prove who we are.
+    pub sasl: Sasl,
+    /// Who we are; only with `sasl`.
+    pub username: String,
+    /// The variable that holds the password.
+    pub password_env: String,
+    /// The file that holds the password; read for each connection.
+    pub password_file: String,
+    /// The file that holds the token of `oauthbearer`; read again at least every minute.
+    pub token_file: String,
     /// How batches are compressed.
     pub compression: Compression,
     /// How long a message may wait for others of its batch, at most 1 s.
@@ -45,6 +69,17 @@ impl Default for KafkaOptions {
         Self {
             brokers: Vec::new(),
             topic: String::new(),
+            tls: false,
+            ca_file: String::new(),
+            cert_file: String::new(),
+            key_file: String::new(),
+            key_password_env: String::new(),
+            key_password_file: String::new(),
+            sasl: Sasl::None,
+            username: String::new(),
+            password_env: String::new(),
+            password_file: String::new(),
+            token_file: String::new(),
             compression: Compression::Lz4,
             linger: Span(Duration::from_millis(1)),
             max_in_flight: MAX_IN_FLIGHT,
@@ -73,6 +108,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 pub struct KafkaConfig {
     pub(crate) brokers: String,
     pub(crate) topic: Template,
+    pub(crate) security: Security,
     pub(crate) compression: Compression,
     pub(crate) linger: Duration,
     pub(crate) max_in_flight: usize,
@@ -93,6 +129,7 @@ impl KafkaOptions {
             return Err("`topic` is required: name a topic, such as \"object-events\"".to_owned());
         }
         let topic = Template::parse(&self.topic, Place::KafkaTopic).map_err(|e| format!("`topic`: {e}"))?;
+        let security = Security::checked(&self)?;
         if self.linger.0 > Duration::from_secs(1) {
             return Err("`linger` may be at most 1s".to_owned());
         }
@@ -108,6 +145,7 @@ impl KafkaOptions {
         Ok(KafkaConfig {
             brokers: self.brokers.join(","),
             topic,
+            security,
             compression: self.compression,
             linger: self.linger.0,
             max_in_flight: self.max_in_flight,
@@ -135,24 +173,32 @@ fn check_broker(broker: &str) -> Result<(), String> {
 }
 
 impl KafkaConfig {
-    /// The producer's settings. `alone`: one message in each batch, so that a verdict about a batch is about
-    /// a message.
+    /// The settings of any client: where the brokers are and who we are, with the secrets as they are now.
+    pub(crate) fn network(&self) -> Result<ClientConfig, Fault> {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers).set("client.id", "tidings");
+        self.security.apply(&mut client)?;
+        Ok(client)
+    }
+
+    /// The producer's settings.
     ///
     /// Nothing times out inside the library (`message.timeout.ms=0`): deadlines are the lane's, and a message
     /// that the library gave up may have been written all the same. The local queue holds twice the window,
     /// since a settled message stays counted until the library's own batch of reports is done.
-    pub fn client(&self, alone: bool) -> ClientConfig {
+    ///
+    /// # Errors
+    /// A secret cannot be read.
+    pub fn client(&self) -> Result<ClientConfig, Fault> {
         let compression = match self.compression {
             Compression::None => "none",
             Compression::Lz4 => "lz4",
             Compression::Zstd => "zstd",
         };
-        let mut client = ClientConfig::new();
+        let mut client = self.network()?;
         let mut set = |key: &str, value: &str| {
             client.set(key, value);
         };
-        set("bootstrap.servers", &self.brokers);
-        set("client.id", "tidings");
         set("acks", "all");
         set("enable.idempotence", "true");
         set("message.timeout.ms", "0");
@@ -168,13 +214,8 @@ impl KafkaConfig {
         let dial = self.connect_timeout.max(Duration::from_secs(1));
         set("socket.connection.setup.timeout.ms", &dial.as_millis().to_string());
         set("socket.keepalive.enable", "true");
-        if alone {
-            set("batch.num.messages", "1");
-            set("linger.ms", "0");
-        } else {
-            set("linger.ms", &self.linger.as_millis().to_string());
-        }
-        client
+        set("linger.ms", &self.linger.as_millis().to_string());
+        Ok(client)
     }
 }
 
@@ -194,7 +235,7 @@ mod tests {
     fn the_smallest_useful_options_are_accepted() {
         let config = options().checked("t").expect("valid");
         assert!(config.topic.is_fixed());
-        let client = config.client(false);
+        let client = config.client().expect("no secret to read");
         for (key, value) in [
             ("acks", "all"),
             ("enable.idempotence", "true"),
@@ -205,20 +246,20 @@ mod tests {
         ] {
             assert_eq!(client.get(key), Some(value), "{key}");
         }
-        assert_eq!(config.client(true).get("batch.num.messages"), Some("1"));
         client.create_native_config().expect("the library knows every key");
     }
 
     #[test]
     fn bad_values_are_refused_by_name() {
         type Change = fn(&mut KafkaOptions);
-        let cases: [(&str, Change); 10] = [
+        let cases: [(&str, Change); 11] = [
             ("`brokers` is required", |o| o.brokers.clear()),
             ("`brokers`:", |o| o.brokers = vec!["127.0.0.1".to_owned()]),
             ("`brokers`:", |o| o.brokers = vec!["a:9092,b:9092".to_owned()]),
             ("`brokers`:", |o| o.brokers = vec!["[::zz]:9092".to_owned()]),
             ("`topic` is required", |o| o.topic.clear()),
             ("`topic`:", |o| o.topic = "a b".to_owned()),
+            ("`ca_file` is used only with TLS", |o| o.ca_file = "ca.pem".to_owned()),
             ("`linger`", |o| o.linger = Span(Duration::from_secs(2))),
             ("`max_in_flight`", |o| o.max_in_flight = 0),
             ("`max_bytes`", |o| o.max_bytes = Size(1)),

@@ -2,11 +2,12 @@
 //!
 //! Must never wait for a broker in `deliver`, and never block the runtime's threads.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -17,8 +18,9 @@ use tidings_connector::{
 };
 
 use crate::KafkaConfig;
+use crate::check::findings;
 use crate::config::MAX_MESSAGE_BYTES;
-use crate::error::{Verdict, verdict};
+use crate::fault::{missing_topic, unreachable};
 use crate::outstanding::{NoSlot, Outstanding, Reports};
 
 type Producer = ThreadedProducer<Reports>;
@@ -28,9 +30,6 @@ const BATCH: usize = 1_024;
 
 /// How long `close` waits for acknowledgements before it lets go.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-
-/// Copies below this number survive no second failure: `check` warns.
-const SAFE_REPLICAS: usize = 3;
 
 #[async_trait]
 impl ConnectorConfig for KafkaConfig {
@@ -45,7 +44,7 @@ impl ConnectorConfig for KafkaConfig {
 
     async fn check(&self) -> Vec<Finding> {
         let config = self.clone();
-        let found = blocking(move || connect(&config).map(|(_, replicas)| findings(&config, replicas))).await;
+        let found = blocking(move || connect(&config).map(|(_, copies)| findings(&config, copies))).await;
         found.unwrap_or_else(|fault| vec![Finding { severity: Severity::Error, message: fault.message }])
     }
 
@@ -59,6 +58,10 @@ impl ConnectorConfig for KafkaConfig {
 
     fn fingerprint(&self) -> String {
         format!("{self:?}")
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.security.paths()
     }
 }
 
@@ -75,9 +78,10 @@ async fn blocking<T: Send + 'static>(
 fn connect(config: &KafkaConfig) -> Result<(KafkaConnector, Option<usize>), Fault> {
     let topic_scope = if config.topic.is_fixed() { Scope::Target } else { Scope::Destination };
     let outstanding = Outstanding::new(config.max_in_flight, topic_scope);
-    let main = producer(config, &outstanding, false)?;
-    let connector =
-        KafkaConnector { config: config.clone(), outstanding, producers: Some(Producers::new(main)) };
+    let settings = config.client()?;
+    let main = producer(config, &settings, &outstanding, false)?;
+    let producers = Some(Producers { main, alone: OnceLock::new() });
+    let connector = KafkaConnector { config: config.clone(), settings, outstanding, producers };
     let client = connector.producers().main.client();
     let replicas = match config.topic.is_fixed() {
         true => {
@@ -86,7 +90,7 @@ fn connect(config: &KafkaConfig) -> Result<(KafkaConnector, Option<usize>), Faul
                 .map_err(|e| unreachable(config, &connector.outstanding, &e))?;
             let topic = metadata.topics().first();
             if let Some(code) = topic.and_then(|topic| topic.error()).map(Code::from) {
-                return Err(topic_fault(config, code));
+                return Err(missing_topic(config, code));
             }
             topic.and_then(|topic| topic.partitions().iter().map(|p| p.replicas().len()).min())
         }
@@ -100,62 +104,22 @@ fn connect(config: &KafkaConfig) -> Result<(KafkaConnector, Option<usize>), Faul
     Ok((connector, replicas))
 }
 
-fn producer(config: &KafkaConfig, outstanding: &Arc<Outstanding>, alone: bool) -> Result<Producer, Fault> {
-    let reports = Reports { outstanding: Arc::clone(outstanding), alone };
-    ThreadedProducer::from_config_and_context(&config.client(alone), reports)
-        .map_err(|e| Fault::faulted(ErrorClass::Unknown, format!("Kafka settings were refused: {e}")))
-}
-
-/// No broker answered. What the library said about its connections tells why better than the missing answer
-/// does.
-fn unreachable(config: &KafkaConfig, outstanding: &Outstanding, error: &KafkaError) -> Fault {
-    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-    let (code, reason) = outstanding.trouble().unwrap_or_else(|| (code, code.to_string()));
-    let message = format!("no Kafka broker answers at {}: {reason}", config.brokers);
-    match verdict(code) {
-        Verdict::Fault(class) | Verdict::TopicFault(class) => Fault::faulted(class, message),
-        Verdict::Retry(class) => Fault::retry(class, message),
-        Verdict::Delivered | Verdict::Poison(_) | Verdict::Broken => {
-            Fault::retry(ErrorClass::Unknown, message)
-        }
-    }
-}
-
-fn topic_fault(config: &KafkaConfig, code: Code) -> Fault {
-    let topic = config.topic.source();
-    match verdict(code) {
-        Verdict::TopicFault(ErrorClass::Unroutable) => Fault::faulted(
-            ErrorClass::Unroutable,
-            format!("topic `{topic}` does not exist at {}: create it", config.brokers),
-        ),
-        Verdict::TopicFault(class) | Verdict::Fault(class) => {
-            Fault::faulted(class, format!("topic `{topic}` cannot be used: {code}"))
-        }
-        _ => Fault::retry(ErrorClass::Connect, format!("topic `{topic}` cannot be used yet: {code}")),
-    }
-}
-
-fn findings(config: &KafkaConfig, replicas: Option<usize>) -> Vec<Finding> {
-    let topic = config.topic.source();
-    let ok = |message| Finding { severity: Severity::Ok, message };
-    let mut findings = vec![ok(format!("Kafka answers at {}", config.brokers))];
-    match replicas {
-        None => findings.push(ok(format!("topics follow `{topic}`: each is looked up when first used"))),
-        Some(copies) if copies < SAFE_REPLICAS => findings.push(Finding {
-            severity: Severity::Warning,
-            message: format!(
-                "topic `{topic}` has {copies} of {SAFE_REPLICAS} recommended copies: an acknowledged event \
-                 may be lost with its broker; raise the replication factor and set min.insync.replicas to 2"
-            ),
-        }),
-        Some(copies) => findings.push(ok(format!("topic `{topic}` exists, with {copies} copies"))),
-    }
-    findings
+/// `alone`: one message in each batch, so that a verdict about a batch is about a message.
+fn producer(
+    config: &KafkaConfig,
+    settings: &ClientConfig,
+    outstanding: &Arc<Outstanding>,
+    alone: bool,
+) -> Result<Producer, Fault> {
+    let reports = Reports { outstanding: Arc::clone(outstanding), tokens: config.security.tokens(), alone };
+    ThreadedProducer::from_config_and_context(settings, reports).map_err(|e| config.security.refused(&e))
 }
 
 /// One connected Kafka cluster.
 struct KafkaConnector {
     config: KafkaConfig,
+    /// With the secrets as they were when the connection was made.
+    settings: ClientConfig,
     outstanding: Arc<Outstanding>,
     /// Present until the connector is dropped.
     producers: Option<Producers>,
@@ -167,22 +131,22 @@ struct Producers {
     alone: OnceLock<Option<Producer>>,
 }
 
-impl Producers {
-    fn new(main: Producer) -> Self {
-        Self { main, alone: OnceLock::new() }
-    }
-}
-
 impl KafkaConnector {
     fn producers(&self) -> &Producers {
         self.producers.as_ref().expect("producers are taken by drop alone")
+    }
+
+    fn alone(&self) -> Option<Producer> {
+        let mut settings = self.settings.clone();
+        settings.set("batch.num.messages", "1").set("linger.ms", "0");
+        producer(&self.config, &settings, &self.outstanding, true).ok()
     }
 
     /// Hands one message to the library, which copies it. Never waits.
     fn send(&self, message: &Message, slot: usize) {
         let producers = self.producers();
         let suspect = self.outstanding.take_suspect(&message.key);
-        let alone = || producers.alone.get_or_init(|| producer(&self.config, &self.outstanding, true).ok());
+        let alone = || producers.alone.get_or_init(|| self.alone());
         let producer = match suspect.then(alone) {
             Some(Some(alone)) => alone,
             Some(None) | None => &producers.main,

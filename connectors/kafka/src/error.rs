@@ -102,6 +102,13 @@ pub(crate) fn verdict(code: Code) -> Verdict {
     }
 }
 
+/// What the library says of a connection. A broker that does not take our certificate says so after the
+/// handshake, and the library counts that as a connection that broke.
+pub(crate) fn of_connection(code: Code, reason: &str) -> Code {
+    let alert = code == Code::BrokerTransportFailure && reason.contains("SSL alert number");
+    if alert { Code::SSL } else { code }
+}
+
 /// The outcome of one attempt.
 ///
 /// `single`: the verdict is about this message and no other. A batch that was refused may hold one culprit
@@ -203,6 +210,17 @@ mod tests {
         let of = |single| outcome(Code::MessageSizeTooLarge, single, Scope::Target, "too large");
         assert!(matches!(of(false), Outcome::Retry { after: None, .. }));
         assert!(matches!(of(true), Outcome::Rejected { .. }));
+    }
+
+    #[test]
+    fn a_broker_s_own_alert_is_no_broken_connection() {
+        let broken = Code::BrokerTransportFailure;
+        let alert =
+            "Receive failed: error:0A000412:SSL routines::sslv3 alert bad certificate: SSL alert number 42";
+        assert_eq!(of_connection(broken, alert), Code::SSL);
+        let end = "Receive failed: error:0A000126:SSL routines::unexpected eof while reading";
+        assert_eq!(of_connection(broken, end), broken);
+        assert_eq!(of_connection(Code::Authentication, alert), Code::Authentication);
     }
 
     #[test]

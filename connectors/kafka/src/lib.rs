@@ -2,10 +2,14 @@
 //!
 //! Must never retry, order or drop on its own account: those belong to the lane.
 
+mod check;
 mod config;
 mod connector;
 mod error;
+mod fault;
 mod outstanding;
+mod security;
 mod topic;
 
 pub use config::{Compression, KafkaConfig, KafkaOptions};
+pub use security::Sasl;

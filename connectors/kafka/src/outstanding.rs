@@ -5,10 +5,12 @@
 //! never settle anything as delivered without the library's own report.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
@@ -16,7 +18,8 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tidings_connector::{Cause, ErrorClass, Outcome, Receipt, Scope};
 
-use crate::error::{Verdict, outcome, verdict};
+use crate::error::{Verdict, of_connection, outcome, verdict};
+use crate::security::Tokens;
 
 /// The most keys remembered as members of a refused batch. Beyond it one is forgotten, and learned again if
 /// need be.
@@ -171,16 +174,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What the library calls on its report thread: settle, note, nothing else.
 pub(crate) struct Reports {
     pub(crate) outstanding: Arc<Outstanding>,
+    pub(crate) tokens: Tokens,
     /// True for the producer whose batches hold one message.
     pub(crate) alone: bool,
 }
 
 impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.tokens.next()
+    }
+
     /// The library's log lines repeat what reports and errors say, and may quote a broker's words: not kept.
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
+        let code = of_connection(error.rdkafka_error_code().unwrap_or(Code::Fail), reason);
         if verdict(code) == Verdict::Broken {
             self.outstanding.broken(reason);
         }

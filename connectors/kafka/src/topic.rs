@@ -3,7 +3,6 @@
 //! Must never run for a configured target: topics, their partitions and their copies are the operator's
 //! business.
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig as _;
@@ -25,8 +24,7 @@ impl KafkaConfig {
         if !self.topic.is_fixed() {
             return Err(format!("topic `{topic}` has placeholders: there is no one topic to make"));
         }
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.brokers).set("client.id", "tidings");
+        let client = self.network().map_err(|fault| fault.message)?;
         let failed = |why: String| format!("topic `{topic}` cannot be made at {}: {why}", self.brokers);
         let admin =
             AdminClient::<DefaultClientContext>::from_config(&client).map_err(|e| failed(e.to_string()))?;

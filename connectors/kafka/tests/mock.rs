@@ -56,6 +56,10 @@ impl Mock {
         self.run(move |cluster| cluster.create_topic(&topic, 3, 1)).unwrap();
     }
 
+    fn to(&self, topic: String, template: bool) -> Target {
+        support::target(topic, template, |topic| support::options(&self.brokers, topic))
+    }
+
     /// The next requests of this kind fail so, one after another.
     fn fail(&self, api: Api, errors: &[Err]) {
         let errors = errors.to_vec();
@@ -68,7 +72,7 @@ impl Harness for Mock {
     async fn target(&self, template: bool) -> Target {
         let topic = support::fresh("mock");
         self.make(&topic);
-        support::target(&self.brokers, topic, template)
+        self.to(topic, template)
     }
 
     async fn arrived(&self, target: &Target, count: usize) -> Vec<Arrived> {
@@ -76,11 +80,11 @@ impl Harness for Mock {
     }
 
     fn dead(&self) -> Arc<dyn ConnectorConfig> {
-        support::dead()
+        Arc::new(support::options(&support::dead(), "nowhere").checked("contract").unwrap())
     }
 
     async fn missing(&self, template: bool) -> Target {
-        support::target(&self.brokers, support::fresh("mock"), template)
+        self.to(support::fresh("mock"), template)
     }
 
     async fn create(&self, target: &Target) {
@@ -113,7 +117,7 @@ impl Harness for Mock {
 
     fn waived(&self, case: Case) -> Option<&'static str> {
         (case == Case::Secrets)
-            .then_some("the Kafka options hold no secret: brokers are reached without credentials")
+            .then_some("the mock cluster asks for no credentials; secure.rs runs this case")
     }
 }
 
@@ -127,7 +131,7 @@ async fn one_partition(mock: &Mock) -> Target {
     let topic = support::fresh("mock");
     let name = topic.clone();
     mock.run(move |cluster| cluster.create_topic(&name, 1, 1)).unwrap();
-    support::target(&mock.brokers, topic, false)
+    mock.to(topic, false)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ const UNSIGNED_BY_CUSTOM: [&str; 4] =
     ["x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer", "x-amz-checksum-algorithm"];
 
 /// Every value of `x-amz-content-sha256` that we take, and no other.
-pub(super) fn payload_in_header(headers: &HeaderMap, local: bool) -> Result<Payload, Refusal> {
+pub(super) fn payload_in_header(headers: &HeaderMap, unsigned: bool) -> Result<Payload, Refusal> {
     let value = header(headers, "x-amz-content-sha256")?
         .ok_or(Refusal::Invalid("The x-amz-content-sha256 header is missing."))?;
     let payload = match value {
@@ -32,9 +32,9 @@ pub(super) fn payload_in_header(headers: &HeaderMap, local: bool) -> Result<Payl
     };
     // Without TLS anybody on the way can replace a body that nothing signs; on this machine there is no way.
     let covered = !matches!(payload, Payload::Unsigned | Payload::Chunked { signed: false, .. });
-    if !covered && !local {
+    if !covered && !unsigned {
         return Err(Refusal::Denied(
-            "The body must be signed: unsigned ones are taken only from this machine, as from a TLS proxy.",
+            "The body must be signed: server.allow_unsigned_payload says who may leave it unsigned.",
         ));
     }
     let trailer = matches!(payload, Payload::Chunked { trailer: true, .. });

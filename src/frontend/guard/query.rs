@@ -37,8 +37,9 @@ const PRESIGNED: [&str; 6] = [
     "X-Amz-Signature",
 ];
 
-/// The parameters that a change may carry beside those of a presigned URL.
-const OF_CHANGES: [&str; 4] = ["x-id", "delete", "versionId", "X-Amz-Security-Token"];
+/// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
+const OF_CHANGES: [&str; 7] =
+    ["x-id", "delete", "versionId", "uploads", "uploadId", "partNumber", "X-Amz-Security-Token"];
 
 /// A decoded query without repeated names.
 #[derive(Debug)]
@@ -118,6 +119,13 @@ impl<'a> Query<'a> {
         let known = |name: &str| OF_CHANGES.contains(&name) || PRESIGNED.contains(&name);
         self.pairs.iter().map(|(name, _)| &**name).find(|name| !known(name))
     }
+}
+
+/// The first parameter of a well-formed query that is none of `known`, nor of a presigned URL.
+pub(crate) fn unknown_to(query: &str, known: &[&str]) -> Option<String> {
+    let Ok(query) = Query::parse(query) else { return Some("?".to_owned()) };
+    let known = |name: &str| name == "x-id" || known.contains(&name) || PRESIGNED.contains(&name);
+    query.pairs.iter().map(|(name, _)| &**name).find(|name| !known(name)).map(str::to_owned)
 }
 
 fn is_authenticating(name: &str) -> bool {

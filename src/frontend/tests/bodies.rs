@@ -316,7 +316,6 @@ async fn wishes_that_we_cannot_grant_store_nothing() {
         ("x-amz-storage-class", "GLACIER"),
         ("x-amz-server-side-encryption", "AES256"),
         ("x-amz-tagging", "a=b"),
-        ("x-amz-copy-source", "/bucket/other"),
         ("x-amz-website-redirect-location", "/x"),
         ("x-amz-write-offset-bytes", "1"),
     ] {

@@ -273,9 +273,16 @@ async fn what_does_not_exist_says_so() {
     for (method, path, query) in [
         (Method::GET, "/bucket", "notification"),
         (Method::GET, "/bucket", "versioning"),
-        (Method::GET, "/bucket", "uploads"),
         (Method::GET, "/bucket/key", "acl"),
-        (Method::POST, "/bucket/key", "uploads"),
+        // Each is a parameter of another operation, which this one must not take for nothing.
+        (Method::DELETE, "/bucket", "uploads"),
+        (Method::DELETE, "/bucket", "uploadId"),
+        (Method::DELETE, "/bucket", "versionId"),
+        (Method::DELETE, "/bucket/key", "uploads"),
+        (Method::DELETE, "/bucket/key", "partNumber"),
+        (Method::PUT, "/bucket/key", "uploads"),
+        (Method::PUT, "/bucket/key", "uploadId"),
+        (Method::PUT, "/bucket/key", "delete"),
         (Method::PUT, "/bucket", "policy"),
         (Method::DELETE, "/bucket", "cors"),
         (Method::DELETE, "/bucket", "origin"),
@@ -288,6 +295,7 @@ async fn what_does_not_exist_says_so() {
     }
     let still = running.client.request(Method::HEAD, "/bucket", &[], &[], "".into()).await.expect("answered");
     assert_eq!(still.status, 200, "the bucket is still there");
+    running.nothing_happened().await;
 }
 
 #[tokio::test]

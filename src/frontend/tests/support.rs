@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::memory::Memory;
 use crate::client::sign::{Parts, Signed, amz_date, canonical_query, encode_path, payload_hash};
 use crate::client::{Client, Response};
+use crate::commit::Commit;
 use crate::config;
 use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
 
@@ -58,11 +59,23 @@ pub(super) fn server_config() -> config::Server {
         region: REGION.into(),
         data: "unused".into(),
         domain: Some("s3.test".into()),
+        allow_unsigned_payload: false,
         max_connections: 64,
         header_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(30),
         reserve_timeout: Duration::from_secs(1),
         shutdown_timeout: Duration::from_secs(10),
+    }
+}
+
+pub(super) fn store_config() -> config::Store {
+    config::Store {
+        inline_bytes: INLINE,
+        max_object_bytes: LARGEST,
+        index_cache_bytes: 1 << 20,
+        checkpoint_interval: Duration::from_secs(1),
+        min_part_bytes: 1 << 10,
+        upload_expiry: Duration::from_secs(3_600),
     }
 }
 
@@ -72,14 +85,14 @@ impl Running {
     }
 
     pub(super) async fn start_with(server: config::Server) -> Self {
-        let store = config::Store {
-            inline_bytes: INLINE,
-            max_object_bytes: LARGEST,
-            index_cache_bytes: 0,
-            checkpoint_interval: Duration::from_secs(1),
-        };
-        let account = config::Account { appid: "1250000000".into() };
         let (commit, memory) = Memory::commit();
+        Self::start_over(server, commit, memory).await
+    }
+
+    /// Over another commit path; `memory` knows nothing then.
+    pub(super) async fn start_over(server: config::Server, commit: Arc<Commit>, memory: Arc<Memory>) -> Self {
+        let store = store_config();
+        let account = config::Account { appid: "1250000000".into() };
         let ambient = Ambient { now: Timestamp::now, seed: 7 };
         let frontend = Frontend::new(&server, &store, &account, commit, Arc::new(Keys), ambient);
         let listener = TcpListener::bind(server.listen).await.expect("a free port");

@@ -4,7 +4,7 @@
 //! that is not synced, and never remove a superseded blob before a synced checkpoint is past the record that
 //! superseded it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +14,12 @@ use tokio::sync::watch;
 
 use super::Status;
 use super::blobs::Blobs;
-use super::build::{Builder, newest_per_key};
+use super::build::{self, Builder, Newest};
 use super::index::{Batch, Index, Space};
 use super::overlay::Overlay;
 use super::pace::{Pace, Times};
 use super::packs::{PackWriter, Packs};
-use super::row::{self, BlobName, BodyPlace};
+use super::row::BlobName;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
 use crate::fail;
 use crate::journal::disk::is_no_space;
@@ -64,6 +64,8 @@ pub(super) struct Applier {
     builder: Builder,
     /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
     retired: VecDeque<(u64, BlobName)>,
+    /// Superseded blobs that a reader still needs: looked at again after each checkpoint.
+    pinned: Vec<BlobName>,
     /// Blob files found at open: once the index reached the tail found then, those that no row owns are
     /// orphans.
     found: Vec<BlobName>,
@@ -106,6 +108,7 @@ impl Applier {
             feed,
             builder: Builder { packs, batch: Batch::default() },
             retired: VecDeque::new(),
+            pinned: Vec::new(),
             found,
             linger: times.linger,
             pace: Pace::new(times.checkpoint),
@@ -287,27 +290,26 @@ impl Applier {
     }
 
     fn apply_fresh(&mut self, fresh: &[Arc<Stored>], next: u64) -> Result<(), End> {
-        let mut superseded = Vec::new();
-        let newest = newest_per_key(fresh, &mut superseded);
+        let newest = Newest::of(fresh);
         let before = self.builder.packs.end();
-        loop {
+        let mut superseded = loop {
             match self.builder.build(&*self.shared.index, fresh, &newest) {
-                Ok(()) => break,
+                Ok(superseded) => break superseded,
                 Err(StoreError::Io(e)) if is_no_space(&e) => {
                     self.builder.packs.rewind(before);
                     self.wait_for_space("a pack")?;
                 }
                 Err(e) => return Err(e.into()),
             }
-        }
-        let owned: HashSet<Vec<u8>> =
-            self.builder.batch.edits(Space::Blobs).map(|(name, _)| name.to_vec()).collect();
+        };
+        let owned = self.builder.owned();
+        let packs = &self.shared.packs;
         let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
-            if let Some(BodyPlace::Blob { name, .. }) = row::place(key, old)
-                && !owned.contains(&name[..])
-            {
-                more.remove(Space::Blobs, &name);
-                superseded.push(name);
+            for name in build::owned_by_row(packs, key, old) {
+                if !owned.contains(&name) {
+                    more.remove(Space::Blobs, &name);
+                    superseded.push(name);
+                }
             }
         };
         // Where no object owns a blob, no old row needs to be read.
@@ -350,6 +352,7 @@ impl Applier {
         if late {
             self.builder.packs.sync().map_err(StoreError::Io)?;
         }
+        self.retired.extend(self.pinned.drain(..).map(|name| (next, name)));
         self.pace.checkpointed();
         Ok(())
     }
@@ -360,9 +363,10 @@ impl Applier {
             if self.retired.front().is_none_or(|(after, _)| *after > self.checkpointed()) {
                 break;
             }
-            if let Some((_, name)) = self.retired.pop_front()
-                && let Err(e) = self.shared.blobs.remove(&name)
-            {
+            let Some((_, name)) = self.retired.pop_front() else { break };
+            if self.shared.blobs.is_pinned(&name) {
+                self.pinned.push(name);
+            } else if let Err(e) = self.shared.blobs.remove(&name) {
                 tracing::warn!(error = %e, "a superseded blob was not removed; the next start removes it");
             }
         }

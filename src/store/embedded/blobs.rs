@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::task::JoinHandle;
 
+use super::pins::{Pin, Pins};
 use super::row::BlobName;
 use crate::fail;
 use crate::journal::disk::{Disk, DiskFile, read_exact_at};
@@ -33,12 +34,23 @@ pub(super) struct Blobs {
     dir: PathBuf,
     /// Fan-out folders whose own name is durable.
     made: [AtomicBool; 256],
+    pins: Arc<Pins>,
 }
 
 impl Blobs {
     /// Opens the folder, which must exist.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, made: [const { AtomicBool::new(false) }; 256] }
+        Self { disk, dir, made: [const { AtomicBool::new(false) }; 256], pins: Arc::default() }
+    }
+
+    /// Keeps these blobs, as far as they are still there.
+    pub(super) fn pin(&self, names: impl Iterator<Item = BlobName>) -> Pin {
+        Pin::new(self.pins.clone(), names.collect())
+    }
+
+    /// True while a reader will open this blob.
+    pub(super) fn is_pinned(&self, name: &BlobName) -> bool {
+        self.pins.has(name)
     }
 
     fn folder(&self, name: &BlobName) -> PathBuf {

@@ -14,9 +14,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::apply::Shared;
 use super::blobs;
+use super::manifest;
 use super::row;
 use crate::journal::disk::{DiskFile, read_exact_at};
-use crate::queue::BodyRef;
+use crate::queue::{BodyRef, Piece};
 use crate::store::{BodyStream, Object, Place, StoreError};
 
 /// Bytes of a blob per read; one read is ahead of the reader.
@@ -41,28 +42,47 @@ pub(super) async fn read(
     let mut object = object.clone();
     for _ in 0..LOOKUPS {
         match read_place(shared, &object, range.clone()).await {
-            Err(StoreError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(StoreError::Io(e)) if is_damage(&e) => return Err(damaged(&object, e.to_string())),
+            Err(StoreError::Io(e)) => object = look_again(shared, &object, e).await?,
             other => return other,
-        }
-        let (again, bucket, key) = (shared.clone(), object.bucket.clone(), object.key.clone());
-        let found = spawn_blocking(move || again.object(&bucket, &key)).await.map_err(io::Error::other)??;
-        match found {
-            Some(found) if found.offset == object.offset && found.place == object.place => {
-                return Err(damaged(&object, "its file is missing".into()));
-            }
-            Some(found) if found.offset == object.offset => object = found,
-            _ => return Err(StoreError::Gone),
         }
     }
     Err(StoreError::Gone)
 }
 
-fn is_damage(e: &io::Error) -> bool {
+/// The pieces of an object that was uploaded in parts. Errors as [`read`].
+pub(super) async fn pieces(shared: &Arc<Shared>, object: &Object) -> Result<Vec<Piece>, StoreError> {
+    let mut object = object.clone();
+    for _ in 0..LOOKUPS {
+        match manifest::load(shared, &object).await {
+            Err(StoreError::Io(e)) => object = look_again(shared, &object, e).await?,
+            other => return other,
+        }
+    }
+    Err(StoreError::Gone)
+}
+
+/// The same object where it is now, after a read that failed because a file is gone; every other failure is
+/// given back.
+async fn look_again(shared: &Arc<Shared>, object: &Object, failure: io::Error) -> Result<Object, StoreError> {
+    if is_damage(&failure) {
+        return Err(damaged(object, failure.to_string()));
+    }
+    if failure.kind() != io::ErrorKind::NotFound {
+        return Err(failure.into());
+    }
+    let (again, same) = (shared.clone(), object.clone());
+    match spawn_blocking(move || again.same(&same)).await.map_err(io::Error::other)?? {
+        Some(found) if found.place == object.place => Err(damaged(object, "its file is missing".into())),
+        Some(found) => Ok(found),
+        None => Err(StoreError::Gone),
+    }
+}
+
+pub(super) fn is_damage(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
-fn damaged(object: &Object, what: String) -> StoreError {
+pub(super) fn damaged(object: &Object, what: String) -> StoreError {
     StoreError::Damaged { bucket: object.bucket.clone(), key: object.key.clone(), what }
 }
 
@@ -72,6 +92,7 @@ async fn read_place(
     range: Range<u64>,
 ) -> Result<BodyStream, StoreError> {
     match (&object.place, &object.meta.body) {
+        (_, BodyRef::Manifest { .. }) => manifest::read(shared, object, range).await,
         (Place::Memory(body), _) if body.len() as u64 == object.size => {
             let part = body.slice(range.start as usize..range.end as usize);
             Ok(stream::iter([Ok(part)]).boxed())
@@ -88,14 +109,14 @@ async fn read_place(
             let name = row::blob_name(name).ok_or_else(|| damaged(object, "its blob has no name".into()))?;
             let blobs = shared.blobs.clone();
             let file = spawn_blocking(move || blobs.open(&name)).await.map_err(io::Error::other)??;
-            Ok(BlobRead::new(file, object.clone(), range, *crc32c).into_stream())
+            Ok(BlobRead::new(file, object.clone(), object.size, range, *crc32c).into_stream())
         }
         _ => Err(damaged(object, "its row contradicts itself".into())),
     }
 }
 
 /// A blob being read, one run ahead.
-struct BlobRead {
+pub(super) struct BlobRead {
     file: Arc<dyn DiskFile>,
     object: Object,
     /// The next byte to ask for, and the end.
@@ -107,8 +128,15 @@ struct BlobRead {
 }
 
 impl BlobRead {
-    fn new(file: Arc<dyn DiskFile>, object: Object, range: Range<u64>, crc32c: u32) -> Self {
-        let whole = range == (0..object.size);
+    /// Reads `range` of a blob of `size` bytes; `object` is what its damage is reported for.
+    pub(super) fn new(
+        file: Arc<dyn DiskFile>,
+        object: Object,
+        size: u64,
+        range: Range<u64>,
+        crc32c: u32,
+    ) -> Self {
+        let whole = range == (0..size);
         let check = whole.then(|| (Digest::new(CrcAlgorithm::Crc32Iscsi), crc32c));
         let mut read = Self { file, object, at: range.start, end: range.end, ahead: None, check };
         read.ahead = read.ask();
@@ -129,7 +157,8 @@ impl BlobRead {
         }))
     }
 
-    fn into_stream(self) -> BodyStream {
+    /// The bytes, in order.
+    pub(super) fn into_stream(self) -> BodyStream {
         stream::try_unfold(self, |mut read| async move {
             let Some(ahead) = read.ahead.take() else { return Ok(None) };
             let run = match ahead.await.map_err(io::Error::other)? {

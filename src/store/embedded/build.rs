@@ -3,15 +3,17 @@
 //! Must never make a row that promises a body that is not there, and never touch the index: it only fills a
 //! batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::META_PACK_END;
 use super::index::{Batch, Index, Space};
-use super::overlay::{TargetDelta, bucket_of, key_of, target_of};
-use super::packs::{PackEnd, PackWriter};
+use super::overlay::{bucket_of, key_of};
+use super::packs::{PackEnd, PackWriter, Packs};
 use super::row::{self, BlobName, BodyPlace};
-use crate::queue::{BodyRef, Change, Stored};
+use super::targets::{TargetDelta, target_of};
+use super::uploads::UploadEdits;
+use crate::queue::{BodyRef, Stored, decode_manifest};
 use crate::store::StoreError;
 
 /// Packs being written, and the batch being filled.
@@ -21,30 +23,38 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Writes bodies to the pack and fills the batch with rows.
+    /// Writes bodies to the pack and fills the batch with rows. Gives the blobs that nobody owns any more,
+    /// but for those of rows that the batch replaces.
     pub(super) fn build(
         &mut self,
         index: &dyn Index,
         fresh: &[Arc<Stored>],
-        newest: &[(Box<[u8]>, usize)],
-    ) -> Result<(), StoreError> {
+        newest: &Newest,
+    ) -> Result<Vec<BlobName>, StoreError> {
         self.batch.clear();
+        let mut superseded = newest.superseded.clone();
+        UploadEdits::add_all(index, &mut self.batch, &mut superseded, fresh)?;
+        // Parts of an object that did not outlive its batch had their rows already.
+        for name in &newest.superseded {
+            self.batch.remove(Space::Blobs, name);
+        }
         let mut pack_begun = false;
-        for (key, at) in newest {
+        for (key, at) in &newest.keys {
             let stored = &fresh[*at];
-            let Change::PutObject(meta) = &stored.entry.change else {
+            let Some(meta) = stored.entry.change.object() else {
                 self.batch.remove(Space::Objects, key);
                 continue;
             };
             let place = match &meta.body {
                 BodyRef::Empty => BodyPlace::Empty,
                 BodyRef::Inline { crc32c } => {
-                    check_body(stored)?;
-                    if !std::mem::replace(&mut pack_begun, true) {
-                        self.packs.begin()?;
-                    }
-                    let PackEnd { pack, at } = self.packs.append(&stored.body)?;
+                    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                    let PackEnd { pack, at } = self.append(stored, size, &mut pack_begun)?;
                     BodyPlace::Pack { pack, at, crc32c: *crc32c }
+                }
+                BodyRef::Manifest { crc32c, bytes, parts } => {
+                    let PackEnd { pack, at } = self.append(stored, u64::from(*bytes), &mut pack_begun)?;
+                    BodyPlace::Manifest { pack, at, crc32c: *crc32c, bytes: *bytes, parts: *parts }
                 }
                 BodyRef::Blob { name, crc32c } => {
                     let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
@@ -61,7 +71,33 @@ impl Builder {
             let end = self.packs.end().to_bytes();
             self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
         }
-        self.settings(index, fresh)
+        self.settings(index, fresh)?;
+        Ok(superseded)
+    }
+
+    /// Blobs that the filled batch gives an owner.
+    pub(super) fn owned(&self) -> HashSet<BlobName> {
+        let mut owned = HashSet::new();
+        for (name, row) in self.batch.edits(Space::Blobs) {
+            let Ok(name) = BlobName::try_from(name) else { continue };
+            match row {
+                Some(_) => owned.insert(name),
+                None => owned.remove(&name),
+            };
+        }
+        owned
+    }
+
+    /// Appends what came beside an entry to the pack. What is not there must not become a row that promises
+    /// it.
+    fn append(&mut self, stored: &Stored, size: u64, begun: &mut bool) -> Result<PackEnd, StoreError> {
+        if stored.body.len() as u64 != size {
+            return Err(unfit(stored, "came without its whole body"));
+        }
+        if !std::mem::replace(begun, true) {
+            self.packs.begin()?;
+        }
+        Ok(self.packs.append(&stored.body)?)
     }
 
     fn settings(&mut self, index: &dyn Index, fresh: &[Arc<Stored>]) -> Result<(), StoreError> {
@@ -88,41 +124,60 @@ impl Builder {
     }
 }
 
-/// The last entry of every changed key, sorted by key; blobs of the others are superseded.
-pub(super) fn newest_per_key(
-    fresh: &[Arc<Stored>],
-    superseded: &mut Vec<BlobName>,
-) -> Vec<(Box<[u8]>, usize)> {
-    let mut keys: Vec<_> =
-        fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
-    keys.sort_unstable();
-    let mut newest: Vec<(Box<[u8]>, usize)> = Vec::with_capacity(keys.len());
-    for (key, at) in keys {
-        match newest.last_mut() {
-            Some((last, earlier)) if *last == key => {
-                superseded.extend(blob_of(&fresh[*earlier]));
-                *earlier = at;
+/// The last entry of every changed key, and what the others leave behind.
+pub(super) struct Newest {
+    /// Each key with the place of its last entry, sorted by key.
+    keys: Vec<(Box<[u8]>, usize)>,
+    /// Blobs of the earlier ones.
+    superseded: Vec<BlobName>,
+}
+
+impl Newest {
+    pub(super) fn of(fresh: &[Arc<Stored>]) -> Self {
+        let mut keys: Vec<_> =
+            fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
+        keys.sort_unstable();
+        let (mut newest, mut superseded) = (Vec::<(Box<[u8]>, usize)>::with_capacity(keys.len()), Vec::new());
+        for (key, at) in keys {
+            match newest.last_mut() {
+                Some((last, earlier)) if *last == key => {
+                    blobs_of(&fresh[*earlier], &mut superseded);
+                    *earlier = at;
+                }
+                _ => newest.push((key, at)),
             }
-            _ => newest.push((key, at)),
         }
-    }
-    newest
-}
-
-fn blob_of(stored: &Stored) -> Option<BlobName> {
-    match &stored.entry.change {
-        Change::PutObject(meta) => match &meta.body {
-            BodyRef::Blob { name, .. } => row::blob_name(name),
-            _ => None,
-        },
-        _ => None,
+        Self { keys: newest, superseded }
     }
 }
 
-/// An entry whose body is not there must not become a row that promises it.
-fn check_body(stored: &Stored) -> Result<(), StoreError> {
-    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
-    if stored.body.len() as u64 == size { Ok(()) } else { Err(unfit(stored, "came without its whole body")) }
+fn blobs_of(stored: &Stored, out: &mut Vec<BlobName>) {
+    match stored.entry.change.object().map(|meta| &meta.body) {
+        Some(BodyRef::Blob { name, .. }) => out.extend(row::blob_name(name)),
+        Some(BodyRef::Manifest { .. }) => {
+            out.extend(decode_manifest(&stored.body).into_iter().flatten().map(|piece| piece.blob));
+        }
+        _ => {}
+    }
+}
+
+/// The blobs that the object of a row is made of.
+pub(super) fn owned_by_row(packs: &Packs, key: &[u8], found: &[u8]) -> Vec<BlobName> {
+    match row::place(key, found) {
+        Some(BodyPlace::Blob { name, .. }) => vec![name],
+        Some(BodyPlace::Manifest { pack, at, crc32c, bytes, .. }) => {
+            match packs.read(pack, at, bytes as usize, crc32c) {
+                Ok(manifest) => {
+                    decode_manifest(&manifest).into_iter().flatten().map(|piece| piece.blob).collect()
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a manifest is damaged; the blobs that it named stay");
+                    Vec::new()
+                }
+            }
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn unfit(stored: &Stored, what: &str) -> StoreError {

@@ -17,8 +17,14 @@ pub(super) enum Space {
     Buckets,
     /// Number → registered target.
     Targets,
-    /// Name of every blob that a current object owns → nothing.
+    /// Name of every blob that an object or a part owns → nothing.
     Blobs,
+    /// Upload id → upload, open or done.
+    Uploads,
+    /// Bucket, zero byte, key, zero byte, upload id → nothing, for every open upload.
+    OpenUploads,
+    /// Upload id, number (two bytes, the high one first) → part.
+    Parts,
     /// Small facts of the store's own.
     Meta,
 }

@@ -10,7 +10,7 @@ use super::apply::Shared;
 use super::index::{Space, end_of_prefix};
 use super::overlay::bucket_of;
 use super::row;
-use crate::queue::{BodyRef, Change, Stored};
+use crate::queue::{BodyRef, Stored};
 use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
 
 /// Overlay entries taken beyond what a page needs, because deletes give no row.
@@ -18,7 +18,7 @@ const SLACK: usize = 64;
 
 /// The object that a change leaves behind, if it leaves one.
 fn object_of(stored: &Stored) -> Option<Object> {
-    let (Change::PutObject(meta), Some(event)) = (&stored.entry.change, &stored.entry.event) else {
+    let (Some(meta), Some(event)) = (stored.entry.change.object(), &stored.entry.event) else {
         return None;
     };
     Some(Object {
@@ -30,7 +30,9 @@ fn object_of(stored: &Stored) -> Option<Object> {
         offset: stored.position.offset,
         meta: Arc::new(meta.clone()),
         place: match &meta.body {
-            BodyRef::Empty | BodyRef::Inline { .. } => Place::Memory(stored.body.clone()),
+            BodyRef::Empty | BodyRef::Inline { .. } | BodyRef::Manifest { .. } => {
+                Place::Memory(stored.body.clone())
+            }
             BodyRef::Blob { .. } => Place::Blob,
         },
     })
@@ -46,6 +48,12 @@ impl Shared {
         }
         let found = self.unread.check(bucket, key, self.index.get(Space::Objects, &index_key)?)?;
         found.map(|found| row::object(&bucket.into(), &index_key, &found)).transpose()
+    }
+
+    /// The same object as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
+    pub(super) fn same(&self, object: &Object) -> Result<Option<Object>, StoreError> {
+        let found = self.object(&object.bucket, &object.key)?;
+        Ok(found.filter(|found| found.offset == object.offset))
     }
 
     /// Current objects in key order; see [`crate::store::Store::list`].

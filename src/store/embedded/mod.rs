@@ -19,15 +19,22 @@ mod bucket_cache;
 mod build;
 mod index;
 mod list;
+mod manifest;
 mod overlay;
 mod pace;
 mod packs;
+mod pins;
 mod redb_index;
 mod row;
 mod signal;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod upload_list;
+mod upload_overlay;
+mod upload_rows;
+mod uploads;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,8 +52,10 @@ use self::index::{Index, Space};
 use self::pace::Times;
 use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
 use crate::journal::disk::Disk;
-use crate::queue::{Feed, Publish};
-use crate::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError};
+use crate::queue::{Feed, NewPart, Piece, Publish, UploadId};
+use crate::store::{
+    BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError, Upload, UploadsAfter,
+};
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
@@ -218,6 +227,32 @@ impl Store for EmbeddedStore {
 
     async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
         Ok(Box::new(blobs::Writer::create(self.shared.blobs.clone()).await?))
+    }
+
+    async fn pieces(&self, object: &Object) -> Result<Vec<Piece>, StoreError> {
+        body::pieces(&self.shared, object).await
+    }
+
+    fn upload(&self, id: UploadId) -> Result<Option<Upload>, StoreError> {
+        self.shared.upload(id)
+    }
+
+    fn parts(&self, id: UploadId, after: u16, max: usize) -> Result<Vec<Arc<NewPart>>, StoreError> {
+        self.shared.parts(id, after, max)
+    }
+
+    fn uploads(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&UploadsAfter>,
+        max: usize,
+    ) -> Result<Vec<Upload>, StoreError> {
+        self.shared.uploads(bucket, prefix, after, max)
+    }
+
+    fn oldest_uploads(&self, after: Option<UploadId>, max: usize) -> Result<Vec<Upload>, StoreError> {
+        self.shared.oldest_uploads(after, max)
     }
 
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use super::bucket_cache::BucketCache;
 use super::row::object_key;
 use super::signal::Signal;
-use crate::config::Budget;
-use crate::queue::{Change, Publish, Stored, TargetNo};
-use crate::store::{Bucket, RegisteredTarget};
+use super::targets::{TargetDelta, target_of};
+use super::upload_overlay::{UploadDelta, upload_of};
+use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
+use crate::store::Bucket;
 
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
@@ -33,60 +34,7 @@ struct State {
     objects: BTreeMap<Box<[u8]>, Arc<Stored>>,
     buckets: HashMap<Arc<str>, Arc<Stored>>,
     targets: BTreeMap<TargetNo, TargetDelta>,
-}
-
-/// What is not in the index yet about one target: its registration, and the newest of what changed after it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TargetDelta {
-    registered: Option<Arc<Stored>>,
-    paused: Option<bool>,
-    configured: Option<(Arc<str>, Budget)>,
-    forgotten: Option<u64>,
-    offset: u64,
-}
-
-impl TargetDelta {
-    /// Adds a later change of the same target.
-    pub(super) fn add(&mut self, stored: &Arc<Stored>) {
-        match &stored.entry.change {
-            Change::RegisterTarget { .. } => {
-                *self = Self { registered: Some(stored.clone()), ..Self::default() };
-            }
-            Change::PauseTarget { paused, .. } => self.paused = Some(*paused),
-            Change::ConfigureTarget { kind, budget, .. } => self.configured = Some((kind.clone(), *budget)),
-            Change::ForgetTarget { unsettled, .. } => self.forgotten = Some(*unsettled),
-            _ => return,
-        }
-        self.offset = stored.position.offset;
-    }
-
-    /// The target after these changes, given what the index has. None: the index does not know it either.
-    pub(super) fn over(&self, base: Option<RegisteredTarget>) -> Option<RegisteredTarget> {
-        let registered = self.registered.as_ref().and_then(|stored| match &stored.entry.change {
-            Change::RegisterTarget { target, name, kind } => {
-                Some(RegisteredTarget::new(*target, name, kind, stored.position.offset))
-            }
-            _ => None,
-        });
-        let mut target = registered.or(base)?;
-        target.paused = self.paused.unwrap_or(target.paused);
-        target.forgotten = self.forgotten.or(target.forgotten);
-        if let Some((kind, budget)) = &self.configured {
-            (target.kind, target.budget) = (kind.clone(), *budget);
-        }
-        Some(target)
-    }
-}
-
-/// The target that a change is about.
-pub(super) fn target_of(change: &Change) -> Option<TargetNo> {
-    match change {
-        Change::RegisterTarget { target, .. }
-        | Change::PauseTarget { target, .. }
-        | Change::ConfigureTarget { target, .. }
-        | Change::ForgetTarget { target, .. } => Some(*target),
-        _ => None,
-    }
+    uploads: BTreeMap<UploadId, UploadDelta>,
 }
 
 /// The bucket that a change makes (`Some`) or removes (`None`), with its name.
@@ -104,7 +52,9 @@ pub(super) fn bucket_of(change: &Change) -> Option<(&Arc<str>, Option<Bucket>)> 
 /// The index key of the object that an entry changes.
 pub(super) fn key_of(stored: &Stored) -> Option<Box<[u8]>> {
     let event = match &stored.entry.change {
-        Change::PutObject(_) | Change::DeleteObject => stored.entry.event.as_ref()?,
+        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
+            stored.entry.event.as_ref()?
+        }
         _ => return None,
     };
     let mut key = Vec::new();
@@ -157,6 +107,16 @@ impl Overlay {
     /// What changed about every changed target.
     pub(super) fn targets(&self) -> BTreeMap<TargetNo, TargetDelta> {
         self.read().targets.clone()
+    }
+
+    /// What changed about one upload.
+    pub(super) fn upload(&self, id: UploadId) -> Option<UploadDelta> {
+        self.read().uploads.get(&id).cloned()
+    }
+
+    /// What changed about every changed upload, without its parts.
+    pub(super) fn uploads(&self) -> Vec<(UploadId, UploadDelta)> {
+        self.read().uploads.iter().map(|(id, delta)| (*id, delta.without_parts())).collect()
     }
 
     /// The index shows these entries now: forgets each unless a later change took its place.
@@ -220,6 +180,11 @@ impl Overlay {
 impl State {
     fn remove(&mut self, key: Option<&[u8]>, stored: &Stored) {
         let offset = stored.position.offset;
+        if let Some(id) = upload_of(&stored.entry.change)
+            && self.uploads.get_mut(&id).is_some_and(|delta| delta.forget(stored))
+        {
+            self.uploads.remove(&id);
+        }
         if let Some(key) = key {
             if self.objects.get(key).is_some_and(|s| s.position.offset <= offset) {
                 self.objects.remove(key);
@@ -243,6 +208,9 @@ impl Publish for Overlay {
         let mut state = self.write();
         let mut bucket_changed = false;
         for (key, stored) in keys.into_iter().zip(batch) {
+            if let Some(id) = upload_of(&stored.entry.change) {
+                state.uploads.entry(id).or_default().add(stored);
+            }
             if let Some(key) = key {
                 state.objects.insert(key, stored.clone());
             } else if let Some((name, _)) = bucket_of(&stored.entry.change) {

@@ -28,7 +28,16 @@ const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
 /// Spaces in the order in which one transaction writes them.
-const SPACES: [Space; 5] = [Space::Objects, Space::Buckets, Space::Targets, Space::Blobs, Space::Meta];
+const SPACES: [Space; 8] = [
+    Space::Objects,
+    Space::Buckets,
+    Space::Targets,
+    Space::Blobs,
+    Space::Uploads,
+    Space::OpenUploads,
+    Space::Parts,
+    Space::Meta,
+];
 
 fn table(space: Space) -> Table {
     TableDefinition::new(match space {
@@ -36,6 +45,9 @@ fn table(space: Space) -> Table {
         Space::Buckets => "buckets",
         Space::Targets => "targets",
         Space::Blobs => "blobs",
+        Space::Uploads => "uploads",
+        Space::OpenUploads => "open-uploads",
+        Space::Parts => "parts",
         Space::Meta => "meta",
     })
 }
@@ -106,8 +118,12 @@ impl RedbIndex {
             }
             Ok(None) => return Err(StoreError::Index("it has no format number".into())),
             // A new file has no tables yet.
-            Err(_) if index.is_new()? => index.initialize()?,
+            Err(_) if index.tables()? == 0 => index.initialize()?,
             Err(e) => return Err(e),
+        }
+        // An index of a tidings that knew fewer spaces.
+        if index.tables()? < SPACES.len() {
+            index.initialize()?;
         }
         if let Some(next) = index.number(META_APPLIED)? {
             index.applied.store(next, Ordering::Release);
@@ -116,9 +132,9 @@ impl RedbIndex {
         Ok(index)
     }
 
-    fn is_new(&self) -> Result<bool, StoreError> {
+    fn tables(&self) -> Result<usize, StoreError> {
         let read = self.db.begin_read().map_err(failed)?;
-        Ok(read.list_tables().map_err(failed)?.next().is_none())
+        Ok(read.list_tables().map_err(failed)?.count())
     }
 
     fn initialize(&self) -> Result<(), StoreError> {

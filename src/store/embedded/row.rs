@@ -9,6 +9,7 @@ use crc_fast::crc32_iscsi as crc32c;
 
 use crate::config::{Budget, WhenFull};
 use crate::queue::{BodyRef, ObjectMeta, Stored, TargetNo};
+pub(super) use crate::store::blob_name;
 use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
 
 /// The first byte of every row: another one is a row of a newer tidings.
@@ -16,6 +17,7 @@ const ROW_VERSION: u8 = 1;
 const BODY_EMPTY: u8 = 0;
 const BODY_PACK: u8 = 1;
 const BODY_BLOB: u8 = 2;
+const BODY_MANIFEST: u8 = 3;
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
 
@@ -31,6 +33,8 @@ pub(super) enum BodyPlace {
     Pack { pack: u32, at: u64, crc32c: u32 },
     /// In a blob file.
     Blob { name: BlobName, crc32c: u32 },
+    /// In the blobs of its parts, named by a manifest in a pack file.
+    Manifest { pack: u32, at: u64, crc32c: u32, bytes: u32, parts: u16 },
 }
 
 /// Writes the index key of an object: bucket, zero byte, key. Bucket names hold no zero byte.
@@ -41,16 +45,9 @@ pub(super) fn object_key(out: &mut Vec<u8>, bucket: &str, key: &str) {
     out.extend_from_slice(key.as_bytes());
 }
 
-/// The bytes of a blob's name.
-pub(super) fn blob_name(text: &str) -> Option<BlobName> {
-    let mut name = [0; 16];
-    hex::decode_to_slice(text, &mut name).ok().map(|()| name)
-}
-
-/// Appends the row of a `PutObject`; false if the change is another one.
+/// Appends the row of the object that a change makes; false if it makes none.
 pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: BodyPlace) -> bool {
-    let (crate::queue::Change::PutObject(meta), Some(event)) = (&stored.entry.change, &stored.entry.event)
-    else {
+    let (Some(meta), Some(event)) = (stored.entry.change.object(), &stored.entry.event) else {
         return false;
     };
     let from = out.len();
@@ -59,6 +56,7 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
         BodyPlace::Empty => BODY_EMPTY,
         BodyPlace::Pack { .. } => BODY_PACK,
         BodyPlace::Blob { .. } => BODY_BLOB,
+        BodyPlace::Manifest { .. } => BODY_MANIFEST,
     });
     out.extend_from_slice(&stored.position.offset.to_le_bytes());
     out.extend_from_slice(&event.time_us.to_le_bytes());
@@ -74,6 +72,13 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
         BodyPlace::Blob { name, crc32c } => {
             out.extend_from_slice(&name);
             out.extend_from_slice(&crc32c.to_le_bytes());
+        }
+        BodyPlace::Manifest { pack, at, crc32c, bytes, parts } => {
+            out.extend_from_slice(&pack.to_le_bytes());
+            out.extend_from_slice(&at.to_le_bytes());
+            out.extend_from_slice(&crc32c.to_le_bytes());
+            out.extend_from_slice(&bytes.to_le_bytes());
+            out.extend_from_slice(&parts.to_le_bytes());
         }
     }
     put_etag(out, &event.etag);
@@ -117,7 +122,7 @@ pub(super) fn put_target(out: &mut Vec<u8>, target: &RegisteredTarget) {
 }
 
 /// Ends a row with a checksum over its key and its bytes.
-fn seal(out: &mut Vec<u8>, from: usize, key: &[u8]) {
+pub(super) fn seal(out: &mut Vec<u8>, from: usize, key: &[u8]) {
     let crc = row_crc(key, &out[from..]);
     out.extend_from_slice(&crc.to_le_bytes());
 }
@@ -138,12 +143,12 @@ fn put_etag(out: &mut Vec<u8>, etag: &str) {
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push((n as u8) | 0x80);
         n >>= 7;
@@ -165,6 +170,9 @@ fn try_object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Option<Object> {
         BodyPlace::Pack { pack, at, crc32c } => (BodyRef::Inline { crc32c }, Place::Pack { pack, at }),
         BodyPlace::Blob { name, crc32c } => {
             (BodyRef::Blob { name: hex::encode(name).into(), crc32c }, Place::Blob)
+        }
+        BodyPlace::Manifest { pack, at, crc32c, bytes, parts } => {
+            (BodyRef::Manifest { crc32c, bytes, parts }, Place::Pack { pack, at })
         }
     };
     let etag = take_etag(&mut rest)?;
@@ -221,7 +229,7 @@ pub(super) fn place(key: &[u8], row: &[u8]) -> Option<BodyPlace> {
     take_head(&mut open(key, row)?).map(|head| head.place)
 }
 
-fn damaged(key: &[u8]) -> StoreError {
+pub(super) fn damaged(key: &[u8]) -> StoreError {
     StoreError::Index(format!(
         "the row of {:?} is damaged or of a newer version",
         String::from_utf8_lossy(key)
@@ -229,7 +237,7 @@ fn damaged(key: &[u8]) -> StoreError {
 }
 
 /// Checks version and checksum, and gives what lies between them.
-fn open<'a>(key: &[u8], row: &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn open<'a>(key: &[u8], row: &'a [u8]) -> Option<&'a [u8]> {
     let (body, crc) = row.split_last_chunk::<4>()?;
     if u32::from_le_bytes(*crc) != row_crc(key, body) {
         return None;
@@ -259,12 +267,19 @@ fn take_head(rest: &mut &[u8]) -> Option<Head> {
             crc32c: u32::from_le_bytes(take(rest)?),
         },
         BODY_BLOB => BodyPlace::Blob { name: take(rest)?, crc32c: u32::from_le_bytes(take(rest)?) },
+        BODY_MANIFEST => BodyPlace::Manifest {
+            pack: u32::from_le_bytes(take(rest)?),
+            at: u64::from_le_bytes(take(rest)?),
+            crc32c: u32::from_le_bytes(take(rest)?),
+            bytes: u32::from_le_bytes(take(rest)?),
+            parts: u16::from_le_bytes(take(rest)?),
+        },
         _ => return None,
     };
     Some(Head { offset, time_us, size, crc64, place })
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk::<N>()?;
     *rest = tail;
     Some(*head)
@@ -282,7 +297,7 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+pub(super) fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let len = usize::try_from(take_varint(rest)?).ok()?;
     let (text, tail) = rest.split_at_checked(len)?;
     *rest = tail;

@@ -16,6 +16,12 @@ use crate::{paths, process};
 
 const POM: &str = include_str!("../../kafka/pom.xml");
 const PROPERTIES: &str = include_str!("../../kafka/server.properties.in");
+/// Certificates for 127.0.0.1 that all tests share, and whom they come from.
+const CERTIFICATE: &str = include_str!("../../../connectors/http/tests/tls/server.pem");
+const KEY: &str = include_str!("../../../connectors/http/tests/tls/server.key");
+const TRUST: &str = include_str!("../../../connectors/http/tests/tls/ca.pem");
+/// The one user of the listener that asks for one, as in the properties.
+const SCRAM_USER: &str = "name=tidings,password=correct-horse";
 const LOGGING: &str = include_str!("../../kafka/log4j2.properties");
 /// Fetches what the pom names; pinned, so that the same run does the same tomorrow.
 const COPY_JARS: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
@@ -33,6 +39,17 @@ const FORMAT_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Jars {
     /// As fast as it gets, however long the start takes.
     pub(super) fast: bool,
+}
+
+/// The addresses of the listeners that ask who one is, by the variable in which tests look for them. Only a
+/// broker of ours from the jars has them.
+pub(super) fn doors(dir: &Path) -> Result<Vec<(&'static str, String)>> {
+    let Ok(properties) = fs::read_to_string(dir.join("server.properties")) else { return Ok(Vec::new()) };
+    let listeners = properties.lines().find_map(|line| line.strip_prefix("listeners="));
+    let listeners = listeners.context("server.properties names no listeners")?;
+    let of = |scheme| listeners.split(',').find_map(|listener| listener.strip_prefix(scheme));
+    let doors = [("TIDINGS_TEST_KAFKA_SASL", of("SASL://")), ("TIDINGS_TEST_KAFKA_MUTUAL", of("MUTUAL://"))];
+    Ok(doors.into_iter().filter_map(|(name, address)| Some((name, address?.to_owned()))).collect())
 }
 
 /// The directory of the jars: one per content of the pom, shared by all checkouts.
@@ -94,14 +111,22 @@ impl Recipe for Jars {
     fn prepare(&self, home: &Home, port: u16) -> Result<Vec<String>> {
         let java = packages::java().context("no Java that is new enough")?;
         let library = fetch(&java)?;
-        let mut controller = wire::free_port()?;
-        while controller == port {
-            controller = wire::free_port()?;
+        let mut properties = PROPERTIES.replace("@PORT@", &port.to_string());
+        let mut ports = vec![port];
+        for name in ["@CONTROLLER@", "@SASL@", "@MUTUAL@"] {
+            let mut free = wire::free_port()?;
+            while ports.contains(&free) {
+                free = wire::free_port()?;
+            }
+            properties = properties.replace(name, &free.to_string());
+            ports.push(free);
         }
-        let properties = PROPERTIES
-            .replace("@PORT@", &port.to_string())
-            .replace("@CONTROLLER@", &controller.to_string())
-            .replace("@DATA@", &home.path("data")?);
+        home.write("keystore.pem", [KEY, CERTIFICATE].concat())?;
+        home.write("trust.pem", TRUST)?;
+        let properties = properties
+            .replace("@DATA@", &home.path("data")?)
+            .replace("@KEYSTORE@", &home.path("keystore.pem")?)
+            .replace("@TRUST@", &home.path("trust.pem")?);
         home.write("server.properties", properties)?;
         home.write("log4j2.properties", LOGGING)?;
         let java = java.to_str().context("a path to java that is not UTF-8")?;
@@ -135,6 +160,9 @@ fn format_data(home: &Home, start: &[String]) -> Result<()> {
     let fixed = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config"];
     words.extend(fixed.map(str::to_owned));
     words.push(home.path("server.properties")?);
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        words.extend(["--add-scram".to_owned(), format!("{mechanism}=[{SCRAM_USER}]")]);
+    }
     let mut child = home.command(&words)?.spawn().context("cannot start java")?;
     match process::wait(&mut child, FORMAT_LIMIT)? {
         Some(status) if status.success() => Ok(()),

@@ -4,7 +4,9 @@
 //! A *set* is a directory with one member for each broker: its state, port and data. There are two: `dev`,
 //! which `brokers up` starts and which stays, and `test`, which lives as long as one `cargo xtask test`. A
 //! test reaches its set through variables: TIDINGS_TEST_KAFKA, TIDINGS_TEST_NATS and TIDINGS_TEST_AMQP
-//! (host:port each), TIDINGS_TEST_BROKERS (the set's directory) and TIDINGS_TEST_BROKERCTL (this program):
+//! (host:port each), TIDINGS_TEST_KAFKA_SASL and TIDINGS_TEST_KAFKA_MUTUAL (Kafka's listeners with TLS: for a
+//! password or token, and for a certificate), TIDINGS_TEST_BROKERS (the set's directory) and
+//! TIDINGS_TEST_BROKERCTL (this program):
 //! `$TIDINGS_TEST_BROKERCTL brokers kill kafka`.
 
 mod compose;

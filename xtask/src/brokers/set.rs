@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::member::Member;
-use super::{BROKERCTL, BROKERS, Broker, From};
+use super::{BROKERCTL, BROKERS, Broker, From, kafka};
 use crate::fail::{OUTSIDE, fail};
 use crate::{paths, process};
 
@@ -118,6 +118,9 @@ impl Set {
         for broker in Broker::ALL {
             if let Some(state) = self.member(broker).state()? {
                 variables.push((broker.variable(), state.address));
+                if broker == Broker::Kafka {
+                    variables.extend(kafka::doors(&self.dir.join(broker.name()))?);
+                }
             }
         }
         if variables.is_empty() {

@@ -14,8 +14,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tidings_connector::contract::{Arrived, Target};
-use tidings_connector::{ConnectorConfig, Size, Span};
-use tidings_kafka::{KafkaConfig, KafkaOptions};
+use tidings_connector::{Size, Span};
+use tidings_kafka::KafkaOptions;
 
 /// How long a reader waits for what the producer was told has arrived.
 const READ: Duration = Duration::from_secs(30);
@@ -28,31 +28,27 @@ pub fn fresh(base: &str) -> String {
     format!("{base}.{now}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub fn config(brokers: &str, topic: &str) -> KafkaConfig {
-    let options = KafkaOptions {
+pub fn options(brokers: &str, topic: &str) -> KafkaOptions {
+    KafkaOptions {
         brokers: brokers.split(',').map(str::to_owned).collect(),
         topic: topic.to_owned(),
         connect_timeout: Span(Duration::from_secs(2)),
         max_bytes: Size(64 << 20),
         ..KafkaOptions::default()
-    };
-    options.checked("contract").unwrap()
+    }
 }
 
 /// The target of `topic`, named as it is or through a template with the same base.
-pub fn target(brokers: &str, topic: String, template: bool) -> Target {
+pub fn target(topic: String, template: bool, options: impl Fn(&str) -> KafkaOptions) -> Target {
     let base = topic.split_once('.').expect("a fresh name").0;
-    let config =
-        if template { config(brokers, &format!("{base}.{{bucket}}")) } else { config(brokers, &topic) };
-    Target { config: Arc::new(config), destination: topic.into() }
+    let options = if template { options(&format!("{base}.{{bucket}}")) } else { options(&topic) };
+    Target { config: Arc::new(options.checked("contract").unwrap()), destination: topic.into() }
 }
 
-/// A configuration of an address that was free a moment ago.
-pub fn dead() -> Arc<dyn ConnectorConfig> {
+/// An address that was free a moment ago.
+pub fn dead() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
-    Arc::new(config(&address, "nowhere"))
+    listener.local_addr().unwrap().to_string()
 }
 
 /// Everything in the topic once it holds at least `count`, partition by partition in order.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Files go on the index thread between two batches: gives it batches until it is done.
-fn tick_until(log: &Log, done: impl Fn() -> bool) {
+pub(super) fn tick_until(log: &Log, done: impl Fn() -> bool) {
     for _ in 0..1000 {
         if done() {
             return;

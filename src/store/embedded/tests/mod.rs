@@ -190,6 +190,8 @@ fn config(checkpoint: Duration) -> crate::config::Store {
         max_object_bytes: 1 << 30,
         index_cache_bytes: 8 << 20,
         checkpoint_interval: checkpoint,
+        min_part_bytes: 0,
+        upload_expiry: Duration::from_secs(3_600),
     }
 }
 

@@ -7,12 +7,18 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::queue::{NewPart, NewUpload, Piece, UploadChange, UploadId, encode_manifest};
 
 #[derive(Debug, Clone)]
 enum Op {
     Put(u8, u16),
     Blob(u8, u16),
     Delete(u8),
+    /// Begins an upload in one of a few places, for this key; one that is open there ends.
+    Begin(u8, u8),
+    Part(u8, u16, u16),
+    /// Makes an object of all parts but this one.
+    Complete(u8, u16),
     /// Waits until the index has everything.
     Settle,
     /// Stops and opens again.
@@ -28,6 +34,9 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Put(k, n)),
         3 => (key.clone(), 1..2000_u16).prop_map(|(k, n)| Op::Blob(k, n)),
         4 => key.clone().prop_map(Op::Delete),
+        2 => (0..3_u8, key.clone()).prop_map(|(u, k)| Op::Begin(u, k)),
+        6 => (0..3_u8, 1..5_u16, 0..2000_u16).prop_map(|(u, n, len)| Op::Part(u, n, len)),
+        2 => (0..3_u8, 1..6_u16).prop_map(|(u, n)| Op::Complete(u, n)),
         3 => Just(Op::Settle),
         1 => Just(Op::Reopen),
         1 => Just(Op::Kill),
@@ -40,12 +49,22 @@ fn key(k: u8) -> String {
     format!("{}/{}", k / 3, k % 3)
 }
 
+struct Upload {
+    id: UploadId,
+    key: String,
+    parts: BTreeMap<u16, (Vec<u8>, Arc<NewPart>)>,
+}
+
 struct World {
     log: Arc<Log>,
     disk: Arc<TestDisk>,
     store: Option<Arc<EmbeddedStore>>,
     dir: tempfile::TempDir,
     model: BTreeMap<String, Vec<u8>>,
+    /// By place: id, key, and each part with its bytes.
+    uploads: BTreeMap<u8, Upload>,
+    /// How many blobs each object is made of, if it is made of any.
+    blobs: BTreeMap<String, usize>,
     runtime: tokio::runtime::Runtime,
     checkpoint: Duration,
 }
@@ -55,35 +74,141 @@ impl World {
         let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
         let disk = Arc::<TestDisk>::default();
         let store = Some(open(&log, disk.clone(), dir.path(), checkpoint));
-        Self { log, disk, store, dir, model: BTreeMap::new(), runtime: runtime(), checkpoint }
+        Self {
+            log,
+            disk,
+            store,
+            dir,
+            model: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            runtime: runtime(),
+            checkpoint,
+        }
     }
 
     fn store(&self) -> &EmbeddedStore {
         self.store.as_ref().expect("open")
     }
 
+    /// A blob with these bytes, that a record may name.
+    fn blob(&self, body: &[u8]) -> (Arc<str>, u32) {
+        self.runtime.block_on(async {
+            let mut writer = self.store().new_blob().await.unwrap();
+            writer.write(body.to_vec().into()).await.unwrap();
+            let mut handle = writer.finish().await.unwrap();
+            handle.keep();
+            (handle.name.clone(), handle.crc32c)
+        })
+    }
+
+    fn set(&mut self, k: u8, body: Vec<u8>, blobs: usize) {
+        self.model.insert(key(k), body);
+        self.blobs.insert(key(k), blobs);
+    }
+
+    fn begin(&mut self, n: usize, place: u8, k: u8) {
+        if let Some(upload) = self.uploads.remove(&place) {
+            self.log.push(Change::Upload(UploadChange::End(upload.id)), None, Bytes::new());
+        }
+        let id = UploadId((n as u128 + 1).to_be_bytes());
+        let begun = NewUpload {
+            id,
+            bucket: "b".into(),
+            key: key(k).into(),
+            time_us: n as i64,
+            owner: "p".into(),
+            headers: Vec::new(),
+            checksum: None,
+        };
+        self.log.push(Change::Upload(UploadChange::Begin(Arc::new(begun))), None, Bytes::new());
+        self.uploads.insert(place, Upload { id, key: key(k), parts: BTreeMap::new() });
+    }
+
+    fn part(&mut self, n: usize, place: u8, number: u16, len: u16) {
+        let Some(id) = self.uploads.get(&place).map(|upload| upload.id) else { return };
+        let body = vec![n as u8; usize::from(len)];
+        let (name, crc32c) = self.blob(&body);
+        let part = Arc::new(NewPart {
+            upload: id,
+            number,
+            size: u64::from(len),
+            md5: [n as u8; 16],
+            crc64: 0,
+            time_us: n as i64,
+            sum: None,
+            blob: crate::store::blob_name(&name).unwrap(),
+            crc32c,
+        });
+        self.log.push(Change::Upload(UploadChange::Part(part.clone())), None, Bytes::new());
+        self.uploads.get_mut(&place).unwrap().parts.insert(number, (body, part));
+    }
+
+    fn complete(&mut self, place: u8, without: u16) {
+        let Some(mut upload) = self.uploads.remove(&place) else { return };
+        upload.parts.remove(&without);
+        let pieces: Vec<_> = upload.parts.values().map(|(_, part)| Piece::from(&**part)).collect();
+        let body: Vec<u8> = upload.parts.values().flat_map(|(body, _)| body.clone()).collect();
+        let manifest = Bytes::from(encode_manifest(&pieces));
+        let place = BodyRef::Manifest {
+            crc32c: crc32c(&manifest),
+            bytes: manifest.len() as u32,
+            parts: pieces.len() as u16,
+        };
+        let meta = ObjectMeta { body: place, ..ObjectMeta::default() };
+        let event = event(EventKind::CreatedMultipart, &upload.key, body.len() as u64);
+        self.log.push(Change::CompleteUpload { upload: upload.id, meta }, Some(event), manifest);
+        self.model.insert(upload.key.clone(), body);
+        self.blobs.insert(upload.key, pieces.len());
+    }
+
+    fn check_uploads(&self) {
+        for upload in self.uploads.values() {
+            let found = self.store().upload(upload.id).unwrap().expect("open");
+            assert_eq!((&*found.begun.key, found.done), (&*upload.key, None));
+            let parts = self.store().parts(upload.id, 0, 100).unwrap();
+            let wanted: Vec<_> = upload.parts.values().map(|(_, part)| part.clone()).collect();
+            assert_eq!(parts, wanted);
+        }
+        let mut wanted: Vec<_> = self.uploads.values().map(|u| (u.key.clone(), u.id)).collect();
+        wanted.sort();
+        let found = self.store().uploads("b", "", None, 100).unwrap();
+        let found: Vec<_> = found.iter().map(|u| (u.begun.key.to_string(), u.begun.id)).collect();
+        assert_eq!(found, wanted);
+    }
+
+    /// Every file that nobody needs goes, and no other.
+    fn check_files(&self) {
+        let parts: usize = self.uploads.values().map(|upload| upload.parts.len()).sum();
+        let wanted = self.blobs.values().sum::<usize>() + parts;
+        let files = || -> usize {
+            let folders = std::fs::read_dir(self.dir.path().join("blobs")).unwrap();
+            folders.map(|f| std::fs::read_dir(f.unwrap().path()).unwrap().count()).sum()
+        };
+        super::crash::tick_until(&self.log, || files() <= wanted);
+        assert_eq!(files(), wanted);
+    }
+
     fn run(&mut self, n: usize, op: &Op) {
         match op {
+            Op::Begin(place, k) => self.begin(n, *place, *k),
+            Op::Part(place, number, len) => self.part(n, *place, *number, *len),
+            Op::Complete(place, without) => self.complete(*place, *without),
             Op::Put(k, len) => {
                 let body = vec![n as u8; usize::from(*len)];
                 self.log.put(&key(*k), body.clone());
-                self.model.insert(key(*k), body);
+                self.set(*k, body, 0);
             }
             Op::Blob(k, len) => {
                 let body = vec![n as u8; usize::from(*len)];
-                let blob = self.runtime.block_on(async {
-                    let mut writer = self.store().new_blob().await.unwrap();
-                    writer.write(body.clone().into()).await.unwrap();
-                    let mut handle = writer.finish().await.unwrap();
-                    handle.keep();
-                    (handle.name.clone(), handle.crc32c)
-                });
+                let blob = self.blob(&body);
                 self.log.put_blob(&key(*k), &blob.0, blob.1, body.len() as u64);
-                self.model.insert(key(*k), body);
+                self.set(*k, body, 1);
             }
             Op::Delete(k) => {
                 self.log.delete(&key(*k));
                 self.model.remove(&key(*k));
+                self.blobs.remove(&key(*k));
             }
             Op::Settle => self.log.wait_applied(),
             Op::Reopen => {
@@ -120,6 +245,7 @@ impl World {
 
     fn check_all(&self) {
         self.check_list("", None, 100);
+        self.check_uploads();
         for k in 0..12 {
             let found = self.store().object("b", &key(k)).unwrap();
             let found = found.map(|o| self.runtime.block_on(body(self.store(), &o)).unwrap());
@@ -153,5 +279,8 @@ proptest! {
         world.check_all();
         world.log.wait_applied();
         world.check_all();
+        if often {
+            world.check_files();
+        }
     }
 }

@@ -1,0 +1,117 @@
+//! `tidings check`: the configuration, and with `--connect` every far side, as findings.
+//!
+//! Must never send an event, and never call a target fine that did not answer.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tidings_connector::{Finding, Severity};
+
+use super::serve::init_logs;
+use super::{ConfigFile, Failure};
+use crate::config::Target;
+
+/// Targets asked at the same time.
+const AT_ONCE: usize = 16;
+/// A far side is reached within one attempt's time, and asked within another.
+const ATTEMPTS: u32 = 2;
+
+/// Check the configuration, and with --connect every far side. Errors end with exit code 3.
+#[derive(clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Also connect to every target, without sending an event.
+    #[arg(long)]
+    connect: bool,
+    /// Warnings end with exit code 3 too.
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One finding, and whose it is. The configuration's own belong to no target.
+struct Line {
+    target: Option<(String, &'static str)>,
+    finding: Finding,
+}
+
+impl Check {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let config = self.config.load()?;
+        init_logs("warn");
+        let warnings = config.warnings.iter().map(|message| {
+            let finding = Finding { severity: Severity::Warning, message: message.clone() };
+            Line { target: None, finding }
+        });
+        let mut lines: Vec<Line> = warnings.collect();
+        if self.connect {
+            let asked = stream::iter(&config.targets).map(ask).buffered(AT_ONCE);
+            lines.extend(asked.collect::<Vec<_>>().await.into_iter().flatten());
+        }
+        let count = |severity| lines.iter().filter(|line| line.finding.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        if self.json {
+            let findings: Vec<_> = lines.iter().map(as_json).collect();
+            say!(
+                "{}",
+                serde_json::json!({
+                    "targets": config.targets.len(),
+                    "errors": errors,
+                    "warnings": warnings,
+                    "findings": findings,
+                })
+            );
+        } else {
+            print(&lines);
+            say!("configuration is valid: {} target(s)", config.targets.len());
+        }
+        match (errors, warnings) {
+            (0, 0) => Ok(()),
+            (0, _) if !self.strict => Ok(()),
+            (0, _) => Err(Failure::Found(format!("{warnings} warning(s), and --strict allows none"))),
+            _ => Err(Failure::Found("at least one target cannot be used as configured".to_owned())),
+        }
+    }
+}
+
+async fn ask(target: &Target) -> Vec<Line> {
+    let limit: Duration = target.limits.attempt_timeout.saturating_mul(ATTEMPTS);
+    let found = tokio::time::timeout(limit, target.connector.check()).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {} s: see whether the far side hangs", limit.as_secs_f32());
+        vec![Finding { severity: Severity::Error, message }]
+    });
+    let whose = || Some((target.name.to_string(), target.connector.kind()));
+    found.into_iter().map(|finding| Line { target: whose(), finding }).collect()
+}
+
+fn label(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Ok => "ok",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
+
+fn as_json(line: &Line) -> serde_json::Value {
+    let (target, kind) = line.target.as_ref().map(|(name, kind)| (name, kind)).unzip();
+    let severity = label(line.finding.severity);
+    serde_json::json!({
+        "target": target, "kind": kind, "severity": severity, "message": line.finding.message,
+    })
+}
+
+fn print(lines: &[Line]) {
+    let name = |line: &Line| line.target.as_ref().map_or("-".to_owned(), |(name, _)| name.clone());
+    let Some(width) = lines.iter().map(|line| name(line).len()).max() else { return };
+    let width = width.max("TARGET".len());
+    say!("{:<width$}  {:<5}  {:<7}  FINDING", "TARGET", "KIND", "IS");
+    for line in lines {
+        let kind = line.target.as_ref().map_or("-", |(_, kind)| kind);
+        // A far side may say anything: a terminal must not obey it.
+        let message = line.finding.message.replace(char::is_control, " ");
+        say!("{:<width$}  {kind:<5}  {:<7}  {message}", name(line), label(line.finding.severity));
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a change was not made. Each variant is one decision of the caller.
+//!
+//! Must never name a key.
+
+use crate::queue::{AppendError, Full, OverBudget};
+use crate::store::StoreError;
+
+/// Why a change was not made, or why nobody knows.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// No space: 503 SlowDown, nothing happened.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// A target that would get the event has no room for it, and may not go without: 503 SlowDown, nothing
+    /// happened.
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    /// There is no such bucket.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// The bucket exists already.
+    #[error("the bucket exists already")]
+    BucketExists {
+        /// The caller owns it.
+        mine: bool,
+    },
+    /// The bucket still holds objects.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// There is no object that the request's condition could be about.
+    #[error("no such key")]
+    NoSuchKey,
+    /// There is no such upload: it never was, was aborted, or has become another object.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A part is not what the caller read before: read again.
+    #[error("the parts of the upload changed meanwhile")]
+    PartsChanged,
+    /// A condition of the request does not hold.
+    #[error("a condition of the request does not hold")]
+    PreconditionFailed,
+    /// The outcome is unknown: 500, and the client must look.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// The store cannot answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for CommitError {
+    fn from(e: AppendError) -> Self {
+        CommitError::Unknown(e.to_string())
+    }
+}

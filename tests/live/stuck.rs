@@ -1,0 +1,252 @@
+//! A key whose receiver always fails, and a target that gets little and is dead: neither may hold the log.
+//!
+//! Must never pass without its pressure: each shows that what stood still saw the log's budget written twice.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use http::Method;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::checker::{Action, Delivery, Outcome, Run, check};
+use crate::far::{FarSide, Fault};
+use crate::finish::conclude;
+use crate::load::{Load, Plan, Shared};
+use crate::receiver::Receiver;
+use crate::server::{Ready, Server};
+use crate::{books, number, record, seed, turn};
+
+/// The key stands still for at least so long unless `TIDINGS_STUCK_SECONDS` says otherwise.
+const STUCK_SECONDS: u64 = 40;
+/// The log may take so much unless `TIDINGS_STUCK_LOG_MIB` says otherwise.
+const LOG_MIB: u64 = 8;
+/// What the server's memory may grow by between a quarter of the run and its end.
+const MEMORY_GROWTH: u64 = 64 << 20;
+/// The key that nobody takes; one of those that the clients share.
+const STUCK: &str = "live-stuck/plain/00000";
+/// How often the foreign process is asked.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Far longer than anything waited for here takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Of the live target's changes, those after which the dead one gets one.
+const SPARSE: u64 = 10_000;
+
+const PLAN: Plan =
+    Plan { clients: 32, keys: 400, changes: u64::MAX, deletes: 100, reads: 20, blobs: 2, seed: 0 };
+
+/// A small log, hardly any retention, small memories: what keeps the log shows soon.
+fn tight(log_mib: u64) -> String {
+    format!(
+        "[queue]\nmax_bytes = \"{log_mib}MiB\"\nsegment_bytes = \"1MiB\"\nretain_bytes = 0\n\
+         overlay_bytes = \"8MiB\"\ntail_bytes = \"4MiB\"\n\
+         [store]\nindex_cache_bytes = \"8MiB\"\ncheckpoint_interval = \"1s\"\n"
+    )
+}
+
+/// Takes every event but those of [`STUCK`], until that heals; in this process.
+#[derive(Clone, Default)]
+struct Picky {
+    address: String,
+    healed: Arc<AtomicBool>,
+    arrived: Arc<Mutex<Vec<Delivery>>>,
+}
+
+impl Picky {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let picky = Self { address, ..Self::default() };
+        let router = Router::new().route("/", post(take)).with_state(picky.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        picky
+    }
+
+    fn arrived(&self) -> Vec<Delivery> {
+        self.arrived.lock().expect("nobody panics here").clone()
+    }
+}
+
+async fn take(State(picky): State<Picky>, body: Bytes) -> StatusCode {
+    let delivery = record::parse(&body, None, 0);
+    if &*delivery.key == STUCK && !picky.healed.load(Ordering::Relaxed) {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    picky.arrived.lock().expect("nobody panics here").push(delivery);
+    StatusCode::NO_CONTENT
+}
+
+#[async_trait]
+impl FarSide for Picky {
+    fn connector(&self) -> String {
+        let address = &self.address;
+        format!(
+            "[target.live]\nbackoff_min = \"100ms\"\nbackoff_max = \"1s\"\n\
+             [target.live.connector.http]\nurl = \"http://{address}/\"\n"
+        )
+    }
+    async fn read_all(&self) -> Vec<Delivery> {
+        self.arrived()
+    }
+    async fn kill(&self) -> Fault {
+        unreachable!("only one key fails here")
+    }
+    async fn stop(&self) -> Fault {
+        unreachable!("only one key fails here")
+    }
+}
+
+/// Bytes of the bodies that travelled through the log.
+fn logged(shared: &Shared) -> u64 {
+    let ops = shared.recorder.ops();
+    let sizes = ops.iter().filter(|op| op.outcome == Outcome::Ok).map(|op| match &op.action {
+        Action::Put { size, .. } if *size <= 64 << 10 => *size,
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+async fn bucket(ready: &Ready, name: &str) {
+    let made = ready.s3.create_bucket(name).await.expect("an answer");
+    assert_eq!(made.status, 200, "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_nobody_takes_holds_neither_the_log_nor_other_keys_nor_memory() {
+    let _turn = turn().await;
+    let test = "stuck-key";
+    let log_mib = number("TIDINGS_STUCK_LOG_MIB").unwrap_or(LOG_MIB);
+    let stuck_for = Duration::from_secs(number("TIDINGS_STUCK_SECONDS").unwrap_or(STUCK_SECONDS));
+    let far = Picky::start().await;
+    let mut server = Server::new(&far, &tight(log_mib));
+    let ready = server.start().await;
+    bucket(&ready, "live-stuck").await;
+    let load = Load::start("live-stuck", Plan { seed: seed(test), ..PLAN });
+    load.serve(Some(ready.s3.clone()));
+
+    let began = Instant::now();
+    let (mut warm, mut delivered, mut rounds) = (None, 0, 0_u64);
+    while began.elapsed() < stuck_for || logged(&load.shared) < 2 * (log_mib << 20) {
+        load.acknowledged(load.acknowledged_now() + 2_000).await;
+        // Nothing but the other keys' events can move this number.
+        let more = async {
+            while books::read(&ready.admin).await.books.delivered <= delivered {
+                sleep(ASK_EVERY).await;
+            }
+        };
+        timeout(PATIENCE, more).await.expect("other keys' events keep coming");
+        delivered = books::read(&ready.admin).await.books.delivered;
+        rounds += 1;
+        if warm.is_none() && began.elapsed() > stuck_for / 4 {
+            warm = Some(server.memory());
+        }
+    }
+    load.stop();
+    let shared = load.finished().await;
+    let ops = shared.recorder.ops();
+    let waiting = ops.iter().filter(|op| &*op.key == STUCK && !matches!(op.action, Action::Read { .. }));
+    let waiting = waiting.count() as u64;
+    let left = books::drained_to(&ready.admin, "live", waiting).await.books;
+    let (warm, end) = (warm.expect("long enough"), server.memory());
+    println!(
+        "{test}: {rounds} rounds, {} MiB of bodies through a log of {log_mib} MiB, {} events of the key \
+         wait; memory {} MiB at a quarter, {} MiB at the end",
+        logged(&shared) >> 20,
+        left.backlog + left.held,
+        warm >> 20,
+        end >> 20
+    );
+    assert_eq!(shared.refused(), 0, "no write is refused");
+    assert!(left.backlog + left.held > 10, "the key stands still: {left:?}");
+    assert!(end < warm + MEMORY_GROWTH, "memory grew from {warm} to {end}");
+    let others = |key: &str| key != STUCK;
+    let arrived = far.arrived();
+    let report = check(&Run {
+        ops: &ops,
+        deliveries: &arrived,
+        listing: None,
+        books: None,
+        matches: &others,
+        max_duplicates: 0,
+    });
+    assert!(report.violations.is_empty(), "while the key stands still: {report}");
+
+    far.healed.store(true, Ordering::Relaxed);
+    conclude(test, &mut server, &ready, &shared, &far, 0).await;
+    let healed = far.arrived().iter().filter(|one| &*one.key == STUCK).count() as u64;
+    assert_eq!(healed, left.backlog + left.held, "what waited came");
+}
+
+async fn journal(server: &Server, ready: &Ready) -> Value {
+    let bearer = format!("Bearer {}", server.token());
+    let headers = [("authorization", bearer.as_str())];
+    let answer = ready.admin.send(Method::GET, "/v1/journal", &headers, "").await.expect("an answer");
+    serde_json::from_slice(&answer.body).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_target_that_gets_little_does_not_hold_the_log() {
+    const CHANGES: u64 = 50_000;
+    const LOG_MIB: u64 = 16;
+    let _turn = turn().await;
+    let test = "sparse";
+    let (live, dead) = (Receiver::start().await, Receiver::start().await);
+    let targets: [(&str, &dyn FarSide, &str); 2] =
+        [("live", &live, "live-much"), ("sparse", &dead, "live-little")];
+    // It was away for long: without a bound on its pauses it might be asked again only minutes later.
+    let config = tight(LOG_MIB) + "[target.sparse]\nbackoff_max = \"1s\"\n";
+    let mut server = Server::with(&targets, &config);
+    let ready = server.start().await;
+    bucket(&ready, "live-much").await;
+    bucket(&ready, "live-little").await;
+    let fault = dead.kill().await;
+    let load = Load::start("live-much", Plan { seed: seed(test), keys: 5_000, ..PLAN });
+    load.serve(Some(ready.s3.clone()));
+    let mut sparse = Vec::new();
+    for changes in (0..CHANGES).step_by(SPARSE as usize) {
+        load.acknowledged(changes + SPARSE / 2).await;
+        // Two keys: one has an order to keep.
+        let key = format!("key-{}", changes / SPARSE % 2);
+        let put = ready.s3.put("live-little", &key, format!("body {changes}")).await.expect("an answer");
+        assert_eq!(put.status, 200, "{put:?}");
+        sparse.push((format!("live-little/{key}"), put.header("x-amz-request-id").map(str::to_owned)));
+    }
+    load.acknowledged(CHANGES).await;
+    load.stop();
+    let shared = load.finished().await;
+    assert!(logged(&shared) > 2 * (LOG_MIB << 20), "only {} bytes", logged(&shared));
+    assert_eq!(shared.refused(), 0, "no write is refused");
+    books::drained(&ready.admin, "live").await;
+    let left = books::read_of(&ready.admin, "sparse").await.books;
+    assert_eq!((left.backlog + left.held, left.delivered), (sparse.len() as u64, 0), "it is dead: {left:?}");
+    // What only the dead target needs is a few entries: no segment stays whole for them.
+    let mut stat = journal(&server, &ready).await;
+    let trimmed = async {
+        while stat["bytes"].as_u64() > stat["limit_bytes"].as_u64().map(|limit| limit / 2) {
+            sleep(ASK_EVERY).await;
+            stat = journal(&server, &ready).await;
+        }
+    };
+    let trimmed = timeout(PATIENCE, trimmed).await;
+    println!("{test}: {} changes; {stat}", sparse.len() as u64 + CHANGES);
+    assert!(trimmed.is_ok(), "the log is not trimmed: {stat}");
+
+    fault.mend().await;
+    let books = books::drained(&ready.admin, "sparse").await.books;
+    assert_eq!((books.matched, books.delivered), (sparse.len() as u64, sparse.len() as u64), "{books:?}");
+    let arrived = dead.read_all().await;
+    for key in ["live-little/key-0", "live-little/key-1"] {
+        let made: Vec<_> = sparse.iter().filter(|(k, _)| k == key).map(|(_, request)| request).collect();
+        let came: Vec<_> = arrived.iter().filter(|one| &*one.key == key).map(|one| &one.request_id).collect();
+        assert_eq!(came, made, "complete and in order");
+    }
+    conclude(test, &mut server, &ready, &shared, &live, 0).await;
+}
