@@ -174,7 +174,8 @@ impl Progress {
         let matched = matched.at_least(row.totals.taken());
         let state = State {
             from: row.replay.map_or(row.position, |replay| replay.next),
-            replay: row.replay.map(Replay::of_row),
+            // It may have come further: what was taken above is not taken once more.
+            replay: row.replay.map(|r| Replay::of_row(ReplayRow { until: r.until.max(row.position), ..r })),
             replays: row.replays,
             holes: Holes::new(&row.holes, 1),
             totals: row.totals,
@@ -316,8 +317,9 @@ impl Progress {
     pub(super) fn detach(&self) {
         let dispatched = self.dispatched.load(Ordering::Acquire);
         let mut state = self.state();
-        state.from = state.replay_row().map_or_else(|| state.position(dispatched), |replay| replay.next);
-        state.replay.iter_mut().for_each(Replay::give_back);
+        let position = state.position(dispatched);
+        state.from = state.replay_row().map_or(position, |replay| replay.next);
+        state.replay.iter_mut().for_each(|replay| replay.give_back(position));
         state.attached = false;
         state.inbox.clear();
     }
@@ -407,6 +409,7 @@ impl State {
                 Column::Delivered => &mut t.delivered,
                 Column::DeadLettered => {
                     self.dead.dead += 1;
+                    self.replay.iter_mut().for_each(|replay| replay.buried(*offset, hole.bytes));
                     &mut t.dead_lettered
                 }
                 Column::Purged => &mut t.purged,

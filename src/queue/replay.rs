@@ -82,9 +82,16 @@ impl Replay {
         Self { until: row.until, serial: row.serial, out: BTreeSet::new(), dead: HashMap::new() }
     }
 
-    /// Whoever had it is gone: what was not delivered is given again by the next one.
-    pub(super) fn give_back(&mut self) {
+    /// Whoever had it is gone: what was not delivered is given again by the next one, which goes over
+    /// everything below `position` once more: it was taken, some of it above the position from before.
+    pub(super) fn give_back(&mut self, position: u64) {
+        self.until = self.until.max(position);
         self.out.clear();
+    }
+
+    /// A hole became a dead letter meanwhile: nobody else is given it again either.
+    pub(super) fn buried(&mut self, offset: u64, bytes: u32) {
+        self.dead.insert(offset, bytes);
     }
 
     /// True if an offset was given again and is not delivered.
@@ -225,3 +232,7 @@ impl EmbeddedQueue {
         self.inner.journal.offset_at(time_us)
     }
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

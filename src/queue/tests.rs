@@ -87,7 +87,7 @@ pub(super) fn entry(n: u64, targets: &[u32]) -> Entry {
 }
 
 /// Appends many entries; `to` says for whom each is.
-async fn append(
+pub(super) async fn append(
     queue: &Arc<EmbeddedQueue>,
     numbers: std::ops::Range<u64>,
     to: fn(u64) -> &'static [u32],
@@ -394,7 +394,7 @@ async fn a_reader_of_few_entries_passes_over_what_is_not_for_it() {
 }
 
 /// Everything stays for as long as the test runs.
-fn retaining(dir: &Path) -> Options {
+pub(super) fn retaining(dir: &Path) -> Options {
     let mut options = options(dir, 40, PATIENT);
     (options.journal.retain_bytes, options.journal.retain_age) = (1 << 30, Duration::from_secs(3_600));
     options
