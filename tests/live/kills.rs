@@ -214,7 +214,7 @@ mod at_failpoints {
     #[tokio::test(flavor = "multi_thread")]
     async fn kills_at_every_failpoint_lose_nothing() {
         // Those of dead letters and of compaction have tests of their own. This load takes no path to the
-        // others: it uploads no parts, no operator goes back or forgets, and no row has tens of thousands of holes.
+        // others: it uploads no parts, no operator goes back or forgets, and no row has so many holes.
         const ELSEWHERE: [&str; 6] = ["compact.", "dead.", "part.", "replay.", "forget.", "cursor.piece."];
         let wanted = |point: &str| !ELSEWHERE.iter().any(|kind| point.starts_with(kind));
         die_at_each("failpoints", "", wanted).await;
