@@ -82,6 +82,8 @@ impl Inner {
     /// Writes and syncs rows when they change, until the queue stops; then once more.
     pub(super) async fn keep_rows(&self) {
         let mut wanted = self.wanted.subscribe();
+        // Somebody may have asked before this began to listen.
+        wanted.mark_changed();
         let mut stopping = self.stopping.subscribe();
         let (mut write_at, mut sync_at) = (None, None);
         loop {

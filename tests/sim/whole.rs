@@ -123,6 +123,10 @@ fn undelivered(often: bool) -> (Arc<SimDisk>, Story) {
             let end = stack.queue.stat().durable_end;
             until("a checkpoint", || stack.store.checkpoint_next() >= end).await;
         }
+        // Something durable must prove that all of it was: an entry is taken, and the row names the end.
+        let mut reader = stack.reader().await.expect("opens");
+        reader.next(1).await.expect("the disk is sound");
+        reader.flush().await.expect("the disk is sound");
         // Killed: the index that made no checkpoint has everything to do again.
         let killed = Arc::new(disk.kill());
         stack.stop().await;
