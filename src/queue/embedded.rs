@@ -231,8 +231,6 @@ impl EmbeddedQueue {
             progress.pass_over(inner.dead_offsets(target).map_err(io)?);
         }
         inner.routes.add(Arc::clone(&progress));
-        // It begins with changes that no row has, and will not say so again.
-        inner.routes.rows.notify_one();
         // Behind damage nobody knows whether there was something for it.
         if inner.journal.lost_from(row.position).is_none() {
             inner.routes.attach_idle(&progress);

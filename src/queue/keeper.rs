@@ -83,7 +83,9 @@ impl Inner {
     pub(super) async fn keep_rows(&self) {
         let mut wanted = self.wanted.subscribe();
         // Somebody may have asked before this began to listen.
-        wanted.mark_changed();
+        if *wanted.borrow() > 0 {
+            wanted.mark_changed();
+        }
         let mut stopping = self.stopping.subscribe();
         let (mut write_at, mut sync_at) = (None, None);
         loop {
