@@ -162,7 +162,6 @@ impl<T: Send + 'static> Writer<T> {
         self.shared.count(&group);
         if fail::mutant("durable-end-before-overlay") {
             self.shared.advance(header.end);
-            // Long enough for a reader to run, on a busy machine too.
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let epoch = self.epoch;
