@@ -53,7 +53,7 @@ impl Run {
 
     /// Entries of the large backlog.
     pub(crate) fn backlog(&self) -> u64 {
-        self.entries.unwrap_or(if self.full { 10_000_000 } else { 1_000_000 })
+        self.entries.unwrap_or(if self.full { 10_000_000 } else { 3_000_000 })
     }
 
     /// Entries for a lane that takes about `usual` in some seconds.
