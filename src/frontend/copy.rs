@@ -22,7 +22,7 @@ use super::digest::{BodyHash, Declared, Hashes};
 use super::found::{Conditions, Failure, check_conditions, lookup};
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
-use super::put::with_checksum;
+use super::put::{self, with_checksum};
 use super::{buckets, errors, headers, names};
 use crate::commit::{NewBody, PutObject};
 use crate::event::EventKind;
@@ -89,13 +89,16 @@ pub(super) fn check_headers(operations: &Operations, headers: &HeaderMap, more: 
     if headers.get("x-amz-source-expected-bucket-owner").is_some_and(|o| o.as_bytes() != account.as_bytes()) {
         return Err(s3_error!(AccessDenied, "The source bucket has another owner"));
     }
-    // A condition that is ignored overwrites what it should have saved.
-    for name in [IF_MATCH, IF_NONE_MATCH] {
-        if headers.contains_key(&name) {
-            return Err(s3_error!(NotImplemented, "Not implemented: the header {name} of a copy"));
-        }
-    }
     Ok(())
+}
+
+/// What must hold for the object that a copy overwrites.
+fn on_destination(headers: &HeaderMap) -> S3Result<crate::commit::Conditions> {
+    let one = |name| {
+        let value = headers.get(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+        value.transpose().map_err(|_| s3_error!(InvalidArgument, "A condition is not an ETag."))
+    };
+    put::conditions(headers, one(IF_MATCH)?, one(IF_NONE_MATCH)?)
 }
 
 /// Copies an object.
@@ -130,12 +133,15 @@ pub(super) async fn object(
              the object's metadata, storage class, website redirect location or encryption attributes."
         ));
     }
+    let mut conditions = on_destination(&req.headers)?;
+    operations.commit.foresee(&input.bucket, &input.key, &mut conditions).map_err(errors::of_commit)?;
     let replaced = if replaces { Some(headers::metadata(&req.headers)?) } else { None };
     let store = operations.commit.store();
     if store.bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
         return Err(S3ErrorCode::NoSuchBucket.into());
     }
-    let copy = Copy { bucket: input.bucket, key: input.key, source, headers: replaced, checksum: wanted };
+    let (bucket, key) = (input.bucket, input.key);
+    let copy = Copy { bucket, key, source, headers: replaced, checksum: wanted, conditions };
     for _ in 0..MAX_LOOKUPS {
         match copy.once(operations, &caller).await {
             Err(Failure::Gone) => {}
@@ -154,6 +160,8 @@ struct Copy {
     headers: Option<Vec<(Arc<str>, Arc<str>)>>,
     /// The checksum that the client wants.
     checksum: Option<Algorithm>,
+    /// What must hold for the object that it overwrites.
+    conditions: crate::commit::Conditions,
 }
 
 impl Copy {
@@ -189,7 +197,7 @@ impl Copy {
             crc64: hashes.crc64,
             headers: with_checksum(kept, hashes.sum.clone()),
             body,
-            conditions: crate::commit::Conditions::default(),
+            conditions: self.conditions.clone(),
             request: caller.request_info(),
         };
         let made = operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;

@@ -6,6 +6,7 @@
 mod attacks;
 mod bodies;
 mod chunked;
+mod conditional;
 mod conditions;
 mod copies;
 mod lists;
