@@ -199,7 +199,7 @@ impl Commit {
         .inspect(|_| fail::point("ack.after"))
     }
 
-    /// Removes the current object. A missing key is no error, unless the conditions say so, and makes no event.
+    /// Removes the current object. A missing key makes no event, and is no error unless the conditions say so.
     pub async fn delete_object(
         &self,
         mut permit: Permit,

@@ -10,90 +10,27 @@ use bytes::BytesMut;
 use futures_util::TryStreamExt;
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
-use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETag, ETagCondition, MetadataDirective,
-    Timestamp,
-};
+use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, ETag, ETagCondition, MetadataDirective};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
-use super::found::{Conditions, Failure, check_conditions, lookup};
+use super::found::Failure;
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
 use super::put::{self, with_checksum};
+use super::source::{Source, check_headers, conditions};
 use super::{buckets, errors, headers, names};
-use crate::commit::{NewBody, PutObject};
+use crate::commit::{Conditions, NewBody, PutObject};
 use crate::event::EventKind;
 use crate::store::{BlobHandle, Object, StoreError};
 
 /// How often a source is looked up again when it was replaced meanwhile.
 pub(super) const MAX_LOOKUPS: usize = 5;
-/// The headers that belong to a copy's source.
-const OF_SOURCE: [&str; 7] = [
-    "x-amz-copy-source",
-    "x-amz-copy-source-if-match",
-    "x-amz-copy-source-if-none-match",
-    "x-amz-copy-source-if-modified-since",
-    "x-amz-copy-source-if-unmodified-since",
-    "x-amz-source-expected-bucket-owner",
-    "x-amz-copy-source-range",
-];
-
-/// What a copy is made of.
-pub(super) struct Source {
-    bucket: String,
-    key: String,
-    version: Option<String>,
-    conditions: Conditions,
-}
-
-impl Source {
-    pub(super) fn of(source: CopySource, conditions: Conditions) -> S3Result<Self> {
-        match source {
-            CopySource::Bucket { bucket, key, version_id } => {
-                names::check_key(&key)?;
-                let version = version_id.map(Into::into);
-                Ok(Self { bucket: bucket.into(), key: key.into(), version, conditions })
-            }
-            _ => Err(s3_error!(NotImplemented, "Not implemented: copies from an access point")),
-        }
-    }
-
-    /// The object as it is now.
-    pub(super) fn find(&self, operations: &Operations) -> S3Result<Object> {
-        let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref())?;
-        // Whatever does not hold, a copy answers 412.
-        check_conditions(&self.conditions, &object).map_err(|_| S3ErrorCode::PreconditionFailed)?;
-        if object.size > operations.limits.max_object_bytes {
-            return Err(s3_error!(InvalidRequest, "The copy source is larger than one copy may be"));
-        }
-        Ok(object)
-    }
-}
-
-pub(super) fn conditions(
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-    if_modified_since: Option<Timestamp>,
-    if_unmodified_since: Option<Timestamp>,
-) -> Conditions {
-    Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since }
-}
-
-pub(super) fn check_headers(operations: &Operations, headers: &HeaderMap, more: &[&str]) -> S3Result<()> {
-    headers::only_known(headers, &[&OF_SOURCE, more].concat())?;
-    let account = &operations.limits.account;
-    headers::expected_owner(headers, account)?;
-    if headers.get("x-amz-source-expected-bucket-owner").is_some_and(|o| o.as_bytes() != account.as_bytes()) {
-        return Err(s3_error!(AccessDenied, "The source bucket has another owner"));
-    }
-    Ok(())
-}
 
 /// What must hold for the object that a copy overwrites.
-fn on_destination(headers: &HeaderMap) -> S3Result<crate::commit::Conditions> {
+fn on_destination(headers: &HeaderMap) -> S3Result<Conditions> {
     let one = |name| {
         let value = headers.get(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
         value.transpose().map_err(|_| s3_error!(InvalidArgument, "A condition is not an ETag."))
@@ -161,7 +98,7 @@ struct Copy {
     /// The checksum that the client wants.
     checksum: Option<Algorithm>,
     /// What must hold for the object that it overwrites.
-    conditions: crate::commit::Conditions,
+    conditions: Conditions,
 }
 
 impl Copy {

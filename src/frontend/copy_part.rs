@@ -9,11 +9,12 @@ use s3s::dto::{CopyPartResult, ETag, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
-use super::copy::{MAX_LOOKUPS, Source, check_headers, conditions, copy_blob};
+use super::copy::{MAX_LOOKUPS, copy_blob};
 use super::digest::{BodyHash, Declared};
 use super::multipart::RECORD_OVERHEAD;
 use super::operations::Operations;
 use super::parts::Place;
+use super::source::{Source, check_headers, conditions};
 use super::{buckets, errors};
 use crate::commit::PutPart;
 use crate::store::StoreError;

@@ -40,6 +40,7 @@ mod operations;
 mod parts;
 mod put;
 mod server;
+mod source;
 mod stall;
 #[cfg(test)]
 mod tests;

@@ -40,7 +40,10 @@ impl Operations {
 
 /// One row for each operation: its name in the protocol, what comes in, what goes out, and who answers.
 macro_rules! answered {
-    ($($operation:ident($input:ident) -> $output:ident: $family:ident::$function:ident $(.$wait:ident)?;)*) => {
+    ($(
+        $operation:ident($input:ident) -> $output:ident:
+            $family:ident::$function:ident $(.$wait:ident)?;
+    )*) => {
         #[async_trait]
         impl S3 for Operations {
             $(async fn $operation(
@@ -67,7 +70,8 @@ answered! {
     copy_object(CopyObjectInput) -> CopyObjectOutput: copy::object.await;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput: delete::object.await;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput: delete::objects.await;
-    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput: multipart::begin.await;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput:
+        multipart::begin.await;
     upload_part(UploadPartInput) -> UploadPartOutput: parts::upload.await;
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput: copy_part::upload.await;
     complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput:
