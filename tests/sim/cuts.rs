@@ -48,7 +48,7 @@ fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Story) {
                 };
                 there.insert(key);
             }
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 stack.set(n).await.expect("the disk is sound");
             }
             match rng.u8(0..6) {
