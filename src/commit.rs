@@ -15,6 +15,7 @@ mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod tags;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};

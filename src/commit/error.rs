@@ -42,6 +42,9 @@ pub enum CommitError {
     /// A condition of the request does not hold.
     #[error("a condition of the request does not hold")]
     PreconditionFailed,
+    /// The object is not the one that the caller looked at any more: look again.
+    #[error("the object was replaced meanwhile")]
+    Replaced,
     /// The object that a condition of the request is about was removed while the request was on its way.
     #[error("the object was removed meanwhile")]
     Conflict,

@@ -21,13 +21,17 @@ use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
 use super::put::{self, with_checksum};
 use super::source::{Source, check_headers, conditions};
-use super::{buckets, errors, headers, names};
+use super::headers::OF_NEW_OBJECT;
+use super::{buckets, classes, errors, headers, names, tags};
 use crate::commit::{Conditions, NewBody, PutObject};
 use crate::event::EventKind;
+use crate::queue::TAGS;
 use crate::store::{BlobHandle, Object, StoreError};
 
 /// How often a source is looked up again when it was replaced meanwhile.
 pub(super) const MAX_LOOKUPS: usize = 5;
+/// What says whose metadata and tags a copy gets.
+const DIRECTIVES: [&str; 2] = ["x-amz-metadata-directive", "x-amz-tagging-directive"];
 
 /// What must hold for the object that a copy overwrites.
 fn on_destination(headers: &HeaderMap) -> S3Result<Conditions> {
@@ -44,7 +48,7 @@ pub(super) async fn object(
     req: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let caller = Caller::of(&req.extensions)?;
-    check_headers(operations, &req.headers, &["x-amz-meta-", "x-amz-metadata-directive"])?;
+    check_headers(operations, &req.headers, &[&OF_NEW_OBJECT[..], &DIRECTIVES].concat())?;
     let input = req.input;
     names::check_key(&input.key)?;
     let replaces = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
@@ -63,7 +67,8 @@ pub(super) async fn object(
         ),
     )?;
     let itself = source.bucket == input.bucket && source.key == input.key && source.version.is_none();
-    if itself && !replaces {
+    // A class is a change even where it is the one that the object has: so are objects written anew.
+    if itself && !replaces && !classes::is_named(&req.headers) {
         return Err(s3_error!(
             InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing \
@@ -72,13 +77,13 @@ pub(super) async fn object(
     }
     let mut conditions = on_destination(&req.headers)?;
     operations.commit.foresee(&input.bucket, &input.key, &mut conditions).map_err(errors::of_commit)?;
-    let replaced = if replaces { Some(headers::metadata(&req.headers)?) } else { None };
+    let kept = Kept::of(&req.headers, replaces)?;
     let store = operations.commit.store();
     if store.bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
         return Err(S3ErrorCode::NoSuchBucket.into());
     }
     let (bucket, key) = (input.bucket, input.key);
-    let copy = Copy { bucket, key, source, headers: replaced, checksum: wanted, conditions };
+    let copy = Copy { bucket, key, source, kept, checksum: wanted, conditions };
     for _ in 0..MAX_LOOKUPS {
         match copy.once(operations, &caller).await {
             Err(Failure::Gone) => {}
@@ -93,8 +98,8 @@ struct Copy {
     bucket: String,
     key: String,
     source: Source,
-    /// The headers instead of the source's.
-    headers: Option<Vec<(Arc<str>, Arc<str>)>>,
+    /// What of the headers the request itself says.
+    kept: Kept,
     /// The checksum that the client wants.
     checksum: Option<Algorithm>,
     /// What must hold for the object that it overwrites.
@@ -104,7 +109,7 @@ struct Copy {
 impl Copy {
     async fn once(&self, operations: &Operations, caller: &Caller) -> Result<CopyObjectOutput, Failure> {
         let found = self.source.find(operations)?;
-        let kept = self.headers.clone().unwrap_or_else(|| without_checksums(&found));
+        let kept = self.kept.over(&found);
         let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
         let inline = found.size <= operations.limits.inline_bytes;
         let in_record = if inline { usize::try_from(found.size).unwrap_or(usize::MAX) } else { 0 };
@@ -154,9 +159,41 @@ impl Copy {
     }
 }
 
-/// The source's headers but its checksums, which may be those of its parts.
-fn without_checksums(object: &Object) -> Vec<(Arc<str>, Arc<str>)> {
-    object.meta.headers.iter().filter(|(name, _)| !Algorithm::is_header(name)).cloned().collect()
+/// What a copy keeps: metadata and tags are the source's or the request's, as its directives say. The class is
+/// the request's, and the checksums are the copy's own.
+struct Kept {
+    metadata: Option<headers::Kept>,
+    tags: Option<Arc<str>>,
+    class: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl Kept {
+    fn of(headers: &HeaderMap, replaces: bool) -> S3Result<Self> {
+        let metadata = replaces.then(|| headers::metadata(headers)).transpose()?;
+        let replaces_tags = match headers.get("x-amz-tagging-directive").map(|value| value.as_bytes()) {
+            None | Some(b"COPY") => false,
+            Some(b"REPLACE") => true,
+            Some(_) => return Err(s3_error!(InvalidArgument, "Unknown tagging directive.")),
+        };
+        if !replaces_tags && headers.contains_key(TAGS) {
+            return Err(s3_error!(InvalidArgument, "x-amz-tagging needs the tagging directive REPLACE"));
+        }
+        let tags = replaces_tags.then(|| tags::of_headers(headers)).transpose()?;
+        Ok(Self { metadata, tags, class: classes::wanted(headers)? })
+    }
+
+    fn over(&self, source: &Object) -> headers::Kept {
+        let not_metadata = |name: &str| Algorithm::is_header(name) || name == TAGS || name == classes::HEADER;
+        let of_source = || source.meta.headers.iter().filter(|(name, _)| !not_metadata(name)).cloned().collect();
+        let mut kept: headers::Kept = self.metadata.clone().unwrap_or_else(of_source);
+        let tags = self.tags.as_deref().unwrap_or(source.meta.tags());
+        if !tags.is_empty() {
+            kept.push((TAGS.into(), tags.into()));
+        }
+        kept.extend(self.class.clone());
+        kept.sort_unstable();
+        kept
+    }
 }
 
 fn algorithm_of(object: &Object) -> Option<Algorithm> {

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts, put,
+    acls, buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts, put,
+    tagging, unset,
 };
 use crate::commit::Commit;
 
@@ -78,5 +79,35 @@ answered! {
         complete::upload.await;
     abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput: multipart::abort.await;
     list_parts(ListPartsInput) -> ListPartsOutput: parts::list;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput: tagging::get;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput: tagging::put.await;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput: tagging::delete.await;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput: tagging::get_bucket;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput: tagging::put_bucket.await;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput: tagging::delete_bucket.await;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput: acls::get_object;
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput: acls::put_object;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput: acls::get_bucket;
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput: acls::put_bucket;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput: unset::policy;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput: unset::policy_status;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+        -> GetBucketLifecycleConfigurationOutput: unset::lifecycle;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput: unset::encryption;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput:
+        unset::object_lock;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput: unset::retention;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput: unset::legal_hold;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput:
+        unset::public_access_block;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput: unset::website;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput: unset::replication;
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
+        -> GetBucketAccelerateConfigurationOutput: unset::accelerate;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput: unset::logging;
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput:
+        unset::request_payment;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput:
+        unset::ownership;
     list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput: list_uploads::list;
 }

@@ -29,12 +29,12 @@ pub(super) async fn object(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let caller = Caller::of(&req.extensions)?;
     let limits = &operations.limits;
-    headers::only_known(&req.headers, &["x-amz-meta-"])?;
+    headers::only_known(&req.headers, &headers::OF_NEW_OBJECT)?;
     headers::expected_owner(&req.headers, &limits.account)?;
     let input = req.input;
     names::check_key(&input.key)?;
     let mut conditions = conditions(&req.headers, input.if_match, input.if_none_match)?;
-    let kept = headers::metadata(&req.headers)?;
+    let kept = headers::kept(&req.headers)?;
     let declared = Declared::of(&req.headers)?;
     let size = caller.context.claim.length.ok_or(S3ErrorCode::MissingContentLength)?;
     if size > limits.max_object_bytes {

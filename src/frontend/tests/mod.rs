@@ -13,6 +13,7 @@ mod lists;
 mod memory;
 mod multipart;
 mod objects;
+mod properties;
 mod real;
 mod serving;
 mod support;
