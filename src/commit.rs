@@ -201,7 +201,7 @@ impl Commit {
         .inspect(|_| fail::point("ack.after"))
     }
 
-    /// Removes the current object. A missing key makes no event, and is no error unless the conditions say so.
+    /// Removes the current object. A missing key makes no event, and is no error but for the conditions.
     pub async fn delete_object(
         &self,
         mut permit: Permit,

@@ -17,11 +17,11 @@ use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
 use super::found::Failure;
+use super::headers::OF_NEW_OBJECT;
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
 use super::put::{self, with_checksum};
 use super::source::{Source, check_headers, conditions};
-use super::headers::OF_NEW_OBJECT;
 use super::{buckets, classes, errors, headers, names, tags};
 use crate::commit::{Conditions, NewBody, PutObject};
 use crate::event::EventKind;
@@ -159,8 +159,8 @@ impl Copy {
     }
 }
 
-/// What a copy keeps: metadata and tags are the source's or the request's, as its directives say. The class is
-/// the request's, and the checksums are the copy's own.
+/// What a copy keeps: metadata and tags are the source's or the request's, as its directives say. The class
+/// is the request's, and the checksums are the copy's own.
 struct Kept {
     metadata: Option<headers::Kept>,
     tags: Option<Arc<str>>,
@@ -184,7 +184,8 @@ impl Kept {
 
     fn over(&self, source: &Object) -> headers::Kept {
         let not_metadata = |name: &str| Algorithm::is_header(name) || name == TAGS || name == classes::HEADER;
-        let of_source = || source.meta.headers.iter().filter(|(name, _)| !not_metadata(name)).cloned().collect();
+        let of_source =
+            || source.meta.headers.iter().filter(|(name, _)| !not_metadata(name)).cloned().collect();
         let mut kept: headers::Kept = self.metadata.clone().unwrap_or_else(of_source);
         let tags = self.tags.as_deref().unwrap_or(source.meta.tags());
         if !tags.is_empty() {

@@ -26,8 +26,8 @@ pub(super) fn of_headers(headers: &HeaderMap) -> S3Result<Arc<str>> {
     let malformed = || {
         s3_error!(
             InvalidArgument,
-            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without \
-             tag name duplicates."
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters \
+             without tag name duplicates."
         )
     };
     let text = value.to_str().map_err(|_| malformed())?;
@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn what_is_no_tag_is_refused() {
         let many = |n: usize| (0..n).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join("&");
-        assert!(header(&many(10)).is_ok() && header(&format!("{}={}", "k".repeat(128), "v".repeat(256))).is_ok());
+        assert!(
+            header(&many(10)).is_ok() && header(&format!("{}={}", "k".repeat(128), "v".repeat(256))).is_ok()
+        );
         let (long_key, long_value) = (format!("{}=v", "k".repeat(129)), format!("k={}", "v".repeat(257)));
         for (text, code) in [
             (many(11).as_str(), "BadRequest"),

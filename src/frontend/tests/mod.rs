@@ -5,6 +5,7 @@
 
 mod attacks;
 mod bodies;
+mod browsers;
 mod chunked;
 mod conditional;
 mod conditions;

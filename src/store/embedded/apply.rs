@@ -7,21 +7,18 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::Status;
-use super::blobs::Blobs;
 use super::build::{self, Builder, Newest};
-use super::index::{Batch, Index, Space};
-use super::overlay::Overlay;
+use super::index::{Batch, Space};
 use super::pace::{Pace, Times};
-use super::packs::{PackWriter, Packs};
-use super::row::{self, BlobName};
-use super::tags::tags_key;
-use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
+use super::packs::PackWriter;
+use super::row::BlobName;
+pub(super) use super::shared::Shared;
+use super::tags;
+use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY};
 use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
@@ -45,18 +42,6 @@ const IDLE: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_millis(500);
 /// Blob files looked at or removed between two batches.
 const SWEEP_RUN: usize = 1000;
-
-/// What readers and the index thread share.
-pub(super) struct Shared {
-    pub(super) overlay: Arc<Overlay>,
-    pub(super) unread: Unread,
-    pub(super) index: Box<dyn Index>,
-    pub(super) packs: Arc<Packs>,
-    pub(super) blobs: Arc<Blobs>,
-    /// One above the last offset in the synced checkpoint.
-    pub(super) checkpointed: AtomicU64,
-    pub(super) status: watch::Sender<Status>,
-}
 
 /// The index thread's own state.
 pub(super) struct Applier {
@@ -305,10 +290,10 @@ impl Applier {
         };
         let owned = self.builder.owned();
         let packs = &self.shared.packs;
-        let tagged = self.shared.overlay.has_tags();
+        let tagged = tags::noted(&self.shared.overlay, &self.builder.batch);
         let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
-            if tagged && let Some(of) = row::made_at(key, old) {
-                more.remove(Space::Tags, &tags_key(key, of));
+            if tagged {
+                tags::remove_of_row(key, old, more);
             }
             for name in build::owned_by_row(packs, key, old) {
                 if !owned.contains(&name) {

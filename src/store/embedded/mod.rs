@@ -27,6 +27,7 @@ mod packs;
 mod pins;
 mod redb_index;
 mod row;
+mod shared;
 mod signal;
 mod tags;
 mod targets;
@@ -44,14 +45,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::apply::{Applier, LINGER, Shared};
 use self::index::{Index, Space};
-use self::pace::Times;
+use self::pace::{Times, Tuning};
 use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
 use crate::journal::disk::Disk;
 use crate::queue::{Feed, NewPart, Piece, Publish, UploadId};
@@ -61,12 +61,6 @@ use crate::store::{
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
-
-/// What only tests choose.
-struct Tuning {
-    pack_bytes: u64,
-    linger: Duration,
-}
 
 /// What the index thread does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,12 +122,8 @@ impl EmbeddedStore {
             None => PackEnd::NONE,
         };
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
-        let overlay = overlay::Overlay::default();
-        if index.len(Space::Tags)? > 0 {
-            overlay.note_tags();
-        }
         let shared = Arc::new(Shared {
-            overlay: Arc::new(overlay),
+            overlay: Arc::default(),
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             index: Box::new(index),
@@ -141,9 +131,10 @@ impl EmbeddedStore {
             blobs,
             status: watch::Sender::new(Status::Running),
         });
-        let idle = Mutex::new(Some((writer, found)));
         let times = Times { linger: tuning.linger, checkpoint: config.checkpoint_interval };
-        Ok(Arc::new(Self { shared, idle, times, thread: Mutex::default() }))
+        shared.overlay.tagged.look(&*shared.index)?;
+        let (idle, thread) = (Mutex::new(Some((writer, found))), Mutex::default());
+        Ok(Arc::new(Self { shared, idle, times, thread }))
     }
 
     /// The first offset that is not in the synced checkpoint; 1 when new. The feed must begin there.

@@ -27,19 +27,6 @@ const META_FORMAT: &[u8] = b"format";
 const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
-/// Spaces in the order in which one transaction writes them.
-const SPACES: [Space; 9] = [
-    Space::Objects,
-    Space::Buckets,
-    Space::Targets,
-    Space::Blobs,
-    Space::Uploads,
-    Space::OpenUploads,
-    Space::Parts,
-    Space::Tags,
-    Space::Meta,
-];
-
 fn table(space: Space) -> Table {
     TableDefinition::new(match space {
         Space::Objects => "objects",
@@ -124,7 +111,7 @@ impl RedbIndex {
             Err(e) => return Err(e),
         }
         // An index of a tidings that knew fewer spaces.
-        if index.tables()? < SPACES.len() {
+        if index.tables()? < Space::ALL.len() {
             index.initialize()?;
         }
         if let Some(next) = index.number(META_APPLIED)? {
@@ -142,7 +129,7 @@ impl RedbIndex {
     fn initialize(&self) -> Result<(), StoreError> {
         let mut write = self.db.begin_write().map_err(failed)?;
         write.set_quick_repair(true);
-        for space in SPACES {
+        for space in Space::ALL {
             write.open_table(table(space)).map_err(failed)?;
         }
         {
@@ -177,7 +164,7 @@ impl RedbIndex {
         } else {
             apply_space(&write, Space::Objects, batch)?;
         }
-        for space in SPACES.into_iter().filter(|s| *s != Space::Objects) {
+        for space in Space::ALL.into_iter().filter(|s| *s != Space::Objects) {
             apply_space(&write, space, batch)?;
             apply_space(&write, space, &more)?;
         }
