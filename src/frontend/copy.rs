@@ -50,9 +50,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn of(source: CopySource, conditions: Conditions) -> S3Result<Self> {
+    pub(super) fn of(caller: &Caller, source: CopySource, conditions: Conditions) -> S3Result<Self> {
         match source {
             CopySource::Bucket { bucket, key, version_id } => {
+                caller.principal.copies_from(&bucket)?;
                 names::check_key(&key)?;
                 let version = version_id.map(Into::into);
                 Ok(Self { bucket: bucket.into(), key: key.into(), version, conditions })
@@ -113,15 +114,13 @@ pub(super) async fn object(
         Some(_) => return Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
     };
     let wanted = input.checksum_algorithm.as_ref().map(named).transpose()?;
-    let source = Source::of(
-        input.copy_source,
-        conditions(
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        ),
-    )?;
+    let conditions = conditions(
+        input.copy_source_if_match,
+        input.copy_source_if_none_match,
+        input.copy_source_if_modified_since,
+        input.copy_source_if_unmodified_since,
+    );
+    let source = Source::of(&caller, input.copy_source, conditions)?;
     let itself = source.bucket == input.bucket && source.key == input.key && source.version.is_none();
     if itself && !replaces {
         return Err(s3_error!(
