@@ -16,6 +16,7 @@ mod backend;
 mod blobs;
 mod body;
 mod bucket_cache;
+mod buckets;
 mod build;
 mod index;
 mod list;
