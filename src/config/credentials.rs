@@ -146,8 +146,9 @@ impl Credentials {
             let at = e.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
             format!(
-                "line {line} does not fit a [[credential]] table with `access_key`, `secret_key` and, perhaps, \
-                 `scope` (\"read\", \"write\" or \"admin\"), `buckets` (a list of patterns) and `note`"
+                "line {line} does not fit a [[credential]] table with `access_key`, `secret_key` and, \
+                 if need be, `scope` (\"read\", \"write\" or \"admin\"), `buckets` (a list of patterns) and \
+                 `note`"
             )
         })?;
         if shape.credential.is_empty() {

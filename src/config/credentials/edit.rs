@@ -17,8 +17,8 @@ use crate::config::secret_file::{SecretFileError, replace};
 const HEAD: &str = "\
 # The key pairs that may sign S3 and COS requests, one [[credential]] for each client.
 # `scope` is \"read\", \"write\" (objects too) or \"admin\" (buckets too); `buckets` are names or patterns
-# with *. `tidings reload` (or SIGHUP) makes changes count. `tidings credential` writes this file anew: it keeps
-# a `note`, but no comments.
+# with *. `tidings reload` (or SIGHUP) makes changes count. `tidings credential` writes this file anew: it
+# keeps a `note`, but no comments.
 ";
 
 /// Why the file was not changed.
