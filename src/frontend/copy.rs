@@ -17,11 +17,11 @@ use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
 use super::found::Failure;
+use super::headers::OF_NEW_OBJECT;
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
 use super::put::{self, with_checksum};
 use super::source::{Source, check_headers, conditions};
-use super::headers::OF_NEW_OBJECT;
 use super::{buckets, classes, errors, headers, names, tags};
 use crate::commit::{Conditions, NewBody, PutObject};
 use crate::event::EventKind;
@@ -57,15 +57,13 @@ pub(super) async fn object(
         Some(_) => return Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
     };
     let wanted = input.checksum_algorithm.as_ref().map(named).transpose()?;
-    let source = Source::of(
-        input.copy_source,
-        conditions(
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        ),
-    )?;
+    let conditions = conditions(
+        input.copy_source_if_match,
+        input.copy_source_if_none_match,
+        input.copy_source_if_modified_since,
+        input.copy_source_if_unmodified_since,
+    );
+    let source = Source::of(&caller, input.copy_source, conditions)?;
     let itself = source.bucket == input.bucket && source.key == input.key && source.version.is_none();
     // A class is a change even where it is the one that the object has: so are objects written anew.
     if itself && !replaces && !classes::is_named(&req.headers) {
@@ -184,7 +182,8 @@ impl Kept {
 
     fn over(&self, source: &Object) -> headers::Kept {
         let not_metadata = |name: &str| Algorithm::is_header(name) || name == TAGS || name == classes::HEADER;
-        let of_source = || source.meta.headers.iter().filter(|(name, _)| !not_metadata(name)).cloned().collect();
+        let of_source =
+            || source.meta.headers.iter().filter(|(name, _)| !not_metadata(name)).cloned().collect();
         let mut kept: headers::Kept = self.metadata.clone().unwrap_or_else(of_source);
         let tags = self.tags.as_deref().unwrap_or(source.meta.tags());
         if !tags.is_empty() {

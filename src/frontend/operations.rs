@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    acls, buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts, put,
-    tagging, unset,
+    acls, buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts,
+    put, tagging, unset,
 };
 use crate::commit::Commit;
 

@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn what_is_no_tag_is_refused() {
         let many = |n: usize| (0..n).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join("&");
-        assert!(header(&many(10)).is_ok() && header(&format!("{}={}", "k".repeat(128), "v".repeat(256))).is_ok());
+        assert!(
+            header(&many(10)).is_ok() && header(&format!("{}={}", "k".repeat(128), "v".repeat(256))).is_ok()
+        );
         let (long_key, long_value) = (format!("{}=v", "k".repeat(129)), format!("k={}", "v".repeat(257)));
         for (text, code) in [
             (many(11).as_str(), "BadRequest"),
