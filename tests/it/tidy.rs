@@ -55,7 +55,6 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/queue/rows.rs", 370),
     ("src/store/embedded/apply.rs", 385),
     ("src/store/embedded/mod.rs", 260),
-    ("src/store/embedded/packs.rs", 252),
     ("src/store/embedded/redb_index.rs", 303),
     ("src/store/embedded/row.rs", 313),
     ("xtask/src/packages.rs", 268),

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use super::META_PACK_END;
 use super::index::{Batch, Index, Space};
 use super::overlay::{bucket_of, key_of};
-use super::packs::{PackEnd, PackWriter, Packs};
+use super::pack_writer::PackWriter;
+use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName, BodyPlace};
+use super::row_edit;
 use super::targets::{TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use crate::queue::{BodyRef, Stored, decode_manifest};
@@ -58,7 +60,8 @@ impl Builder {
                 }
                 BodyRef::Blob { name, crc32c } => {
                     let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
-                    self.batch.put(Space::Blobs, &name, |_| {});
+                    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                    self.batch.put(Space::Blobs, &name, |out| row_edit::put_number(out, &name, size));
                     BodyPlace::Blob { name, crc32c: *crc32c }
                 }
             };
@@ -163,7 +166,7 @@ fn blobs_of(stored: &Stored, out: &mut Vec<BlobName>) {
 
 /// The blobs that the object of a row is made of.
 pub(super) fn owned_by_row(packs: &Packs, key: &[u8], found: &[u8]) -> Vec<BlobName> {
-    match row::place(key, found) {
+    match row::body(key, found).map(|(_, place)| place) {
         Some(BodyPlace::Blob { name, .. }) => vec![name],
         Some(BodyPlace::Manifest { pack, at, crc32c, bytes, .. }) => {
             match packs.read(pack, at, bytes as usize, crc32c) {

@@ -13,7 +13,7 @@ pub(super) use crate::store::blob_name;
 use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
 
 /// The first byte of every row: another one is a row of a newer tidings.
-const ROW_VERSION: u8 = 1;
+pub(super) const ROW_VERSION: u8 = 1;
 const BODY_EMPTY: u8 = 0;
 const BODY_PACK: u8 = 1;
 const BODY_BLOB: u8 = 2;
@@ -224,9 +224,9 @@ pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreEr
     decode().ok_or_else(|| damaged(key))
 }
 
-/// Where the body of an object's row is; none if the row is damaged.
-pub(super) fn place(key: &[u8], row: &[u8]) -> Option<BodyPlace> {
-    take_head(&mut open(key, row)?).map(|head| head.place)
+/// Size and place of the body of an object's row; none if the row is damaged.
+pub(super) fn body(key: &[u8], row: &[u8]) -> Option<(u64, BodyPlace)> {
+    take_head(&mut open(key, row)?).map(|head| (head.size, head.place))
 }
 
 pub(super) fn damaged(key: &[u8]) -> StoreError {

@@ -12,6 +12,8 @@ use crate::queue::{NewPart, NewUpload, Piece, UploadChange, UploadId, encode_man
 #[derive(Debug, Clone)]
 enum Op {
     Put(u8, u16),
+    /// Again and again, so that packs fill with what nobody needs.
+    Rewrite(u8, u16),
     Blob(u8, u16),
     Delete(u8),
     /// Begins an upload in one of a few places, for this key; one that is open there ends.
@@ -32,6 +34,7 @@ fn op() -> impl Strategy<Value = Op> {
     let key = 0..12_u8;
     prop_oneof![
         8 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Put(k, n)),
+        2 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Rewrite(k, n)),
         3 => (key.clone(), 1..2000_u16).prop_map(|(k, n)| Op::Blob(k, n)),
         4 => key.clone().prop_map(Op::Delete),
         2 => (0..3_u8, key.clone()).prop_map(|(u, k)| Op::Begin(u, k)),
@@ -73,7 +76,7 @@ impl World {
     fn new(checkpoint: Duration) -> Self {
         let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
         let disk = Arc::<TestDisk>::default();
-        let store = Some(open(&log, disk.clone(), dir.path(), checkpoint));
+        let store = Some(open_reclaiming(&log, disk.clone(), dir.path(), checkpoint));
         Self {
             log,
             disk,
@@ -189,6 +192,20 @@ impl World {
         assert_eq!(files(), wanted);
     }
 
+    /// What is counted as needed is what the model needs, and no file is larger than what is counted in all.
+    fn check_usage(&self) {
+        let mut wanted = 0;
+        for (key, body) in &self.model {
+            let pieces = self.blobs[key];
+            let whole = self.store().object("b", key).unwrap().unwrap();
+            let manifest = matches!(whole.meta.body, BodyRef::Manifest { .. });
+            wanted += body.len() as u64 + if manifest { 1 + 30 * pieces as u64 } else { 0 };
+        }
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values());
+        wanted += parts.map(|(body, _)| body.len() as u64).sum::<u64>();
+        assert_eq!(self.store().body_bytes().live, wanted);
+    }
+
     fn run(&mut self, n: usize, op: &Op) {
         match op {
             Op::Begin(place, k) => self.begin(n, *place, *k),
@@ -198,6 +215,12 @@ impl World {
                 let body = vec![n as u8; usize::from(*len)];
                 self.log.put(&key(*k), body.clone());
                 self.set(*k, body, 0);
+            }
+            Op::Rewrite(k, len) => {
+                for last in 0..16 {
+                    self.log.put(&key(*k), vec![last; usize::from(*len)]);
+                }
+                self.set(*k, vec![15; usize::from(*len)], 0);
             }
             Op::Blob(k, len) => {
                 let body = vec![n as u8; usize::from(*len)];
@@ -215,7 +238,7 @@ impl World {
                 let (log, disk) = (self.log.clone(), self.disk.clone());
                 // Closed before the same files are opened again.
                 self.store = None;
-                self.store = Some(open(&log, disk, self.dir.path(), self.checkpoint));
+                self.store = Some(open_reclaiming(&log, disk, self.dir.path(), self.checkpoint));
             }
             Op::Kill => {
                 let copy = tempfile::tempdir().unwrap();
@@ -224,7 +247,8 @@ impl World {
                 drop(closed);
                 *self.log.publisher.lock().unwrap() = None;
                 self.store = None;
-                self.store = Some(open(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
+                self.store =
+                    Some(open_reclaiming(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
                 self.dir = copy;
             }
             Op::List(prefix, after, max) => self.check_list(&format!("{prefix}/"), *after, *max),
@@ -279,6 +303,7 @@ proptest! {
         world.check_all();
         world.log.wait_applied();
         world.check_all();
+        world.check_usage();
         if often {
             world.check_files();
         }
