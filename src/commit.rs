@@ -8,6 +8,7 @@
 //! the append did, and once a record was handed over must never remove its body nor say that there is no
 //! space.
 
+mod buckets;
 mod detached;
 mod error;
 mod expire;
@@ -230,47 +231,6 @@ impl Commit {
         .await
     }
 
-    /// Makes a bucket.
-    pub async fn create_bucket(
-        &self,
-        permit: Permit,
-        name: &str,
-        request: RequestInfo,
-    ) -> Result<(), CommitError> {
-        let inner = Arc::clone(&self.inner);
-        let bucket: Arc<str> = name.into();
-        Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).write().await;
-            if let Some(existing) = inner.store.bucket(&bucket)? {
-                return Err(CommitError::BucketExists { mine: existing.owner == request.principal });
-            }
-            let change = Change::CreateBucket { bucket, time_us: (inner.clock)(), owner: request.principal };
-            inner.append_setting(permit, change).await.map(|_| ())
-        })
-        .await
-    }
-
-    /// Removes an empty bucket.
-    pub async fn delete_bucket(
-        &self,
-        permit: Permit,
-        name: &str,
-        _request: RequestInfo,
-    ) -> Result<(), CommitError> {
-        let inner = Arc::clone(&self.inner);
-        let bucket: Arc<str> = name.into();
-        Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).write().await;
-            inner.require_bucket(&bucket)?;
-            if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
-                return Err(CommitError::BucketNotEmpty);
-            }
-            inner.end_uploads_of(&bucket).await?;
-            inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
-        })
-        .await
-    }
-
     /// Gives a target's name its number. The caller makes sure that the number was never given.
     pub async fn register_target(
         &self,
@@ -392,7 +352,6 @@ impl Inner {
     }
 
     async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {
-        let entry = Entry { change, event: None, deliveries: Vec::new(), shed: Vec::new() };
-        Ok(self.queue.append(permit, entry, Bytes::new()).await?)
+        Ok(self.queue.append(permit, Entry::setting(change), Bytes::new()).await?)
     }
 }

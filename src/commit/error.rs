@@ -27,6 +27,9 @@ pub enum CommitError {
     /// The bucket still holds objects.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The value of a setting is larger than any may be.
+    #[error("the value of a setting is too large")]
+    SettingTooLarge,
     /// There is no object that the request's condition could be about.
     #[error("no such key")]
     NoSuchKey,

@@ -39,6 +39,7 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
         CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
         CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
+        CommitError::SettingTooLarge => C::EntityTooLarge.into(),
         CommitError::NoSuchKey => C::NoSuchKey.into(),
         CommitError::NoSuchUpload => C::NoSuchUpload.into(),
         CommitError::PartsChanged => {

@@ -3,6 +3,7 @@
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
 mod bodies;
+mod bucket;
 mod embedded;
 mod error;
 mod upload;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use bodies::BodyBytes;
+pub use bucket::Bucket;
 pub use embedded::{EmbeddedStore, Status};
 pub use error::StoreError;
 pub use upload::{Done, Upload, UploadsAfter};
@@ -141,17 +143,6 @@ impl std::fmt::Debug for BlobHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlobHandle").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// A bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
-    /// Its name.
-    pub name: Arc<str>,
-    /// When it was made, in microseconds since the Unix epoch.
-    pub created_us: i64,
-    /// The access key that made it.
-    pub owner: Arc<str>,
 }
 
 /// A current object.

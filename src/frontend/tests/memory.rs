@@ -150,7 +150,10 @@ impl State {
             }
             (Change::CreateBucket { bucket, time_us, owner }, _) => {
                 let name = bucket.to_string();
-                self.buckets.insert(name, Bucket { name: bucket, created_us: time_us, owner });
+                self.buckets.insert(name, Bucket::new(bucket, time_us, owner));
+            }
+            (Change::SetBucketSetting { bucket, setting, value }, _) => {
+                self.buckets.get_mut(&*bucket).expect("a bucket that is there").set(setting, value);
             }
             (Change::DeleteBucket { bucket }, _) => drop(self.buckets.remove(&*bucket)),
             _ => {}

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::META_PACK_END;
+use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Space};
-use super::overlay::{bucket_of, key_of};
+use super::overlay::key_of;
 use super::pack_writer::PackWriter;
 use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName, BodyPlace};
@@ -105,14 +106,23 @@ impl Builder {
 
     fn settings(&mut self, index: &dyn Index, fresh: &[Arc<Stored>]) -> Result<(), StoreError> {
         let mut targets = BTreeMap::<_, TargetDelta>::new();
+        let mut changed = BTreeMap::<_, BucketDelta>::new();
         for stored in fresh {
-            match (bucket_of(&stored.entry.change), target_of(&stored.entry.change)) {
-                (Some((name, Some(bucket))), _) => {
-                    self.batch.put(Space::Buckets, name.as_bytes(), |out| row::put_bucket(out, &bucket));
+            if let Some(name) = bucket_of(&stored.entry.change) {
+                changed.entry(name).or_default().add(stored);
+            } else if let Some(target) = target_of(&stored.entry.change) {
+                targets.entry(target).or_default().add(stored);
+            }
+        }
+        for (name, delta) in changed {
+            let key = name.as_bytes();
+            let base = if delta.needs_base() { index.get(Space::Buckets, key)? } else { None };
+            let base = base.map(|row| buckets::bucket(key, &row)).transpose()?;
+            match delta.over(base) {
+                Some(bucket) => {
+                    self.batch.put(Space::Buckets, key, |out| buckets::put_bucket(out, &bucket));
                 }
-                (Some((name, None)), _) => self.batch.remove(Space::Buckets, name.as_bytes()),
-                (None, Some(target)) => targets.entry(target).or_default().add(stored),
-                (None, None) => {}
+                None => self.batch.remove(Space::Buckets, key),
             }
         }
         for (number, delta) in targets {

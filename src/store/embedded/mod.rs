@@ -17,6 +17,7 @@ mod blob_writer;
 mod blobs;
 mod body;
 mod bucket_cache;
+mod buckets;
 mod build;
 mod index;
 mod list;

@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 use std::time::Duration;
 
 use super::bucket_cache::BucketCache;
+use super::buckets::{BucketDelta, bucket_of};
 use super::row::object_key;
 use super::signal::Signal;
 use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
 use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
-use crate::store::Bucket;
 
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
@@ -32,21 +32,9 @@ pub(super) struct Overlay {
 struct State {
     /// Bucket, zero byte, key → the newest change.
     objects: BTreeMap<Box<[u8]>, Arc<Stored>>,
-    buckets: HashMap<Arc<str>, Arc<Stored>>,
+    buckets: HashMap<Arc<str>, BucketDelta>,
     targets: BTreeMap<TargetNo, TargetDelta>,
     uploads: BTreeMap<UploadId, UploadDelta>,
-}
-
-/// The bucket that a change makes (`Some`) or removes (`None`), with its name.
-pub(super) fn bucket_of(change: &Change) -> Option<(&Arc<str>, Option<Bucket>)> {
-    match change {
-        Change::CreateBucket { bucket, time_us, owner } => {
-            let made = Bucket { name: bucket.clone(), created_us: *time_us, owner: owner.clone() };
-            Some((bucket, Some(made)))
-        }
-        Change::DeleteBucket { bucket } => Some((bucket, None)),
-        _ => None,
-    }
 }
 
 /// The index key of the object that an entry changes.
@@ -94,14 +82,14 @@ impl Overlay {
         found.map(|(key, stored)| (key.clone(), stored.clone())).collect()
     }
 
-    /// The newest change of a bucket.
-    pub(super) fn bucket(&self, name: &str) -> Option<Arc<Stored>> {
+    /// What changed about a bucket.
+    pub(super) fn bucket(&self, name: &str) -> Option<BucketDelta> {
         self.read().buckets.get(name).cloned()
     }
 
-    /// The newest change of every changed bucket.
-    pub(super) fn buckets(&self) -> Vec<Arc<Stored>> {
-        self.read().buckets.values().cloned().collect()
+    /// What changed about every changed bucket.
+    pub(super) fn buckets(&self) -> Vec<(Arc<str>, BucketDelta)> {
+        self.read().buckets.iter().map(|(name, delta)| (name.clone(), delta.clone())).collect()
     }
 
     /// What changed about every changed target.
@@ -189,8 +177,8 @@ impl State {
             if self.objects.get(key).is_some_and(|s| s.position.offset <= offset) {
                 self.objects.remove(key);
             }
-        } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
-            if self.buckets.get(name).is_some_and(|s| s.position.offset <= offset) {
+        } else if let Some(name) = bucket_of(&stored.entry.change) {
+            if self.buckets.get(name).is_some_and(|delta| delta.offset <= offset) {
                 self.buckets.remove(name);
             }
         } else if let Some(target) = target_of(&stored.entry.change)
@@ -213,8 +201,8 @@ impl Publish for Overlay {
             }
             if let Some(key) = key {
                 state.objects.insert(key, stored.clone());
-            } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
-                state.buckets.insert(name.clone(), stored.clone());
+            } else if let Some(name) = bucket_of(&stored.entry.change) {
+                state.buckets.entry(name.clone()).or_default().add(stored);
                 bucket_changed = true;
             } else if let Some(target) = target_of(&stored.entry.change) {
                 state.targets.entry(target).or_default().add(stored);

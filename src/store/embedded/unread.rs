@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use super::overlay::bucket_of;
+use super::buckets::bucket_of;
 use crate::queue::{Feed, ReadError, Stored, key_hash};
 use crate::store::StoreError;
 
@@ -65,7 +65,7 @@ impl Changed {
     /// Adds what an entry changes.
     fn note(&mut self, stored: &Stored) {
         let hash = match (&stored.entry.event, bucket_of(&stored.entry.change)) {
-            (_, Some((name, _))) => key_hash(name, ""),
+            (_, Some(name)) => key_hash(name, ""),
             (Some(event), None) => key_hash(&event.bucket, &event.key),
             (None, None) => return,
         };
