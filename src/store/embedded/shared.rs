@@ -2,8 +2,8 @@
 //!
 //! Must never hold what only one of them needs.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use super::index::Index;
 use super::overlay::Overlay;
 use super::packs::Packs;
 use super::unread::Unread;
+use crate::store::BodyBytes;
 
 /// What readers and the index thread share.
 pub(super) struct Shared {
@@ -23,5 +24,7 @@ pub(super) struct Shared {
     pub(super) blobs: Arc<Blobs>,
     /// One above the last offset in the synced checkpoint.
     pub(super) checkpointed: AtomicU64,
+    /// What bodies take, as of the last applied change.
+    pub(super) bodies: Mutex<BodyBytes>,
     pub(super) status: watch::Sender<Status>,
 }

@@ -115,10 +115,14 @@ pub(super) fn noted(overlay: &Overlay, batch: &Batch) -> bool {
     overlay.tagged.any()
 }
 
-/// Removes the tags of the object of a row that is replaced.
-pub(super) fn remove_of_row(object: &[u8], row: &[u8], batch: &mut Batch) {
-    if let Some(of) = made_at(object, row) {
-        batch.remove(Space::Tags, &tags_key(object, of));
+/// Removes the tags of the object of a row that is replaced. A row that only says where its body went is the
+/// same object, which keeps them.
+pub(super) fn remove_of_row(object: &[u8], old: &[u8], new: Option<&[u8]>, batch: &mut Batch) {
+    let of = |row| made_at(object, row);
+    if let Some(gone) = of(old)
+        && new.and_then(of) != Some(gone)
+    {
+        batch.remove(Space::Tags, &tags_key(object, gone));
     }
 }
 
