@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
+use super::buckets;
 use crate::metrics::TargetState;
 
 /// A pointer to a schema of [`all`].
@@ -52,6 +53,8 @@ pub(super) fn all() -> Value {
             ("books", reference("Books"), "As they ended."),
         ]),
         "Reloaded": reloaded(),
+        "Buckets": object(vec![("buckets", list(reference("Bucket")), "By name.")]),
+        "Bucket": buckets::schema(),
         "Journal": journal(),
         "OpenApi": json!({ "type": "object" }),
     })
@@ -59,7 +62,7 @@ pub(super) fn all() -> Value {
 
 type Field = (&'static str, Value, &'static str);
 
-fn object(fields: Vec<Field>) -> Value {
+pub(super) fn object(fields: Vec<Field>) -> Value {
     let required: Vec<_> = fields.iter().map(|(name, ..)| *name).collect();
     let properties: Map<_, _> = fields
         .into_iter()
@@ -73,15 +76,15 @@ fn object(fields: Vec<Field>) -> Value {
     })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn time() -> Value {
+pub(super) fn time() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 
-fn count() -> Value {
+pub(super) fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
 
@@ -97,7 +100,7 @@ fn list(of: Value) -> Value {
     json!({ "type": "array", "items": of })
 }
 
-fn or_null(schema: Value) -> Value {
+pub(super) fn or_null(schema: Value) -> Value {
     json!({ "anyOf": [schema, { "type": "null" }] })
 }
 

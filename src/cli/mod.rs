@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+mod bucket;
 mod check;
 mod credential;
 mod demo;
@@ -44,6 +45,8 @@ enum Command {
     Check(check::Check),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
+    /// Show the buckets of a running server, and set what each may hold.
+    Bucket(bucket::Bucket),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
     /// Add, list, rotate and remove the credentials that may sign requests.
@@ -115,6 +118,7 @@ pub fn run() -> ExitCode {
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
             Command::Target(target) => target.run().await,
+            Command::Bucket(bucket) => bucket.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,

@@ -17,4 +17,6 @@ pub enum Noted {
     Refused(FullReason),
     /// A change was answered [`crate::queue::OverBudget`].
     OverBudget,
+    /// A change would have gone beyond its bucket's quota.
+    OverQuota,
 }

@@ -16,6 +16,7 @@ mod memory;
 mod multipart;
 mod objects;
 mod properties;
+mod quota;
 mod real;
 mod serving;
 mod support;

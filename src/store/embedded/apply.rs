@@ -23,7 +23,7 @@ use super::usage::{Delta, Usage};
 use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
-use crate::store::{BodyBytes, StoreError};
+use crate::store::StoreError;
 
 /// Entries applied in one transaction …
 const BATCH_ENTRIES: usize = 4096;
