@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -313,7 +314,12 @@ impl Applier {
             }
         };
         // Where no object owns a blob, no old row needs to be read.
-        let watch = self.shared.index.len(Space::Blobs)? > 0;
+        let mut watch = false;
+        let any = &mut |_: &[u8], _: &[u8]| {
+            watch = true;
+            Ok(false)
+        };
+        self.shared.index.scan(Space::Blobs, Bound::Unbounded, None, any)?;
         self.shared.index.apply(&self.builder.batch, next, if watch { Some(&mut replaced) } else { None })?;
         if self.builder.batch.touches(Space::Buckets) {
             self.shared.overlay.known_buckets.changed();

@@ -58,15 +58,16 @@ pub(super) trait Index: Send + Sync + 'static {
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
 
-    /// How many rows a space has.
-    fn len(&self, space: Space) -> Result<u64, StoreError>;
-
     /// Tries to get rid of writes that a full disk refused. True when none is left, so that more may be
     /// applied.
     fn relieve(&self) -> bool;
 
     /// The store is stopping: a checkpoint that waits for disk space gives up instead.
     fn give_up(&self);
+
+    /// Closes the file in order and lets go of it: whoever opens it next is alone with it. What is asked
+    /// afterwards is an error.
+    fn close(&self);
 }
 
 /// Told key and old row of objects; adds edits to the batch it is given.
