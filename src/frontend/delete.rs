@@ -14,6 +14,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::operations::Operations;
 use super::{errors, headers, names};
+use crate::fail;
 
 /// The most keys of one request.
 const MAX_KEYS: usize = 1000;
@@ -59,6 +60,7 @@ pub(super) async fn objects(
         .buffered(AT_ONCE);
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     while let Some((key, result)) = results.next().await {
+        fail::point("delete.batch.mid");
         match result {
             Ok(()) if quiet => {}
             Ok(()) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),
