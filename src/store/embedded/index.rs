@@ -25,6 +25,8 @@ pub(super) enum Space {
     OpenUploads,
     /// Upload id, number (two bytes, the high one first) → part.
     Parts,
+    /// Bucket, zero byte, key, zero byte, offset of the object → tags that were set after it was made.
+    Tags,
     /// Small facts of the store's own.
     Meta,
 }
@@ -57,6 +59,9 @@ pub(super) trait Index: Send + Sync + 'static {
         to: Option<&[u8]>,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
+
+    /// How many rows a space has.
+    fn len(&self, space: Space) -> Result<u64, StoreError>;
 
     /// Tries to get rid of writes that a full disk refused. True when none is left, so that more may be
     /// applied.
