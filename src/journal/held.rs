@@ -1,5 +1,5 @@
-//! A lock's guard that knows its thread: taking the same lock twice breaks off at once, not only when somebody
-//! waits in between.
+//! A lock's guard that knows its thread: taking the same lock twice breaks off at once, and not only when
+//! somebody waits in between.
 //!
 //! Must never cost anything where debug assertions are off.
 

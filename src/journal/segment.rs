@@ -192,7 +192,7 @@ impl Segment {
     }
 
     /// What is known about it now. Never asked for twice at once by one thread: whoever waits to note
-    /// something stands between the two, and nobody would go on. Builds with debug assertions break off there.
+    /// something stands between the two, and nobody would go on. With debug assertions it breaks off there.
     pub fn known(&self) -> Held<RwLockReadGuard<'_, Known>> {
         Held::take(&raw const self.known, || self.known.read().unwrap_or_else(PoisonError::into_inner))
     }

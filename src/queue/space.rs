@@ -29,7 +29,9 @@ impl EmbeddedQueue {
             biased;
             Ok(_) = prepared.wait_for(|n| *n >= segments) => Ok(()),
             Ok(why) = failed.wait_for(Option::is_some) => Err(said(&why)),
-            Ok(why) = blocked.wait_for(Option::is_some) => Err(format!("the event log is full: {}", said(&why))),
+            Ok(why) = blocked.wait_for(Option::is_some) => {
+                Err(format!("the event log is full: {}", said(&why)))
+            }
             () = tokio::time::sleep(within) => Err(format!(
                 "the disk did not write the next {segments} segments of the event log within {within:?}"
             )),

@@ -1,4 +1,4 @@
-//! How the real program starts and ends: what `ready` means, what is refused and how, and what a stop waits for.
+//! How the real program starts and ends: what `ready` means, what is refused and how, what a stop waits for.
 //!
 //! Must never reach into the process: it reads what a person at the shell reads.
 
@@ -31,7 +31,8 @@ impl Program {
         let dir = tempfile::tempdir().expect("a directory");
         let data = dir.path().join("data");
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n{server}[admin]\nlisten = \"127.0.0.1:0\"\n{more}"
+            "[server]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n{server}\
+             [admin]\nlisten = \"127.0.0.1:0\"\n{more}"
         );
         std::fs::write(dir.path().join("tidings.toml"), text).expect("written");
         Self { dir, child: None, s3: String::new(), admin: String::new() }

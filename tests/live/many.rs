@@ -20,8 +20,8 @@ pub(crate) fn etag_of_one_part(body: &[u8]) -> String {
 }
 
 impl Shared {
-    /// Uploads an object in one part. Only its completion changes anything, so only that is recorded; false if
-    /// somebody did not answer.
+    /// Uploads an object in one part. Only its completion changes anything, so only that is recorded; false
+    /// if somebody did not answer.
     pub(crate) async fn upload(&self, client: &Client, key: &str) -> bool {
         let id = self.recorder.next_id();
         let body = self.body(id);

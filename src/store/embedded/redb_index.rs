@@ -120,12 +120,12 @@ impl RedbIndex {
             }
             Ok(None) => return Err(StoreError::Index("it has no format number".into())),
             // A new file has no tables yet.
-            Err(_) if index.tables()? == 0 => index.initialize()?,
+            Err(_) if index.tables()? == 0 => index.with(Self::initialize)?,
             Err(e) => return Err(e),
         }
         // An index of a tidings that knew fewer spaces.
         if index.tables()? < SPACES.len() {
-            index.initialize()?;
+            index.with(Self::initialize)?;
         }
         if let Some(next) = index.number(META_APPLIED)? {
             index.applied.store(next, Ordering::Release);
@@ -145,11 +145,7 @@ impl RedbIndex {
         self.with(|db| Ok(db.begin_read().map_err(failed)?.list_tables().map_err(failed)?.count()))
     }
 
-    fn initialize(&self) -> Result<(), StoreError> {
-        self.with(Self::make_tables)
-    }
-
-    fn make_tables(db: &Database) -> Result<(), StoreError> {
+    fn initialize(db: &Database) -> Result<(), StoreError> {
         let mut write = db.begin_write().map_err(failed)?;
         write.set_quick_repair(true);
         for space in SPACES {
