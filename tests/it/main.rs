@@ -16,5 +16,6 @@ mod judge;
 mod proxies;
 mod readme;
 mod sample;
+mod start;
 mod targets;
 mod tidy;

@@ -71,7 +71,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("encode", &["event", "queue", "config"]),
     ("delivery", &["event", "queue", "config", "metrics", "fail"]),
     ("commit", &["event", "journal", "queue", "rules", "store", "config", "fail"]),
-    ("frontend", &["event", "queue", "store", "commit", "config"]),
+    ("frontend", &["event", "queue", "store", "commit", "config", "fail"]),
     ("admin", &["event", "queue", "config", "metrics"]),
     (
         "app",
