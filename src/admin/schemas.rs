@@ -45,6 +45,7 @@ pub(super) fn all() -> Value {
         "Rewound": object(vec![
             ("from", count(), "The first offset that is given again."),
             ("until", count(), "The position from before."),
+            ("rematch", flag(), "What today's rules match is given too."),
         ]),
         "Tested": tested(),
         "Forgotten": object(vec![
@@ -124,6 +125,11 @@ fn target() -> Value {
         ("dead_letter_limit_bytes", count(), "How many there may be."),
         ("dead_letter_oldest_age_seconds", seconds(), "0 without one."),
         ("replaying", count(), "Dead letters that wait to be sent again, or are being sent."),
+        (
+            "replay",
+            or_null(reference("Rewound")),
+            "What is delivered once more, from the lowest that is not yet.",
+        ),
         ("blocked", or_null(text()), "Why nothing is sent although nobody paused it."),
     ])
 }
@@ -140,6 +146,7 @@ fn books() -> Value {
         ("quarantined", count(), "Damaged, and the loss accepted by an operator."),
         ("shed", count(), "Beside the balance: never accepted, since the target's budget was full."),
         ("repeated", count(), "Beside the balance: delivered again."),
+        ("rematched", count(), "Beside the balance: matched by today's rules, delivered by a replay."),
     ])
 }
 

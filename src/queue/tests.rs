@@ -412,12 +412,12 @@ async fn a_reader_goes_back_and_counts_what_comes_again_as_repeated() {
     settle(&mut one, &settled);
     one.flush().await.expect("durable");
     checkpoint(&queue, queue.stat().durable_end);
-    let too_far = one.rewind(mine[1_999] + 50).await;
+    let too_far = one.rewind(mine[1_999] + 50, false).await;
     assert!(matches!(too_far, Err(RewindError::Nothing { .. })), "{too_far:?}");
-    assert!(matches!(one.rewind(0).await, Err(RewindError::TooOld { oldest: 1, .. })));
+    assert!(matches!(one.rewind(0, false).await, Err(RewindError::TooOld { oldest: 1, .. })));
 
     // The hole below comes first, the one above in its turn; neither is a repetition.
-    let rewound = one.rewind(mine[1_000]).await.expect("it is all there");
+    let rewound = one.rewind(mine[1_000], false).await.expect("it is all there");
     assert_eq!((rewound.from, rewound.until), (mine[1_000], queue.stat().durable_end));
     assert_eq!(queue.stat().floor, holes[0]);
     let expected: Vec<_> = [holes[0]].into_iter().chain(mine[1_000..].iter().copied()).collect();
@@ -468,11 +468,11 @@ async fn nobody_goes_back_to_what_compaction_left_out() {
     }
     // Target 2 is dead: its entries are there, and those of target 1 around them are not.
     assert_eq!(queue.stat().first, 1);
-    let refused = one.rewind(2).await.expect_err("it is not all there");
+    let refused = one.rewind(2, false).await.expect_err("it is not all there");
     let RewindError::TooOld { oldest, .. } = refused else { panic!("{refused}") };
     assert!(refused.to_string().contains(&format!("--from {oldest}")), "{refused}");
     let whole = 30_000 - oldest as usize + 1;
-    one.rewind(oldest).await.expect("from there on it is");
+    one.rewind(oldest, false).await.expect("from there on it is");
     assert_eq!(take(&mut one, whole).await, (oldest..=30_000).collect::<Vec<_>>());
     queue.stop();
 }

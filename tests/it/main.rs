@@ -11,9 +11,11 @@ mod checks;
 #[path = "../support/chunked.rs"]
 mod chunked;
 mod console;
+mod dlq;
 mod judge;
 mod proxies;
 mod readme;
 mod sample;
 mod targets;
+mod terminal;
 mod tidy;
