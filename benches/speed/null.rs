@@ -48,7 +48,7 @@ impl Queue for Nothing {
 #[async_trait]
 impl Store for Nothing {
     fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
-        Ok(Some(Bucket { name: name.into(), created_us: 0, owner: ACCESS_KEY.into() }))
+        Ok(Some(Bucket::new(name, 0, ACCESS_KEY)))
     }
 
     fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {

@@ -12,12 +12,14 @@
 //! Must never make a change durable by itself (that is `commit`), never answer success to a change that
 //! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
+mod acls;
 mod auth;
 mod body;
 mod buckets;
 #[macro_use]
 mod checksum;
 mod chunks;
+mod classes;
 mod complete;
 mod context;
 mod copy;
@@ -40,9 +42,13 @@ mod operations;
 mod parts;
 mod put;
 mod server;
+mod source;
 mod stall;
+mod tagging;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod unset;
 
 use std::sync::Arc;
 

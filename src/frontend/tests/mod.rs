@@ -6,12 +6,14 @@
 mod attacks;
 mod bodies;
 mod chunked;
+mod conditional;
 mod conditions;
 mod copies;
 mod lists;
 mod memory;
 mod multipart;
 mod objects;
+mod properties;
 mod real;
 mod serving;
 mod support;
