@@ -95,7 +95,7 @@ pub(super) fn list(
     operations: &Operations,
     req: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
-    Caller::of(&req.extensions)?;
+    let caller = Caller::of(&req.extensions)?;
     headers::only_known(&req.headers, &[])?;
     let input = req.input;
     let max = match input.max_buckets {
@@ -109,7 +109,8 @@ pub(super) fn list(
     let here = input.bucket_region.is_none_or(|region| region.as_str() == operations.limits.region);
     let mut buckets = operations.commit.store().buckets().map_err(errors::of_store)?;
     buckets.retain(|bucket| {
-        here && prefix.as_deref().is_none_or(|prefix| bucket.name.starts_with(prefix))
+        here && caller.principal.sees(&bucket.name)
+            && prefix.as_deref().is_none_or(|prefix| bucket.name.starts_with(prefix))
             && after.as_deref().is_none_or(|after| *bucket.name > *after)
     });
     let more = buckets.len() > max;

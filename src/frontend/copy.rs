@@ -57,15 +57,13 @@ pub(super) async fn object(
         Some(_) => return Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
     };
     let wanted = input.checksum_algorithm.as_ref().map(named).transpose()?;
-    let source = Source::of(
-        input.copy_source,
-        conditions(
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        ),
-    )?;
+    let conditions = conditions(
+        input.copy_source_if_match,
+        input.copy_source_if_none_match,
+        input.copy_source_if_modified_since,
+        input.copy_source_if_unmodified_since,
+    );
+    let source = Source::of(&caller, input.copy_source, conditions)?;
     let itself = source.bucket == input.bucket && source.key == input.key && source.version.is_none();
     // A class is a change even where it is the one that the object has: so are objects written anew.
     if itself && !replaces && !classes::is_named(&req.headers) {

@@ -24,7 +24,7 @@ pub(super) async fn upload(
     operations: &Operations,
     req: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    Caller::of(&req.extensions)?;
+    let caller = Caller::of(&req.extensions)?;
     check_headers(operations, &req.headers, &[])?;
     // Only an object can be conditional; a condition that is ignored overwrites what it should have saved.
     for name in [IF_MATCH, IF_NONE_MATCH] {
@@ -34,15 +34,13 @@ pub(super) async fn upload(
     }
     let input = req.input;
     let place = Place::of(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
-    let source = Source::of(
-        input.copy_source,
-        conditions(
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        ),
-    )?;
+    let conditions = conditions(
+        input.copy_source_if_match,
+        input.copy_source_if_none_match,
+        input.copy_source_if_modified_since,
+        input.copy_source_if_unmodified_since,
+    );
+    let source = Source::of(&caller, input.copy_source, conditions)?;
     for _ in 0..MAX_LOOKUPS {
         let chosen = place.checksum(operations)?;
         let found = source.find(operations)?;

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use s3s::dto::{CopySource, ETagCondition, Timestamp};
 use s3s::{S3ErrorCode, S3Result, s3_error};
 
+use super::context::Caller;
 use super::found::{Conditions, check_conditions, lookup};
 use super::operations::Operations;
 use super::{headers, names};
@@ -31,9 +32,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn of(source: CopySource, conditions: Conditions) -> S3Result<Self> {
+    pub(super) fn of(caller: &Caller, source: CopySource, conditions: Conditions) -> S3Result<Self> {
         match source {
             CopySource::Bucket { bucket, key, version_id } => {
+                caller.principal.copies_from(&bucket)?;
                 names::check_key(&key)?;
                 let version = version_id.map(Into::into);
                 Ok(Self { bucket: bucket.into(), key: key.into(), version, conditions })

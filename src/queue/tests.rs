@@ -269,7 +269,8 @@ async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
 async fn a_missing_first_file_is_told_to_those_whose_entries_it_held_and_to_nobody_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let queue = open(dir.path(), 40, 1, 2);
-    append(&queue, 0..1_000, |n| if n < 500 { &[1] } else { &[1, 2] }).await;
+    // 256 at a time, in any order among them: none for target 2 can stand in the first file.
+    append(&queue, 0..1_000, |n| if n < 512 { &[1] } else { &[1, 2] }).await;
     queue.stop();
     drop(queue);
     std::fs::remove_file(&segments(&dir.path().join("journal"))[0]).expect("removed");
@@ -280,7 +281,7 @@ async fn a_missing_first_file_is_told_to_those_whose_entries_it_held_and_to_nobo
     let told = tokio::time::timeout(WAIT, one.next(10)).await.expect("in time");
     assert!(matches!(told, Err(ReadError::Corrupt { from: 1, to }) if to == first - 1), "{told:?}");
     let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
-    assert_eq!(take(&mut two, 500).await.len(), 500);
+    assert_eq!(take(&mut two, 488).await.len(), 488);
     for reader in [&one, &two] {
         assert_eq!(reader.progress().books().imbalance(), 0);
     }

@@ -3,6 +3,7 @@
 //!
 //! Must never reach into a handler: everything here goes over TCP.
 
+mod access;
 mod attacks;
 mod bodies;
 mod chunked;
