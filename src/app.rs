@@ -114,7 +114,7 @@ impl App {
         let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
-        let commit = Arc::new(commit_path(&queue, &store, &metrics));
+        let commit = commit_path(&queue, &store, &metrics);
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -253,17 +253,22 @@ impl App {
     }
 }
 
-/// The commit path, which counts what it answers.
-fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Commit {
+/// The commit path, which counts what it answers, and by whose rules the queue rematches.
+fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Arc<Commit> {
     let random = fastrand::Rng::with_seed(random_u64());
     let counted = Arc::clone(&metrics.frontend);
-    Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(
-        move |noted| match noted {
-            Noted::Accepted => counted.accepted.increment(1),
-            Noted::Refused(full) => counted.refused(observe::refusal(full)),
-            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
-        },
-    ))
+    let commit =
+        Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(move |noted| {
+            match noted {
+                Noted::Accepted => counted.accepted.increment(1),
+                Noted::Refused(full) => counted.refused(observe::refusal(full)),
+                Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+            }
+        }));
+    let commit = Arc::new(commit);
+    let rules = Arc::downgrade(&commit);
+    queue.rematch_by(Arc::new(move |target, event| rules.upgrade()?.rule_now(target, event)));
+    commit
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {

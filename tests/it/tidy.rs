@@ -29,7 +29,6 @@ const ARCHITECTURE_LINES: usize = 250;
 const LONG_FILES: &[(&str, usize)] = &[
     ("src/queue/holes.rs", 280),
     ("src/app.rs", 317),
-    ("src/cli/remote.rs", 252),
     ("src/client.rs", 252),
     ("src/commit.rs", 405),
     ("src/config/check_target.rs", 314),
