@@ -18,3 +18,4 @@ mod readme;
 mod sample;
 mod targets;
 mod tidy;
+mod tls;

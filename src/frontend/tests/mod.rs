@@ -9,6 +9,7 @@ mod bodies;
 mod chunked;
 mod conditions;
 mod copies;
+mod limits;
 mod lists;
 mod memory;
 mod multipart;
