@@ -109,6 +109,11 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "CreateMultipartUpload" => &["uploads"],
         "UploadPart" | "UploadPartCopy" => &["partNumber", "uploadId"],
         "CompleteMultipartUpload" | "AbortMultipartUpload" => &["uploadId"],
+        "PutObjectTagging" | "DeleteObjectTagging" => &["tagging", "versionId"],
+        "PutBucketTagging" | "DeleteBucketTagging" => &["tagging"],
+        "PutObjectAcl" => &["acl", "versionId"],
+        "PutBucketAcl" => &["acl"],
+        "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         _ => &[],
     }
 }

@@ -15,12 +15,14 @@
 //! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
 mod access;
+mod acls;
 mod auth;
 mod body;
 mod buckets;
 #[macro_use]
 mod checksum;
 mod chunks;
+mod classes;
 mod complete;
 mod context;
 mod copy;
@@ -45,9 +47,13 @@ mod parts;
 mod peer;
 mod put;
 mod server;
+mod source;
 mod stall;
+mod tagging;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod unset;
 
 use std::sync::Arc;
 

@@ -45,6 +45,11 @@ impl Row {
         self
     }
 
+    fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
     fn copy(mut self, bucket: &str) -> Self {
         self.headers.push(("x-amz-copy-source", format!("/{bucket}/key")));
         self
@@ -104,9 +109,44 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "ListParts" => upload(row(Read, Method::GET, "/big", 200)),
         "ListMultipartUploads" => row(Read, Method::GET, "", 200).query("uploads", ""),
         "CopyObject" => row(Write, Method::PUT, "/copy", 200).copy(&things.bucket),
-        other => panic!("{other} is an operation without a row: say here what it needs"),
+        "GetObjectTagging" => row(Read, Method::GET, "/key", 200).query("tagging", ""),
+        "PutObjectTagging" => row(Write, Method::PUT, "/key", 200).query("tagging", "").body(TAGS),
+        "DeleteObjectTagging" => row(Write, Method::DELETE, "/key", 204).query("tagging", ""),
+        "PutBucketTagging" => row(Admin, Method::PUT, "", 200).query("tagging", "").body(TAGS),
+        "DeleteBucketTagging" => row(Admin, Method::DELETE, "", 204).query("tagging", ""),
+        "PutObjectAcl" => {
+            row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
+        }
+        "PutBucketAcl" => row(Admin, Method::PUT, "", 200).query("acl", "").header("x-amz-acl", "private"),
+        "GetObjectAcl" => row(Read, Method::GET, "/key", 200).query("acl", ""),
+        "GetObjectRetention" => row(Read, Method::GET, "/key", 404).query("retention", ""),
+        "GetObjectLegalHold" => row(Read, Method::GET, "/key", 404).query("legal-hold", ""),
+        other => match OF_BUCKETS.iter().find(|(name, ..)| *name == other) {
+            Some((_, query, answers)) => row(Read, Method::GET, "", *answers).query(query, ""),
+            None => panic!("{other} is an operation without a row: say here what it needs"),
+        },
     }
 }
+
+const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
+
+/// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
+const OF_BUCKETS: [(&str, &str, u16); 14] = [
+    ("GetBucketTagging", "tagging", 404),
+    ("GetBucketAcl", "acl", 200),
+    ("GetBucketPolicy", "policy", 404),
+    ("GetBucketPolicyStatus", "policyStatus", 404),
+    ("GetBucketLifecycleConfiguration", "lifecycle", 404),
+    ("GetBucketEncryption", "encryption", 404),
+    ("GetObjectLockConfiguration", "object-lock", 404),
+    ("GetPublicAccessBlock", "publicAccessBlock", 404),
+    ("GetBucketWebsite", "website", 404),
+    ("GetBucketReplication", "replication", 404),
+    ("GetBucketAccelerateConfiguration", "accelerate", 200),
+    ("GetBucketLogging", "logging", 200),
+    ("GetBucketRequestPayment", "requestPayment", 200),
+    ("GetBucketOwnershipControls", "ownershipControls", 200),
+];
 
 /// The names of all operations, read from the code itself: each has an input of its own.
 fn operations() -> BTreeSet<String> {
