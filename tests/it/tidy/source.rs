@@ -45,7 +45,10 @@ impl Source {
     /// The same without comments and blank lines.
     pub(crate) fn code_lines(&self) -> usize {
         let mut at = 0;
-        let mut begins = |line: &str| std::mem::replace(&mut at, at + line.len());
+        let mut begins = |line: &str| {
+            at += line.len();
+            at - line.len()
+        };
         let lines = self.text.split_inclusive('\n').map(|line| (begins(line), line.trim()));
         let counts = |(at, line): &(usize, &str)| {
             !line.is_empty() && !line.starts_with("//") && !self.in_tests(*at + self.indent(*at))
