@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::backend::ChangeError;
-use super::schemas::{count, object, or_null, text, time};
+use super::shapes::{count, object, or_null, text, time};
 
 /// One bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -19,6 +19,7 @@ mod routes;
 mod schemas;
 mod server;
 mod service;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod token;

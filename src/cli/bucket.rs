@@ -8,7 +8,8 @@ use serde_json::Value;
 use tidings_connector::Size;
 
 use super::Failure;
-use super::remote::{Server, print_fields, text};
+use super::paint::{Table, print_fields, text};
+use super::remote::Server;
 
 /// Show the buckets of a running server, and set what each may hold.
 #[derive(clap::Args)]
@@ -61,7 +62,7 @@ impl Bucket {
         } else if matches!(self.command, BucketCommand::Ls) {
             print_table(value["buckets"].as_array().map_or(&[], Vec::as_slice));
         } else {
-            print_fields(&value, "");
+            print_fields(&value);
         }
         Ok(())
     }
@@ -77,10 +78,9 @@ fn checked(name: &str) -> Result<&str, Failure> {
 }
 
 fn print_table(buckets: &[Value]) {
-    say!("{:<40} {:>16} {:>16} {:>12} {:>12}", "NAME", "BYTES", "OF", "OBJECTS", "OF");
+    let mut table = Table::new(&["NAME", ">BYTES", ">OF", ">OBJECTS", ">OF"]);
     for b in buckets {
-        let [name, bytes, max_bytes, objects, max_objects] =
-            ["name", "bytes", "max_bytes", "objects", "max_objects"].map(|field| text(&b[field]));
-        say!("{name:<40} {bytes:>16} {max_bytes:>16} {objects:>12} {max_objects:>12}");
+        table.row(["name", "bytes", "max_bytes", "objects", "max_objects"].map(|field| text(&b[field])));
     }
+    table.print();
 }

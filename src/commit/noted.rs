@@ -19,4 +19,9 @@ pub enum Noted {
     OverBudget,
     /// A change would have gone beyond its bucket's quota.
     OverQuota,
+    /// A multipart upload was not begun: too many are open.
+    TooManyUploads {
+        /// Of its owner; else of all together.
+        of_owner: bool,
+    },
 }

@@ -19,6 +19,7 @@ mod body;
 mod bucket_cache;
 mod buckets;
 mod build;
+mod engine;
 mod index;
 mod list;
 mod manifest;
@@ -201,14 +202,15 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Applies what is durable, makes a last checkpoint and ends the index thread. Blocking; later calls do
-    /// nothing.
+    /// Applies what is durable, makes a last checkpoint, ends the index thread and closes the index, whoever
+    /// still holds the store: the next one may open it. Blocking; later calls do nothing.
     pub fn stop(&self) {
         self.shared.overlay.stop();
         self.shared.index.give_up();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A panic was caught inside and is in the status.
         drop(thread.map(JoinHandle::join));
+        self.shared.index.close();
     }
 }
 
