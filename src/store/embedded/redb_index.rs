@@ -5,14 +5,14 @@
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::backend::{Backend, Kept};
 use super::engine::{failed, guard};
-use super::index::{Batch, Index, Replaced, Space, Visit};
+use super::index::{Batch, Edit, Index, Space, Visit, Watch};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 
@@ -62,8 +62,8 @@ pub(super) struct RedbIndex {
     kept: Arc<Kept>,
     /// One above the last offset that reads see.
     applied: AtomicU64,
-    /// The same in the last checkpoint.
-    durable: AtomicU64,
+    /// Edits were applied that no checkpoint holds.
+    unsynced: AtomicBool,
 }
 
 impl Drop for RedbIndex {
@@ -110,7 +110,7 @@ impl RedbIndex {
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
             .map_err(failed)?;
         let db = RwLock::new(Some(db));
-        let index = Self { db, file, kept, applied: AtomicU64::new(1), durable: AtomicU64::new(1) };
+        let index = Self { db, file, kept, applied: AtomicU64::new(1), unsynced: AtomicBool::new(false) };
         match index.number(META_FORMAT) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(other)) => {
@@ -129,7 +129,6 @@ impl RedbIndex {
         }
         if let Some(next) = index.number(META_APPLIED)? {
             index.applied.store(next, Ordering::Release);
-            index.durable.store(next, Ordering::Release);
         }
         Ok(index)
     }
@@ -164,28 +163,21 @@ impl RedbIndex {
         Ok(Some(u64::from_le_bytes(bytes)))
     }
 
-    fn apply_all(
-        db: &Database,
-        batch: &Batch,
-        next: u64,
-        replaced: Option<&mut Replaced<'_>>,
-    ) -> Result<(), StoreError> {
+    fn apply_all(db: &Database, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
         let mut write = db.begin_write().map_err(failed)?;
         write.set_durability(Durability::None).map_err(failed)?;
         let mut more = Batch::default();
-        if let Some(replaced) = replaced {
-            let mut objects = write.open_table(table(Space::Objects)).map_err(failed)?;
-            for (key, row) in batch.edits(Space::Objects) {
-                if let Some(old) = edit(&mut objects, key, row)? {
-                    replaced(key, old.value(), &mut more);
-                }
-            }
-        } else {
-            apply_space(&write, Space::Objects, batch)?;
+        for space in Space::WITH_BODIES {
+            apply_space(&write, space, batch, &mut |edit| watch(edit, &mut more))?;
         }
-        for space in SPACES.into_iter().filter(|s| *s != Space::Objects) {
-            apply_space(&write, space, batch)?;
-            apply_space(&write, space, &more)?;
+        for space in SPACES.into_iter().filter(|s| !s.has_bodies()) {
+            for batch in [batch, &more] {
+                apply_space(&write, space, batch, &mut |edit| {
+                    if edit.space == Space::Blobs {
+                        watch(edit, &mut Batch::default());
+                    }
+                })?;
+            }
         }
         {
             let mut meta = write.open_table(table(Space::Meta)).map_err(failed)?;
@@ -195,11 +187,17 @@ impl RedbIndex {
     }
 }
 
-fn apply_space(write: &redb::WriteTransaction, space: Space, batch: &Batch) -> Result<(), StoreError> {
+fn apply_space(
+    write: &redb::WriteTransaction,
+    space: Space,
+    batch: &Batch,
+    made: &mut dyn FnMut(&Edit<'_>),
+) -> Result<(), StoreError> {
     if batch.touches(space) {
         let mut rows = write.open_table(table(space)).map_err(failed)?;
-        for (key, row) in batch.edits(space) {
-            edit(&mut rows, key, row)?;
+        for (key, new) in batch.edits(space) {
+            let old = edit(&mut rows, key, new)?;
+            made(&Edit { space, key, old: old.as_ref().map(|old| old.value()), new });
         }
     }
     Ok(())
@@ -220,24 +218,26 @@ impl Index for RedbIndex {
         self.applied.load(Ordering::Acquire)
     }
 
-    fn apply(&self, batch: &Batch, next: u64, replaced: Option<&mut Replaced<'_>>) -> Result<(), StoreError> {
-        self.with(|db| Self::apply_all(db, batch, next, replaced))?;
+    fn apply(&self, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
+        self.unsynced.store(true, Ordering::Release);
+        self.with(|db| Self::apply_all(db, batch, next, watch))?;
         self.applied.store(next, Ordering::Release);
         Ok(())
     }
 
-    fn checkpoint(&self) -> Result<u64, StoreError> {
+    fn checkpoint(&self, rows: &Batch) -> Result<u64, StoreError> {
         let next = self.applied_next();
         self.kept.checkpointing(true);
         let result = self.with(|db| {
             let mut write = db.begin_write().map_err(failed)?;
             write.set_durability(Durability::Immediate).map_err(failed)?;
             write.set_quick_repair(true);
+            apply_space(&write, Space::Meta, rows, &mut |_| {})?;
             write.commit().map_err(failed)
         });
         self.kept.checkpointing(false);
         result?;
-        self.durable.store(next, Ordering::Release);
+        self.unsynced.store(false, Ordering::Release);
         Ok(next)
     }
 
@@ -295,7 +295,7 @@ impl Index for RedbIndex {
 
     fn close(&self) {
         let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
-        if db.is_some() && self.applied_next() != self.durable.load(Ordering::Acquire) {
+        if db.is_some() && self.unsynced.load(Ordering::Acquire) {
             self.kept.seal();
         }
     }
