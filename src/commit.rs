@@ -8,11 +8,14 @@
 //! the append did, and once a record was handed over must never remove its body nor say that there is no
 //! space.
 
+mod buckets;
+mod conditions;
 mod detached;
 mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod tags;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
@@ -89,15 +93,6 @@ pub enum NewBody {
     Inline(Bytes),
     /// In a durable file of their own.
     Blob(BlobHandle),
-}
-
-/// Conditional writes: `*` or an ETag without quotes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// The current object must have this ETag.
-    pub if_match: Option<String>,
-    /// The current object must not have it; `*`: there must be none.
-    pub if_none_match: Option<String>,
 }
 
 /// A durable change.
@@ -206,12 +201,13 @@ impl Commit {
         .inspect(|_| fail::point("ack.after"))
     }
 
-    /// Removes the current object. A missing key is no error and makes no event.
+    /// Removes the current object. A missing key makes no event, and is no error unless the conditions say so.
     pub async fn delete_object(
         &self,
         mut permit: Permit,
         bucket: &str,
         key: &str,
+        conditions: Conditions,
         request: RequestInfo,
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
@@ -220,53 +216,14 @@ impl Commit {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _key = inner.key_lock(&bucket, &key).lock().await;
             inner.require_bucket(&bucket)?;
-            if inner.store.object(&bucket, &key)?.is_none() {
+            let current = inner.store.object(&bucket, &key)?;
+            conditions.hold(current.as_ref())?;
+            if current.is_none() {
                 return Ok(());
             }
             let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
             let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
             inner.append_event(permit, admitted, Bytes::new()).await.map(|_| ())
-        })
-        .await
-    }
-
-    /// Makes a bucket.
-    pub async fn create_bucket(
-        &self,
-        permit: Permit,
-        name: &str,
-        request: RequestInfo,
-    ) -> Result<(), CommitError> {
-        let inner = Arc::clone(&self.inner);
-        let bucket: Arc<str> = name.into();
-        Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).write().await;
-            if let Some(existing) = inner.store.bucket(&bucket)? {
-                return Err(CommitError::BucketExists { mine: existing.owner == request.principal });
-            }
-            let change = Change::CreateBucket { bucket, time_us: (inner.clock)(), owner: request.principal };
-            inner.append_setting(permit, change).await.map(|_| ())
-        })
-        .await
-    }
-
-    /// Removes an empty bucket.
-    pub async fn delete_bucket(
-        &self,
-        permit: Permit,
-        name: &str,
-        _request: RequestInfo,
-    ) -> Result<(), CommitError> {
-        let inner = Arc::clone(&self.inner);
-        let bucket: Arc<str> = name.into();
-        Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).write().await;
-            inner.require_bucket(&bucket)?;
-            if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
-                return Err(CommitError::BucketNotEmpty);
-            }
-            inner.end_uploads_of(&bucket).await?;
-            inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
         })
         .await
     }
@@ -327,23 +284,6 @@ impl Inner {
         self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
     }
 
-    /// A PUT without conditions never reads the index.
-    fn check(&self, bucket: &str, key: &str, conditions: &Conditions) -> Result<(), CommitError> {
-        let Conditions { if_match, if_none_match } = conditions;
-        if if_match.is_none() && if_none_match.is_none() {
-            return Ok(());
-        }
-        let current = self.store.object(bucket, key)?;
-        if if_match.is_some() && current.is_none() {
-            return Err(CommitError::NoSuchKey);
-        }
-        let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
-        if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
-            return Err(CommitError::PreconditionFailed);
-        }
-        Ok(())
-    }
-
     /// A random v7 UUID.
     fn new_id(&self, time_us: i64) -> Uuid {
         let mut random = [0; 10];
@@ -392,7 +332,6 @@ impl Inner {
     }
 
     async fn append_setting(&self, permit: Permit, change: Change) -> Result<Position, CommitError> {
-        let entry = Entry { change, event: None, deliveries: Vec::new(), shed: Vec::new() };
-        Ok(self.queue.append(permit, entry, Bytes::new()).await?)
+        Ok(self.queue.append(permit, Entry::setting(change), Bytes::new()).await?)
     }
 }

@@ -203,6 +203,9 @@ fn reloaded() -> Value {
         ("unchanged", names(), "Nothing of their lanes changed."),
         ("removed", names(), "Not configured any more: their backlogs are kept."),
         ("failed", names(), "Configured, and their lanes cannot be started: see the log."),
+        ("credentials_added", names(), "Access keys that may sign requests from now on."),
+        ("credentials_changed", names(), "Access keys with another secret, scope or other buckets."),
+        ("credentials_removed", names(), "Access keys that are void from now on."),
         ("needs_restart", names(), "Keys that changed and take effect with a restart."),
         ("warnings", names(), "What is allowed and probably not meant."),
     ])

@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod check;
+mod credential;
 mod demo;
 mod dlq;
 mod event;
@@ -45,6 +46,8 @@ enum Command {
     Target(remote::Target),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
+    /// Add, list, rotate and remove the credentials that may sign requests.
+    Credential(credential::Credential),
     /// Read the configuration of a running server anew, as SIGHUP does.
     Reload(remote::Reload),
     /// Show the journal of a running server, look for damage, accept a loss.
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
             Command::Check(check) => check.run().await,
             Command::Target(target) => target.run().await,
             Command::Dlq(dlq) => dlq.run().await,
+            Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,
             Command::Journal(journal) => journal.run().await,
             Command::Event(event) => event.run(),

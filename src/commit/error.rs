@@ -27,6 +27,9 @@ pub enum CommitError {
     /// The bucket still holds objects.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The value of a setting is larger than any may be.
+    #[error("the value of a setting is too large")]
+    SettingTooLarge,
     /// There is no object that the request's condition could be about.
     #[error("no such key")]
     NoSuchKey,
@@ -39,6 +42,12 @@ pub enum CommitError {
     /// A condition of the request does not hold.
     #[error("a condition of the request does not hold")]
     PreconditionFailed,
+    /// The object is not the one that the caller looked at any more: look again.
+    #[error("the object was replaced meanwhile")]
+    Replaced,
+    /// The object that a condition of the request is about was removed while the request was on its way.
+    #[error("the object was removed meanwhile")]
+    Conflict,
     /// The outcome is unknown: 500, and the client must look.
     #[error("outcome unknown: {0}")]
     Unknown(String),

@@ -39,12 +39,18 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
         CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
         CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
+        CommitError::SettingTooLarge => C::EntityTooLarge.into(),
         CommitError::NoSuchKey => C::NoSuchKey.into(),
         CommitError::NoSuchUpload => C::NoSuchUpload.into(),
         CommitError::PartsChanged => {
             S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
         }
         CommitError::PreconditionFailed => C::PreconditionFailed.into(),
+        CommitError::Replaced => of_store(StoreError::Gone),
+        CommitError::Conflict => S3Error::with_message(
+            C::ConditionalRequestConflict,
+            "The object was deleted while this request was on its way; look at it again.",
+        ),
         CommitError::Unknown(why) => {
             tracing::error!(%why, "the outcome of a change is unknown");
             S3Error::with_message(C::InternalError, "It is not known whether the change was made.")

@@ -10,6 +10,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
+pub use super::fields::DecodeError;
+pub(super) use super::fields::{field, fields, fixed, header, put_header, tag, text, varint};
+use super::setting;
+use super::tags;
 use super::upload::{self, UploadId};
 use crate::config::{Budget, WhenFull};
 use crate::event::{Event, EventKind, RequestInfo};
@@ -19,55 +23,6 @@ pub(super) const SHED: u32 = 1 << 31;
 
 /// The version of the layout below.
 const VERSION: u8 = 1;
-
-pub(super) mod tag {
-    pub(in crate::queue) const ID: u8 = 1;
-    pub(in crate::queue) const KIND: u8 = 2;
-    pub(in crate::queue) const TIME: u8 = 3;
-    pub(in crate::queue) const BUCKET: u8 = 4;
-    pub(in crate::queue) const KEY: u8 = 5;
-    pub(in crate::queue) const VERSION: u8 = 6;
-    pub(in crate::queue) const SIZE: u8 = 7;
-    pub(in crate::queue) const ETAG: u8 = 8;
-    pub(in crate::queue) const REQUEST: u8 = 9;
-    pub(in crate::queue) const SOURCE_IP: u8 = 10;
-    pub(in crate::queue) const PRINCIPAL: u8 = 11;
-    pub(in crate::queue) const BODY: u8 = 20;
-    pub(in crate::queue) const CRC64: u8 = 21;
-    pub(in crate::queue) const HEADER: u8 = 22;
-    pub(in crate::queue) const RULE: u8 = 30;
-    pub(in crate::queue) const NAME: u8 = 40;
-    pub(in crate::queue) const TARGET: u8 = 41;
-    pub(in crate::queue) const PAUSED: u8 = 42;
-    pub(in crate::queue) const MAX_BACKLOG: u8 = 43;
-    pub(in crate::queue) const SHEDS: u8 = 44;
-    pub(in crate::queue) const COUNT: u8 = 45;
-    pub(in crate::queue) const UPLOAD: u8 = 50;
-    pub(in crate::queue) const NUMBER: u8 = 51;
-    pub(in crate::queue) const MD5: u8 = 52;
-    pub(in crate::queue) const SUM: u8 = 53;
-    pub(in crate::queue) const BLOB: u8 = 54;
-    /// From here on a reader that does not know the tag may go on without it.
-    pub(in crate::queue) const OPTIONAL: u8 = 128;
-}
-
-/// Why bytes are not an entry.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// The bytes do not follow the layout.
-    #[error("not an entry: {0}")]
-    Malformed(&'static str),
-    /// A newer tidings wrote it.
-    #[error("written by a newer tidings (field {0}): run that version")]
-    Newer(u8),
-}
-
-impl DecodeError {
-    /// What a field with an unknown tag means: skip it, or refuse it.
-    pub(super) fn unknown(tag: u8) -> Result<(), Self> {
-        if tag >= tag::OPTIONAL { Ok(()) } else { Err(DecodeError::Newer(tag)) }
-    }
-}
 
 /// Appends the entry's bytes to `out`.
 pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
@@ -81,6 +36,8 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::ConfigureTarget { .. } => 7,
         Change::ForgetTarget { .. } => 8,
         Change::CompleteUpload { .. } => 13,
+        Change::SetBucketSetting { .. } => setting::CODE,
+        Change::TagObject(_) => tags::CODE,
         Change::Upload(change) => upload::code(change),
     };
     out.extend_from_slice(&[VERSION, code]);
@@ -94,6 +51,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
             encode_object(meta, out);
         }
         Change::Upload(change) => upload::encode(change, out),
+        Change::TagObject(change) => tags::encode(change, out),
         Change::DeleteObject => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
@@ -101,6 +59,9 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
             field(out, tag::PRINCIPAL, owner.as_bytes());
         }
         Change::DeleteBucket { bucket } => field(out, tag::BUCKET, bucket.as_bytes()),
+        Change::SetBucketSetting { bucket, setting, value } => {
+            setting::encode(bucket, *setting, value.as_deref(), out)
+        }
         Change::RegisterTarget { target, name, kind } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
             field(out, tag::NAME, name.as_bytes());
@@ -181,35 +142,6 @@ pub fn encode_object(meta: &ObjectMeta, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a name and a value in one field; names hold no zero byte.
-pub(super) fn put_header(out: &mut Vec<u8>, tag: u8, name: &str, value: &str) {
-    out.push(tag);
-    varint(out, name.len() + 1 + value.len());
-    out.extend_from_slice(name.as_bytes());
-    out.push(0);
-    out.extend_from_slice(value.as_bytes());
-}
-
-/// Reads what [`put_header`] wrote.
-pub(super) fn header(value: &[u8]) -> Result<(Arc<str>, Arc<str>), DecodeError> {
-    let at = value.iter().position(|b| *b == 0).ok_or(DecodeError::Malformed("a header has no value"))?;
-    Ok((text(&value[..at])?, text(&value[at + 1..])?))
-}
-
-pub(super) fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
-    out.push(tag);
-    varint(out, value.len());
-    out.extend_from_slice(value);
-}
-
-fn varint(out: &mut Vec<u8>, mut n: usize) {
-    while n >= 0x80 {
-        out.push((n as u8 & 0x7f) | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
 /// Every field of the bytes, gathered; which ones are required depends on the change.
 #[derive(Default)]
 struct Fields<'a> {
@@ -250,8 +182,13 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         return Err(DecodeError::Newer(*version));
     }
     if let Some(change) = upload::decode(*code, rest)? {
-        let (deliveries, shed) = (Vec::new(), Vec::new());
-        return Ok(Entry { change: Change::Upload(change), event: None, deliveries, shed });
+        return Ok(Entry::setting(Change::Upload(change)));
+    }
+    if *code == setting::CODE {
+        return Ok(Entry::setting(setting::decode(rest)?));
+    }
+    if *code == tags::CODE {
+        return Ok(Entry::setting(Change::TagObject(Arc::new(tags::decode(rest)?))));
     }
     let mut f = gather(rest)?;
     let change = match code {
@@ -339,23 +276,6 @@ fn gather(bytes: &[u8]) -> Result<Fields<'_>, DecodeError> {
     Ok(f)
 }
 
-/// Gives every field of the bytes to `take`, in order.
-pub(super) fn fields<'a>(
-    mut rest: &'a [u8],
-    mut take: impl FnMut(u8, &'a [u8]) -> Result<(), DecodeError>,
-) -> Result<(), DecodeError> {
-    while let Some((tag, after)) = rest.split_first() {
-        let (len, after) = read_varint(after)?;
-        if len > after.len() {
-            return Err(DecodeError::Malformed("a field ends beyond the entry"));
-        }
-        let (value, after) = after.split_at(len);
-        rest = after;
-        take(*tag, value)?;
-    }
-    Ok(())
-}
-
 fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeError> {
     match tag {
         tag::ID => f.id = Some(Uuid::from_bytes(fixed(value)?)),
@@ -407,25 +327,6 @@ fn body(value: &[u8]) -> Result<BodyRef, DecodeError> {
         }
         _ => return Err(DecodeError::Malformed("a body reference of no known kind")),
     })
-}
-
-fn read_varint(bytes: &[u8]) -> Result<(usize, &[u8]), DecodeError> {
-    let mut n = 0;
-    for (i, b) in bytes.iter().enumerate().take(5) {
-        n |= usize::from(b & 0x7f) << (7 * i);
-        if b & 0x80 == 0 {
-            return Ok((n, &bytes[i + 1..]));
-        }
-    }
-    Err(DecodeError::Malformed("a length does not end"))
-}
-
-pub(super) fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], DecodeError> {
-    value.try_into().map_err(|_| DecodeError::Malformed("a field has the wrong length"))
-}
-
-pub(super) fn text(value: &[u8]) -> Result<Arc<str>, DecodeError> {
-    std::str::from_utf8(value).map(Arc::from).map_err(|_| DecodeError::Malformed("text is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::setting::Setting;
+use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
 use crate::config::Budget;
 use crate::event::{Event, Position};
@@ -27,6 +29,13 @@ pub struct Entry {
     pub deliveries: Vec<DeliveryTo>,
     /// Who would have got it and does not, because their budgets were full: decided at commit too.
     pub shed: Vec<DeliveryTo>,
+}
+
+impl Entry {
+    /// A change that is no event.
+    pub fn setting(change: Change) -> Self {
+        Self { change, event: None, deliveries: Vec::new(), shed: Vec::new() }
+    }
 }
 
 /// One target that gets an event, and the rule that said so.
@@ -52,6 +61,8 @@ pub enum Change {
     },
     /// The event's bucket and key hold nothing any more.
     DeleteObject,
+    /// An object has other tags from now on.
+    TagObject(Arc<ObjectTags>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
     /// A bucket exists from now on.
@@ -67,6 +78,15 @@ pub enum Change {
     DeleteBucket {
         /// Its name.
         bucket: Arc<str>,
+    },
+    /// A bucket's setting has this value from now on.
+    SetBucketSetting {
+        /// The bucket.
+        bucket: Arc<str>,
+        /// Which of its settings.
+        setting: Setting,
+        /// The value, in the form that whoever reads this setting knows; none: it is not set any more.
+        value: Option<Bytes>,
     },
     /// A target's name has this number from now on, and its lane starts at this entry's offset.
     RegisterTarget {

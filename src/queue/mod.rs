@@ -23,6 +23,7 @@ pub mod embedded;
 mod entry;
 mod error;
 mod feed;
+mod fields;
 mod forget;
 mod holes;
 mod keeper;
@@ -36,7 +37,9 @@ mod reader;
 pub mod repair;
 mod replay;
 mod rows;
+mod setting;
 mod space;
+mod tags;
 mod tail;
 mod upload;
 
@@ -52,6 +55,8 @@ pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use replay::{RewindError, Rewound};
+pub use setting::{MAX_SETTING_BYTES, Setting};
+pub use tags::{ObjectTags, TAGS};
 pub use upload::{
     MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
     encode_part, encode_upload,

@@ -2,6 +2,7 @@
 //!
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
+mod bucket;
 mod embedded;
 mod upload;
 
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use bucket::Bucket;
 pub use embedded::{EmbeddedStore, Status};
 pub use upload::{Done, Upload, UploadsAfter};
 
@@ -138,17 +140,6 @@ impl std::fmt::Debug for BlobHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlobHandle").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// A bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
-    /// Its name.
-    pub name: Arc<str>,
-    /// When it was made, in microseconds since the Unix epoch.
-    pub created_us: i64,
-    /// The access key that made it.
-    pub owner: Arc<str>,
 }
 
 /// A current object.

@@ -48,6 +48,9 @@ fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Story) {
                 };
                 there.insert(key);
             }
+            if n.is_multiple_of(2) {
+                stack.set(n).await.expect("the disk is sound");
+            }
             match rng.u8(0..6) {
                 0 | 1 => drop(drain(&disk, &mut reader, n).await.expect("delivers")),
                 2 => {

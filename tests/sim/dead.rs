@@ -185,7 +185,7 @@ impl Told {
             Mark::Delivered(n) => drop(self.delivered.insert(*n)),
             Mark::Buried(n) => drop(self.buried.insert(*n)),
             Mark::Purging(n) => drop(self.purging.insert(*n)),
-            Mark::Begun(_) | Mark::Floor(_) => {}
+            Mark::Begun(_) | Mark::Floor(_) | Mark::Setting { .. } => {}
         }
     }
 }

@@ -42,6 +42,8 @@ pub enum Mark {
     Delivered(u64),
     /// Change `n` was called a dead letter.
     Buried(u64),
+    /// The bucket's setting is on its way to this value, or was called durable.
+    Setting { value: u64, durable: bool },
     /// Somebody wishes that the dead letter of change `n` goes.
     Purging(u64),
 }

@@ -98,7 +98,7 @@ impl Told {
                 );
             }
             Mark::Floor(floor) => self.floor = self.floor.max(*floor),
-            Mark::Delivered(_) | Mark::Buried(_) | Mark::Purging(_) => {}
+            Mark::Delivered(_) | Mark::Buried(_) | Mark::Purging(_) | Mark::Setting { .. } => {}
         }
     }
 

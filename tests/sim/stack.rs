@@ -14,7 +14,7 @@ use tidings::commit::{Commit, CommitError, Conditions, NewBody, PutObject};
 use tidings::config;
 use tidings::event::{EventKind, EventSet, RequestInfo};
 use tidings::queue::embedded::{EmbeddedQueue, Options};
-use tidings::queue::{Column, Permit, Progress, Queue as _, Reader, Stored, TargetNo};
+use tidings::queue::{Column, Permit, Progress, Queue as _, Reader, Setting, Stored, TargetNo};
 use tidings::rules::RuleSet;
 use tidings::store::{EmbeddedStore, Store as _};
 
@@ -205,11 +205,29 @@ impl Stack {
     pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve_removal(0).await?;
-        self.commit.delete_object(permit, BUCKET, key, request(n)).await?;
+        self.commit.delete_object(permit, BUCKET, key, Conditions::default(), request(n)).await?;
         // Its position is not told; nothing else was committed meanwhile.
         let offset = self.queue.stat().durable_end - 1;
         self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });
         Ok(())
+    }
+
+    /// Sets a setting of the bucket, noted on the trace. Values must grow.
+    pub async fn set(&self, value: u64) -> Result<(), CommitError> {
+        self.disk.mark(Mark::Setting { value, durable: false });
+        let permit = self.commit.reserve(32).await?;
+        let bytes = value.to_string().into();
+        self.commit.set_bucket_setting(permit, BUCKET, Setting::Quota, Some(bytes)).await?;
+        self.disk.mark(Mark::Setting { value, durable: true });
+        Ok(())
+    }
+
+    /// The value that was set last; 0: none.
+    fn setting(&self) -> Result<u64, String> {
+        let bucket = self.store.bucket(BUCKET).map_err(|e| e.to_string())?;
+        let bucket = bucket.ok_or("the bucket is gone")?;
+        let Some(value) = bucket.setting(Setting::Quota) else { return Ok(0) };
+        std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).ok_or("a setting of nobody".to_owned())
     }
 
     /// The change that the object under `key` says it is, its body checked.
@@ -286,6 +304,9 @@ pub struct Story {
     begun: Vec<u64>,
     acknowledged: BTreeMap<u64, (u64, u32)>,
     pub delivered: Vec<u64>,
+    /// The bucket's setting as it was called durable, and as somebody wished it last: values only grow.
+    setting: u64,
+    setting_begun: u64,
 }
 
 impl Story {
@@ -295,6 +316,8 @@ impl Story {
             Mark::Begun(n) => self.begun.push(*n),
             Mark::Durable { n, epoch, offset } => drop(self.acknowledged.insert(*offset, (*n, *epoch))),
             Mark::Delivered(n) => self.delivered.push(*n),
+            Mark::Setting { value, durable: false } => self.setting_begun = *value,
+            Mark::Setting { value, durable: true } => self.setting = *value,
             Mark::Floor(_) | Mark::Buried(_) | Mark::Purging(_) => {}
         }
     }
@@ -370,6 +393,13 @@ async fn judge_open(stack: &Stack, story: &Story) -> Result<(), String> {
         if !legal.contains(&found) {
             return Err(format!("P1: {key} holds {found:?}, legal are {legal:?}"));
         }
+    }
+    let setting = stack.setting()?;
+    if setting < story.setting || setting > story.setting_begun {
+        return Err(format!(
+            "P1: the setting is {setting}, told {} to {}",
+            story.setting, story.setting_begun
+        ));
     }
     let probe = 900_000_000;
     let mut story = story.clone();

@@ -27,8 +27,8 @@ pub struct Addresses {
 impl Addresses {
     /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
     ///
-    /// # Errors
-    /// The name is not known; an error that holds [`Blocked`] if it has only addresses that may not be called.
+    /// # Errors The name is not known; an error that holds [`Blocked`] if it has only addresses that may not
+    /// be called.
     pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         self.choose(host, tokio::net::lookup_host((host, port)).await?)
     }

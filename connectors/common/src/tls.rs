@@ -5,14 +5,19 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 /// A longer file holds no certificates, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Servers whose sessions are remembered: a target has one, or a few behind one name. Room for 256, which is
+/// the library's own choice, costs 200 KB a target.
+const SESSIONS: usize = 8;
 
 type Chain = Vec<CertificateDer<'static>>;
 
@@ -86,17 +91,43 @@ impl TlsFiles {
     }
 
     fn over(&self, roots: RootCertStore) -> Result<ClientConfig, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|e| e.to_string())?.with_root_certificates(roots);
-        let Some((cert, key)) = &self.identity else { return Ok(builder.with_no_client_auth()) };
+        let Some((cert, key)) = &self.identity else {
+            return trusting(roots, |it| Ok(it.with_no_client_auth()));
+        };
         let chain = certificates("cert_file", cert)?;
         // The reason is left out: it may quote the file.
         let secret = PrivateKeyDer::from_pem_slice(&read("key_file", key)?)
             .map_err(|_| format!("`key_file`: {} holds no private key in PEM", key.display()))?;
         let no_pair = |e| format!("`cert_file`: {} and {} do not fit: {e}", cert.display(), key.display());
-        builder.with_client_auth_cert(chain, secret).map_err(no_pair)
+        trusting(roots, |it| it.with_client_auth_cert(chain, secret).map_err(no_pair))
     }
+}
+
+/// What trusts and shows nobody, for far sides that are called without TLS by a library that wants to be told
+/// all the same: one for all of them.
+///
+/// # Errors
+/// One sentence: TLS cannot be set up at all.
+pub fn no_tls() -> Result<ClientConfig, String> {
+    static NOBODY: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(made) = NOBODY.get() {
+        return Ok(made.clone());
+    }
+    let mut nobody = trusting(RootCertStore::empty(), |it| Ok(it.with_no_client_auth()))?;
+    nobody.resumption = Resumption::disabled();
+    Ok(NOBODY.get_or_init(|| nobody).clone())
+}
+
+fn trusting(
+    roots: RootCertStore,
+    show: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> Result<ClientConfig, String>,
+) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|e| format!("TLS cannot be set up: {e}"))?;
+    let mut config = show(builder.with_root_certificates(roots))?;
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(config)
 }
 
 fn system() -> Result<RootCertStore, String> {

@@ -80,8 +80,12 @@ impl ConnectorConfig for HttpConfig {
 }
 
 impl HttpConfig {
-    /// Reads files, so on a thread that may wait.
+    /// Reads files, if there are any, so on a thread that may wait: a thousand targets that start without any
+    /// would leave a hundred threads, and their memory, behind.
     async fn sender(&self) -> Result<Arc<Sender>, Fault> {
+        if self.url.scheme() == "http" && self.files().is_empty() {
+            return Sender::new(self).map(Arc::new);
+        }
         let config = self.clone();
         blocking("making an HTTP client", move || Sender::new(&config).map(Arc::new)).await
     }

@@ -105,15 +105,16 @@ fn judge(topic: &str, copies: usize, setting: impl Fn(&str) -> Option<String>) -
     of.warn(
         bytes >= 0,
         format!(
-            "deletes its oldest events beyond {bytes} bytes a partition, read or not: set retention.bytes to -1"
+            "deletes its oldest events beyond {bytes} bytes a partition, read or not: set retention.bytes to \
+             -1"
         ),
     );
     let most = number("max.message.bytes").unwrap_or(i64::MAX);
     of.warn(
         most < MAX_MESSAGE_BYTES as i64,
         format!(
-            "takes {most} bytes at once, and an event may have {MAX_MESSAGE_BYTES}: a larger one is rejected; \
-             raise max.message.bytes"
+            "takes {most} bytes at once, and an event may have {MAX_MESSAGE_BYTES}: a larger one is \
+             rejected; raise max.message.bytes"
         ),
     );
     of.end()

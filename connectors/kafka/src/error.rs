@@ -16,8 +16,8 @@ macro_rules! table {
     };
 }
 
-/// The table. A code that is not in it may mean anything, so it is a Retry. Poison is true of the batch that a
-/// record travelled in, which may be more than the record.
+/// The table. A code that is not in it may mean anything, so it is a Retry. Poison is true of the batch that
+/// a record travelled in, which may be more than the record.
 pub(crate) fn verdict(code: Code) -> Verdict {
     table!(code, else Retry(Class::Unknown), {
         Delivered => NoError DuplicateSequenceNumber;
@@ -28,7 +28,8 @@ pub(crate) fn verdict(code: Code) -> Verdict {
             WaitCache LeaderNotAvailable NotLeaderForPartition BrokerNotAvailable ReplicaNotAvailable
             NetworkException CoordinatorLoadInProgress CoordinatorNotAvailable NotCoordinator NotController
             FencedLeaderEpoch UnknownLeaderEpoch StaleControllerEpoch StaleBrokerEpoch
-            PreferredLeaderNotAvailable EligibleLeadersNotAvailable RebootstrapRequired PurgeQueue PurgeInflight
+            PreferredLeaderNotAvailable EligibleLeadersNotAvailable RebootstrapRequired PurgeQueue
+            PurgeInflight
             // The producer is beyond use; nothing is wrong with the event.
             Fatal Fenced ProducerFenced GaplessGuarantee;
         Retry(Class::Timeout) => MessageTimedOut OperationTimedOut TimedOutQueue RequestTimedOut;

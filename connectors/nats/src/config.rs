@@ -9,7 +9,8 @@ use tidings_common::{MAX_IN_FLIGHT, TlsFiles, endpoint, options};
 use tidings_connector::{Place, SecretRef, Size, Span, Template};
 
 options! {
-    /// The keys of `[target.NAME.connector.nats]` as they were typed; an empty text is a key that was left out.
+    /// The keys of `[target.NAME.connector.nats]` as they were typed; an empty text is a key that was left
+    /// out.
     pub struct NatsOptions {
         /// The servers, each `nats://host:port` or `tls://host:port`, tried in this order. Required.
         servers: Vec<String>,

@@ -19,7 +19,8 @@ use super::index::{Batch, Index, Space};
 use super::overlay::Overlay;
 use super::pace::{Pace, Times};
 use super::packs::{PackWriter, Packs};
-use super::row::BlobName;
+use super::row::{self, BlobName};
+use super::tags::tags_key;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
 use crate::fail;
 use crate::journal::disk::is_no_space;
@@ -304,7 +305,11 @@ impl Applier {
         };
         let owned = self.builder.owned();
         let packs = &self.shared.packs;
+        let tagged = self.shared.overlay.has_tags();
         let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
+            if tagged && let Some(of) = row::made_at(key, old) {
+                more.remove(Space::Tags, &tags_key(key, of));
+            }
             for name in build::owned_by_row(packs, key, old) {
                 if !owned.contains(&name) {
                     more.remove(Space::Blobs, &name);
@@ -312,8 +317,8 @@ impl Applier {
                 }
             }
         };
-        // Where no object owns a blob, no old row needs to be read.
-        let watch = self.shared.index.len(Space::Blobs)? > 0;
+        // Where no object owns a blob or has tags of their own, no old row needs to be read.
+        let watch = tagged || self.shared.index.len(Space::Blobs)? > 0;
         self.shared.index.apply(&self.builder.batch, next, if watch { Some(&mut replaced) } else { None })?;
         if self.builder.batch.touches(Space::Buckets) {
             self.shared.overlay.known_buckets.changed();

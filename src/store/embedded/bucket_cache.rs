@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn bucket(owner: &str) -> Bucket {
-        Bucket { name: "b".into(), created_us: 1, owner: owner.into() }
+        Bucket::new("b", 1, owner)
     }
 
     #[test]

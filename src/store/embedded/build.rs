@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::META_PACK_END;
+use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Space};
-use super::overlay::{bucket_of, key_of};
+use super::overlay::key_of;
 use super::packs::{PackEnd, PackWriter, Packs};
 use super::row::{self, BlobName, BodyPlace};
+use super::tags::{self, tags_of};
 use super::targets::{TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use crate::queue::{BodyRef, Stored, decode_manifest};
@@ -71,6 +73,7 @@ impl Builder {
             let end = self.packs.end().to_bytes();
             self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
         }
+        tags::add_all(&mut self.batch, fresh, &newest.gone);
         self.settings(index, fresh)?;
         Ok(superseded)
     }
@@ -102,14 +105,23 @@ impl Builder {
 
     fn settings(&mut self, index: &dyn Index, fresh: &[Arc<Stored>]) -> Result<(), StoreError> {
         let mut targets = BTreeMap::<_, TargetDelta>::new();
+        let mut changed = BTreeMap::<_, BucketDelta>::new();
         for stored in fresh {
-            match (bucket_of(&stored.entry.change), target_of(&stored.entry.change)) {
-                (Some((name, Some(bucket))), _) => {
-                    self.batch.put(Space::Buckets, name.as_bytes(), |out| row::put_bucket(out, &bucket));
+            if let Some(name) = bucket_of(&stored.entry.change) {
+                changed.entry(name).or_default().add(stored);
+            } else if let Some(target) = target_of(&stored.entry.change) {
+                targets.entry(target).or_default().add(stored);
+            }
+        }
+        for (name, delta) in changed {
+            let key = name.as_bytes();
+            let base = if delta.needs_base() { index.get(Space::Buckets, key)? } else { None };
+            let base = base.map(|row| buckets::bucket(key, &row)).transpose()?;
+            match delta.over(base) {
+                Some(bucket) => {
+                    self.batch.put(Space::Buckets, key, |out| buckets::put_bucket(out, &bucket));
                 }
-                (Some((name, None)), _) => self.batch.remove(Space::Buckets, name.as_bytes()),
-                (None, Some(target)) => targets.entry(target).or_default().add(stored),
-                (None, None) => {}
+                None => self.batch.remove(Space::Buckets, key),
             }
         }
         for (number, delta) in targets {
@@ -130,6 +142,8 @@ pub(super) struct Newest {
     keys: Vec<(Box<[u8]>, usize)>,
     /// Blobs of the earlier ones.
     superseded: Vec<BlobName>,
+    /// Keys and offsets of the earlier ones, where any entry sets tags.
+    gone: Vec<(Box<[u8]>, u64)>,
 }
 
 impl Newest {
@@ -137,17 +151,22 @@ impl Newest {
         let mut keys: Vec<_> =
             fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
         keys.sort_unstable();
+        let tagged = fresh.iter().any(|stored| tags_of(&stored.entry.change).is_some());
+        let mut gone = Vec::new();
         let (mut newest, mut superseded) = (Vec::<(Box<[u8]>, usize)>::with_capacity(keys.len()), Vec::new());
         for (key, at) in keys {
             match newest.last_mut() {
                 Some((last, earlier)) if *last == key => {
                     blobs_of(&fresh[*earlier], &mut superseded);
+                    if tagged {
+                        gone.push((key, fresh[*earlier].position.offset));
+                    }
                     *earlier = at;
                 }
                 _ => newest.push((key, at)),
             }
         }
-        Self { keys: newest, superseded }
+        Self { keys: newest, superseded, gone }
     }
 }
 

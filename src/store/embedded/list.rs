@@ -7,8 +7,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::apply::Shared;
+use super::buckets;
 use super::index::{Space, end_of_prefix};
-use super::overlay::bucket_of;
 use super::row;
 use crate::queue::{BodyRef, Stored};
 use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
@@ -39,8 +39,8 @@ fn object_of(stored: &Stored) -> Option<Object> {
 }
 
 impl Shared {
-    /// The current object under this key.
-    pub(super) fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
+    /// The current object under this key, with the tags that it was made with.
+    pub(super) fn untagged(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
         let mut index_key = Vec::new();
         row::object_key(&mut index_key, bucket, key);
         if let Some(stored) = self.overlay.object(&index_key) {
@@ -52,7 +52,7 @@ impl Shared {
 
     /// The same object as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
     pub(super) fn same(&self, object: &Object) -> Result<Option<Object>, StoreError> {
-        let found = self.object(&object.bucket, &object.key)?;
+        let found = self.untagged(&object.bucket, &object.key)?;
         Ok(found.filter(|found| found.offset == object.offset))
     }
 
@@ -134,31 +134,30 @@ impl Shared {
     }
 
     fn look_up_bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
-        if let Some(stored) = self.overlay.bucket(name) {
-            return Ok(bucket_of(&stored.entry.change).and_then(|(_, bucket)| bucket));
+        let delta = self.overlay.bucket(name).unwrap_or_default();
+        if !delta.needs_base() {
+            return Ok(delta.over(None));
         }
         let found = self.unread.check(name, "", self.index.get(Space::Buckets, name.as_bytes())?)?;
-        found.map(|found| row::bucket(name.as_bytes(), &found)).transpose()
+        Ok(delta.over(found.map(|found| buckets::bucket(name.as_bytes(), &found)).transpose()?))
     }
 
     /// Every bucket, by name.
     pub(super) fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
         self.unread.check_absence()?;
         let changed = self.overlay.buckets();
-        let mut buckets = std::collections::BTreeMap::new();
+        let mut all = std::collections::BTreeMap::new();
         self.index.scan(Space::Buckets, Bound::Unbounded, None, &mut |key, found| {
-            let bucket = row::bucket(key, found)?;
-            buckets.insert(bucket.name.clone(), bucket);
+            let bucket = buckets::bucket(key, found)?;
+            all.insert(bucket.name.clone(), bucket);
             Ok(true)
         })?;
-        for stored in changed {
-            match bucket_of(&stored.entry.change) {
-                Some((name, Some(bucket))) => drop(buckets.insert(name.clone(), bucket)),
-                Some((name, None)) => drop(buckets.remove(name)),
-                None => {}
+        for (name, delta) in changed {
+            if let Some(bucket) = delta.over(all.remove(&name)) {
+                all.insert(name, bucket);
             }
         }
-        Ok(buckets.into_values().collect())
+        Ok(all.into_values().collect())
     }
 
     /// Every registered target, by number, as far as the log was applied.

@@ -16,6 +16,7 @@ mod backend;
 mod blobs;
 mod body;
 mod bucket_cache;
+mod buckets;
 mod build;
 mod index;
 mod list;
@@ -27,6 +28,7 @@ mod pins;
 mod redb_index;
 mod row;
 mod signal;
+mod tags;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -126,8 +128,12 @@ impl EmbeddedStore {
             None => PackEnd::NONE,
         };
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
+        let overlay = overlay::Overlay::default();
+        if index.len(Space::Tags)? > 0 {
+            overlay.note_tags();
+        }
         let shared = Arc::new(Shared {
-            overlay: Arc::default(),
+            overlay: Arc::new(overlay),
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             index: Box::new(index),

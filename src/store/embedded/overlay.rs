@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::bucket_cache::BucketCache;
+use super::buckets::{BucketDelta, bucket_of};
 use super::row::object_key;
 use super::signal::Signal;
+use super::tags::{key_of_tags, tags_of};
 use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
 use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
-use crate::store::Bucket;
 
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
@@ -26,27 +28,19 @@ pub(super) struct Overlay {
     pub(super) known_buckets: BucketCache,
     signal: Mutex<Signal>,
     wake: Condvar,
+    /// Tags were set after their object was made, some time.
+    tagged: AtomicBool,
 }
 
 #[derive(Default)]
 struct State {
     /// Bucket, zero byte, key → the newest change.
     objects: BTreeMap<Box<[u8]>, Arc<Stored>>,
-    buckets: HashMap<Arc<str>, Arc<Stored>>,
+    buckets: HashMap<Arc<str>, BucketDelta>,
     targets: BTreeMap<TargetNo, TargetDelta>,
     uploads: BTreeMap<UploadId, UploadDelta>,
-}
-
-/// The bucket that a change makes (`Some`) or removes (`None`), with its name.
-pub(super) fn bucket_of(change: &Change) -> Option<(&Arc<str>, Option<Bucket>)> {
-    match change {
-        Change::CreateBucket { bucket, time_us, owner } => {
-            let made = Bucket { name: bucket.clone(), created_us: *time_us, owner: owner.clone() };
-            Some((bucket, Some(made)))
-        }
-        Change::DeleteBucket { bucket } => Some((bucket, None)),
-        _ => None,
-    }
+    /// Index key of tags → the newest change.
+    tags: HashMap<Vec<u8>, Arc<Stored>>,
 }
 
 /// The index key of the object that an entry changes.
@@ -94,14 +88,29 @@ impl Overlay {
         found.map(|(key, stored)| (key.clone(), stored.clone())).collect()
     }
 
-    /// The newest change of a bucket.
-    pub(super) fn bucket(&self, name: &str) -> Option<Arc<Stored>> {
+    /// What changed about a bucket.
+    pub(super) fn bucket(&self, name: &str) -> Option<BucketDelta> {
         self.read().buckets.get(name).cloned()
     }
 
-    /// The newest change of every changed bucket.
-    pub(super) fn buckets(&self) -> Vec<Arc<Stored>> {
-        self.read().buckets.values().cloned().collect()
+    /// What changed about every changed bucket.
+    pub(super) fn buckets(&self) -> Vec<(Arc<str>, BucketDelta)> {
+        self.read().buckets.iter().map(|(name, delta)| (name.clone(), delta.clone())).collect()
+    }
+
+    /// True if any object may have tags that were set after it was made.
+    pub(super) fn has_tags(&self) -> bool {
+        self.tagged.load(Ordering::Acquire)
+    }
+
+    /// Some object has tags that were set after it was made.
+    pub(super) fn note_tags(&self) {
+        self.tagged.store(true, Ordering::Release);
+    }
+
+    /// The newest tags under this index key.
+    pub(super) fn tags(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        self.read().tags.get(key).cloned()
     }
 
     /// What changed about every changed target.
@@ -189,14 +198,19 @@ impl State {
             if self.objects.get(key).is_some_and(|s| s.position.offset <= offset) {
                 self.objects.remove(key);
             }
-        } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
-            if self.buckets.get(name).is_some_and(|s| s.position.offset <= offset) {
+        } else if let Some(name) = bucket_of(&stored.entry.change) {
+            if self.buckets.get(name).is_some_and(|delta| delta.offset <= offset) {
                 self.buckets.remove(name);
             }
         } else if let Some(target) = target_of(&stored.entry.change)
             && self.targets.get(&target).is_some_and(|delta| delta.offset <= offset)
         {
             self.targets.remove(&target);
+        } else if let Some(tags) = tags_of(&stored.entry.change) {
+            let key = key_of_tags(tags);
+            if self.tags.get(&key).is_some_and(|s| s.position.offset <= offset) {
+                self.tags.remove(&key);
+            }
         }
     }
 }
@@ -213,11 +227,14 @@ impl Publish for Overlay {
             }
             if let Some(key) = key {
                 state.objects.insert(key, stored.clone());
-            } else if let Some((name, _)) = bucket_of(&stored.entry.change) {
-                state.buckets.insert(name.clone(), stored.clone());
+            } else if let Some(name) = bucket_of(&stored.entry.change) {
+                state.buckets.entry(name.clone()).or_default().add(stored);
                 bucket_changed = true;
             } else if let Some(target) = target_of(&stored.entry.change) {
                 state.targets.entry(target).or_default().add(stored);
+            } else if let Some(tags) = tags_of(&stored.entry.change) {
+                state.tags.insert(key_of_tags(tags), stored.clone());
+                self.note_tags();
             }
         }
         drop(state);

@@ -28,7 +28,7 @@ const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
 /// Spaces in the order in which one transaction writes them.
-const SPACES: [Space; 8] = [
+const SPACES: [Space; 9] = [
     Space::Objects,
     Space::Buckets,
     Space::Targets,
@@ -36,6 +36,7 @@ const SPACES: [Space; 8] = [
     Space::Uploads,
     Space::OpenUploads,
     Space::Parts,
+    Space::Tags,
     Space::Meta,
 ];
 
@@ -48,6 +49,7 @@ fn table(space: Space) -> Table {
         Space::Uploads => "uploads",
         Space::OpenUploads => "open-uploads",
         Space::Parts => "parts",
+        Space::Tags => "tags",
         Space::Meta => "meta",
     })
 }

@@ -10,10 +10,10 @@ use crc_fast::crc32_iscsi as crc32c;
 use crate::config::{Budget, WhenFull};
 use crate::queue::{BodyRef, ObjectMeta, Stored, TargetNo};
 pub(super) use crate::store::blob_name;
-use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
+use crate::store::{Object, Place, RegisteredTarget, StoreError};
 
 /// The first byte of every row: another one is a row of a newer tidings.
-const ROW_VERSION: u8 = 1;
+pub(super) const ROW_VERSION: u8 = 1;
 const BODY_EMPTY: u8 = 0;
 const BODY_PACK: u8 = 1;
 const BODY_BLOB: u8 = 2;
@@ -91,15 +91,6 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
     true
 }
 
-/// Appends a bucket's row.
-pub(super) fn put_bucket(out: &mut Vec<u8>, bucket: &Bucket) {
-    let from = out.len();
-    out.push(ROW_VERSION);
-    out.extend_from_slice(&bucket.created_us.to_le_bytes());
-    put_text(out, &bucket.owner);
-    seal(out, from, bucket.name.as_bytes());
-}
-
 /// The index key of a target.
 pub(super) fn target_key(target: TargetNo) -> [u8; 4] {
     target.0.to_be_bytes()
@@ -144,8 +135,12 @@ fn put_etag(out: &mut Vec<u8>, etag: &str) {
 }
 
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_varint(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(out, text.as_bytes());
+}
+
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 pub(super) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
@@ -194,18 +189,6 @@ fn try_object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Option<Object> {
     })
 }
 
-/// The bucket of a row.
-pub(super) fn bucket(key: &[u8], row: &[u8]) -> Result<Bucket, StoreError> {
-    let decode = || {
-        let mut rest = open(key, row)?;
-        let created_us = i64::from_le_bytes(take(&mut rest)?);
-        let owner = take_text(&mut rest)?.into();
-        let name = std::str::from_utf8(key).ok()?.into();
-        rest.is_empty().then_some(Bucket { name, created_us, owner })
-    };
-    decode().ok_or_else(|| damaged(key))
-}
-
 /// The target of a row.
 pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreError> {
     let decode = || {
@@ -222,6 +205,11 @@ pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreEr
         rest.is_empty().then_some(known)
     };
     decode().ok_or_else(|| damaged(key))
+}
+
+/// The offset of the change that made the object of a row; none if the row is damaged.
+pub(super) fn made_at(key: &[u8], row: &[u8]) -> Option<u64> {
+    take_head(&mut open(key, row)?).map(|head| head.offset)
 }
 
 /// Where the body of an object's row is; none if the row is damaged.
@@ -298,10 +286,14 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
 }
 
 pub(super) fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(rest)?).ok()
+}
+
+pub(super) fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = usize::try_from(take_varint(rest)?).ok()?;
-    let (text, tail) = rest.split_at_checked(len)?;
+    let (bytes, tail) = rest.split_at_checked(len)?;
     *rest = tail;
-    std::str::from_utf8(text).ok()
+    Some(bytes)
 }
 
 fn take_etag(rest: &mut &[u8]) -> Option<Arc<str>> {

@@ -308,7 +308,7 @@ proptest! {
             bytes[end..].copy_from_slice(&crc.to_le_bytes());
         }
         let _ = row::object(&"b".into(), b"b\0k", &bytes);
-        let _ = row::bucket(b"b\0k", &bytes);
+        let _ = super::super::buckets::bucket(b"b\0k", &bytes);
         let _ = row::target(b"b\0k", &bytes);
         let _ = row::place(b"b\0k", &bytes);
     }

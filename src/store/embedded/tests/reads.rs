@@ -4,7 +4,7 @@ use std::thread;
 
 use super::*;
 use crate::config::{Budget, WhenFull};
-use crate::queue::TargetNo;
+use crate::queue::{Setting, TargetNo};
 
 fn store() -> (Arc<Log>, Arc<EmbeddedStore>, tempfile::TempDir) {
     let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
@@ -100,14 +100,28 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
         assert_eq!(names, ["one", "three"]);
         assert_eq!(store.bucket("one").unwrap().map(|b| (b.created_us, b.owner)), Some((5, "me".into())));
         assert_eq!(store.bucket("two").unwrap(), None);
+        let settings = |name: &str| {
+            let bucket = store.bucket(name).unwrap().unwrap();
+            assert!(store.buckets().unwrap().contains(&bucket));
+            bucket.settings().map(|(s, v)| (s, v.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(settings("one"), [(Setting::Versioning, 2), (Setting::Cors, 9_000)]);
+        assert_eq!(settings("three"), [(Setting::Quota, 1)]);
         let targets = store.targets().unwrap();
         let rows: Vec<_> = targets.iter().map(|t| (t.target.0, &*t.name, t.since, t.paused)).collect();
-        assert_eq!(rows, [(1, "orders", 3, true), (2, "audit", 5, false)]);
+        assert_eq!(rows, [(1, "orders", 7, true), (2, "audit", 9, false)]);
         let kept: Vec<_> = targets.iter().map(|t| (&*t.kind, t.budget, t.forgotten)).collect();
         assert_eq!(kept, [("kafka", Budget::default(), Some(7)), ("http", SHEDS, None)]);
     };
     set(bucket("one"));
     set(bucket("two"));
+    set(bucket("three"));
+    let setting = |name: &str, setting, value: Option<Bytes>| {
+        set(Change::SetBucketSetting { bucket: name.into(), setting, value });
+    };
+    setting("one", Setting::Tagging, Some("t".into()));
+    setting("one", Setting::Versioning, Some("1".into()));
+    setting("three", Setting::Tagging, Some("of the one before".into()));
     let register = |n, name: &str| Change::RegisterTarget {
         target: TargetNo(n),
         name: name.into(),
@@ -119,8 +133,13 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
     set(register(2, "audit"));
     set(Change::ConfigureTarget { target: TargetNo(2), kind: "http".into(), budget: SHEDS });
     set(Change::DeleteBucket { bucket: "two".into() });
+    set(Change::DeleteBucket { bucket: "three".into() });
+    setting("one", Setting::Versioning, Some("no".into()));
+    setting("one", Setting::Cors, Some(vec![0; 9_000].into()));
+    setting("one", Setting::Tagging, None);
     set(Change::PauseTarget { target: TargetNo(2), paused: true });
     set(bucket("three"));
+    setting("three", Setting::Quota, Some("7".into()));
     set(Change::PauseTarget { target: TargetNo(2), paused: false });
     set(Change::ForgetTarget { target: TargetNo(1), unsettled: 7 });
     check(&store);
