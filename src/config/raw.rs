@@ -76,6 +76,8 @@ pub(super) struct Store {
     pub(super) checkpoint_interval: Span,
     pub(super) min_part_bytes: Size,
     pub(super) upload_expiry: Span,
+    pub(super) reclaim_rate: Size,
+    pub(super) scrub_rate: Size,
 }
 
 /// `[target.NAME]`
@@ -174,6 +176,8 @@ impl Default for Store {
             checkpoint_interval: ms(10_000),
             min_part_bytes: Size(5 << 20),
             upload_expiry: ms(7 * 24 * 3_600_000),
+            reclaim_rate: Size(64 << 20),
+            scrub_rate: Size(4 << 20),
         }
     }
 }

@@ -55,6 +55,8 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
             checkpoint_interval,
             min_part_bytes,
             upload_expiry,
+            reclaim_rate,
+            scrub_rate,
         },
         store,
         &new.store

@@ -103,6 +103,8 @@ impl Stack {
             checkpoint_interval: pace.0,
             min_part_bytes: 0,
             upload_expiry: Duration::from_secs(3_600),
+            reclaim_rate: 1 << 30,
+            scrub_rate: 0,
         };
         let store = EmbeddedStore::open(Arc::clone(&disk), &data(), &config);
         let store = store.map_err(|e| format!("store: {e}"))?;

@@ -98,6 +98,8 @@ pub(super) fn store_config() -> config::Store {
         checkpoint_interval: Duration::from_secs(1),
         min_part_bytes: 1 << 10,
         upload_expiry: Duration::from_secs(3_600),
+        reclaim_rate: 1 << 30,
+        scrub_rate: 0,
     }
 }
 
