@@ -139,6 +139,8 @@ fn tunnelled(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidings_connector::ErrorClass;
+
     use super::*;
 
     fn may(address: &str, allow_private: bool) -> bool {
@@ -253,6 +255,7 @@ mod tests {
         assert_eq!(left, ["8.8.8.8:80".parse().expect("an address")]);
         let blocked = of(&["10.0.0.1", "::1"]).expect_err("none is public");
         assert!(blocked.get_ref().is_some_and(|inner| inner.is::<Blocked>()), "{blocked:?}");
+        assert_eq!(crate::judge_io(&blocked), crate::Verdict::Fault(ErrorClass::Unroutable));
         assert_eq!(
             blocked.to_string(),
             "hook is 10.0.0.1, which may not be called: it is private, and `allow_private` is false"
