@@ -14,8 +14,11 @@ use crate::admin::{
 };
 use crate::config::WhenFull;
 use crate::delivery;
+use crate::frontend::Limit;
 use crate::journal::Damage;
-use crate::metrics::{QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::metrics::{
+    LimitReached, QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult,
+};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{FullReason, Rewound};
 
@@ -127,6 +130,18 @@ pub(super) fn refusal(full: FullReason) -> RefuseReason {
         FullReason::Disk => RefuseReason::DiskFull,
         FullReason::IndexBusy => RefuseReason::IndexBusy,
         FullReason::IndexStalled => RefuseReason::IndexStalled,
+    }
+}
+
+/// How a request over a limit is counted.
+pub(super) fn limit(limit: Limit) -> LimitReached {
+    match limit {
+        Limit::ConnectionsPerAddress => LimitReached::ConnectionsPerAddress,
+        Limit::ConnectionsPerKey => LimitReached::ConnectionsPerKey,
+        Limit::Requests => LimitReached::Requests,
+        Limit::RequestsPerKey => LimitReached::RequestsPerKey,
+        Limit::Uploads => LimitReached::Uploads,
+        Limit::UploadsPerKey => LimitReached::UploadsPerKey,
     }
 }
 

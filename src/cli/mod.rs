@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+mod ask;
 mod check;
 mod credential;
 mod demo;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check the configuration, and with --connect every far side.
     Check(check::Check),
+    /// Say whether a running server can accept changes.
+    Ready(ask::Ready),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
     /// List, show, replay and purge dead letters: events that their target rejected.
@@ -128,6 +131,7 @@ pub fn run() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
+            Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),

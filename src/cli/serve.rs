@@ -90,7 +90,7 @@ fn announce(app: &App) {
     let (path, created) = app.credentials_file();
     let made = if created { " (made now)" } else { "" };
     say!("credentials {}{made}", path.display());
-    say!("listening s3 http://{}", app.s3_address());
-    say!("listening admin http://{}", app.admin_address());
+    say!("listening s3 {}", app.s3_url());
+    say!("listening admin {}", app.admin_url());
     say!("ready");
 }

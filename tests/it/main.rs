@@ -21,3 +21,4 @@ mod start;
 mod targets;
 mod terminal;
 mod tidy;
+mod tls;

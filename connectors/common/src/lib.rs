@@ -22,7 +22,7 @@ pub use inspection::Inspection;
 pub use outstanding::{Outstanding, ROUNDS, Token};
 pub use suspects::Suspects;
 use tidings_connector::{ErrorClass, Fault, Outcome};
-pub use tls::{TlsFiles, no_tls};
+pub use tls::{TlsFiles, nobody};
 pub use url::Url;
 pub use verdict::Verdict;
 

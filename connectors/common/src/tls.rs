@@ -7,18 +7,17 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::{Resumption, WantsClientCert};
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use tidings_connector::SecretRef;
 
 /// A longer file holds no certificates, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Servers whose sessions are remembered: a target has one, or a few behind one name. Room for 256, which is
-/// the library's own choice, costs 200 KB a target.
-const SESSIONS: usize = 8;
+/// Servers of one target whose sessions are kept.
+const SERVERS: usize = 4;
 
 type Chain = Vec<CertificateDer<'static>>;
 
@@ -93,43 +92,40 @@ impl TlsFiles {
     }
 
     fn over(&self, roots: RootCertStore) -> Result<ClientConfig, String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|e| e.to_string())?.with_root_certificates(roots);
         let Some((cert, key)) = &self.identity else {
-            return trusting(roots, |it| Ok(it.with_no_client_auth()));
+            return Ok(few_sessions(builder.with_no_client_auth()));
         };
         let chain = certificates("cert_file", cert)?;
         // The reason is left out: it may quote the file.
         let secret = PrivateKeyDer::from_pem_slice(&read("key_file", key)?)
             .map_err(|_| format!("`key_file`: {} holds no private key in PEM", key.display()))?;
         let no_pair = |e| format!("`cert_file`: {} and {} do not fit: {e}", cert.display(), key.display());
-        trusting(roots, |it| it.with_client_auth_cert(chain, secret).map_err(no_pair))
+        builder.with_client_auth_cert(chain, secret).map(few_sessions).map_err(no_pair)
     }
 }
 
-/// What trusts and shows nobody, for far sides that are called without TLS by a library that wants to be told
-/// all the same: one for all of them.
+/// Room for the sessions of the few servers that one target has: the library's own makes 200 KB for 256.
+fn few_sessions(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::in_memory_sessions(SERVERS);
+    config
+}
+
+/// TLS that trusts nobody, for far sides that are called without it: one for all of them.
 ///
 /// # Errors
-/// One sentence: TLS cannot be set up at all.
-pub fn no_tls() -> Result<ClientConfig, String> {
+/// The library's own words, should it not know its own protocol versions.
+pub fn nobody() -> Result<ClientConfig, String> {
     static NOBODY: OnceLock<ClientConfig> = OnceLock::new();
-    if let Some(made) = NOBODY.get() {
-        return Ok(made.clone());
+    match NOBODY.get() {
+        Some(made) => Ok(made.clone()),
+        None => {
+            let made = TlsFiles::default().over(RootCertStore::empty())?;
+            Ok(NOBODY.get_or_init(|| made).clone())
+        }
     }
-    let mut nobody = trusting(RootCertStore::empty(), |it| Ok(it.with_no_client_auth()))?;
-    nobody.resumption = Resumption::disabled();
-    Ok(NOBODY.get_or_init(|| nobody).clone())
-}
-
-fn trusting(
-    roots: RootCertStore,
-    show: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> Result<ClientConfig, String>,
-) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|e| format!("TLS cannot be set up: {e}"))?;
-    let mut config = show(builder.with_root_certificates(roots))?;
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    Ok(config)
 }
 
 fn system() -> Result<RootCertStore, String> {

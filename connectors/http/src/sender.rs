@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTE
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
 use secrecy::ExposeSecret as _;
-use tidings_common::{Addresses, Url, Verdict, no_tls};
+use tidings_common::{Addresses, Url, Verdict, nobody};
 use tidings_connector::{Cause, ErrorClass, Fault, Message, Outcome, Report, Scope};
 
 use crate::HttpConfig;
@@ -104,15 +104,17 @@ impl Sender {
             .dns_resolver(Guard(Addresses { allow_private: config.options.allow_private }))
             .pool_max_idle_per_host(config.options.max_in_flight)
             .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")));
-        let mut tls = match config.url.scheme() {
-            "https" => config.tls.client(),
-            _ => no_tls(),
-        }
-        .map_err(|why| cannot(ErrorClass::Tls, &why))?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = client.tls_backend_preconfigured(tls).build();
+        let client = match config.url.scheme() {
+            "https" => {
+                let mut tls = config.tls.client().map_err(|why| cannot(ErrorClass::Tls, &why))?;
+                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+                client.tls_backend_preconfigured(tls)
+            }
+            // Nobody is trusted, since nobody is asked.
+            _ => client.tls_backend_preconfigured(nobody().map_err(|why| cannot(ErrorClass::Tls, &why))?),
+        };
         Ok(Self {
-            client: client.map_err(|e| cannot(ErrorClass::Tls, &silence(e).1))?,
+            client: client.build().map_err(|e| cannot(ErrorClass::Tls, &silence(e).1))?,
             url: config.url.clone(),
             timeout: config.options.timeout.0,
             headers,
