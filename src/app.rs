@@ -5,6 +5,7 @@
 
 mod again;
 mod apply;
+mod buckets;
 mod doors;
 mod expire;
 mod index;
@@ -281,6 +282,7 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
                 Noted::Accepted => counted.accepted.increment(1),
                 Noted::Refused(full) => counted.refused(observe::refusal(full)),
                 Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+                Noted::OverQuota => counted.refused(RefuseReason::Quota),
                 Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
                 Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
             }

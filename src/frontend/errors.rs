@@ -51,6 +51,13 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
         }
         CommitError::PreconditionFailed => C::PreconditionFailed.into(),
         CommitError::Replaced => of_store(StoreError::Gone),
+        CommitError::QuotaExceeded(what) => {
+            let text = format!("The bucket's quota of {what} is used up: delete something first.");
+            let mut error = S3Error::with_message(C::Custom("QuotaExceeded".into()), text);
+            error.set_status_code(StatusCode::FORBIDDEN);
+            error
+        }
+        CommitError::Uncounted => slow_down("The bucket is being counted; try again.".to_owned()),
         CommitError::Conflict => S3Error::with_message(
             C::ConditionalRequestConflict,
             "The object was deleted while this request was on its way; look at it again.",
