@@ -53,6 +53,9 @@ pub struct NatsOptions {
     pub connect_timeout: Span,
     /// How long an acknowledgement may take before the connection is given up, 100 ms to 60 s.
     pub ack_timeout: Span,
+    /// How long a subject may be without a stream that takes it before that is a fault, at most 10 min: the
+    /// stream may be without a leader for a moment.
+    pub leaderless_for: Span,
 }
 
 impl Default for NatsOptions {
@@ -79,6 +82,7 @@ impl Default for NatsOptions {
             max_bytes: Size(64 << 20),
             connect_timeout: Span(Duration::from_secs(5)),
             ack_timeout: Span(Duration::from_secs(5)),
+            leaderless_for: Span(Duration::from_secs(60)),
         }
     }
 }
@@ -87,6 +91,9 @@ impl Default for NatsOptions {
 const MAX_IN_FLIGHT: usize = 65_536;
 /// The most servers, so that trying all of them has a bound.
 const MAX_SERVERS: usize = 8;
+
+/// The longest time for which a missing stream may be taken for one without a leader.
+const MAX_LEADERLESS: Duration = Duration::from_secs(600);
 
 /// A checked target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +109,7 @@ pub struct NatsConfig {
     pub(crate) max_bytes: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) ack_timeout: Duration,
+    pub(crate) leaderless_for: Duration,
 }
 
 /// As whom the servers know us.
@@ -149,6 +157,9 @@ impl NatsOptions {
                 return Err(format!("`{key}` must be 100ms to 60s"));
             }
         }
+        if self.leaderless_for.0 > MAX_LEADERLESS {
+            return Err("`leaderless_for` must be at most 10m".to_owned());
+        }
         Ok(NatsConfig {
             target: target.to_owned(),
             identity: self.identity()?,
@@ -160,6 +171,7 @@ impl NatsOptions {
             max_bytes: self.max_bytes.0 as usize,
             connect_timeout: self.connect_timeout.0,
             ack_timeout: self.ack_timeout.0,
+            leaderless_for: self.leaderless_for.0,
         })
     }
 

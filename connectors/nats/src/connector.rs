@@ -18,6 +18,7 @@ use tidings_connector::{
     Template,
 };
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::NatsConfig;
 use crate::answer;
@@ -75,7 +76,7 @@ impl ConnectorConfig for NatsConfig {
 impl NatsConfig {
     async fn open(&self) -> Result<NatsConnector, Fault> {
         let scope = if self.subject.is_fixed() { Scope::Target } else { Scope::Destination };
-        let outstanding = Outstanding::new(self.max_in_flight, scope);
+        let outstanding = Outstanding::new(self.max_in_flight, scope, self.leaderless_for);
         let client = crate::connect::connect(self, &outstanding).await?;
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await.map_err(|e| {
@@ -181,7 +182,7 @@ impl Connector for NatsConnector {
             let Some(token) = token else { continue };
             match self.send(message, token).await {
                 Ok(()) => sent.push(token),
-                Err((met, text)) => self.outstanding.settle(vec![(token, met, text)]),
+                Err((met, text)) => self.outstanding.settle(vec![(token, met, text)], Instant::now()),
             }
         }
         self.ask_for_echo(&sent).await;
@@ -221,7 +222,7 @@ async fn listen(
         let idle = outstanding.is_empty();
         tokio::select! {
             chunk = answers.next() => match chunk {
-                Some(chunk) => outstanding.settle(answer::read_all(&chunk, stream.as_deref())),
+                Some(chunk) => outstanding.settle(answer::read_all(&chunk, stream.as_deref()), Instant::now()),
                 None => break outstanding.give_up(Met::Lost, "the connection to NATS was lost"),
             },
             () = outstanding.filled(), if idle => clock.reset(),

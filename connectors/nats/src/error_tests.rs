@@ -9,6 +9,7 @@ const ROWS: &[(Met, Verdict)] = &[
     (Met::Echoed, Verdict::Delivered),
     (Met::OtherStream, Verdict::SubjectFault(ErrorClass::Unroutable)),
     (Met::NoResponders, Verdict::SubjectFault(ErrorClass::Unroutable)),
+    (Met::NoRespondersYet, Verdict::Retry(ErrorClass::Unroutable)),
     (Met::Denied, Verdict::SubjectFault(ErrorClass::Auth)),
     (Met::TooLarge, Verdict::Poison(ErrorClass::TooLarge)),
     (Met::Unwritable, Verdict::Poison(ErrorClass::Encode)),

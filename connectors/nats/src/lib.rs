@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod connector;
 mod error;
+mod leaderless;
 mod outstanding;
 
 pub use config::{NatsConfig, NatsOptions};

@@ -5,11 +5,14 @@
 //! that was not told so.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tidings_connector::{Outcome, Receipt, Scope};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::error::{Met, outcome};
+use crate::leaderless::Leaderless;
 
 /// In how many rounds the time for an answer is counted: it is between so many and one more.
 pub(crate) const ROUNDS: u32 = 4;
@@ -25,6 +28,8 @@ pub(crate) struct Outstanding {
     slots: Mutex<Slots>,
     bound: usize,
     subject_scope: Scope,
+    /// So long a subject without a taker may be leaderless only.
+    leaderless_for: Duration,
     /// Told when the first one enters.
     filled: Notify,
     /// Told when the last one leaves.
@@ -35,6 +40,7 @@ pub(crate) struct Outstanding {
 struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    leaderless: Leaderless,
     round: u32,
     /// The round of the last answer.
     answered: u32,
@@ -50,9 +56,9 @@ struct Slot {
 
 impl Outstanding {
     /// Room for `bound` receipts. `subject_scope`: what a fault of a subject affects.
-    pub(crate) fn new(bound: usize, subject_scope: Scope) -> Arc<Self> {
+    pub(crate) fn new(bound: usize, subject_scope: Scope, leaderless_for: Duration) -> Arc<Self> {
         let (filled, emptied) = (Notify::new(), Notify::new());
-        Arc::new(Self { slots: Mutex::default(), bound, subject_scope, filled, emptied })
+        Arc::new(Self { slots: Mutex::default(), bound, subject_scope, leaderless_for, filled, emptied })
     }
 
     /// Gives every receipt a token, in order, under one lock. `None`: it got none and is settled.
@@ -77,12 +83,15 @@ impl Outstanding {
     }
 
     /// Settles attempts as the table says. Tokens of earlier attempts are passed over.
-    pub(crate) fn settle(&self, answers: Vec<(Token, Met, String)>) {
+    pub(crate) fn settle(&self, answers: Vec<(Token, Met, String)>, now: Instant) {
         let taken: Vec<_> = {
             let mut slots = self.lock();
             slots.answered = slots.round;
-            let taken =
-                answers.into_iter().filter_map(|(token, met, text)| Some((slots.take(token)?, met, text)));
+            let taken = answers.into_iter().filter_map(|(token, met, text)| {
+                let (receipt, subject) = slots.take(token)?;
+                let met = slots.leaderless.judge(&subject, met, now, self.leaderless_for);
+                Some((receipt, met, text))
+            });
             let taken = taken.collect();
             self.tell_if_empty(&slots);
             taken
@@ -200,14 +209,14 @@ impl Slots {
         Ok(u64::from(slot.generation) << 32 | u64::from(at))
     }
 
-    fn take(&mut self, token: Token) -> Option<Receipt> {
+    fn take(&mut self, token: Token) -> Option<(Receipt, Arc<str>)> {
         let slot = self.slots.get_mut(token as u32 as usize)?;
         if slot.generation != (token >> 32) as u32 {
             return None;
         }
-        let (receipt, _) = slot.held.take()?;
+        let held = slot.held.take()?;
         self.free.push(token as u32);
-        Some(receipt)
+        Some(held)
     }
 
     fn take_where(&mut self, wanted: impl Fn(&Slot, &str) -> bool) -> Vec<Receipt> {

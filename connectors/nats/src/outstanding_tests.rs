@@ -12,7 +12,7 @@ struct Scene {
 
 impl Scene {
     fn new(bound: usize) -> Self {
-        let outstanding = Outstanding::new(bound, Scope::Destination);
+        let outstanding = Outstanding::new(bound, Scope::Destination, Duration::from_secs(60));
         Self { inbox: SettlementInbox::new(), outstanding, next: 0 }
     }
 
@@ -41,15 +41,17 @@ fn stored(token: Option<Token>) -> Vec<(Token, Met, String)> {
 fn a_late_answer_settles_no_later_attempt() {
     let mut scene = Scene::new(1);
     let first = scene.put(1)[0];
-    scene.outstanding.settle(vec![(first.expect("a token"), Met::Refused(10_077), "full".to_owned())]);
+    scene
+        .outstanding
+        .settle(vec![(first.expect("a token"), Met::Refused(10_077), "full".to_owned())], Instant::now());
     assert!(matches!(scene.settled()[..], [(0, Outcome::Retry { .. })]));
     let second = scene.put(1)[0];
-    scene.outstanding.settle(stored(first));
+    scene.outstanding.settle(stored(first), Instant::now());
     assert!(scene.settled().is_empty(), "the slot is the same, the attempt is not");
-    scene.outstanding.settle(stored(second));
+    scene.outstanding.settle(stored(second), Instant::now());
     assert_eq!(scene.settled(), [(1, Outcome::Delivered)]);
-    scene.outstanding.settle(stored(second));
-    scene.outstanding.settle(vec![(u64::MAX, Met::Stored, String::new())]);
+    scene.outstanding.settle(stored(second), Instant::now());
+    scene.outstanding.settle(vec![(u64::MAX, Met::Stored, String::new())], Instant::now());
     assert!(scene.settled().is_empty() && scene.outstanding.is_empty());
 }
 
@@ -65,7 +67,7 @@ fn what_does_not_fit_is_retried_and_never_kept() {
 fn the_end_settles_everything_as_retry_and_lets_nothing_in() {
     let mut scene = Scene::new(8);
     let tokens = scene.put(3);
-    scene.outstanding.settle(stored(tokens[1]));
+    scene.outstanding.settle(stored(tokens[1]), Instant::now());
     assert_eq!(scene.settled(), [(1, Outcome::Delivered)]);
     scene.outstanding.give_up(Met::Lost, "gone");
     let settled = scene.settled();
@@ -73,7 +75,7 @@ fn the_end_settles_everything_as_retry_and_lets_nothing_in() {
     assert!(settled.iter().all(|(_, outcome)| matches!(outcome, Outcome::Retry { .. })), "{settled:?}");
     assert_eq!(scene.put(1), [None]);
     assert!(matches!(scene.settled()[..], [(3, Outcome::Retry { .. })]));
-    scene.outstanding.settle(stored(tokens[0]));
+    scene.outstanding.settle(stored(tokens[0]), Instant::now());
     assert!(scene.settled().is_empty());
 }
 
@@ -98,7 +100,7 @@ fn what_is_silent_beside_others_is_retried_and_total_silence_is_told() {
         assert!(scene.settled().is_empty());
     }
     let answered = scene.put(2);
-    scene.outstanding.settle(stored(answered[0]));
+    scene.outstanding.settle(stored(answered[0]), Instant::now());
     assert_eq!(scene.settled(), [(1, Outcome::Delivered)]);
     // The first one is late; what came with the answer is not.
     assert!(scene.outstanding.count_round());
@@ -119,7 +121,23 @@ async fn the_first_to_enter_and_the_last_to_leave_are_told() {
     let waiting = tokio::spawn(async move { waiting.emptied().await });
     for token in tokens {
         assert!(!waiting.is_finished());
-        scene.outstanding.settle(stored(token));
+        scene.outstanding.settle(stored(token), Instant::now());
     }
     waiting.await.expect("told");
+}
+
+#[test]
+fn a_stream_without_a_leader_for_a_moment_is_no_fault() {
+    let mut scene = Scene::new(8);
+    let began = Instant::now();
+    let answer = |token: Option<Token>| vec![(token.expect("a token"), Met::NoResponders, String::new())];
+    let mut tries = [0, 59, 61].map(|seconds| {
+        scene.next = 0;
+        let token = scene.put(1)[0];
+        scene.outstanding.settle(answer(token), began + Duration::from_secs(seconds));
+        scene.settled().remove(0).1
+    });
+    let last = tries[2].clone();
+    assert!(tries[..2].iter_mut().all(|told| matches!(told, Outcome::Retry { .. })), "{tries:?}");
+    assert!(matches!(last, Outcome::Faulted { scope: Scope::Destination, .. }), "{last:?}");
 }
