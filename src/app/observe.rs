@@ -9,13 +9,16 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, ChangeError, DamageView, FailureView, Forgotten, JournalStat, Reloaded, TargetView, Tested,
-    rfc3339,
+    AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, JournalStat, QuotaWish,
+    Reloaded, TargetView, Tested, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
+use crate::frontend::Limit;
 use crate::journal::Damage;
-use crate::metrics::{QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::metrics::{
+    LimitReached, QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult,
+};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{FullReason, Rewound};
 
@@ -99,6 +102,14 @@ impl AdminBackend for Parts {
         Parts::reload(self, accept).await
     }
 
+    async fn buckets(&self) -> Result<Vec<BucketView>, ChangeError> {
+        self.bucket_views().await
+    }
+
+    async fn set_quota(&self, bucket: &str, wish: QuotaWish) -> Result<BucketView, ChangeError> {
+        self.limit_bucket(bucket, wish).await
+    }
+
     async fn journal_stat(&self) -> JournalStat {
         let stat = self.queue.stat();
         JournalStat {
@@ -127,6 +138,18 @@ pub(super) fn refusal(full: FullReason) -> RefuseReason {
         FullReason::Disk => RefuseReason::DiskFull,
         FullReason::IndexBusy => RefuseReason::IndexBusy,
         FullReason::IndexStalled => RefuseReason::IndexStalled,
+    }
+}
+
+/// How a request over a limit is counted.
+pub(super) fn limit(limit: Limit) -> LimitReached {
+    match limit {
+        Limit::ConnectionsPerAddress => LimitReached::ConnectionsPerAddress,
+        Limit::ConnectionsPerKey => LimitReached::ConnectionsPerKey,
+        Limit::Requests => LimitReached::Requests,
+        Limit::RequestsPerKey => LimitReached::RequestsPerKey,
+        Limit::Uploads => LimitReached::Uploads,
+        Limit::UploadsPerKey => LimitReached::UploadsPerKey,
     }
 }
 

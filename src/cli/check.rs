@@ -11,6 +11,7 @@ use super::paint::Table;
 use super::serve::init_logs;
 use super::{ConfigFile, Failure};
 use crate::config::Target;
+use crate::{app, tls};
 
 /// Targets asked at the same time.
 const AT_ONCE: usize = 16;
@@ -48,6 +49,11 @@ impl Check {
             Line { target: None, finding }
         });
         let mut lines: Vec<Line> = warnings.collect();
+        let now = app::now_us() / 1_000_000;
+        for (listener, tls) in [("server.listen", &config.server.tls), ("admin.listen", &config.admin.tls)] {
+            let found = tls.iter().flat_map(|files| tls::examine(listener, files, now));
+            lines.extend(found.map(|finding| Line { target: None, finding }));
+        }
         if self.connect {
             let asked = stream::iter(&config.targets).map(ask).buffered(AT_ONCE);
             lines.extend(asked.collect::<Vec<_>>().await.into_iter().flatten());
@@ -73,7 +79,9 @@ impl Check {
             (0, 0) => Ok(()),
             (0, _) if !self.strict => Ok(()),
             (0, _) => Err(Failure::Found(format!("{warnings} warning(s), and --strict allows none"))),
-            _ => Err(Failure::Found("at least one target cannot be used as configured".to_owned())),
+            _ => {
+                Err(Failure::Found("at least one target or listener cannot be used as configured".to_owned()))
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ macro_rules! say {
     };
 }
 
+mod ask;
+mod bucket;
 mod check;
 mod credential;
 mod demo;
@@ -44,8 +46,12 @@ enum Command {
     Demo(demo::Demo),
     /// Check the configuration, and with --connect every far side.
     Check(check::Check),
+    /// Say whether a running server can accept changes.
+    Ready(ask::Ready),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
+    /// Show the buckets of a running server, and set what each may hold.
+    Bucket(bucket::Bucket),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
     /// Add, list, rotate and remove the credentials that may sign requests.
@@ -128,7 +134,9 @@ pub fn run() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
+            Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
+            Command::Bucket(bucket) => bucket.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,

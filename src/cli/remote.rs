@@ -2,25 +2,27 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use serde_json::Value;
 
 use super::paint::{Table, print_fields, print_lists, text};
 use super::{ConfigFile, Failure, wait};
-use crate::admin::Token;
 
 /// How to reach the server.
 #[derive(clap::Args)]
 pub(super) struct Server {
     #[command(flatten)]
-    config: ConfigFile,
-    /// The admin address, if it is not the configured one: `127.0.0.1:9001`.
+    pub(super) config: ConfigFile,
+    /// The admin address, if it is not the configured one: `127.0.0.1:9001`, or `https://HOST:PORT`.
     #[arg(long, value_name = "ADDRESS", global = true)]
-    admin: Option<String>,
+    pub(super) admin: Option<String>,
+    /// Certificates (PEM) that the admin listener's must come from, instead of the system's.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) ca: Option<PathBuf>,
     /// The data directory whose `admin.token` to use, if it is not the configured one.
     #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -111,35 +113,6 @@ impl Server {
     /// True if programs read the answer.
     pub(super) fn json(&self) -> bool {
         self.json
-    }
-
-    pub(super) async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
-        let config = self.config.load()?;
-        let data = self.data.as_ref().unwrap_or(&config.server.data);
-        let token = Token::load(data).with_context(|| {
-            format!("no admin token in {}: name the server's data directory with --data", data.display())
-        })?;
-        let admin = self.admin.clone().unwrap_or_else(|| config.admin.listen.to_string());
-        let url = format!("http://{admin}{path}");
-        let sent = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .context("no HTTP client")?
-            .request(method, &url)
-            .bearer_auth(token.expose())
-            .send()
-            .await;
-        let answer =
-            sent.with_context(|| format!("no server answers at {admin}: is `tidings serve` running?"))?;
-        let status = answer.status();
-        let body = answer.bytes().await.context("the answer broke off")?;
-        let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(value);
-        }
-        let said = value["error"]["message"].as_str().unwrap_or("no reason was given").to_owned();
-        let hint = value["error"]["hint"].as_str().map(|hint| format!("\nnext: {hint}")).unwrap_or_default();
-        Err(Failure::Failed(anyhow::anyhow!("{status}: {said}{hint}")))
     }
 }
 

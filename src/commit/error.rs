@@ -36,6 +36,12 @@ pub enum CommitError {
     /// There is no such upload: it never was, was aborted, or has become another object.
     #[error("no such upload")]
     NoSuchUpload,
+    /// Too many uploads are open: 503 SlowDown, nothing happened.
+    #[error("too many multipart uploads are open")]
+    TooManyUploads {
+        /// Of the caller; else of all together.
+        of_owner: bool,
+    },
     /// A part is not what the caller read before: read again.
     #[error("the parts of the upload changed meanwhile")]
     PartsChanged,
@@ -48,6 +54,12 @@ pub enum CommitError {
     /// The object that a condition of the request is about was removed while the request was on its way.
     #[error("the object was removed meanwhile")]
     Conflict,
+    /// The bucket may not hold more: 403, nothing happened.
+    #[error("the bucket's quota of {0} is used up")]
+    QuotaExceeded(&'static str),
+    /// What the bucket holds must be counted anew: 503, nothing happened.
+    #[error("the bucket is being counted")]
+    Uncounted,
     /// The outcome is unknown: 500, and the client must look.
     #[error("outcome unknown: {0}")]
     Unknown(String),

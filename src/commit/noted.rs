@@ -17,4 +17,11 @@ pub enum Noted {
     Refused(FullReason),
     /// A change was answered [`crate::queue::OverBudget`].
     OverBudget,
+    /// A change would have gone beyond its bucket's quota.
+    OverQuota,
+    /// A multipart upload was not begun: too many are open.
+    TooManyUploads {
+        /// Of its owner; else of all together.
+        of_owner: bool,
+    },
 }

@@ -78,7 +78,7 @@ impl S3Access for Gate {
             // What another operation would understand must not be ignored by this one.
             return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
         }
-        let is_document = !matches!(cx.s3_op().name(), "PutObject" | "UploadPart");
+        let is_upload = matches!(cx.s3_op().name(), "PutObject" | "UploadPart");
         let extensions = cx.extensions_mut();
         let context = extensions.get::<Arc<RequestContext>>().ok_or_else(denied)?;
         // The verifier and the guard must have read the same key, or one of them was deceived.
@@ -86,7 +86,7 @@ impl S3Access for Gate {
             return Err(denied());
         }
         // Documents are read into memory as a whole, so they say how long they are before anything is read.
-        if is_document {
+        if !is_upload {
             match context.claim.length {
                 None => return Err(S3ErrorCode::MissingContentLength.into()),
                 Some(length) if length > MAX_XML_BYTES as u64 => {
@@ -95,6 +95,7 @@ impl S3Access for Gate {
                 Some(_) => {}
             }
         }
+        let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
         extensions.insert(principal);
         Ok(())
     }
@@ -122,19 +123,23 @@ struct Domain(String);
 
 impl S3Host for Domain {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => host,
-        };
-        let name = name.to_ascii_lowercase();
-        let bucket = name.strip_suffix(self.0.as_str()).and_then(|rest| rest.strip_suffix('.'));
-        Ok(match bucket {
-            Some(bucket) if !bucket.is_empty() => {
-                VirtualHost::new(self.0.as_str()).with_bucket(bucket.to_owned())
-            }
-            _ => VirtualHost::new(self.0.as_str()),
+        let here = VirtualHost::new(self.0.as_str());
+        Ok(match bucket_of_host(host, &self.0) {
+            Some(bucket) => here.with_bucket(bucket),
+            None => here,
         })
     }
+}
+
+/// The bucket that a host names below `domain`, which is in lower case.
+pub(super) fn bucket_of_host(host: &str, domain: &str) -> Option<String> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.to_ascii_lowercase();
+    let bucket = name.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
+    bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]

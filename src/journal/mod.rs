@@ -14,6 +14,7 @@ mod format;
 #[cfg(test)]
 mod format_tests;
 mod headroom;
+mod held;
 mod live;
 mod losses;
 mod prepare;

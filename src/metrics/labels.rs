@@ -99,12 +99,14 @@ label_values! {
 }
 
 label_values! {
-    /// Why a change was answered 503: label `reason` of `tidings_changes_refused_total`.
+    /// Why a change was refused (503, or 403 for a quota): label `reason` of `tidings_changes_refused_total`.
     RefuseReason {
         /// The log's own budget or disk is full.
         QueueFull => "queue_full",
         /// A matching target's budget is full, and its rule refuses.
         TargetFull => "target_full",
+        /// Its bucket may not hold more.
+        Quota => "quota",
         /// The disk is so full that what is kept back for that is in use.
         DiskFull => "disk_full",
         /// Too many changes wait for the index.
@@ -113,6 +115,28 @@ label_values! {
         IndexStalled => "index_stalled",
         /// The journal failed; only a restart helps.
         Failed => "failed",
+    }
+}
+
+label_values! {
+    /// Which limit a request or a connection was over: label `limit` of `tidings_requests_limited_total`.
+    LimitReached {
+        /// `limits.connections_per_address`
+        ConnectionsPerAddress => "connections_per_address",
+        /// `limits.connections_per_key`
+        ConnectionsPerKey => "connections_per_key",
+        /// `limits.requests`
+        Requests => "requests",
+        /// `limits.requests_per_key`
+        RequestsPerKey => "requests_per_key",
+        /// `limits.uploads`
+        Uploads => "uploads",
+        /// `limits.uploads_per_key`
+        UploadsPerKey => "uploads_per_key",
+        /// `limits.open_uploads`
+        OpenUploads => "open_uploads",
+        /// `limits.open_uploads_per_key`
+        OpenUploadsPerKey => "open_uploads_per_key",
     }
 }
 

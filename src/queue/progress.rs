@@ -183,7 +183,8 @@ impl Progress {
             holes: Holes::new(&row.holes, 1),
             totals: row.totals,
             dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
-            dirty: true,
+            // The row is on disk: a reader that began as changed would tell nobody of its first change.
+            dirty: false,
             rows: Arc::clone(&routes.rows),
             ..State::default()
         };

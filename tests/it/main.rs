@@ -17,6 +17,8 @@ mod judge;
 mod proxies;
 mod readme;
 mod sample;
+mod start;
 mod targets;
 mod terminal;
 mod tidy;
+mod tls;

@@ -11,6 +11,5 @@ mod connect;
 mod connector;
 mod error;
 mod leaderless;
-mod outstanding;
 
 pub use config::{NatsConfig, NatsOptions};
