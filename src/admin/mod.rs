@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics and `/v1`, for operators and their tools.
 //!
-//! Must never serve anything about single objects, decide anything about delivery, or answer before [`guard`] let a
-//! request in. Every route is one row of [`ROUTES`].
+//! Must never serve anything about single objects, decide anything about delivery, or answer before [`guard`]
+//! let a request in. Every route is one row of [`ROUTES`].
 
 mod answer;
 mod audit;

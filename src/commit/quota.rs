@@ -166,8 +166,8 @@ impl Inner {
 }
 
 impl<'a> Within<'a> {
-    /// Counts an object of `size` bytes under `key`, whose lock the caller has, in place of what is there; none:
-    /// what is there goes. Nothing is read where nothing is counted.
+    /// Counts an object of `size` bytes under `key`, whose lock the caller has, in place of what is there;
+    /// none: what is there goes. Nothing is read where nothing is counted.
     pub(super) fn count(&self, key: &str, size: Option<u64>) -> Result<Counted<'a>, CommitError> {
         let bucket = Arc::clone(&self.bucket.name);
         let Some(quota) = self.quota else {
