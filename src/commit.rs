@@ -14,6 +14,7 @@ mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod remove;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,13 +27,14 @@ use self::detached::Detached;
 pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
+pub use self::remove::Removed;
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
-use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
 use crate::fail;
 use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Permit, Queue, TargetNo, UploadId, key_hash};
 use crate::rules::RuleSet;
-use crate::store::{BlobHandle, Store};
+use crate::store::{BlobHandle, Bucket, Store};
 
 /// Locks over all keys: two keys that share one merely wait for each other.
 const KEY_STRIPES: usize = 4_096;
@@ -108,8 +110,8 @@ pub struct Committed {
     pub position: Position,
     /// When, in microseconds since the Unix epoch.
     pub time_us: i64,
-    /// The version that it made or removed, if it is one.
-    pub version: Option<Arc<str>>,
+    /// The version that it made or removed; none in a bucket that never had versioning.
+    pub version: Option<VersionId>,
 }
 
 /// An entry that its targets' budgets took, and the rules that named them: in use until it is appended.
@@ -181,7 +183,7 @@ impl Commit {
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&put.bucket).read().await;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
-            inner.require_bucket(&put.bucket)?;
+            let version = inner.require_bucket(&put.bucket)?.versioning().of_new();
             inner.check(&put.bucket, &put.key, &put.conditions)?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
             let (body, bytes, blob) = match body {
@@ -194,7 +196,7 @@ impl Commit {
                     (BodyRef::Blob { name, crc32c: blob.crc32c }, Bytes::new(), Some(blob))
                 }
             };
-            let event = inner.event(kind, bucket, key, size, etag, request);
+            let event = Event { version, ..inner.event(kind, bucket, key, size, etag, request) };
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
             let admitted = inner.admit(&mut permit, change, event)?;
             if let Some(mut blob) = blob {
@@ -205,30 +207,6 @@ impl Commit {
         })
         .await
         .inspect(|_| fail::point("ack.after"))
-    }
-
-    /// Removes the current object. A missing key is no error and makes no event.
-    pub async fn delete_object(
-        &self,
-        mut permit: Permit,
-        bucket: &str,
-        key: &str,
-        request: RequestInfo,
-    ) -> Result<(), CommitError> {
-        let inner = Arc::clone(&self.inner);
-        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
-        Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).read().await;
-            let _key = inner.key_lock(&bucket, &key).lock().await;
-            inner.require_bucket(&bucket)?;
-            if inner.store.object(&bucket, &key)?.is_none() {
-                return Ok(());
-            }
-            let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
-            let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
-            inner.append_event(permit, admitted, Bytes::new()).await.map(|_| ())
-        })
-        .await
     }
 
     /// Gives a target's name its number. The caller makes sure that the number was never given.
@@ -283,8 +261,8 @@ impl Inner {
         &self.uploads[usize::from(id.0[15]) % UPLOAD_STRIPES]
     }
 
-    fn require_bucket(&self, bucket: &str) -> Result<(), CommitError> {
-        self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
+    fn require_bucket(&self, bucket: &str) -> Result<Bucket, CommitError> {
+        self.store.bucket(bucket)?.ok_or(CommitError::NoSuchBucket)
     }
 
     /// A PUT without conditions never reads the index.
@@ -344,8 +322,9 @@ impl Inner {
         body: Bytes,
     ) -> Result<Committed, CommitError> {
         let event = admitted.entry.event.as_ref();
-        let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version.clone()));
+        let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version));
         let position = self.queue.append(permit, admitted.entry, body).await?;
+        let version = version.map(|version| version.id(position));
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
         Ok(Committed { position, time_us, version })

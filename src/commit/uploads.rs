@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::detached::Detached;
 use super::{Commit, CommitError, Committed, Conditions, Inner};
-use crate::event::{EventKind, RequestInfo};
+use crate::event::{Event, EventKind, RequestInfo};
 use crate::fail;
 use crate::journal::crc32c;
 use crate::queue::{
@@ -150,7 +150,7 @@ impl Commit {
             let _bucket = inner.bucket_lock(&complete.bucket).read().await;
             let _upload = inner.upload_lock(complete.upload).write().await;
             let _key = inner.key_lock(&complete.bucket, &complete.key).lock().await;
-            inner.require_bucket(&complete.bucket)?;
+            let version = inner.require_bucket(&complete.bucket)?.versioning().of_new();
             let CompleteUpload { upload, bucket, key, pieces, size, etag, crc64, headers, .. } = complete;
             if let Some(done) = inner.upload_of(upload, &bucket, &key)?.done {
                 let same = done.etag == etag;
@@ -164,7 +164,8 @@ impl Commit {
                 bytes: u32::try_from(manifest.len()).expect("a manifest of at most 10,000 parts"),
                 parts: u16::try_from(pieces.len()).expect("at most 10,000 parts"),
             };
-            let event = inner.event(EventKind::CreatedMultipart, bucket, key, size, etag, complete.request);
+            let kind = EventKind::CreatedMultipart;
+            let event = Event { version, ..inner.event(kind, bucket, key, size, etag, complete.request) };
             let change = Change::CompleteUpload { upload, meta: ObjectMeta { body, crc64, headers } };
             let entry = inner.admit(&mut permit, change, event)?;
             inner.append_event(permit, entry, manifest).await.map(Completion::Made)

@@ -19,7 +19,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
-use super::found::{Conditions, Failure, check_conditions, lookup};
+use super::found::{Conditions, Failure, check_conditions, lookup, version_of};
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
 use super::put::with_checksum;
@@ -63,7 +63,14 @@ impl Source {
 
     /// The object as it is now.
     pub(super) fn find(&self, operations: &Operations) -> S3Result<Object> {
-        let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref())?;
+        let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref());
+        let object = object.map_err(|error| match *error.code() {
+            S3ErrorCode::MethodNotAllowed => s3_error!(
+                InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            ),
+            _ => error,
+        })?;
         // Whatever does not hold, a copy answers 412.
         check_conditions(&self.conditions, &object).map_err(|_| S3ErrorCode::PreconditionFailed)?;
         if object.size > operations.limits.max_object_bytes {
@@ -203,7 +210,8 @@ impl Copy {
         }
         Ok(CopyObjectOutput {
             copy_object_result: Some(result),
-            version_id: made.version.as_deref().map(str::to_owned),
+            copy_source_version_id: version_of(operations, &found)?,
+            version_id: made.version.map(|version| version.to_string()),
             ..Default::default()
         })
     }

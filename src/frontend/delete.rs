@@ -13,7 +13,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
 use super::operations::Operations;
-use super::{errors, headers, names};
+use super::{errors, headers, names, versioning};
+use crate::commit::Removed;
 
 /// The most keys of one request.
 const MAX_KEYS: usize = 1000;
@@ -30,8 +31,12 @@ pub(super) async fn object(
     let caller = Caller::of(&req.extensions)?;
     check_headers(operations, &req.headers)?;
     let (bucket, key, version) = (&req.input.bucket, &req.input.key, req.input.version_id.as_deref());
-    delete(operations, &caller, bucket, key, version).await?;
-    Ok(S3Response::new(DeleteObjectOutput::default()))
+    let removed = delete(operations, &caller, bucket, key, version).await?;
+    Ok(S3Response::new(DeleteObjectOutput {
+        delete_marker: removed.marker.then_some(true),
+        version_id: removed.version.map(|id| id.to_string()).or(req.input.version_id),
+        ..Default::default()
+    }))
 }
 
 /// Deletes up to 1,000 objects, each for itself: an answer per key.
@@ -54,19 +59,27 @@ pub(super) async fn objects(
     let mut results = stream::iter(wanted.objects)
         .map(|object| async move {
             let result = delete_listed(operations, caller, bucket, &object).await;
-            (object.key, result)
+            (object.key, object.version_id, result)
         })
         .buffered(AT_ONCE);
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
-    while let Some((key, result)) = results.next().await {
+    while let Some((key, version_id, result)) = results.next().await {
         match result {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),
+            Ok(_) if quiet => {}
+            Ok(removed) => {
+                let marker = removed.version.filter(|_| removed.marker).map(|id| id.to_string());
+                deleted.push(DeletedObject {
+                    delete_marker: removed.marker.then_some(true),
+                    delete_marker_version_id: marker,
+                    key: Some(key),
+                    version_id,
+                });
+            }
             Err(error) => failed.push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 key: Some(key),
                 message: error.message().map(str::to_owned),
-                version_id: None,
+                version_id,
             }),
         }
     }
@@ -82,7 +95,7 @@ async fn delete_listed(
     caller: &Caller,
     bucket: &str,
     object: &ObjectIdentifier,
-) -> Result<(), S3Error> {
+) -> Result<Removed, S3Error> {
     if object.e_tag.is_some() || object.last_modified_time.is_some() || object.size.is_some() {
         return Err(s3_error!(NotImplemented, "Not implemented: conditions on a key"));
     }
@@ -95,15 +108,13 @@ async fn delete(
     bucket: &str,
     key: &str,
     version: Option<&str>,
-) -> Result<(), S3Error> {
+) -> Result<Removed, S3Error> {
     names::check_key(key)?;
-    // Buckets have no versions: the only one an object has is the null version.
-    if version.is_some_and(|version| version != "null") {
-        return Err(s3_error!(NoSuchVersion, "The object has no such version"));
-    }
+    let version = versioning::named(version)?;
     let permit = operations.commit.reserve_removal(RECORD_OVERHEAD + bucket.len() + key.len()).await;
     let permit = permit.map_err(errors::of_commit)?;
-    let deleted = operations.commit.delete_object(permit, bucket, key, caller.request_info()).await;
+    let request = caller.request_info();
+    let deleted = operations.commit.delete_object(permit, bucket, key, version, request).await;
     deleted.map_err(errors::of_commit)
 }
 

@@ -33,6 +33,7 @@ mod layer;
 mod list;
 mod list_uploads;
 mod list_v1;
+mod list_versions;
 mod multipart;
 mod names;
 mod objects;
@@ -43,6 +44,7 @@ mod server;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod versioning;
 
 use std::sync::Arc;
 

@@ -38,8 +38,16 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 7] =
-    ["x-id", "delete", "versionId", "uploads", "uploadId", "partNumber", "X-Amz-Security-Token"];
+const OF_CHANGES: [&str; 8] = [
+    "x-id",
+    "delete",
+    "versionId",
+    "versioning",
+    "uploads",
+    "uploadId",
+    "partNumber",
+    "X-Amz-Security-Token",
+];
 
 /// A decoded query without repeated names.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::Status;
 use super::blobs::Blobs;
 use super::build::{self, Builder, Newest};
-use super::index::{Batch, Index, Space};
+use super::index::{Batch, Index, Reads as _, Space};
 use super::overlay::Overlay;
 use super::pace::{Pace, Times};
 use super::packs::{PackWriter, Packs};

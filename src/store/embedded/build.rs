@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use super::META_PACK_END;
 use super::buckets::{self, BucketDelta, bucket_of};
-use super::index::{Batch, Index, Space};
+use super::index::{Batch, Index, Reads as _, Space};
 use super::overlay::key_of;
 use super::packs::{PackEnd, PackWriter, Packs};
 use super::row::{self, BlobName, BodyPlace};
-use super::targets::{TargetDelta, target_of};
+use super::targets::{self, TargetDelta, target_of};
 use super::uploads::UploadEdits;
+use super::version_edits::VersionEdits;
+use super::versions::KeyDelta;
 use crate::queue::{BodyRef, Stored, decode_manifest};
 use crate::store::StoreError;
 
@@ -42,31 +44,14 @@ impl Builder {
         let mut pack_begun = false;
         for (key, at) in &newest.keys {
             let stored = &fresh[*at];
-            let Some(meta) = stored.entry.change.object() else {
+            if stored.entry.change.object().is_none() {
                 self.batch.remove(Space::Objects, key);
                 continue;
-            };
-            let place = match &meta.body {
-                BodyRef::Empty => BodyPlace::Empty,
-                BodyRef::Inline { crc32c } => {
-                    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
-                    let PackEnd { pack, at } = self.append(stored, size, &mut pack_begun)?;
-                    BodyPlace::Pack { pack, at, crc32c: *crc32c }
-                }
-                BodyRef::Manifest { crc32c, bytes, parts } => {
-                    let PackEnd { pack, at } = self.append(stored, u64::from(*bytes), &mut pack_begun)?;
-                    BodyPlace::Manifest { pack, at, crc32c: *crc32c, bytes: *bytes, parts: *parts }
-                }
-                BodyRef::Blob { name, crc32c } => {
-                    let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
-                    self.batch.put(Space::Blobs, &name, |_| {});
-                    BodyPlace::Blob { name, crc32c: *crc32c }
-                }
-            };
-            self.batch.put(Space::Objects, key, |out| {
-                row::put_object(out, key, stored, place);
-            });
+            }
+            let place = self.place(stored, &mut pack_begun)?;
+            self.batch.put(Space::Objects, key, |out| row::put_object(out, key, stored, place));
         }
+        self.versions(index, newest, &mut superseded, &mut pack_begun)?;
         if pack_begun {
             self.packs.flush()?;
             let end = self.packs.end().to_bytes();
@@ -74,6 +59,50 @@ impl Builder {
         }
         self.settings(index, fresh)?;
         Ok(superseded)
+    }
+
+    /// Keys that have versions.
+    fn versions(
+        &mut self,
+        index: &dyn Index,
+        newest: &Newest,
+        superseded: &mut Vec<BlobName>,
+        pack_begun: &mut bool,
+    ) -> Result<(), StoreError> {
+        if newest.versioned.is_empty() {
+            return Ok(());
+        }
+        let (before, packs) = (index.read()?, self.packs.packs());
+        for (key, delta) in &newest.versioned {
+            let places = delta.added.iter().map(|stored| self.place(stored, pack_begun));
+            let places = places.collect::<Result<Vec<_>, _>>()?;
+            let mut edits =
+                VersionEdits { before: &*before, batch: &mut self.batch, packs: &packs, superseded };
+            edits.add(key, delta, &places)?;
+        }
+        Ok(())
+    }
+
+    /// Brings what came beside an entry to where it stays.
+    fn place(&mut self, stored: &Stored, pack_begun: &mut bool) -> Result<BodyPlace, StoreError> {
+        let Some(meta) = stored.entry.change.object() else { return Ok(BodyPlace::Marker) };
+        Ok(match &meta.body {
+            BodyRef::Empty => BodyPlace::Empty,
+            BodyRef::Inline { crc32c } => {
+                let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                let PackEnd { pack, at } = self.append(stored, size, pack_begun)?;
+                BodyPlace::Pack { pack, at, crc32c: *crc32c }
+            }
+            BodyRef::Manifest { crc32c, bytes, parts } => {
+                let PackEnd { pack, at } = self.append(stored, u64::from(*bytes), pack_begun)?;
+                BodyPlace::Manifest { pack, at, crc32c: *crc32c, bytes: *bytes, parts: *parts }
+            }
+            BodyRef::Blob { name, crc32c } => {
+                let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
+                self.batch.put(Space::Blobs, &name, |_| {});
+                BodyPlace::Blob { name, crc32c: *crc32c }
+            }
+        })
     }
 
     /// Blobs that the filled batch gives an owner.
@@ -123,22 +152,24 @@ impl Builder {
             }
         }
         for (number, delta) in targets {
-            let key = row::target_key(number);
+            let key = targets::target_key(number);
             let base = index.get(Space::Targets, &key)?;
-            let base = base.map(|row| row::target(&key, &row)).transpose()?;
+            let base = base.map(|row| targets::target(&key, &row)).transpose()?;
             if let Some(target) = delta.over(base) {
-                self.batch.put(Space::Targets, &key, |out| row::put_target(out, &target));
+                self.batch.put(Space::Targets, &key, |out| targets::put_target(out, &target));
             }
         }
         Ok(())
     }
 }
 
-/// The last entry of every changed key, and what the others leave behind.
+/// What the entries of a batch come to, key by key.
 pub(super) struct Newest {
-    /// Each key with the place of its last entry, sorted by key.
+    /// Each key without versions with the place of its last entry, sorted by key.
     keys: Vec<(Box<[u8]>, usize)>,
-    /// Blobs of the earlier ones.
+    /// What happens to each of the others.
+    versioned: Vec<(Box<[u8]>, KeyDelta)>,
+    /// Blobs of what did not outlive the batch.
     superseded: Vec<BlobName>,
 }
 
@@ -147,17 +178,28 @@ impl Newest {
         let mut keys: Vec<_> =
             fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
         keys.sort_unstable();
-        let (mut newest, mut superseded) = (Vec::<(Box<[u8]>, usize)>::with_capacity(keys.len()), Vec::new());
-        for (key, at) in keys {
-            match newest.last_mut() {
-                Some((last, earlier)) if *last == key => {
-                    blobs_of(&fresh[*earlier], &mut superseded);
-                    *earlier = at;
-                }
-                _ => newest.push((key, at)),
+        let mut newest =
+            Self { keys: Vec::with_capacity(keys.len()), versioned: Vec::new(), superseded: Vec::new() };
+        let mut keys = keys.into_iter().peekable();
+        while let Some((key, first)) = keys.next() {
+            let (mut last, mut all) = (first, Vec::new());
+            let mut versioned = fresh[first].version().is_some();
+            while let Some((_, at)) = keys.next_if(|(next, _)| *next == key) {
+                all.push(last);
+                versioned |= fresh[at].version().is_some();
+                last = at;
+            }
+            if versioned {
+                all.push(last);
+                let delta = KeyDelta::of(all.iter().map(|at| &fresh[*at]));
+                delta.dropped.iter().for_each(|stored| blobs_of(stored, &mut newest.superseded));
+                newest.versioned.push((key, delta));
+            } else {
+                all.iter().for_each(|at| blobs_of(&fresh[*at], &mut newest.superseded));
+                newest.keys.push((key, last));
             }
         }
-        Self { keys: newest, superseded }
+        newest
     }
 }
 

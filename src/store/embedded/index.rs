@@ -13,6 +13,11 @@ use crate::store::StoreError;
 pub(super) enum Space {
     /// Bucket, zero byte, key → current object.
     Objects,
+    /// Bucket, zero byte, key, zero byte, offset (eight bytes, the high one first, every bit turned) → a version
+    /// that is not current, or a delete marker: the newest first.
+    Versions,
+    /// Bucket, zero byte, key → offset of the key's null version, if that stands in [`Space::Versions`].
+    Nulls,
     /// Name → bucket.
     Buckets,
     /// Number → registered target.
@@ -46,17 +51,8 @@ pub(super) trait Index: Send + Sync + 'static {
     /// Makes everything applied durable and returns one above the last durable offset.
     fn checkpoint(&self) -> Result<u64, StoreError>;
 
-    /// The row under this key.
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-
-    /// Visits rows in key order from `from` to below `to`, in one snapshot, while `visit` returns true.
-    fn scan(
-        &self,
-        space: Space,
-        from: Bound<&[u8]>,
-        to: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError>;
+    /// The index as it is now.
+    fn read(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// How many rows a space has.
     fn len(&self, space: Space) -> Result<u64, StoreError>;
@@ -68,6 +64,45 @@ pub(super) trait Index: Send + Sync + 'static {
     /// The store is stopping: a checkpoint that waits for disk space gives up instead.
     fn give_up(&self);
 }
+
+/// The index as it was at one moment.
+pub(super) trait Snapshot {
+    /// One above the last offset that it shows.
+    fn applied_next(&self) -> Result<u64, StoreError>;
+
+    /// The row under this key.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits rows in key order from `from` to below `to`, while `visit` returns true.
+    fn scan(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// One read of the index for itself.
+pub(super) trait Reads: Index {
+    /// The row under this key.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read()?.get(space, key)
+    }
+
+    /// Visits rows as [`Snapshot::scan`] does.
+    fn scan(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        self.read()?.scan(space, from, to, visit)
+    }
+}
+
+impl<I: Index + ?Sized> Reads for I {}
 
 /// Told key and old row of objects; adds edits to the batch it is given.
 pub(super) type Replaced<'a> = dyn FnMut(&[u8], &[u8], &mut Batch) + 'a;

@@ -26,6 +26,7 @@ mod pace;
 mod packs;
 mod pins;
 mod redb_index;
+mod redb_read;
 mod row;
 mod signal;
 mod targets;
@@ -36,6 +37,10 @@ mod upload_list;
 mod upload_overlay;
 mod upload_rows;
 mod uploads;
+mod version_edits;
+mod version_reads;
+mod version_rows;
+mod versions;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,13 +54,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::apply::{Applier, LINGER, Shared};
-use self::index::{Index, Space};
+use self::index::{Index, Reads as _, Space};
 use self::pace::Times;
 use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
+use crate::event::VersionId;
 use crate::journal::disk::Disk;
 use crate::queue::{Feed, NewPart, Piece, Publish, UploadId};
 use crate::store::{
-    BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError, Upload, UploadsAfter,
+    BlobWriter, BodyStream, Bucket, Object, ObjectVersion, RegisteredTarget, Store, StoreError, Upload,
+    UploadsAfter, VersionsAfter,
 };
 
 /// The row of [`Space::Meta`] that says where packs end.
@@ -220,6 +227,25 @@ impl Store for EmbeddedStore {
         max: usize,
     ) -> Result<Vec<Object>, StoreError> {
         self.shared.list(bucket, prefix, after, max)
+    }
+
+    fn version(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<VersionId>,
+    ) -> Result<Option<ObjectVersion>, StoreError> {
+        self.shared.version(bucket, key, id)
+    }
+
+    fn versions(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&VersionsAfter>,
+        max: usize,
+    ) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.shared.versions(bucket, prefix, after, max)
     }
 
     async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError> {

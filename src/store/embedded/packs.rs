@@ -174,6 +174,11 @@ impl PackWriter {
         Ok(writer)
     }
 
+    /// The packs that it appends to, for readers.
+    pub(super) fn packs(&self) -> Arc<Packs> {
+        Arc::clone(&self.packs)
+    }
+
     /// The end to record with the batch that was appended.
     pub(super) fn end(&self) -> PackEnd {
         self.end

@@ -3,16 +3,16 @@
 //! Must never answer "no such row" when the engine failed: errors and panics of the engine become
 //! `StoreError::Index`.
 
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
 use super::backend::{Backend, Kept};
-use super::index::{Batch, Index, Replaced, Space, Visit};
+use super::index::{Batch, Index, Reads as _, Replaced, Snapshot, Space};
+use super::redb_read;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 
@@ -24,12 +24,14 @@ const FILE: &str = "index.redb";
 const FILE_NEW: &str = "index.redb.new";
 /// Rows of [`Space::Meta`].
 const META_FORMAT: &[u8] = b"format";
-const META_APPLIED: &[u8] = b"applied";
+pub(super) const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
 /// Spaces in the order in which one transaction writes them.
-const SPACES: [Space; 8] = [
+const SPACES: [Space; 10] = [
     Space::Objects,
+    Space::Versions,
+    Space::Nulls,
     Space::Buckets,
     Space::Targets,
     Space::Blobs,
@@ -39,9 +41,11 @@ const SPACES: [Space; 8] = [
     Space::Meta,
 ];
 
-fn table(space: Space) -> Table {
+pub(super) fn table(space: Space) -> Table {
     TableDefinition::new(match space {
         Space::Objects => "objects",
+        Space::Versions => "versions",
+        Space::Nulls => "nulls",
         Space::Buckets => "buckets",
         Space::Targets => "targets",
         Space::Blobs => "blobs",
@@ -151,9 +155,7 @@ impl RedbIndex {
     }
 
     fn number(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        let Some(row) = self.get(Space::Meta, key)? else { return Ok(None) };
-        let bytes = row.as_slice().try_into().map_err(|_| StoreError::Index("a number is damaged".into()))?;
-        Ok(Some(u64::from_le_bytes(bytes)))
+        number(self.get(Space::Meta, key)?)
     }
 
     fn apply_all(
@@ -233,39 +235,8 @@ impl Index for RedbIndex {
         Ok(next)
     }
 
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
-            let rows = read.open_table(table(space)).map_err(failed)?;
-            let row = rows.get(key).map_err(failed)?;
-            Ok(row.map(|r| r.value().to_vec()))
-        })
-    }
-
-    fn scan(
-        &self,
-        space: Space,
-        from: Bound<&[u8]>,
-        to: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
-            let rows = read.open_table(table(space)).map_err(failed)?;
-            let to = to.map_or(Bound::Unbounded, Bound::Excluded);
-            if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) = (from, to)
-                && from >= to
-            {
-                return Ok(());
-            }
-            for entry in ReadableTable::range::<&[u8]>(&rows, (from, to)).map_err(failed)? {
-                let (key, row) = entry.map_err(failed)?;
-                if !visit(key.value(), row.value())? {
-                    break;
-                }
-            }
-            Ok(())
-        })
+    fn read(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        guard(|| Ok(Box::new(redb_read::Read(self.db.begin_read().map_err(failed)?)) as _))
     }
 
     fn len(&self, space: Space) -> Result<u64, StoreError> {
@@ -286,12 +257,18 @@ impl Index for RedbIndex {
     }
 }
 
-fn failed(e: impl Into<redb::Error>) -> StoreError {
+pub(super) fn number(row: Option<Vec<u8>>) -> Result<Option<u64>, StoreError> {
+    let Some(row) = row else { return Ok(None) };
+    let bytes = row.as_slice().try_into().map_err(|_| StoreError::Index("a number is damaged".into()))?;
+    Ok(Some(u64::from_le_bytes(bytes)))
+}
+
+pub(super) fn failed(e: impl Into<redb::Error>) -> StoreError {
     StoreError::Index(e.into().to_string())
 }
 
 /// Runs `work`; the engine panics on some kinds of damage, and that must stay an error of one call.
-fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

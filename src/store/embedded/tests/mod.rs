@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod index_crash;
 mod model;
+mod model_versions;
 mod reads;
 
 use std::collections::BTreeSet;

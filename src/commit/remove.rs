@@ -1,0 +1,81 @@
+//! Removals on the commit path: of a current object, and of one version.
+//!
+//! Must never make an event where nothing was removed and no delete marker made.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::detached::Detached;
+use super::{Commit, CommitError, Inner};
+use crate::event::{Event, EventKind, RequestInfo, Version, VersionId};
+use crate::queue::{Change, Permit};
+use crate::store::Versioning;
+
+/// What a removal did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// The version that is gone, or the delete marker's that was made; none if neither happened, or in a bucket
+    /// that never had versioning.
+    pub version: Option<VersionId>,
+    /// A delete marker was made, or is gone.
+    pub marker: bool,
+}
+
+impl Commit {
+    /// Removes an object.
+    ///
+    /// Without a version: the current one. A missing key is no error and makes no event in a bucket that never
+    /// had versioning; in others a delete marker comes on top of whatever is there. With one: that version is
+    /// gone, and what was there before it is current if it was. A version that is not there is no error and
+    /// makes no event.
+    pub async fn delete_object(
+        &self,
+        mut permit: Permit,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+        request: RequestInfo,
+    ) -> Result<Removed, CommitError> {
+        let inner = Arc::clone(&self.inner);
+        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
+        Detached::new(async move {
+            let _bucket = inner.bucket_lock(&bucket).read().await;
+            let _key = inner.key_lock(&bucket, &key).lock().await;
+            let versioning = inner.require_bucket(&bucket)?.versioning();
+            let Some(removal) = inner.removal(versioning, &bucket, &key, version)? else {
+                return Ok(Removed::default());
+            };
+            let (kind, version, marker) = removal;
+            let event = Event { version, ..inner.event(kind, bucket, key, 0, "".into(), request) };
+            let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
+            let committed = inner.append_event(permit, admitted, Bytes::new()).await?;
+            Ok(Removed { version: committed.version, marker })
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// What a removal does: its event, the version that this is about, and whether that is a delete marker.
+    fn removal(
+        &self,
+        versioning: Versioning,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+    ) -> Result<Option<(EventKind, Option<Version>, bool)>, CommitError> {
+        match (versioning, version) {
+            (Versioning::Never, None | Some(VersionId::Null)) => {
+                let there = self.store.object(bucket, key)?.is_some();
+                Ok(there.then_some((EventKind::RemovedDelete, None, false)))
+            }
+            (Versioning::Never, Some(VersionId::At(_))) => Ok(None),
+            (_, None) => Ok(Some((EventKind::RemovedMarker, versioning.of_new(), true))),
+            (_, Some(id)) => {
+                let found = self.store.version(bucket, key, Some(id))?;
+                Ok(found.map(|found| (EventKind::RemovedDelete, Some(Version::Named(id)), found.marker)))
+            }
+        }
+    }
+}
