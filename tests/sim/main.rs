@@ -18,6 +18,7 @@ mod log;
 mod power;
 mod rules;
 mod stack;
+mod versions;
 mod whole;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};

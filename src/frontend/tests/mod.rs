@@ -15,3 +15,4 @@ mod objects;
 mod real;
 mod serving;
 mod support;
+mod versions;

@@ -8,6 +8,7 @@ mod index_crash;
 mod model;
 mod model_versions;
 mod reads;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::io;
