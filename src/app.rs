@@ -5,8 +5,10 @@
 
 mod again;
 mod apply;
+mod doors;
 mod expire;
 mod index;
+mod keys;
 pub mod lock;
 mod observe;
 mod reload;
@@ -20,25 +22,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, AuditLog, Token};
+use crate::admin::{self, Admin};
 use crate::commit::{Commit, Noted};
 use crate::config::Config;
-use crate::config::credentials::{self, Credentials};
+use crate::config::credentials::Credentials;
 use crate::config::secret_file::Created;
 use crate::fail;
-use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
+use crate::frontend::{Ambient, Frontend, OnLimit, Served};
 use crate::journal::{self, OsDisk};
-use crate::metrics::{Metrics, RefuseReason};
+use crate::metrics::{LimitReached, Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
+use doors::{Certificates, Doors};
+use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
-use storage::{close, open_storage};
+use storage::{close, open_storage, serve};
 use targets::{Surroundings, Targets};
 
 pub use apply::KindChanged;
@@ -53,6 +56,8 @@ struct Parts {
     metrics: Metrics,
     clock: fn() -> i64,
     reloading: Reloading,
+    keys: Arc<Keys>,
+    tls: Certificates,
 }
 
 /// A running tidings.
@@ -64,6 +69,8 @@ pub struct App {
     s3: SocketAddr,
     admin: SocketAddr,
     stop: CancellationToken,
+    /// True once clients are served.
+    opened: watch::Receiver<bool>,
     frontend: JoinHandle<Served>,
     admin_task: JoinHandle<std::io::Result<()>>,
     /// Last: released after everything else is closed.
@@ -83,14 +90,6 @@ fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     random(&mut bytes).expect("the operating system gives random bytes");
     u64::from_le_bytes(bytes)
-}
-
-struct Secrets(Credentials);
-
-impl SecretLookup for Secrets {
-    fn secret(&self, access_key: &str) -> Option<SecretString> {
-        self.0.secret(access_key).cloned()
-    }
 }
 
 impl App {
@@ -113,20 +112,11 @@ impl App {
         journal::disk::make_dir(&OsDisk, data)
             .with_context(|| format!("the directory `server.data`, {}, cannot be made", data.display()))?;
         let lock = DirectoryLock::take(data)?;
-        // Before anything is opened: an address in use must not cost a recovery, nor leave anything behind.
-        let listen = async |what: &str, at: SocketAddr| {
-            TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
-        };
-        let s3 = listen("server.listen", config.server.listen).await?;
-        let admin = listen("admin.listen", config.admin.listen).await?;
-        let (s3_address, admin_address) = (s3.local_addr()?, admin.local_addr()?);
-        let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
-        let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
-        let token = Token::load_or_create(data, &mut fill)?;
-        let audit = AuditLog::open(data)?;
+        let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
-        let commit = Arc::new(commit_path(&queue, &store, &metrics));
+        let commit = commit_path(&queue, &store, &metrics);
+        expire::limit(&commit, &config.limits).await;
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -149,30 +139,47 @@ impl App {
             }
         };
         let reloading = Reloading::new(source, config.clone(), now_us());
-        let parts = Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, reloading });
+        let keys = Arc::new(Keys::new(doors.credentials.clone()));
+        let (in_force, tls) = (Arc::clone(&keys), doors.tls.clone());
+        let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys, tls };
+        let parts = Arc::new(parts);
         let stop = CancellationToken::new();
-        let secrets = Arc::new(Secrets(credentials.clone()));
         expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
-        let frontend = Frontend::new(server, store, account, commit, secrets, ambient);
-        let frontend = tokio::spawn(frontend.serve(s3, stop.clone().cancelled_owned()));
-        let service = Admin::new(parts.clone(), token, audit);
-        let admin_task =
-            tokio::spawn(admin::serve(admin, service, admin::Bounds::default(), stop.child_token()));
+        let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
+        let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
+        let (opens, opened) = watch::channel(false);
+        let frontend = tokio::spawn(serve(frontend, doors.s3, Arc::clone(&parts.queue), opens, stop.clone()));
+        let service = Admin::new(parts.clone(), doors.token, doors.audit);
+        let admin_task = tokio::spawn(admin::serve(
+            doors.admin,
+            service,
+            doors.tls.admin,
+            admin::Bounds::default(),
+            stop.child_token(),
+        ));
         Ok(Self {
             config,
             parts,
-            credentials,
-            credentials_created,
-            s3: s3_address,
-            admin: admin_address,
+            credentials: doors.credentials,
+            credentials_created: doors.credentials_created,
+            s3: doors.at.0,
+            admin: doors.at.1,
             stop,
+            opened,
             frontend,
             admin_task,
             _lock: lock,
         })
+    }
+
+    /// Waits until clients are served. The log's first segments must be written for that, which takes a busy
+    /// disk some time; where there is no space for them it does not wait, since objects can be read.
+    pub async fn ready(&self) {
+        // An error says that serving has ended.
+        let _ = self.opened.clone().wait_for(|opened| *opened).await;
     }
 
     /// Where the S3 API listens.
@@ -185,7 +192,17 @@ impl App {
         self.admin
     }
 
-    /// The credentials that may sign requests.
+    /// How the S3 API is reached: `http://` or `https://`, and its address.
+    pub fn s3_url(&self) -> String {
+        url(self.parts.tls.s3.is_some(), self.s3)
+    }
+
+    /// The same of the admin API.
+    pub fn admin_url(&self) -> String {
+        url(self.parts.tls.admin.is_some(), self.admin)
+    }
+
+    /// The credentials that could sign requests at the start.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
@@ -254,17 +271,34 @@ impl App {
     }
 }
 
-/// The commit path, which counts what it answers.
-fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Commit {
+/// The commit path, which counts what it answers, and by whose rules the queue rematches.
+fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Arc<Commit> {
     let random = fastrand::Rng::with_seed(random_u64());
     let counted = Arc::clone(&metrics.frontend);
-    Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(
-        move |noted| match noted {
-            Noted::Accepted => counted.accepted.increment(1),
-            Noted::Refused(full) => counted.refused(observe::refusal(full)),
-            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
-        },
-    ))
+    let commit =
+        Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(move |noted| {
+            match noted {
+                Noted::Accepted => counted.accepted.increment(1),
+                Noted::Refused(full) => counted.refused(observe::refusal(full)),
+                Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+                Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
+                Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
+            }
+        }));
+    let commit = Arc::new(commit);
+    let rules = Arc::downgrade(&commit);
+    queue.rematch_by(Arc::new(move |target, event| rules.upgrade()?.rule_now(target, event)));
+    commit
+}
+
+fn url(tls: bool, at: SocketAddr) -> String {
+    format!("http{}://{at}", if tls { "s" } else { "" })
+}
+
+/// Counts every refusal for the sake of a limit.
+fn limited(metrics: &Metrics) -> OnLimit {
+    let counted = Arc::clone(&metrics.frontend);
+    Box::new(move |limit| counted.limited(observe::limit(limit)))
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {

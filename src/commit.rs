@@ -9,12 +9,15 @@
 //! space.
 
 mod buckets;
+mod conditions;
 mod detached;
 mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod open_uploads;
 mod remove;
+mod tags;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,10 +26,12 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
+use self::open_uploads::OpenUploads;
 pub use self::remove::Removed;
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
@@ -55,6 +60,7 @@ struct Inner {
     keys: Vec<AsyncMutex<()>>,
     buckets: Vec<AsyncRwLock<()>>,
     uploads: Vec<AsyncRwLock<()>>,
+    open_uploads: OpenUploads,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     observer: Observer,
@@ -94,15 +100,6 @@ pub enum NewBody {
     Blob(BlobHandle),
 }
 
-/// Conditional writes: `*` or an ETag without quotes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// The current object must have this ETag.
-    pub if_match: Option<String>,
-    /// The current object must not have it; `*`: there must be none.
-    pub if_none_match: Option<String>,
-}
-
 /// A durable change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -135,6 +132,7 @@ impl Commit {
             keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             uploads: (0..UPLOAD_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
+            open_uploads: OpenUploads::default(),
             clock,
             random: Mutex::new(random),
             observer: Box::new(|_| {}),
@@ -263,23 +261,6 @@ impl Inner {
 
     fn require_bucket(&self, bucket: &str) -> Result<Bucket, CommitError> {
         self.store.bucket(bucket)?.ok_or(CommitError::NoSuchBucket)
-    }
-
-    /// A PUT without conditions never reads the index.
-    fn check(&self, bucket: &str, key: &str, conditions: &Conditions) -> Result<(), CommitError> {
-        let Conditions { if_match, if_none_match } = conditions;
-        if if_match.is_none() && if_none_match.is_none() {
-            return Ok(());
-        }
-        let current = self.store.object(bucket, key)?;
-        if if_match.is_some() && current.is_none() {
-            return Err(CommitError::NoSuchKey);
-        }
-        let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
-        if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
-            return Err(CommitError::PreconditionFailed);
-        }
-        Ok(())
     }
 
     /// A random v7 UUID.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::journal::JournalStat;
+use super::reloaded::Reloaded;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{Books, BudgetView, Rewound};
@@ -38,7 +39,7 @@ pub trait AdminBackend: Send + Sync + 'static {
     async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
 
     /// Delivers everything from an offset or a time on once more; answers once that is durable.
-    async fn replay(&self, _name: &str, _from: &str) -> Result<Rewound, ChangeError> {
+    async fn replay(&self, _name: &str, _from: &str, _rematch: bool) -> Result<Rewound, ChangeError> {
         Err(ChangeError::NoSuchTarget)
     }
 
@@ -128,6 +129,8 @@ pub struct TargetView {
     pub dead_letter_oldest_age_seconds: f64,
     /// Dead letters that wait to be sent again, or are being sent.
     pub replaying: u64,
+    /// What is delivered once more because an operator wants it; none if nothing is.
+    pub replay: Option<Rewound>,
     /// Why nothing is sent although nobody paused it: its dead letters are full, damaged, or cannot be
     /// written.
     pub blocked: Option<String>,
@@ -179,27 +182,6 @@ pub struct Forgotten {
     pub books: Books,
 }
 
-/// What became of the targets when the configuration was read anew, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Reloaded {
-    /// New: they get what is committed from now on.
-    pub added: Vec<String>,
-    /// They were known, and go on with the backlog that was kept for them.
-    pub resumed: Vec<String>,
-    /// Their lanes and connections were built anew.
-    pub rebuilt: Vec<String>,
-    /// Nothing of their lanes changed.
-    pub unchanged: Vec<String>,
-    /// Not configured any more: their backlogs are kept.
-    pub removed: Vec<String>,
-    /// Configured, and their lanes cannot be started: see the log.
-    pub failed: Vec<String>,
-    /// Keys that changed and take effect with a restart.
-    pub needs_restart: Vec<&'static str>,
-    /// What is allowed and probably not meant.
-    pub warnings: Vec<String>,
-}
-
 impl TargetView {
     /// The view of a snapshot; `encoding`, `destination` and `last_failure` are left empty.
     pub fn new(snapshot: &TargetSnapshot, now_us: i64) -> Self {
@@ -236,6 +218,7 @@ impl TargetView {
             dead_letter_limit_bytes: snapshot.dead_letter_limit_bytes,
             dead_letter_oldest_age_seconds: snapshot.oldest_dead_letter_age_seconds(now_us),
             replaying: 0,
+            replay: None,
             blocked: None,
         }
     }

@@ -36,12 +36,24 @@ pub enum CommitError {
     /// There is no such upload: it never was, was aborted, or has become another object.
     #[error("no such upload")]
     NoSuchUpload,
+    /// Too many uploads are open: 503 SlowDown, nothing happened.
+    #[error("too many multipart uploads are open")]
+    TooManyUploads {
+        /// Of the caller; else of all together.
+        of_owner: bool,
+    },
     /// A part is not what the caller read before: read again.
     #[error("the parts of the upload changed meanwhile")]
     PartsChanged,
     /// A condition of the request does not hold.
     #[error("a condition of the request does not hold")]
     PreconditionFailed,
+    /// The object is not the one that the caller looked at any more: look again.
+    #[error("the object was replaced meanwhile")]
+    Replaced,
+    /// The object that a condition of the request is about was removed while the request was on its way.
+    #[error("the object was removed meanwhile")]
+    Conflict,
     /// The outcome is unknown: 500, and the client must look.
     #[error("outcome unknown: {0}")]
     Unknown(String),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::detached::Detached;
-use super::{Commit, CommitError, Inner};
+use super::{Commit, CommitError, Conditions, Inner};
 use crate::event::{Event, EventKind, RequestInfo, Version, VersionId};
 use crate::queue::{Change, Permit};
 use crate::store::Versioning;
@@ -28,13 +28,14 @@ impl Commit {
     /// Without a version: the current one. A missing key is no error and makes no event in a bucket that never
     /// had versioning; in others a delete marker comes on top of whatever is there. With one: that version is
     /// gone, and what was there before it is current if it was. A version that is not there is no error and
-    /// makes no event.
+    /// makes no event. The conditions are about the object that goes or is hidden.
     pub async fn delete_object(
         &self,
         mut permit: Permit,
         bucket: &str,
         key: &str,
         version: Option<VersionId>,
+        conditions: Conditions,
         request: RequestInfo,
     ) -> Result<Removed, CommitError> {
         let inner = Arc::clone(&self.inner);
@@ -43,7 +44,7 @@ impl Commit {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _key = inner.key_lock(&bucket, &key).lock().await;
             let versioning = inner.require_bucket(&bucket)?.versioning();
-            let Some(removal) = inner.removal(versioning, &bucket, &key, version)? else {
+            let Some(removal) = inner.removal(versioning, &bucket, &key, version, &conditions)? else {
                 return Ok(Removed::default());
             };
             let (kind, version, marker) = removal;
@@ -64,16 +65,21 @@ impl Inner {
         bucket: &str,
         key: &str,
         version: Option<VersionId>,
+        conditions: &Conditions,
     ) -> Result<Option<(EventKind, Option<Version>, bool)>, CommitError> {
         match (versioning, version) {
             (Versioning::Never, None | Some(VersionId::Null)) => {
-                let there = self.store.object(bucket, key)?.is_some();
-                Ok(there.then_some((EventKind::RemovedDelete, None, false)))
+                let current = self.store.object(bucket, key)?;
+                conditions.hold(current.as_ref())?;
+                Ok(current.map(|_| (EventKind::RemovedDelete, None, false)))
             }
-            (Versioning::Never, Some(VersionId::At(_))) => Ok(None),
-            (_, None) => Ok(Some((EventKind::RemovedMarker, versioning.of_new(), true))),
+            (_, None) => {
+                self.check(bucket, key, conditions)?;
+                Ok(Some((EventKind::RemovedMarker, versioning.of_new(), true)))
+            }
             (_, Some(id)) => {
                 let found = self.store.version(bucket, key, Some(id))?;
+                conditions.hold(found.as_ref().filter(|found| !found.marker).map(|found| &found.object))?;
                 Ok(found.map(|found| (EventKind::RemovedDelete, Some(Version::Named(id)), found.marker)))
             }
         }

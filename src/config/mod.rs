@@ -7,29 +7,35 @@ mod check;
 mod check_connector;
 mod check_encoding;
 mod check_reject;
+mod check_server;
 mod check_target;
 pub mod credentials;
 mod decode;
 mod diagnostics;
+mod limits;
 mod load;
+pub mod pattern;
 mod places;
 mod raw;
 mod reload;
 pub mod secret_file;
+mod server;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::ConnectorConfig;
 
 pub use diagnostics::{Diagnostics, Place, Problem};
+pub use limits::Limits;
 pub use load::load;
 pub use reload::needs_restart;
+pub use server::{Admin, Server, TlsFiles};
+pub use store::Store;
 
 use crate::event::EventSet;
 
@@ -40,6 +46,8 @@ pub struct Config {
     pub server: Server,
     /// `[admin]`
     pub admin: Admin,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[account]`
     pub account: Account,
     /// `[queue]`
@@ -51,38 +59,6 @@ pub struct Config {
     /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at
     /// start.
     pub warnings: Vec<String>,
-}
-
-/// `[server]`: the S3 and COS listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Where to listen. Port 0 asks for a free one.
-    pub listen: SocketAddr,
-    /// The region that requests sign for and events carry.
-    pub region: String,
-    /// The data directory.
-    pub data: PathBuf,
-    /// The domain under which `BUCKET.domain` names a bucket; none: path style only.
-    pub domain: Option<String>,
-    /// Bodies that nothing signs are taken from other machines too; from this one always.
-    pub allow_unsigned_payload: bool,
-    /// Requests served at once; more wait in the listener's backlog.
-    pub max_connections: usize,
-    /// How long a request's headers may take.
-    pub header_timeout: Duration,
-    /// How long a body may stand still.
-    pub idle_timeout: Duration,
-    /// How long a change waits for space before it is answered 503.
-    pub reserve_timeout: Duration,
-    /// How long `serve` may take to stop after SIGTERM.
-    pub shutdown_timeout: Duration,
-}
-
-/// `[admin]`: health, metrics and `/v1`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Where to listen. Port 0 asks for a free one.
-    pub listen: SocketAddr,
 }
 
 /// `[account]`: the owner of every bucket, as COS sees it.
@@ -107,23 +83,6 @@ pub struct Queue {
     pub overlay_bytes: u64,
     /// The newest entries stay decoded in memory up to this much, for lanes that keep up.
     pub tail_bytes: u64,
-}
-
-/// `[store]`: the index and the bodies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
-    /// Bodies up to this size travel in their record; larger ones get a file of their own. At most 64 KiB.
-    pub inline_bytes: u64,
-    /// The largest object that one PUT may carry.
-    pub max_object_bytes: u64,
-    /// The index's page cache.
-    pub index_cache_bytes: u64,
-    /// How often the index is made durable, so that the log may be trimmed.
-    pub checkpoint_interval: Duration,
-    /// The smallest part of an upload that is not its last one.
-    pub min_part_bytes: u64,
-    /// How long after its beginning an upload that was neither completed nor aborted is ended.
-    pub upload_expiry: Duration,
 }
 
 /// `[target.NAME]`: one configured destination.

@@ -3,10 +3,9 @@
 //!
 //! Must never let a request reach the verifier unguarded, and never answer without a request id.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,6 +22,7 @@ use super::digest::{Declared, DocumentHash};
 use super::errors;
 use super::guard::{self, Payload, Rules};
 use super::inbound::Inbound;
+use super::peer::{Peer, until_sent};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -75,9 +75,9 @@ impl Layer {
     }
 
     /// Answers one request from `peer`.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> HttpResponse {
-        let asked =
-            Asked { id: self.ids.next(), method: request.method().clone(), uri: request.uri().clone(), peer };
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> HttpResponse {
+        let (id, peer) = (self.ids.next(), Arc::clone(peer));
+        let asked = Asked { id, method: request.method().clone(), uri: request.uri().clone(), peer };
         let answered = AssertUnwindSafe(self.guarded(request, &asked)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| {
             tracing::error!(request = %asked.id, method = %asked.method, "a request's handler panicked");
@@ -105,7 +105,7 @@ impl Layer {
             Err(answer) => return *answer,
         };
         match self.service.call(request).await {
-            Ok(answer) if answer.status().as_u16() < 300 => answer,
+            Ok(answer) if answer.status().as_u16() < 300 => until_sent(answer, context),
             Ok(answer) => asked.complete(answer, context.fault.get().copied()),
             Err(_) => asked.internal(),
         }
@@ -120,13 +120,13 @@ impl Layer {
     ) -> Result<(Request<Body>, Arc<RequestContext>), Box<HttpResponse>> {
         let (parts, body) = request.into_parts();
         let now = (self.now)().as_second();
-        let claim = guard::check(&parts, &self.rules, is_local(asked.peer), now).map_err(|refusal| {
+        let claim = guard::check(&parts, &self.rules, asked.peer.is_private(), now).map_err(|refusal| {
             tracing::debug!(request = %asked.id, ?refusal, "refused");
             Box::new(errors::refused(&refusal, asked.uri.path(), &asked.id, asked.bare()))
         })?;
-        // No handler sees the bytes of a POSTed document, so its checksums are compared on the way.
-        let posted = parts.method == Method::POST && !matches!(claim.payload, Payload::Chunked { .. });
-        let declared = match posted {
+        // No handler sees the bytes of a document, so its checksums are compared on the way.
+        let is_document = parts.method == Method::POST || is_setting(&parts.method, &parts.uri);
+        let declared = match is_document && !matches!(claim.payload, Payload::Chunked { .. }) {
             true if is_about_upload(&parts.uri) => {
                 Declared::of_document(&parts.headers).map_err(|error| Box::new(asked.error(error)))?
             }
@@ -134,8 +134,8 @@ impl Layer {
             false => Declared::default(),
         };
         let document = (!declared.is_empty()).then(|| DocumentHash::new(declared));
-        let (id, peer) = (Arc::clone(&asked.id), asked.peer);
-        let context = Arc::new(RequestContext { id, peer, claim, fault: OnceLock::new() });
+        let (id, peer) = (Arc::clone(&asked.id), Arc::clone(&asked.peer));
+        let context = Arc::new(RequestContext::new(id, peer, claim));
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
             false => Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document)),
@@ -153,7 +153,7 @@ struct Asked {
     id: Arc<str>,
     method: Method,
     uri: Uri,
-    peer: IpAddr,
+    peer: Arc<Peer>,
 }
 
 impl Asked {
@@ -175,16 +175,20 @@ impl Asked {
     }
 }
 
+/// True for the PUT of a document that says what shall be of a bucket or an object.
+fn is_setting(method: &Method, uri: &Uri) -> bool {
+    let about = |part: &str| {
+        let name = part.split_once('=').map_or(part, |(name, _)| name);
+        matches!(name, "tagging" | "acl" | "cors" | "versioning")
+    };
+    *method == Method::PUT && uri.query().is_some_and(|query| query.split('&').any(about))
+}
+
 /// True if checksum headers are those of the object that an upload will be.
 fn is_about_upload(uri: &Uri) -> bool {
     let about =
         |part: &str| matches!(part.split_once('=').map_or(part, |(name, _)| name), "uploads" | "uploadId");
     uri.query().is_some_and(|query| query.split('&').any(about))
-}
-
-/// True for a peer on this machine: what it sends crosses no wire.
-fn is_local(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -200,12 +204,5 @@ mod tests {
             made.iter()
                 .all(|id| id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
         );
-    }
-
-    #[test]
-    fn only_loopback_is_local() {
-        let local = |ip: &str| is_local(ip.parse().expect("an address"));
-        assert!(local("127.0.0.1") && local("127.8.8.8") && local("::1") && local("::ffff:127.0.0.1"));
-        assert!(!local("10.0.0.1") && !local("::ffff:10.0.0.1") && !local("fe80::1") && !local("0.0.0.0"));
     }
 }

@@ -5,6 +5,8 @@
 //! layer.rs      request id, guard, body watch, panics, error answers: one request, in this order
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
+//! access.rs     what each operation needs, and whether a principal may
+//! going.rs      what clients have going on, against the limits
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! ```
@@ -12,12 +14,15 @@
 //! Must never make a change durable by itself (that is `commit`), never answer success to a change that
 //! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
+mod access;
+mod acls;
 mod auth;
 mod body;
 mod buckets;
 #[macro_use]
 mod checksum;
 mod chunks;
+mod classes;
 mod complete;
 mod context;
 mod copy;
@@ -26,6 +31,7 @@ mod delete;
 mod digest;
 mod errors;
 mod found;
+mod going;
 mod guard;
 mod headers;
 mod inbound;
@@ -39,28 +45,34 @@ mod names;
 mod objects;
 mod operations;
 mod parts;
+mod peer;
 mod put;
 mod server;
+mod source;
 mod stall;
+mod tagging;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod unset;
 mod versioning;
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
 use crate::commit::Commit;
 use crate::config;
+use crate::config::credentials::Credential;
+use crate::tls::Tls;
 
+pub use going::{Limit, OnLimit};
 pub use server::Served;
 
-/// Where the frontend finds the secret of an access key.
+/// Where the frontend finds the secret of an access key, and what it may do.
 ///
-/// Asked once per signed request, so it must not wait; implementers: the credentials file, and tests.
-pub trait SecretLookup: Send + Sync + 'static {
-    /// The secret that belongs to `access_key`, if there is such a key.
-    fn secret(&self, access_key: &str) -> Option<SecretString>;
+/// Asked twice for each signed request, so it must not wait; implementers: the credentials file, and tests.
+pub trait CredentialLookup: Send + Sync + 'static {
+    /// The credential with this access key as it is now, if there is one.
+    fn credential(&self, access_key: &str) -> Option<Arc<Credential>>;
 }
 
 /// What the frontend takes from outside instead of reaching for it.
@@ -76,16 +88,18 @@ pub struct Ambient {
 pub struct Frontend {
     layer: Arc<layer::Layer>,
     server: config::Server,
+    going: Arc<going::GoingOn>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Frontend {
-    /// A frontend over `commit` that accepts the signatures of `secrets`.
+    /// A frontend over `commit` that accepts the signatures of `credentials`.
     pub fn new(
         server: &config::Server,
         store: &config::Store,
         account: &config::Account,
         commit: Arc<Commit>,
-        secrets: Arc<dyn SecretLookup>,
+        credentials: Arc<dyn CredentialLookup>,
         ambient: Ambient,
     ) -> Self {
         let limits = operations::Limits {
@@ -96,10 +110,21 @@ impl Frontend {
             account: account.appid.clone(),
         };
         let operations = operations::Operations::new(commit, limits);
-        let service = auth::service(operations, secrets, server.domain.as_deref());
+        let service = auth::service(operations, credentials, server.domain.as_deref());
         let rules =
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
-        Self { layer: Arc::new(layer), server: server.clone() }
+        let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
+        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None }
+    }
+
+    /// The same frontend with other limits than the defaults, and somebody who hears of every refusal.
+    pub fn limited(self, limits: &config::Limits, on_limit: OnLimit) -> Self {
+        Self { going: Arc::new(going::GoingOn::new(limits, on_limit)), ..self }
+    }
+
+    /// The same frontend over TLS, if there is a certificate.
+    pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 }

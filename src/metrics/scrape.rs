@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use tidings_connector::ErrorClass;
 
-use super::labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
+use super::labels::{
+    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
+};
 use super::snapshot::{Snapshot, TargetSnapshot, seconds};
 use super::table::{Kind, Row, Spec, TABLE};
 use super::{Histogram, Metrics};
@@ -37,6 +39,7 @@ pub(super) const COLUMNS: &[Named] = &[
     ("quarantined", |b| b.quarantined),
     ("shed", |b| b.shed),
     ("repeated", |b| b.repeated),
+    ("rematched", |b| b.rematched),
 ];
 
 /// Every row of the table with all its series.
@@ -96,6 +99,9 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
         Row::Accepted => out.one(&[], frontend.accepted.value() as f64),
         Row::Refused => {
             RefuseReason::ALL.iter().for_each(|r| out.one(&[r.label()], frontend.refused_for(*r) as f64));
+        }
+        Row::Limited => {
+            LimitReached::ALL.iter().for_each(|l| out.one(&[l.label()], frontend.limited_by(*l) as f64));
         }
         Row::EnqueueSeconds => {
             out.histogram(&[Stage::Write.label()], &journal.batches().write_seconds);

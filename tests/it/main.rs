@@ -11,9 +11,14 @@ mod checks;
 #[path = "../support/chunked.rs"]
 mod chunked;
 mod console;
+mod credentials;
+mod dlq;
 mod judge;
 mod proxies;
 mod readme;
 mod sample;
+mod start;
 mod targets;
+mod terminal;
 mod tidy;
+mod tls;

@@ -103,6 +103,8 @@ impl Stack {
             checkpoint_interval: pace.0,
             min_part_bytes: 0,
             upload_expiry: Duration::from_secs(3_600),
+            reclaim_rate: 1 << 30,
+            scrub_rate: 0,
         };
         let store = EmbeddedStore::open(Arc::clone(&disk), &data(), &config);
         let store = store.map_err(|e| format!("store: {e}"))?;
@@ -195,7 +197,8 @@ impl Stack {
     pub async fn remove(&self, key: &str, id: Option<VersionId>, n: u64) -> Result<VersionId, CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve_removal(0).await?;
-        let removed = self.commit.delete_object(permit, BUCKET, key, id, request(n)).await?;
+        let removed =
+            self.commit.delete_object(permit, BUCKET, key, id, Conditions::default(), request(n)).await?;
         let offset = self.queue.stat().durable_end - 1;
         self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });
         Ok(removed.version.expect("something was removed"))
@@ -243,7 +246,7 @@ impl Stack {
     pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve_removal(0).await?;
-        self.commit.delete_object(permit, BUCKET, key, None, request(n)).await?;
+        self.commit.delete_object(permit, BUCKET, key, None, Conditions::default(), request(n)).await?;
         // Its position is not told; nothing else was committed meanwhile.
         let offset = self.queue.stat().durable_end - 1;
         self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });

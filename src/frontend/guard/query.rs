@@ -38,7 +38,7 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 8] = [
+const OF_CHANGES: [&str; 11] = [
     "x-id",
     "delete",
     "versionId",
@@ -46,6 +46,9 @@ const OF_CHANGES: [&str; 8] = [
     "uploads",
     "uploadId",
     "partNumber",
+    "tagging",
+    "acl",
+    "cors",
     "X-Amz-Security-Token",
 ];
 
@@ -142,7 +145,7 @@ fn is_authenticating(name: &str) -> bool {
 
 /// Decodes percent-encoding, and `+` as a space where that is the custom. `None`: a broken escape, or not
 /// UTF-8.
-pub(super) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let special = |b: u8| b == b'%' || (plus_is_space && b == b'+');
     let Some(first) = text.bytes().position(special) else { return Some(Cow::Borrowed(text)) };
     let mut out = Vec::with_capacity(text.len());

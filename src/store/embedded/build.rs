@@ -10,8 +10,11 @@ use super::META_PACK_END;
 use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Reads as _, Space};
 use super::overlay::key_of;
-use super::packs::{PackEnd, PackWriter, Packs};
+use super::pack_writer::PackWriter;
+use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName, BodyPlace};
+use super::row_edit;
+use super::tags::{self, tags_of};
 use super::targets::{self, TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use super::version_edits::VersionEdits;
@@ -23,7 +26,12 @@ use crate::store::StoreError;
 pub(super) struct Builder {
     pub(super) packs: PackWriter,
     pub(super) batch: Batch,
+    /// Versions that the filled batch only moves from one space to another: what they have stays.
+    pub(super) stays: Stays,
 }
+
+/// Index keys and offsets of versions.
+pub(super) type Stays = HashSet<(Box<[u8]>, u64)>;
 
 impl Builder {
     /// Writes bodies to the pack and fills the batch with rows. Gives the blobs that nobody owns any more,
@@ -35,6 +43,7 @@ impl Builder {
         newest: &Newest,
     ) -> Result<Vec<BlobName>, StoreError> {
         self.batch.clear();
+        self.stays.clear();
         let mut superseded = newest.superseded.clone();
         UploadEdits::add_all(index, &mut self.batch, &mut superseded, fresh)?;
         // Parts of an object that did not outlive its batch had their rows already.
@@ -51,12 +60,13 @@ impl Builder {
             let place = self.place(stored, &mut pack_begun)?;
             self.batch.put(Space::Objects, key, |out| row::put_object(out, key, stored, place));
         }
-        self.versions(index, newest, &mut superseded, &mut pack_begun)?;
+        self.versions(index, newest, &mut pack_begun)?;
         if pack_begun {
             self.packs.flush()?;
             let end = self.packs.end().to_bytes();
             self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
         }
+        tags::add_all(&mut self.batch, fresh, &newest.gone);
         self.settings(index, fresh)?;
         Ok(superseded)
     }
@@ -66,18 +76,17 @@ impl Builder {
         &mut self,
         index: &dyn Index,
         newest: &Newest,
-        superseded: &mut Vec<BlobName>,
         pack_begun: &mut bool,
     ) -> Result<(), StoreError> {
         if newest.versioned.is_empty() {
             return Ok(());
         }
-        let (before, packs) = (index.read()?, self.packs.packs());
+        let before = index.read()?;
         for (key, delta) in &newest.versioned {
             let places = delta.added.iter().map(|stored| self.place(stored, pack_begun));
             let places = places.collect::<Result<Vec<_>, _>>()?;
-            let mut edits =
-                VersionEdits { before: &*before, batch: &mut self.batch, packs: &packs, superseded };
+            let (batch, stays) = (&mut self.batch, &mut self.stays);
+            let mut edits = VersionEdits { before: &*before, batch, stays };
             edits.add(key, delta, &places)?;
         }
         Ok(())
@@ -99,7 +108,8 @@ impl Builder {
             }
             BodyRef::Blob { name, crc32c } => {
                 let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
-                self.batch.put(Space::Blobs, &name, |_| {});
+                let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                self.batch.put(Space::Blobs, &name, |out| row_edit::put_number(out, &name, size));
                 BodyPlace::Blob { name, crc32c: *crc32c }
             }
         })
@@ -164,6 +174,7 @@ impl Builder {
 }
 
 /// What the entries of a batch come to, key by key.
+#[derive(Default)]
 pub(super) struct Newest {
     /// Each key without versions with the place of its last entry, sorted by key.
     keys: Vec<(Box<[u8]>, usize)>,
@@ -171,6 +182,8 @@ pub(super) struct Newest {
     versioned: Vec<(Box<[u8]>, KeyDelta)>,
     /// Blobs of what did not outlive the batch.
     superseded: Vec<BlobName>,
+    /// Its keys and offsets, where any entry sets tags.
+    gone: Vec<(Box<[u8]>, u64)>,
 }
 
 impl Newest {
@@ -178,8 +191,8 @@ impl Newest {
         let mut keys: Vec<_> =
             fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
         keys.sort_unstable();
-        let mut newest =
-            Self { keys: Vec::with_capacity(keys.len()), versioned: Vec::new(), superseded: Vec::new() };
+        let tagged = fresh.iter().any(|stored| tags_of(&stored.entry.change).is_some());
+        let mut newest = Self { keys: Vec::with_capacity(keys.len()), ..Self::default() };
         let mut keys = keys.into_iter().peekable();
         while let Some((key, first)) = keys.next() {
             let (mut last, mut all) = (first, Vec::new());
@@ -189,13 +202,19 @@ impl Newest {
                 versioned |= fresh[at].version().is_some();
                 last = at;
             }
+            let mut dropped = |stored: &Stored| {
+                blobs_of(stored, &mut newest.superseded);
+                if tagged {
+                    newest.gone.push((key.clone(), stored.position.offset));
+                }
+            };
             if versioned {
                 all.push(last);
                 let delta = KeyDelta::of(all.iter().map(|at| &fresh[*at]));
-                delta.dropped.iter().for_each(|stored| blobs_of(stored, &mut newest.superseded));
+                delta.dropped.iter().for_each(|stored| dropped(stored));
                 newest.versioned.push((key, delta));
             } else {
-                all.iter().for_each(|at| blobs_of(&fresh[*at], &mut newest.superseded));
+                all.iter().for_each(|at| dropped(&fresh[*at]));
                 newest.keys.push((key, last));
             }
         }
@@ -215,7 +234,7 @@ fn blobs_of(stored: &Stored, out: &mut Vec<BlobName>) {
 
 /// The blobs that the object of a row is made of.
 pub(super) fn owned_by_row(packs: &Packs, key: &[u8], found: &[u8]) -> Vec<BlobName> {
-    match row::place(key, found) {
+    match row::body(key, found).map(|(_, place)| place) {
         Some(BodyPlace::Blob { name, .. }) => vec![name],
         Some(BodyPlace::Manifest { pack, at, crc32c, bytes, .. }) => {
             match packs.read(pack, at, bytes as usize, crc32c) {

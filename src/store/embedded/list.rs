@@ -19,8 +19,8 @@ use crate::store::{Bucket, Object, RegisteredTarget, StoreError};
 const SLACK: usize = 64;
 
 impl Shared {
-    /// The current object under this key.
-    pub(super) fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
+    /// The current object under this key, with the tags that it was made with.
+    pub(super) fn untagged(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
         let mut index_key = Vec::new();
         row::object_key(&mut index_key, bucket, key);
         if let Some(pending) = self.overlay.object(&index_key) {
@@ -50,7 +50,7 @@ impl Shared {
     /// The same version as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
     pub(super) fn same(&self, object: &Object) -> Result<Option<Object>, StoreError> {
         let is_same = |found: &Object| found.offset == object.offset;
-        if let Some(found) = self.object(&object.bucket, &object.key)?.filter(is_same) {
+        if let Some(found) = self.untagged(&object.bucket, &object.key)?.filter(is_same) {
             return Ok(Some(found));
         }
         let found = self.version(&object.bucket, &object.key, Some(object.version))?;

@@ -6,8 +6,9 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 
+use super::engine::{failed, guard};
 use super::index::{Snapshot, Space, Visit};
-use super::redb_index::{META_APPLIED, failed, guard, number, table};
+use super::redb_index::{META_APPLIED, number, table};
 use crate::store::StoreError;
 
 /// The index at one moment.

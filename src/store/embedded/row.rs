@@ -205,9 +205,14 @@ pub(super) fn take_version(rest: &mut &[u8], offset: u64) -> Option<VersionId> {
     rest.is_empty().then_some(version)
 }
 
-/// Where the body of an object's row is; none if the row is damaged.
-pub(super) fn place(key: &[u8], row: &[u8]) -> Option<BodyPlace> {
-    take_head(&mut open(key, row)?).map(|head| head.place)
+/// The offset of the change that made the object of a row; none if the row is damaged.
+pub(super) fn made_at(key: &[u8], row: &[u8]) -> Option<u64> {
+    take_head(&mut open(key, row)?).map(|head| head.offset)
+}
+
+/// Size and place of the body of an object's row; none if the row is damaged.
+pub(super) fn body(key: &[u8], row: &[u8]) -> Option<(u64, BodyPlace)> {
+    take_head(&mut open(key, row)?).map(|head| (head.size, head.place))
 }
 
 pub(super) fn damaged(key: &[u8]) -> StoreError {

@@ -4,10 +4,9 @@
 
 use std::ops::Bound;
 
-use super::build::owned_by_row;
+use super::build::Stays;
 use super::index::{Batch, Snapshot, Space, end_of_prefix};
-use super::packs::Packs;
-use super::row::{self, BlobName, BodyPlace};
+use super::row::{self, BodyPlace};
 use super::version_rows::{identity, move_object, split_version_key, version_key};
 use super::versions::{KeyDelta, is_marker, version_of};
 use crate::event::VersionId;
@@ -19,9 +18,9 @@ pub(super) struct VersionEdits<'a> {
     /// The index before the batch.
     pub(super) before: &'a dyn Snapshot,
     pub(super) batch: &'a mut Batch,
-    pub(super) packs: &'a Packs,
-    /// Blobs that nobody owns any more.
-    pub(super) superseded: &'a mut Vec<BlobName>,
+    /// Versions that only change their space: whoever is told that their old rows are gone must not think that
+    /// they are.
+    pub(super) stays: &'a mut Stays,
 }
 
 /// The current object's row before the batch.
@@ -74,13 +73,11 @@ impl VersionEdits<'_> {
     /// Removes every version that is not current, of a key that lost them all.
     fn clear(&mut self, key: &[u8]) -> Result<(), StoreError> {
         let mut all = Vec::new();
-        self.visit_older(key, &mut |version, row| {
-            all.push((version.to_vec(), row.to_vec()));
+        self.visit_older(key, &mut |version, _| {
+            all.push(version.to_vec());
             Ok(true)
         })?;
-        for (version, row) in all {
-            self.let_go(&version, &row);
-        }
+        all.iter().for_each(|version| self.batch.remove(Space::Versions, version));
         self.batch.remove(Space::Nulls, key);
         Ok(())
     }
@@ -110,30 +107,14 @@ impl VersionEdits<'_> {
             gone.push(at);
             self.batch.remove(Space::Nulls, key);
         }
-        for offset in &gone {
-            let version = version_key(key, *offset);
-            if let Some(row) = self.before.get(Space::Versions, &version)? {
-                self.let_go(&version, &row);
-            }
-        }
+        gone.iter().for_each(|offset| self.batch.remove(Space::Versions, &version_key(key, *offset)));
         Ok(gone)
-    }
-
-    fn let_go(&mut self, version: &[u8], row: &[u8]) {
-        for name in owned_by_row(self.packs, version, row) {
-            self.batch.remove(Space::Blobs, &name);
-            self.superseded.push(name);
-        }
-        self.batch.remove(Space::Versions, version);
     }
 
     /// The current object is not the newest any more.
     fn step_back(&mut self, key: &[u8], top: &Top) {
         let version = version_key(key, top.offset);
-        // Whoever hears that its row under `Objects` was replaced must not think that nobody owns its bytes.
-        for name in owned_by_row(self.packs, key, &top.row) {
-            self.batch.put(Space::Blobs, &name, |_| {});
-        }
+        self.stays.insert((key.into(), top.offset));
         self.batch.put(Space::Versions, &version, |out| move_object(out, key, &version, &top.row));
         if top.version == VersionId::Null {
             self.point_to_null(key, top.offset);
@@ -172,6 +153,7 @@ impl VersionEdits<'_> {
         let Some((offset, version, row)) = next else { return Ok(()) };
         self.batch.put(Space::Objects, key, |out| move_object(out, &version, key, &row));
         self.batch.remove(Space::Versions, &version);
+        self.stays.insert((key.into(), offset));
         if self.null_at(key)? == Some(offset) {
             self.batch.remove(Space::Nulls, key);
         }

@@ -62,6 +62,7 @@ impl Shared {
             Some(id) => named(&*before, &bucket, &index_key, &delta, id)?
                 .map(|found| ObjectVersion { latest: is_newest(&found), ..found }),
         };
+        let found = self.with_tags(found)?;
         // What the overlay shows is newer than all that was not read.
         match found {
             Some(found) if delta.added.iter().any(|s| s.position.offset == found.object.offset) => {

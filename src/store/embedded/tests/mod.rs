@@ -8,6 +8,7 @@ mod index_crash;
 mod model;
 mod model_versions;
 mod reads;
+mod space;
 mod versions;
 
 use std::collections::BTreeSet;
@@ -194,6 +195,8 @@ fn config(checkpoint: Duration) -> crate::config::Store {
         checkpoint_interval: checkpoint,
         min_part_bytes: 0,
         upload_expiry: Duration::from_secs(3_600),
+        reclaim_rate: 0,
+        scrub_rate: 0,
     }
 }
 
@@ -211,6 +214,20 @@ fn open_only(
 ) -> Result<Arc<EmbeddedStore>, StoreError> {
     let tuning = Tuning { pack_bytes: 64 << 10, linger: Duration::ZERO };
     EmbeddedStore::open_with(disk, dir, &config(checkpoint), tuning)
+}
+
+/// As [`open`], with space won back from packs as fast as it can be.
+fn open_reclaiming(
+    log: &Arc<Log>,
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    checkpoint: Duration,
+) -> Arc<EmbeddedStore> {
+    let config = crate::config::Store { reclaim_rate: 1 << 40, ..config(checkpoint) };
+    let tuning = Tuning { pack_bytes: 64 << 10, linger: Duration::ZERO };
+    let store = EmbeddedStore::open_with(disk, dir, &config, tuning).unwrap();
+    start(log, &store);
+    store
 }
 
 fn start(log: &Arc<Log>, store: &EmbeddedStore) {

@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::index::Space;
 use super::*;
-use crate::queue::{NewPart, NewUpload, Piece, UploadChange, UploadId, encode_manifest};
+use crate::queue::{NewPart, NewUpload, ObjectTags, Piece, UploadChange, UploadId, encode_manifest};
 
 #[derive(Debug, Clone)]
 enum Op {
     Put(u8, u16),
+    /// Again and again, so that packs fill with what nobody needs.
+    Rewrite(u8, u16),
     Blob(u8, u16),
     Delete(u8),
+    /// Gives the object, if there is one, other tags.
+    Tag(u8),
     /// Begins an upload in one of a few places, for this key; one that is open there ends.
     Begin(u8, u8),
     Part(u8, u16, u16),
@@ -32,8 +37,10 @@ fn op() -> impl Strategy<Value = Op> {
     let key = 0..12_u8;
     prop_oneof![
         8 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Put(k, n)),
+        2 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Rewrite(k, n)),
         3 => (key.clone(), 1..2000_u16).prop_map(|(k, n)| Op::Blob(k, n)),
         4 => key.clone().prop_map(Op::Delete),
+        4 => key.clone().prop_map(Op::Tag),
         2 => (0..3_u8, key.clone()).prop_map(|(u, k)| Op::Begin(u, k)),
         6 => (0..3_u8, 1..5_u16, 0..2000_u16).prop_map(|(u, n, len)| Op::Part(u, n, len)),
         2 => (0..3_u8, 1..6_u16).prop_map(|(u, n)| Op::Complete(u, n)),
@@ -65,6 +72,8 @@ struct World {
     uploads: BTreeMap<u8, Upload>,
     /// How many blobs each object is made of, if it is made of any.
     blobs: BTreeMap<String, usize>,
+    /// The tags that were set after their object was made.
+    tags: BTreeMap<String, String>,
     runtime: tokio::runtime::Runtime,
     checkpoint: Duration,
 }
@@ -73,7 +82,7 @@ impl World {
     fn new(checkpoint: Duration) -> Self {
         let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
         let disk = Arc::<TestDisk>::default();
-        let store = Some(open(&log, disk.clone(), dir.path(), checkpoint));
+        let store = Some(open_reclaiming(&log, disk.clone(), dir.path(), checkpoint));
         Self {
             log,
             disk,
@@ -82,6 +91,7 @@ impl World {
             model: BTreeMap::new(),
             uploads: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            tags: BTreeMap::new(),
             runtime: runtime(),
             checkpoint,
         }
@@ -105,6 +115,7 @@ impl World {
     fn set(&mut self, k: u8, body: Vec<u8>, blobs: usize) {
         self.model.insert(key(k), body);
         self.blobs.insert(key(k), blobs);
+        self.tags.remove(&key(k));
     }
 
     fn begin(&mut self, n: usize, place: u8, k: u8) {
@@ -159,6 +170,7 @@ impl World {
         let event = event(EventKind::CreatedMultipart, &upload.key, body.len() as u64);
         self.log.push(Change::CompleteUpload { upload: upload.id, meta }, Some(event), manifest);
         self.model.insert(upload.key.clone(), body);
+        self.tags.remove(&upload.key);
         self.blobs.insert(upload.key, pieces.len());
     }
 
@@ -189,6 +201,20 @@ impl World {
         assert_eq!(files(), wanted);
     }
 
+    /// What is counted as needed is what the model needs, and no file is larger than what is counted in all.
+    fn check_usage(&self) {
+        let mut wanted = 0;
+        for (key, body) in &self.model {
+            let pieces = self.blobs[key];
+            let whole = self.store().object("b", key).unwrap().unwrap();
+            let manifest = matches!(whole.meta.body, BodyRef::Manifest { .. });
+            wanted += body.len() as u64 + if manifest { 1 + 30 * pieces as u64 } else { 0 };
+        }
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values());
+        wanted += parts.map(|(body, _)| body.len() as u64).sum::<u64>();
+        assert_eq!(self.store().body_bytes().live, wanted);
+    }
+
     fn run(&mut self, n: usize, op: &Op) {
         match op {
             Op::Begin(place, k) => self.begin(n, *place, *k),
@@ -198,6 +224,12 @@ impl World {
                 let body = vec![n as u8; usize::from(*len)];
                 self.log.put(&key(*k), body.clone());
                 self.set(*k, body, 0);
+            }
+            Op::Rewrite(k, len) => {
+                for last in 0..16 {
+                    self.log.put(&key(*k), vec![last; usize::from(*len)]);
+                }
+                self.set(*k, vec![15; usize::from(*len)], 0);
             }
             Op::Blob(k, len) => {
                 let body = vec![n as u8; usize::from(*len)];
@@ -209,13 +241,22 @@ impl World {
                 self.log.delete(&key(*k));
                 self.model.remove(&key(*k));
                 self.blobs.remove(&key(*k));
+                self.tags.remove(&key(*k));
+            }
+            Op::Tag(k) => {
+                let Some(object) = self.store().object("b", &key(*k)).unwrap() else { return };
+                let tags = format!("n={n}");
+                let (bucket, of) = (object.bucket, object.offset);
+                let change = ObjectTags { bucket, key: object.key, of, tags: tags.as_str().into() };
+                self.log.push(Change::TagObject(Arc::new(change)), None, Bytes::new());
+                self.tags.insert(key(*k), tags);
             }
             Op::Settle => self.log.wait_applied(),
             Op::Reopen => {
                 let (log, disk) = (self.log.clone(), self.disk.clone());
                 // Closed before the same files are opened again.
                 self.store = None;
-                self.store = Some(open(&log, disk, self.dir.path(), self.checkpoint));
+                self.store = Some(open_reclaiming(&log, disk, self.dir.path(), self.checkpoint));
             }
             Op::Kill => {
                 let copy = tempfile::tempdir().unwrap();
@@ -224,7 +265,8 @@ impl World {
                 drop(closed);
                 *self.log.publisher.lock().unwrap() = None;
                 self.store = None;
-                self.store = Some(open(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
+                self.store =
+                    Some(open_reclaiming(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
                 self.dir = copy;
             }
             Op::List(prefix, after, max) => self.check_list(&format!("{prefix}/"), *after, *max),
@@ -248,6 +290,8 @@ impl World {
         self.check_uploads();
         for k in 0..12 {
             let found = self.store().object("b", &key(k)).unwrap();
+            let tags = found.as_ref().map_or("", |object| object.meta.tags());
+            assert_eq!(tags, self.tags.get(&key(k)).map_or("", String::as_str), "{}", key(k));
             let found = found.map(|o| self.runtime.block_on(body(self.store(), &o)).unwrap());
             assert_eq!(found.as_ref(), self.model.get(&key(k)), "{}", key(k));
         }
@@ -279,6 +323,9 @@ proptest! {
         world.check_all();
         world.log.wait_applied();
         world.check_all();
+        world.check_usage();
+        let rows = world.store().shared.index.len(Space::Tags).unwrap();
+        assert_eq!(rows, world.tags.len() as u64, "tags go with their object");
         if often {
             world.check_files();
         }
