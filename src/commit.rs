@@ -16,6 +16,7 @@ mod expire;
 mod in_use;
 mod noted;
 mod open_uploads;
+mod quota;
 mod remove;
 mod tags;
 mod uploads;
@@ -32,6 +33,8 @@ pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;
+use self::quota::Counts;
+pub use self::quota::{Quota, Usage};
 pub use self::remove::Removed;
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
@@ -63,6 +66,7 @@ struct Inner {
     open_uploads: OpenUploads,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
+    counts: Counts,
     observer: Observer,
 }
 
@@ -135,6 +139,7 @@ impl Commit {
             open_uploads: OpenUploads::default(),
             clock,
             random: Mutex::new(random),
+            counts: Counts::default(),
             observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
@@ -179,10 +184,11 @@ impl Commit {
     pub async fn put_object(&self, mut permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
-            let _bucket = inner.bucket_lock(&put.bucket).read().await;
+            let within = inner.within(&put.bucket).await?;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
-            let version = inner.require_bucket(&put.bucket)?.versioning().of_new();
+            let version = within.bucket.versioning().of_new();
             inner.check(&put.bucket, &put.key, &put.conditions)?;
+            let counted = within.count(&put.key, Some(put.size))?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
             let (body, bytes, blob) = match body {
                 NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes, None),
@@ -201,7 +207,7 @@ impl Commit {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
             }
-            inner.append_event(permit, admitted, bytes).await
+            counted.ended(inner.append_event(permit, admitted, bytes).await)
         })
         .await
         .inspect(|_| fail::point("ack.after"))

@@ -10,7 +10,7 @@ use super::detached::Detached;
 use super::{Commit, CommitError, Conditions, Inner};
 use crate::event::{Event, EventKind, RequestInfo, Version, VersionId};
 use crate::queue::{Change, Permit};
-use crate::store::Versioning;
+use crate::store::{ObjectVersion, Versioning};
 
 /// What a removal did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,24 +41,39 @@ impl Commit {
         let inner = Arc::clone(&self.inner);
         let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
         Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).read().await;
+            let within = inner.within(&bucket).await?;
             let _key = inner.key_lock(&bucket, &key).lock().await;
-            let versioning = inner.require_bucket(&bucket)?.versioning();
+            let versioning = within.bucket.versioning();
             let Some(removal) = inner.removal(versioning, &bucket, &key, version, &conditions)? else {
                 return Ok(Removed::default());
             };
-            let (kind, version, marker) = removal;
+            let Removal { kind, version, marker, found } = removal;
+            let counted = match found {
+                Some(found) => within.count_away(&found)?,
+                None => within.count(&key, None)?,
+            };
             let event = Event { version, ..inner.event(kind, bucket, key, 0, "".into(), request) };
             let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
-            let committed = inner.append_event(permit, admitted, Bytes::new()).await?;
+            let committed = counted.ended(inner.append_event(permit, admitted, Bytes::new()).await)?;
             Ok(Removed { version: committed.version, marker })
         })
         .await
     }
 }
 
+/// What a removal does.
+struct Removal {
+    kind: EventKind,
+    /// The version that its event is about.
+    version: Option<Version>,
+    /// It is a delete marker.
+    marker: bool,
+    /// The version that goes, if one was named.
+    found: Option<ObjectVersion>,
+}
+
 impl Inner {
-    /// What a removal does: its event, the version that this is about, and whether that is a delete marker.
+    /// What a removal does; none: nothing.
     fn removal(
         &self,
         versioning: Versioning,
@@ -66,21 +81,24 @@ impl Inner {
         key: &str,
         version: Option<VersionId>,
         conditions: &Conditions,
-    ) -> Result<Option<(EventKind, Option<Version>, bool)>, CommitError> {
+    ) -> Result<Option<Removal>, CommitError> {
         match (versioning, version) {
             (Versioning::Never, None | Some(VersionId::Null)) => {
                 let current = self.store.object(bucket, key)?;
                 conditions.hold(current.as_ref())?;
-                Ok(current.map(|_| (EventKind::RemovedDelete, None, false)))
+                let kind = EventKind::RemovedDelete;
+                Ok(current.map(|_| Removal { kind, version: None, marker: false, found: None }))
             }
             (_, None) => {
                 self.check(bucket, key, conditions)?;
-                Ok(Some((EventKind::RemovedMarker, versioning.of_new(), true)))
+                let (kind, version) = (EventKind::RemovedMarker, versioning.of_new());
+                Ok(Some(Removal { kind, version, marker: true, found: None }))
             }
             (_, Some(id)) => {
                 let found = self.store.version(bucket, key, Some(id))?;
                 conditions.hold(found.as_ref().filter(|found| !found.marker).map(|found| &found.object))?;
-                Ok(found.map(|found| (EventKind::RemovedDelete, Some(Version::Named(id)), found.marker)))
+                let (kind, version) = (EventKind::RemovedDelete, Some(Version::Named(id)));
+                Ok(found.map(|found| Removal { kind, version, marker: found.marker, found: Some(found) }))
             }
         }
     }

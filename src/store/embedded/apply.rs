@@ -4,31 +4,27 @@
 //! that is not synced.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::Status;
-use super::blobs::Blobs;
 use super::build::{self, Builder, Newest, Stays};
-use super::index::{Batch, Edit, Index, Space};
-use super::overlay::Overlay;
+use super::index::{Batch, Edit, Space};
 use super::pace::{Pace, Times};
 use super::pack_writer::PackWriter;
-use super::packs::Packs;
 use super::reclaim::Reclaim;
 use super::row::{self, BlobName};
+pub(super) use super::shared::Shared;
 use super::sweep::Sweep;
-use super::tags::tags_key;
-use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
+use super::tags;
+use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY};
 use super::usage::{Delta, Usage};
 use super::version_rows::split_version_key;
 use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
-use crate::store::{BodyBytes, StoreError};
+use crate::store::StoreError;
 
 /// Entries applied in one transaction …
 const BATCH_ENTRIES: usize = 4096;
@@ -46,20 +42,6 @@ const REPLAY_WAIT: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long it waits before it tries again on a full disk or a damaged journal.
 pub(super) const RETRY: Duration = Duration::from_millis(500);
-
-/// What readers and the index thread share.
-pub(super) struct Shared {
-    pub(super) overlay: Arc<Overlay>,
-    pub(super) unread: Unread,
-    pub(super) index: Box<dyn Index>,
-    pub(super) packs: Arc<Packs>,
-    pub(super) blobs: Arc<Blobs>,
-    /// One above the last offset in the synced checkpoint.
-    pub(super) checkpointed: AtomicU64,
-    /// What bodies take, as of the last applied change.
-    pub(super) bodies: Mutex<BodyBytes>,
-    pub(super) status: watch::Sender<Status>,
-}
 
 /// The index thread's own state.
 pub(super) struct Applier {
@@ -315,25 +297,21 @@ impl Applier {
         let (owned, stays) = (self.builder.owned(), &self.builder.stays);
         self.reclaim.moves_rows(!stays.is_empty());
         let packs = &self.shared.packs;
-        let tagged = self.shared.overlay.has_tags();
+        let tagged = tags::noted(&self.shared.overlay, &self.builder.batch);
         let mut delta = Delta::default();
         let mut watch = |edit: &Edit<'_>, more: &mut Batch| {
             delta.add(edit);
             let (true, Some(old)) = (edit.space.has_bodies(), edit.old) else { return };
-            let made_at = |row| row::made_at(edit.key, row);
-            let (object, of) = match split_version_key(edit.key).filter(|_| edit.space == Space::Versions) {
+            let version = split_version_key(edit.key).filter(|_| edit.space == Space::Versions);
+            let (object, of) = match version {
                 Some((object, of)) => (object, Some(of)),
-                None => (edit.key, made_at(old)),
+                None => (edit.key, row::made_at(edit.key, old)),
             };
             if !stays.is_empty() && of.is_some_and(|of| stays.contains(&(object.into(), of))) {
                 return;
             }
-            // A row that only says where its body went is the same object, which keeps its tags.
-            if tagged
-                && let Some(of) = of
-                && edit.new.and_then(made_at) != Some(of)
-            {
-                more.remove(Space::Tags, &tags_key(object, of));
+            if tagged {
+                tags::remove_of_row(object, edit, more);
             }
             for name in build::owned_by_row(packs, edit.key, old) {
                 if !owned.contains(&name) {
