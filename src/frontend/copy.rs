@@ -16,7 +16,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
-use super::found::Failure;
+use super::found::{Failure, version_of};
 use super::headers::OF_NEW_OBJECT;
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
@@ -151,7 +151,8 @@ impl Copy {
         }
         Ok(CopyObjectOutput {
             copy_object_result: Some(result),
-            version_id: made.version.as_deref().map(str::to_owned),
+            copy_source_version_id: version_of(operations, &found)?,
+            version_id: made.version.map(|version| version.to_string()),
             ..Default::default()
         })
     }

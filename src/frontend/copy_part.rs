@@ -11,6 +11,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::copy::{MAX_LOOKUPS, copy_blob};
 use super::digest::{BodyHash, Declared};
+use super::found::version_of;
 use super::multipart::RECORD_OVERHEAD;
 use super::operations::Operations;
 use super::parts::Place;
@@ -74,6 +75,7 @@ pub(super) async fn upload(
         }
         return Ok(S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(result),
+            copy_source_version_id: version_of(operations, &found)?,
             ..Default::default()
         }));
     }

@@ -40,6 +40,7 @@ mod layer;
 mod list;
 mod list_uploads;
 mod list_v1;
+mod list_versions;
 mod multipart;
 mod names;
 mod objects;
@@ -56,6 +57,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod unset;
+mod versioning;
 
 use std::sync::Arc;
 

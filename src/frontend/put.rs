@@ -76,8 +76,9 @@ pub(super) async fn object(
         conditions,
         request: caller.request_info(),
     };
-    operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
-    Ok(S3Response::new(answer(&etag, hashes.sum)))
+    let made = operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
+    let version_id = made.version.map(|version| version.to_string());
+    Ok(S3Response::new(PutObjectOutput { version_id, ..answer(&etag, hashes.sum) }))
 }
 
 /// The preconditions that the commit path checks under the key's lock; all others are refused, not ignored.

@@ -6,8 +6,10 @@ mod crash;
 mod faults;
 mod index_crash;
 mod model;
+mod model_versions;
 mod reads;
 mod space;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::io;
