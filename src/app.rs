@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,7 @@ use doors::{Certificates, Doors};
 use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
-use storage::{close, open_storage};
+use storage::{close, open_storage, serve};
 use targets::{Surroundings, Targets};
 
 pub use apply::KindChanged;
@@ -68,6 +69,8 @@ pub struct App {
     s3: SocketAddr,
     admin: SocketAddr,
     stop: CancellationToken,
+    /// True once clients are served.
+    opened: watch::Receiver<bool>,
     frontend: JoinHandle<Served>,
     admin_task: JoinHandle<std::io::Result<()>>,
     /// Last: released after everything else is closed.
@@ -112,8 +115,11 @@ impl App {
         let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
-        let commit = Arc::new(commit_path(&queue, &store, &metrics));
+        let commit = commit_path(&queue, &store, &metrics);
         expire::limit(&commit, &config.limits).await;
+        if let (Some(max), store) = (config.store.max_bytes, Arc::clone(&store)) {
+            commit.limit_bodies(max, move || store.body_bytes().total());
+        }
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -147,7 +153,8 @@ impl App {
         let (server, store, account) = (&config.server, &config.store, &config.account);
         let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
-        let frontend = tokio::spawn(frontend.serve(doors.s3, stop.clone().cancelled_owned()));
+        let (opens, opened) = watch::channel(false);
+        let frontend = tokio::spawn(serve(frontend, doors.s3, Arc::clone(&parts.queue), opens, stop.clone()));
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(
             doors.admin,
@@ -164,10 +171,18 @@ impl App {
             s3: doors.at.0,
             admin: doors.at.1,
             stop,
+            opened,
             frontend,
             admin_task,
             _lock: lock,
         })
+    }
+
+    /// Waits until clients are served. The log's first segments must be written for that, which takes a busy
+    /// disk some time; where there is no space for them it does not wait, since objects can be read.
+    pub async fn ready(&self) {
+        // An error says that serving has ended.
+        let _ = self.opened.clone().wait_for(|opened| *opened).await;
     }
 
     /// Where the S3 API listens.
@@ -259,19 +274,25 @@ impl App {
     }
 }
 
-/// The commit path, which counts what it answers.
-fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Commit {
+/// The commit path, which counts what it answers, and by whose rules the queue rematches.
+fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Arc<Commit> {
     let random = fastrand::Rng::with_seed(random_u64());
     let counted = Arc::clone(&metrics.frontend);
-    Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(
-        move |noted| match noted {
-            Noted::Accepted => counted.accepted.increment(1),
-            Noted::Refused(full) => counted.refused(observe::refusal(full)),
-            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
-            Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
-            Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
-        },
-    ))
+    let commit =
+        Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(move |noted| {
+            match noted {
+                Noted::Accepted => counted.accepted.increment(1),
+                Noted::Refused(full) => counted.refused(observe::refusal(full)),
+                Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+                Noted::BodiesFull => counted.refused(RefuseReason::StoreFull),
+                Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
+                Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
+            }
+        }));
+    let commit = Arc::new(commit);
+    let rules = Arc::downgrade(&commit);
+    queue.rematch_by(Arc::new(move |target, event| rules.upgrade()?.rule_now(target, event)));
+    commit
 }
 
 fn url(tls: bool, at: SocketAddr) -> String {

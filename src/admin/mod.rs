@@ -17,6 +17,7 @@ mod routes;
 mod schemas;
 mod server;
 mod service;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -86,8 +86,8 @@ impl AdminBackend for Parts {
         }
     }
 
-    async fn replay(&self, name: &str, from: &str) -> Result<Rewound, ChangeError> {
-        self.replay_from(name, from).await
+    async fn replay(&self, name: &str, from: &str, rematch: bool) -> Result<Rewound, ChangeError> {
+        self.replay_from(name, from, rematch).await
     }
 
     async fn test(&self, name: &str) -> Result<Tested, ChangeError> {
@@ -169,6 +169,7 @@ impl Parts {
             view.rate_limit = configured.limits.rate_limit;
             view.destination = configured.connector.destination().map(|t| t.source().to_owned());
         }
+        view.replay = entry.progress.replaying();
         if let Some(dead) = self.queue.dead_letters(entry.registered.target).map(|dead| dead.status()) {
             view.replaying = dead.replaying;
             view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());

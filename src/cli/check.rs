@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tidings_connector::{Finding, Severity};
 
+use super::paint::Table;
 use super::serve::init_logs;
 use super::{ConfigFile, Failure};
 use crate::config::Target;
@@ -112,14 +113,15 @@ fn as_json(line: &Line) -> serde_json::Value {
 }
 
 fn print(lines: &[Line]) {
-    let name = |line: &Line| line.target.as_ref().map_or("-".to_owned(), |(name, _)| name.clone());
-    let Some(width) = lines.iter().map(|line| name(line).len()).max() else { return };
-    let width = width.max("TARGET".len());
-    say!("{:<width$}  {:<5}  {:<7}  FINDING", "TARGET", "KIND", "IS");
-    for line in lines {
-        let kind = line.target.as_ref().map_or("-", |(_, kind)| kind);
-        // A far side may say anything: a terminal must not obey it.
-        let message = line.finding.message.replace(char::is_control, " ");
-        say!("{:<width$}  {kind:<5}  {:<7}  {message}", name(line), label(line.finding.severity));
+    if lines.is_empty() {
+        return;
     }
+    let mut table = Table::new(&["TARGET", "KIND", "IS", "FINDING"]);
+    for line in lines {
+        let (name, kind) = line.target.as_ref().map_or(("-", "-"), |(name, kind)| (name, kind));
+        let (is, message) = (label(line.finding.severity), &line.finding.message);
+        table.row([name.to_owned(), kind.to_owned(), is.to_owned(), message.clone()]);
+        table.paint(2);
+    }
+    table.print();
 }

@@ -6,7 +6,8 @@ use anyhow::bail;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{ConfigFile, Failure};
+use super::paint::{Table, print_fields, print_lists, text};
+use super::{ConfigFile, Failure, wait};
 
 /// How to reach the server.
 #[derive(clap::Args)]
@@ -62,6 +63,12 @@ enum TargetCommand {
         /// An offset, or a time such as 2026-01-31T12:00:00Z.
         #[arg(long)]
         from: String,
+        /// Also what today's rules match and the target was not given when it happened.
+        #[arg(long)]
+        rematch: bool,
+        /// End only when all of it is delivered.
+        #[arg(long)]
+        wait: bool,
     },
     /// Send one sample event, marked `tidings-test`, and say what the target answers.
     Test {
@@ -119,11 +126,12 @@ impl Target {
             TargetCommand::Resume { name } => {
                 (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
             }
-            TargetCommand::Replay { name, from } => {
+            TargetCommand::Replay { name, from, rematch, .. } => {
                 if !from.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+".contains(&b)) {
                     return Err(anyhow::anyhow!("`{from}` is neither an offset nor a time").into());
                 }
-                (Method::POST, format!("/v1/targets/{}/replay?from={from}", checked(name)?))
+                let name = checked(name)?;
+                (Method::POST, format!("/v1/targets/{name}/replay?from={from}&rematch={rematch}"))
             }
             TargetCommand::Test { name } => (Method::POST, format!("/v1/targets/{}/test", checked(name)?)),
             TargetCommand::Forget { name, discard } => {
@@ -131,13 +139,16 @@ impl Target {
             }
         };
         let value = self.server.call(method, &path).await?;
+        if let TargetCommand::Replay { name, wait: true, .. } = &self.command {
+            self.server.wait(name, wait::of_target).await?;
+        }
         if self.server.json {
             say!("{value}");
         } else if matches!(self.command, TargetCommand::Ls) {
             let targets = value["targets"].as_array().or(value.as_array()).cloned().unwrap_or_default();
-            print_table(&targets);
+            print_targets(&targets);
         } else {
-            print_fields(&value, "");
+            print_fields(&value);
         }
         Ok(())
     }
@@ -150,7 +161,7 @@ impl Server {
         if self.json {
             say!("{value}");
         } else {
-            print_fields(&value, "");
+            print_fields(&value);
         }
         Ok(())
     }
@@ -164,61 +175,16 @@ pub(super) fn checked(name: &str) -> anyhow::Result<&str> {
     Ok(name)
 }
 
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(s) => s.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn print_table(targets: &[Value]) {
-    say!(
-        "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}",
-        "NAME",
-        "KIND",
-        "STATE",
-        "DELIVERED",
-        "BACKLOG",
-        "HELD",
-        "AGE s"
-    );
+fn print_targets(targets: &[Value]) {
+    let mut table =
+        Table::new(&["NAME", "KIND", "STATE", ">DELIVERED", ">BACKLOG", ">HELD", ">DEAD", ">AGE s"]);
     for t in targets {
-        let books = &t["books"];
-        say!(
-            "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8.1}",
-            text(&t["name"]),
-            text(&t["kind"]),
-            text(&t["state"]),
-            text(&books["delivered"]),
-            text(&books["backlog"]),
-            text(&books["held"]),
-            t["oldest_undelivered_age_seconds"].as_f64().unwrap_or(0.0),
-        );
+        let (books, age) = (&t["books"], t["oldest_undelivered_age_seconds"].as_f64().unwrap_or(0.0));
+        let counts = ["delivered", "backlog", "held", "dead_lettered"].map(|column| text(&books[column]));
+        let [delivered, backlog, held, dead] = counts;
+        let [name, kind, state] = ["name", "kind", "state"].map(|field| text(&t[field]));
+        table.row([name, kind, state, delivered, backlog, held, dead, format!("{age:.1}")]);
+        table.paint(2);
     }
-}
-
-/// One line for every list that is not empty.
-fn print_lists(value: &Value) {
-    let fields = value.as_object().into_iter().flatten();
-    let lists = fields.filter_map(|(name, list)| Some((name, list.as_array().filter(|l| !l.is_empty())?)));
-    for (name, list) in lists {
-        let list: Vec<_> = list.iter().map(text).collect();
-        say!("{:<14} {}", name.replace('_', " "), list.join(", "));
-    }
-}
-
-pub(super) fn print_fields(value: &Value, prefix: &str) {
-    let Some(fields) = value.as_object() else { return };
-    for (name, value) in fields {
-        match value {
-            Value::Object(_) => print_fields(value, &format!("{prefix}{name}.")),
-            Value::Array(all) if all.first().is_some_and(Value::is_object) => {
-                all.iter()
-                    .enumerate()
-                    .for_each(|(n, v)| print_fields(v, &format!("{prefix}{name}.{}.", n + 1)));
-            }
-            other => say!("{:<36} {}", format!("{prefix}{name}"), text(other)),
-        }
-    }
+    table.print();
 }

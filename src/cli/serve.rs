@@ -53,9 +53,13 @@ impl Serve {
         let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
         let source = Arc::new(move || self.config.load());
         let app = App::start_with(config, Some(source), &self.accept).await.map_err(of_start)?;
-        announce(&app);
+        let mut announced = false;
         let broken = loop {
             tokio::select! {
+                () = app.ready(), if !announced => {
+                    announce(&app);
+                    announced = true;
+                }
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
                 why = app.failed() => break Some(why),

@@ -13,7 +13,7 @@ use super::decode::Known;
 use super::diagnostics::Problem;
 use super::places::{Part, Places};
 use super::tree::KeyPath;
-use super::{Account, Config, Queue, Store, raw};
+use super::{Account, Config, Queue, raw};
 
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
@@ -94,24 +94,6 @@ impl Checker<'_> {
             segment_bytes: segment,
             overlay_bytes: raw.overlay_bytes.0,
             tail_bytes: raw.tail_bytes.0,
-        }
-    }
-
-    fn store(&mut self, raw: &raw::Store) -> Store {
-        let at = KeyPath::of(&["store"]);
-        self.size(&at.key("inline_bytes"), raw.inline_bytes, 0..=64 * KIB);
-        self.size(&at.key("max_object_bytes"), raw.max_object_bytes, 1..=5 * 1024 * GIB);
-        self.size(&at.key("index_cache_bytes"), raw.index_cache_bytes, MIB..=1024 * GIB);
-        self.span(&at.key("checkpoint_interval"), raw.checkpoint_interval, 100 * MS..=HOUR);
-        self.size(&at.key("min_part_bytes"), raw.min_part_bytes, 0..=5 * GIB);
-        self.span(&at.key("upload_expiry"), raw.upload_expiry, HOUR..=365 * 24 * HOUR);
-        Store {
-            inline_bytes: raw.inline_bytes.0,
-            max_object_bytes: raw.max_object_bytes.0,
-            index_cache_bytes: raw.index_cache_bytes.0,
-            checkpoint_interval: raw.checkpoint_interval.0,
-            min_part_bytes: raw.min_part_bytes.0,
-            upload_expiry: raw.upload_expiry.0,
         }
     }
 

@@ -20,6 +20,7 @@ mod raw;
 mod reload;
 pub mod secret_file;
 mod server;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -34,6 +35,7 @@ pub use limits::Limits;
 pub use load::load;
 pub use reload::needs_restart;
 pub use server::{Admin, Server, TlsFiles};
+pub use store::Store;
 
 use crate::event::EventSet;
 
@@ -81,23 +83,6 @@ pub struct Queue {
     pub overlay_bytes: u64,
     /// The newest entries stay decoded in memory up to this much, for lanes that keep up.
     pub tail_bytes: u64,
-}
-
-/// `[store]`: the index and the bodies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
-    /// Bodies up to this size travel in their record; larger ones get a file of their own. At most 64 KiB.
-    pub inline_bytes: u64,
-    /// The largest object that one PUT may carry.
-    pub max_object_bytes: u64,
-    /// The index's page cache.
-    pub index_cache_bytes: u64,
-    /// How often the index is made durable, so that the log may be trimmed.
-    pub checkpoint_interval: Duration,
-    /// The smallest part of an upload that is not its last one.
-    pub min_part_bytes: u64,
-    /// How long after its beginning an upload that was neither completed nor aborted is ended.
-    pub upload_expiry: Duration,
 }
 
 /// `[target.NAME]`: one configured destination.

@@ -83,6 +83,9 @@ pub(super) struct Store {
     pub(super) checkpoint_interval: Span,
     pub(super) min_part_bytes: Size,
     pub(super) upload_expiry: Span,
+    pub(super) reclaim_rate: Size,
+    pub(super) scrub_rate: Size,
+    pub(super) max_bytes: Option<Size>,
 }
 
 /// `[target.NAME]`
@@ -179,12 +182,15 @@ impl Default for Queue {
 impl Default for Store {
     fn default() -> Self {
         Self {
+            max_bytes: None,
             inline_bytes: Size(64 << 10),
             max_object_bytes: Size(5 << 30),
             index_cache_bytes: Size(64 << 20),
             checkpoint_interval: ms(10_000),
             min_part_bytes: Size(5 << 20),
             upload_expiry: ms(7 * 24 * 3_600_000),
+            reclaim_rate: Size(64 << 20),
+            scrub_rate: Size(4 << 20),
         }
     }
 }

@@ -68,12 +68,15 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         found,
         "store",
         Store {
+            max_bytes,
             inline_bytes,
             max_object_bytes,
             index_cache_bytes,
             checkpoint_interval,
             min_part_bytes,
             upload_expiry,
+            reclaim_rate,
+            scrub_rate,
         },
         store,
         &new.store

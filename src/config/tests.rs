@@ -246,6 +246,7 @@ fn every_value_has_its_bounds() {
         ("store", "checkpoint_interval", "\"0s\"", "allowed are 100ms to 1h"),
         ("store", "min_part_bytes", "\"6GiB\"", "allowed are 0 to 5GiB"),
         ("store", "upload_expiry", "\"1m\"", "allowed are 1h to 365d"),
+        ("store", "reclaim_rate", "\"2TiB\"", "allowed are 0 to 1TiB"),
     ] {
         let told = only(&format!("[{section}]\n{key} = {value}\n"));
         assert!(told.contains(says), "{key} = {value}: {told}");

@@ -105,6 +105,8 @@ label_values! {
         QueueFull => "queue_full",
         /// A matching target's budget is full, and its rule refuses.
         TargetFull => "target_full",
+        /// Bodies take all that `store.max_bytes` allows.
+        StoreFull => "store_full",
         /// The disk is so full that what is kept back for that is in use.
         DiskFull => "disk_full",
         /// Too many changes wait for the index.

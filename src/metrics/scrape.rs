@@ -39,6 +39,7 @@ pub(super) const COLUMNS: &[Named] = &[
     ("quarantined", |b| b.quarantined),
     ("shed", |b| b.shed),
     ("repeated", |b| b.repeated),
+    ("rematched", |b| b.rematched),
 ];
 
 /// Every row of the table with all its series.

@@ -2,8 +2,10 @@
 //!
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
+mod bodies;
 mod bucket;
 mod embedded;
+mod error;
 mod upload;
 
 use std::ops::Range;
@@ -13,12 +15,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use bodies::BodyBytes;
 pub use bucket::Bucket;
 pub use embedded::{EmbeddedStore, Status};
+pub use error::StoreError;
 pub use upload::{Done, Upload, UploadsAfter};
 
 use crate::config::Budget;
-use crate::journal::disk::is_no_space;
 use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
 /// Index and body access. At most 14 methods. A store that takes no uploads keeps the defaults, which show
@@ -203,39 +206,5 @@ impl RegisteredTarget {
     pub fn new(target: TargetNo, name: &Arc<str>, kind: &Arc<str>, since: u64) -> Self {
         let (name, kind) = (Arc::clone(name), Arc::clone(kind));
         Self { target, name, kind, since, paused: false, budget: Budget::default(), forgotten: None }
-    }
-}
-
-/// Why the store cannot answer.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The disk failed, or is full.
-    #[error("store: {0}")]
-    Io(#[from] std::io::Error),
-    /// The index failed.
-    #[error("index: {0}")]
-    Index(String),
-    /// The bytes do not match their checksum.
-    #[error("object `{bucket}/{key}`: {what}")]
-    Damaged {
-        /// Its bucket.
-        bucket: Arc<str>,
-        /// Its key.
-        key: Arc<str>,
-        /// What does not match.
-        what: String,
-    },
-    /// Part of the log is damaged and was not applied: nobody knows what is there now.
-    #[error("part of the log could not be applied; what it changed is not known")]
-    Unread,
-    /// The object was replaced while it was read; look it up again.
-    #[error("the object was replaced meanwhile")]
-    Gone,
-}
-
-impl StoreError {
-    /// True if there was no space on the disk.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io(e) if is_no_space(e))
     }
 }

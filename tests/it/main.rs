@@ -10,12 +10,16 @@ mod checks;
 #[allow(dead_code, reason = "not every constant is used by every test binary")]
 #[path = "../support/chunked.rs"]
 mod chunked;
+mod compose;
 mod console;
 mod credentials;
+mod dlq;
 mod judge;
 mod proxies;
 mod readme;
 mod sample;
+mod start;
 mod targets;
+mod terminal;
 mod tidy;
 mod tls;

@@ -51,8 +51,6 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/queue/progress.rs", 450),
     ("src/queue/rows.rs", 370),
     ("src/store/embedded/apply.rs", 385),
-    ("src/store/embedded/mod.rs", 260),
-    ("src/store/embedded/packs.rs", 252),
     ("src/store/embedded/redb_index.rs", 303),
     ("src/store/embedded/row.rs", 313),
     ("xtask/src/packages.rs", 268),
@@ -74,7 +72,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("delivery", &["event", "queue", "config", "metrics", "fail"]),
     ("tls", &["config"]),
     ("commit", &["event", "journal", "queue", "rules", "store", "config", "limits", "fail"]),
-    ("frontend", &["event", "queue", "store", "commit", "config", "limits", "tls"]),
+    ("frontend", &["event", "queue", "store", "commit", "config", "limits", "tls", "fail"]),
     ("admin", &["event", "queue", "config", "metrics", "tls"]),
     (
         "app",

@@ -97,12 +97,15 @@ impl Stack {
         options: Options,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
         let config = config::Store {
+            max_bytes: None,
             inline_bytes: 64 << 10,
             max_object_bytes: 1 << 30,
             index_cache_bytes: 1 << 20,
             checkpoint_interval: pace.0,
             min_part_bytes: 0,
             upload_expiry: Duration::from_secs(3_600),
+            reclaim_rate: 1 << 30,
+            scrub_rate: 0,
         };
         let store = EmbeddedStore::open(Arc::clone(&disk), &data(), &config);
         let store = store.map_err(|e| format!("store: {e}"))?;

@@ -95,12 +95,15 @@ pub(super) fn server_config() -> config::Server {
 
 pub(super) fn store_config() -> config::Store {
     config::Store {
+        max_bytes: None,
         inline_bytes: INLINE,
         max_object_bytes: LARGEST,
         index_cache_bytes: 1 << 20,
         checkpoint_interval: Duration::from_secs(1),
         min_part_bytes: 1 << 10,
         upload_expiry: Duration::from_secs(3_600),
+        reclaim_rate: 1 << 30,
+        scrub_rate: 0,
     }
 }
 

@@ -1,13 +1,11 @@
 //! The index thread: brings durable entries from the queue into packs and index, and makes checkpoints.
 //!
 //! Must never let a change leave the overlay before the index shows it, never tell the queue of a checkpoint
-//! that is not synced, and never remove a superseded blob before a synced checkpoint is past the record that
-//! superseded it.
+//! that is not synced.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,17 +13,21 @@ use tokio::sync::watch;
 use super::Status;
 use super::blobs::Blobs;
 use super::build::{self, Builder, Newest};
-use super::index::{Batch, Index, Space};
+use super::index::{Batch, Edit, Index, Space};
 use super::overlay::Overlay;
 use super::pace::{Pace, Times};
-use super::packs::{PackWriter, Packs};
+use super::pack_writer::PackWriter;
+use super::packs::Packs;
+use super::reclaim::Reclaim;
 use super::row::{self, BlobName};
+use super::sweep::Sweep;
 use super::tags::tags_key;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
+use super::usage::{Delta, Usage};
 use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
-use crate::store::StoreError;
+use crate::store::{BodyBytes, StoreError};
 
 /// Entries applied in one transaction …
 const BATCH_ENTRIES: usize = 4096;
@@ -42,9 +44,7 @@ const REPLAY_WAIT: Duration = Duration::from_millis(100);
 /// How long the thread sleeps when there is nothing to do at all.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long it waits before it tries again on a full disk or a damaged journal.
-const RETRY: Duration = Duration::from_millis(500);
-/// Blob files looked at or removed between two batches.
-const SWEEP_RUN: usize = 1000;
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// What readers and the index thread share.
 pub(super) struct Shared {
@@ -55,31 +55,37 @@ pub(super) struct Shared {
     pub(super) blobs: Arc<Blobs>,
     /// One above the last offset in the synced checkpoint.
     pub(super) checkpointed: AtomicU64,
+    /// What bodies take, as of the last applied change.
+    pub(super) bodies: Mutex<BodyBytes>,
     pub(super) status: watch::Sender<Status>,
 }
 
 /// The index thread's own state.
 pub(super) struct Applier {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     feed: Box<dyn Feed>,
-    builder: Builder,
-    /// Superseded blobs, each with the checkpoint that must be reached before its file goes.
-    retired: VecDeque<(u64, BlobName)>,
-    /// Superseded blobs that a reader still needs: looked at again after each checkpoint.
-    pinned: Vec<BlobName>,
-    /// Blob files found at open: once the index reached the tail found then, those that no row owns are
-    /// orphans.
-    found: Vec<BlobName>,
+    pub(super) builder: Builder,
+    pub(super) usage: Usage,
+    pub(super) sweep: Sweep,
+    pub(super) reclaim: Reclaim,
     tail: u64,
-    tail_reached: bool,
+    pub(super) tail_reached: bool,
     /// How often in a row the queue gave nothing.
     empty: u32,
     linger: Duration,
     pace: Pace,
 }
 
+/// What the store found when it was opened, for the index thread.
+pub(super) struct Idle {
+    pub(super) packs: PackWriter,
+    /// Blob files.
+    pub(super) found: Vec<BlobName>,
+    pub(super) usage: Usage,
+}
+
 /// Why the index thread ends.
-enum End {
+pub(super) enum End {
     /// The store stops.
     Stopped,
     /// The index or a pack failed; only a restart helps.
@@ -96,8 +102,7 @@ impl Applier {
     pub(super) fn new(
         shared: Arc<Shared>,
         feed: Box<dyn Feed>,
-        packs: PackWriter,
-        found: Vec<BlobName>,
+        Idle { packs, found, usage }: Idle,
         times: Times,
     ) -> Self {
         shared.overlay.set_budget(feed.overlay_bytes());
@@ -108,9 +113,9 @@ impl Applier {
             shared,
             feed,
             builder: Builder { packs, batch: Batch::default() },
-            retired: VecDeque::new(),
-            pinned: Vec::new(),
-            found,
+            usage,
+            sweep: Sweep::new(found),
+            reclaim: Reclaim::new(times.reclaim_rate),
             linger: times.linger,
             pace: Pace::new(times.checkpoint),
         }
@@ -220,26 +225,24 @@ impl Applier {
                 self.shared.overlay.pause(RETRY);
             }
         }
+        self.reclaim(!waiting)?;
         self.checkpoint_if(self.pace.is_due(self.feed.segments_from(self.checkpointed())))?;
         self.sweep();
         Ok(())
     }
 
-    fn is_stalled(&self) -> bool {
+    pub(super) fn is_stalled(&self) -> bool {
         matches!(*self.shared.status.borrow(), Status::Stalled(_))
     }
 
     /// How long there is nothing to do unless entries come.
     fn patience(&self) -> Duration {
-        let removable = self.retired.front().is_some_and(|(after, _)| *after <= self.checkpointed());
-        let sweepable = self.tail_reached && !self.found.is_empty();
-        if removable || sweepable || !self.tail_reached || self.is_stalled() {
-            Duration::ZERO
-        } else if self.is_dirty() {
-            self.pace.patience()
-        } else {
-            IDLE
+        let sweepable = self.sweep.has_work(self.checkpointed(), self.tail_reached);
+        if sweepable || !self.tail_reached || self.is_stalled() {
+            return Duration::ZERO;
         }
+        let checkpoint = if self.is_dirty() { self.pace.patience() } else { IDLE };
+        checkpoint.min(self.reclaim_patience().unwrap_or(IDLE))
     }
 
     /// Applies what is durable when the store stops, and makes the last checkpoint.
@@ -265,12 +268,17 @@ impl Applier {
         });
     }
 
-    fn checkpointed(&self) -> u64 {
+    pub(super) fn checkpointed(&self) -> u64 {
         self.shared.checkpointed.load(Ordering::Acquire)
     }
 
-    fn is_dirty(&self) -> bool {
-        self.shared.index.applied_next() > self.checkpointed()
+    pub(super) fn is_dirty(&self) -> bool {
+        self.reclaim.moved || self.shared.index.applied_next() > self.checkpointed()
+    }
+
+    /// Tells the counts to who asks.
+    pub(super) fn publish_usage(&self) {
+        *self.shared.bodies.lock().unwrap_or_else(PoisonError::into_inner) = self.usage.bytes();
     }
 
     fn apply(&mut self, entries: &[Arc<Stored>]) -> Result<(), End> {
@@ -306,24 +314,37 @@ impl Applier {
         let owned = self.builder.owned();
         let packs = &self.shared.packs;
         let tagged = self.shared.overlay.has_tags();
-        let mut replaced = |key: &[u8], old: &[u8], more: &mut Batch| {
-            if tagged && let Some(of) = row::made_at(key, old) {
-                more.remove(Space::Tags, &tags_key(key, of));
+        let mut delta = Delta::default();
+        let mut watch = |edit: &Edit<'_>, more: &mut Batch| {
+            delta.add(edit);
+            let (true, Some(old)) = (edit.space.has_bodies(), edit.old) else { return };
+            let made_at = |row| row::made_at(edit.key, row);
+            // A row that only says where its body went is the same object, which keeps its tags.
+            if tagged
+                && edit.space == Space::Objects
+                && let Some(of) = made_at(old)
+                && edit.new.and_then(made_at) != Some(of)
+            {
+                more.remove(Space::Tags, &tags_key(edit.key, of));
             }
-            for name in build::owned_by_row(packs, key, old) {
+            for name in build::owned_by_row(packs, edit.key, old) {
                 if !owned.contains(&name) {
                     more.remove(Space::Blobs, &name);
                     superseded.push(name);
                 }
             }
         };
-        // Where no object owns a blob or has tags of their own, no old row needs to be read.
-        let watch = tagged || self.shared.index.len(Space::Blobs)? > 0;
-        self.shared.index.apply(&self.builder.batch, next, if watch { Some(&mut replaced) } else { None })?;
+        self.shared.index.apply(&self.builder.batch, next, &mut watch)?;
         if self.builder.batch.touches(Space::Buckets) {
             self.shared.overlay.known_buckets.changed();
         }
-        self.retired.extend(superseded.into_iter().map(|name| (next, name)));
+        for name in superseded {
+            self.retire(next, name, delta.bytes_of(&name));
+        }
+        self.usage.add(&delta, self.builder.packs.end());
+        self.publish_usage();
+        let mut unowned = self.shared.blobs.unowned();
+        delta.adopted.iter().for_each(|name| unowned.forget(name));
         Ok(())
     }
 
@@ -349,7 +370,9 @@ impl Applier {
             self.builder.packs.sync().map_err(StoreError::Io)?;
         }
         fail::point("store.packs.synced");
-        let next = self.shared.index.checkpoint()?;
+        let mut rows = Batch::default();
+        self.usage.put_rows(&mut rows);
+        let next = self.shared.index.checkpoint(&rows)?;
         fail::point("store.index.synced");
         self.shared.checkpointed.store(next, Ordering::Release);
         self.feed.checkpointed(next);
@@ -357,34 +380,10 @@ impl Applier {
         if late {
             self.builder.packs.sync().map_err(StoreError::Io)?;
         }
-        self.retired.extend(self.pinned.drain(..).map(|name| (next, name)));
+        self.usage.wrote_rows();
+        self.sweep.checkpointed(next);
+        self.sweep.packs.append(&mut self.reclaim.checkpointed());
         self.pace.checkpointed();
         Ok(())
-    }
-
-    /// Removes some blobs that nobody needs, and looks for orphans among some of the files found at open.
-    fn sweep(&mut self) {
-        for _ in 0..SWEEP_RUN {
-            if self.retired.front().is_none_or(|(after, _)| *after > self.checkpointed()) {
-                break;
-            }
-            let Some((_, name)) = self.retired.pop_front() else { break };
-            if self.shared.blobs.is_pinned(&name) {
-                self.pinned.push(name);
-            } else if let Err(e) = self.shared.blobs.remove(&name) {
-                tracing::warn!(error = %e, "a superseded blob was not removed; the next start removes it");
-            }
-        }
-        if !self.tail_reached {
-            return;
-        }
-        let next = self.shared.index.applied_next();
-        let from = self.found.len().saturating_sub(SWEEP_RUN);
-        for name in self.found.drain(from..) {
-            // On an error the file stays: the next start looks again.
-            if matches!(self.shared.index.get(Space::Blobs, &name), Ok(None)) {
-                self.retired.push_back((next, name));
-            }
-        }
     }
 }

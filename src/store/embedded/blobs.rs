@@ -5,26 +5,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use async_trait::async_trait;
-use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, Digest};
-use tokio::task::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pins::{Pin, Pins};
 use super::row::BlobName;
-use crate::fail;
+use super::usage::Unowned;
 use crate::journal::disk::{Disk, DiskFile, read_exact_at};
-use crate::store::{BlobHandle, BlobWriter, StoreError};
 
 /// The header of a blob file; the body begins behind it.
 pub(super) const HEADER: u64 = 64;
-/// Bytes collected before a write; one such run is being written while the next one is collected.
-const RUN_BYTES: usize = 1 << 20;
-/// A large blob is synced every so many bytes, so that its last sync does not hold up the journal's.
-const SYNC_BYTES: u64 = 32 << 20;
 const MAGIC: &[u8; 8] = b"TIDBLOB\0";
 const VERSION: u32 = 1;
 
@@ -35,12 +25,19 @@ pub(super) struct Blobs {
     /// Fan-out folders whose own name is durable.
     made: [AtomicBool; 256],
     pins: Arc<Pins>,
+    unowned: Mutex<Unowned>,
 }
 
 impl Blobs {
     /// Opens the folder, which must exist.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, made: [const { AtomicBool::new(false) }; 256], pins: Arc::default() }
+        Self {
+            disk,
+            dir,
+            made: [const { AtomicBool::new(false) }; 256],
+            pins: Arc::default(),
+            unowned: Mutex::default(),
+        }
     }
 
     /// Keeps these blobs, as far as they are still there.
@@ -48,9 +45,19 @@ impl Blobs {
         Pin::new(self.pins.clone(), names.collect())
     }
 
+    /// Blobs without an owner.
+    pub(super) fn unowned(&self) -> MutexGuard<'_, Unowned> {
+        self.unowned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// True while a reader will open this blob.
     pub(super) fn is_pinned(&self, name: &BlobName) -> bool {
         self.pins.has(name)
+    }
+
+    /// Makes a blob's name durable.
+    pub(super) fn sync_folder(&self, name: &BlobName) -> io::Result<()> {
+        self.disk.sync_dir(&self.folder(name))
     }
 
     fn folder(&self, name: &BlobName) -> PathBuf {
@@ -78,9 +85,16 @@ impl Blobs {
     /// Removes a blob; no error if it is gone already.
     pub(super) fn remove(&self, name: &BlobName) -> io::Result<()> {
         match self.disk.remove(&self.path(name)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
         }
+        self.unowned().forget(name);
+        Ok(())
+    }
+
+    /// The length of a blob's body, as its file says.
+    pub(super) fn bytes(&self, name: &BlobName) -> io::Result<u64> {
+        Ok(self.disk.open(&self.path(name))?.len()?.saturating_sub(HEADER))
     }
 
     /// Opens a blob for reading and checks its header.
@@ -95,7 +109,8 @@ impl Blobs {
         Ok(file)
     }
 
-    fn create(&self, name: &BlobName) -> io::Result<Arc<dyn DiskFile>> {
+    /// Makes an empty blob; its folder's name is durable.
+    pub(super) fn create(&self, name: &BlobName) -> io::Result<Arc<dyn DiskFile>> {
         let made = &self.made[usize::from(name[0])];
         if !made.load(Ordering::Acquire) {
             self.disk.create_dir_all(&self.folder(name))?;
@@ -117,132 +132,4 @@ fn header() -> [u8; HEADER as usize] {
     out[..8].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&VERSION.to_le_bytes());
     out
-}
-
-/// Removes its file when dropped, unless disarmed.
-struct Unnamed {
-    blobs: Arc<Blobs>,
-    name: BlobName,
-    armed: bool,
-}
-
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        let (blobs, name) = (self.blobs.clone(), self.name);
-        let remove = move || {
-            if let Err(e) = blobs.remove(&name) {
-                tracing::warn!(error = %e, "an unfinished blob was not removed; the next start removes it");
-            }
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
-    }
-}
-
-/// What the blocking side of a writer works on, one run after the other.
-struct Sink {
-    file: Arc<dyn DiskFile>,
-    at: u64,
-    unsynced: u64,
-    crc: Digest,
-}
-
-impl Sink {
-    fn write(&mut self, run: &[Bytes]) -> io::Result<()> {
-        for data in run {
-            self.file.write_at(data, self.at)?;
-            self.crc.update(data);
-            self.at += data.len() as u64;
-            self.unsynced += data.len() as u64;
-        }
-        if self.unsynced >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.unsynced = 0;
-        }
-        Ok(())
-    }
-}
-
-/// One blob being written.
-pub(super) struct Writer {
-    file: Unnamed,
-    /// Here while nothing is being written.
-    sink: Option<Sink>,
-    busy: Option<JoinHandle<(Sink, io::Result<()>)>>,
-    run: Vec<Bytes>,
-    run_bytes: usize,
-}
-
-impl Writer {
-    /// Creates the file under a new random name.
-    pub(super) async fn create(blobs: Arc<Blobs>) -> Result<Self, StoreError> {
-        let made = tokio::task::spawn_blocking(move || {
-            let mut name = [0; 16];
-            getrandom::fill(&mut name).map_err(io::Error::other)?;
-            let file = blobs.create(&name)?;
-            Ok::<_, io::Error>((Unnamed { blobs, name, armed: true }, file))
-        });
-        let (unnamed, file) = made.await.map_err(io::Error::other)??;
-        let sink = Sink { file, at: HEADER, unsynced: 0, crc: Digest::new(CrcAlgorithm::Crc32Iscsi) };
-        Ok(Self { file: unnamed, sink: Some(sink), busy: None, run: Vec::new(), run_bytes: 0 })
-    }
-
-    /// Hands the collected run over once the one before it is written.
-    async fn hand_over(&mut self) -> Result<(), StoreError> {
-        let mut sink = self.settled().await?;
-        let run = std::mem::take(&mut self.run);
-        self.run_bytes = 0;
-        self.busy = Some(tokio::task::spawn_blocking(move || {
-            let result = sink.write(&run);
-            fail::point("put.body.partial");
-            (sink, result)
-        }));
-        Ok(())
-    }
-
-    /// Waits for the run that is being written.
-    async fn settled(&mut self) -> Result<Sink, StoreError> {
-        if let Some(busy) = &mut self.busy {
-            let (sink, result) = busy.await.map_err(io::Error::other)?;
-            self.busy = None;
-            result?;
-            return Ok(sink);
-        }
-        // None only after an error was returned; the file must not be finished then.
-        self.sink.take().ok_or_else(|| StoreError::Io(io::Error::other("this blob failed already")))
-    }
-}
-
-#[async_trait]
-impl BlobWriter for Writer {
-    async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
-        self.run_bytes += data.len();
-        self.run.push(data);
-        if self.run_bytes >= RUN_BYTES { self.hand_over().await } else { Ok(()) }
-    }
-
-    async fn finish(mut self: Box<Self>) -> Result<BlobHandle, StoreError> {
-        let mut sink = self.settled().await?;
-        let run = std::mem::take(&mut self.run);
-        let Self { file, .. } = *self;
-        // The file stays armed inside the task: if nobody waits for the result any more, it is removed.
-        let done = tokio::task::spawn_blocking(move || {
-            sink.write(&run)?;
-            sink.file.sync_data()?;
-            fail::point("put.body.synced");
-            file.blobs.disk.sync_dir(&file.blobs.folder(&file.name))?;
-            fail::point("blob.dirsynced");
-            Ok::<_, io::Error>((file, sink.crc.finalize()))
-        });
-        let (mut file, crc) = done.await.map_err(io::Error::other)??;
-        file.armed = false;
-        let (blobs, name) = (file.blobs.clone(), file.name);
-        let discard = move || drop(Unnamed { blobs, name, armed: true });
-        Ok(BlobHandle::new(hex::encode(name).into(), crc as u32, Box::new(discard)))
-    }
 }

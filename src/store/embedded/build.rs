@@ -10,8 +10,10 @@ use super::META_PACK_END;
 use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Space};
 use super::overlay::key_of;
-use super::packs::{PackEnd, PackWriter, Packs};
+use super::pack_writer::PackWriter;
+use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName, BodyPlace};
+use super::row_edit;
 use super::tags::{self, tags_of};
 use super::targets::{TargetDelta, target_of};
 use super::uploads::UploadEdits;
@@ -60,7 +62,8 @@ impl Builder {
                 }
                 BodyRef::Blob { name, crc32c } => {
                     let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
-                    self.batch.put(Space::Blobs, &name, |_| {});
+                    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                    self.batch.put(Space::Blobs, &name, |out| row_edit::put_number(out, &name, size));
                     BodyPlace::Blob { name, crc32c: *crc32c }
                 }
             };
@@ -182,7 +185,7 @@ fn blobs_of(stored: &Stored, out: &mut Vec<BlobName>) {
 
 /// The blobs that the object of a row is made of.
 pub(super) fn owned_by_row(packs: &Packs, key: &[u8], found: &[u8]) -> Vec<BlobName> {
-    match row::place(key, found) {
+    match row::body(key, found).map(|(_, place)| place) {
         Some(BodyPlace::Blob { name, .. }) => vec![name],
         Some(BodyPlace::Manifest { pack, at, crc32c, bytes, .. }) => {
             match packs.read(pack, at, bytes as usize, crc32c) {

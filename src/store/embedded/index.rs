@@ -17,7 +17,7 @@ pub(super) enum Space {
     Buckets,
     /// Number → registered target.
     Targets,
-    /// Name of every blob that an object or a part owns → nothing.
+    /// Name of every blob that an object or a part owns → its bytes (of older tidings: nothing).
     Blobs,
     /// Upload id → upload, open or done.
     Uploads,
@@ -40,13 +40,14 @@ pub(super) trait Index: Send + Sync + 'static {
     fn applied_next(&self) -> u64;
 
     /// Applies all edits and the applied offset in one transaction. Readers see all of it when this returns,
-    /// or nothing; nothing is durable before the next checkpoint. `replaced` is told every row of
-    /// [`Space::Objects`] that is replaced or removed, and may add edits to the same transaction; without it
-    /// no old row needs to be read.
-    fn apply(&self, batch: &Batch, next: u64, replaced: Option<&mut Replaced<'_>>) -> Result<(), StoreError>;
+    /// or nothing; nothing is durable before the next checkpoint. `watch` is told every edit of a
+    /// [`Space::has_bodies`] space and of [`Space::Blobs`], in this order; told one of the former, it may add
+    /// edits of other spaces to the same transaction.
+    fn apply(&self, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError>;
 
-    /// Makes everything applied durable and returns one above the last durable offset.
-    fn checkpoint(&self) -> Result<u64, StoreError>;
+    /// Applies rows of [`Space::Meta`], makes everything applied durable and returns one above the last
+    /// durable offset.
+    fn checkpoint(&self, rows: &Batch) -> Result<u64, StoreError>;
 
     /// The row under this key.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
@@ -69,10 +70,34 @@ pub(super) trait Index: Send + Sync + 'static {
 
     /// The store is stopping: a checkpoint that waits for disk space gives up instead.
     fn give_up(&self);
+
+    /// Closes the file in order and lets go of it: whoever opens it next is alone with it. What is asked
+    /// afterwards is an error.
+    fn close(&self);
 }
 
-/// Told key and old row of objects; adds edits to the batch it is given.
-pub(super) type Replaced<'a> = dyn FnMut(&[u8], &[u8], &mut Batch) + 'a;
+impl Space {
+    /// Spaces whose rows may say where a body is: who counts, moves or checks bodies looks through these.
+    pub(super) const WITH_BODIES: [Self; 1] = [Self::Objects];
+
+    /// True if its rows may say where a body is.
+    pub(super) fn has_bodies(self) -> bool {
+        Self::WITH_BODIES.contains(&self)
+    }
+}
+
+/// What one edit does to one row.
+pub(super) struct Edit<'a> {
+    pub(super) space: Space,
+    pub(super) key: &'a [u8],
+    /// The row before.
+    pub(super) old: Option<&'a [u8]>,
+    /// The row from now on.
+    pub(super) new: Option<&'a [u8]>,
+}
+
+/// Told edits as they are made; adds more to the batch it is given.
+pub(super) type Watch<'a> = dyn FnMut(&Edit<'_>, &mut Batch) + 'a;
 
 /// Told key and row; false stops the scan.
 pub(super) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'a;

@@ -13,21 +13,28 @@
 
 mod apply;
 mod backend;
+mod blob_writer;
 mod blobs;
 mod body;
 mod bucket_cache;
 mod buckets;
 mod build;
+mod engine;
 mod index;
 mod list;
 mod manifest;
 mod overlay;
 mod pace;
+mod pack_writer;
 mod packs;
 mod pins;
+mod reclaim;
 mod redb_index;
 mod row;
+mod row_edit;
+mod serve;
 mod signal;
+mod sweep;
 mod tags;
 mod targets;
 #[cfg(test)]
@@ -37,8 +44,8 @@ mod upload_list;
 mod upload_overlay;
 mod upload_rows;
 mod uploads;
+mod usage;
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,18 +53,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::watch;
 
-use self::apply::{Applier, LINGER, Shared};
+use self::apply::{Applier, Idle, LINGER, Shared};
 use self::index::{Index, Space};
 use self::pace::Times;
-use self::packs::{PACK_BYTES, PackEnd, PackWriter, Packs};
+use self::pack_writer::PackWriter;
+use self::packs::{PACK_BYTES, PACK_BYTES_SMALL, PackEnd, Packs};
+use crate::fail;
 use crate::journal::disk::Disk;
-use crate::queue::{Feed, NewPart, Piece, Publish, UploadId};
-use crate::store::{
-    BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError, Upload, UploadsAfter,
-};
+use crate::queue::{Feed, Publish};
+use crate::store::{BodyBytes, StoreError};
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
@@ -88,7 +94,7 @@ pub enum Status {
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
     /// What the index thread gets when it starts.
-    idle: Mutex<Option<(PackWriter, Vec<row::BlobName>)>>,
+    idle: Mutex<Option<Idle>>,
     times: Times,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -104,7 +110,12 @@ impl EmbeddedStore {
         dir: &Path,
         config: &crate::config::Store,
     ) -> Result<Arc<Self>, StoreError> {
-        Self::open_with(disk, dir, config, Tuning { pack_bytes: PACK_BYTES, linger: LINGER })
+        Self::open_with(
+            disk,
+            dir,
+            config,
+            Tuning { pack_bytes: if fail::small() { PACK_BYTES_SMALL } else { PACK_BYTES }, linger: LINGER },
+        )
     }
 
     fn open_with(
@@ -128,6 +139,7 @@ impl EmbeddedStore {
             None => PackEnd::NONE,
         };
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
+        let usage = usage::Usage::open(&index, &packs, end)?;
         let overlay = overlay::Overlay::default();
         if index.len(Space::Tags)? > 0 {
             overlay.note_tags();
@@ -136,13 +148,18 @@ impl EmbeddedStore {
             overlay: Arc::new(overlay),
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
+            bodies: Mutex::new(usage.bytes()),
             index: Box::new(index),
             packs,
             blobs,
             status: watch::Sender::new(Status::Running),
         });
-        let idle = Mutex::new(Some((writer, found)));
-        let times = Times { linger: tuning.linger, checkpoint: config.checkpoint_interval };
+        let idle = Mutex::new(Some(Idle { packs: writer, found, usage }));
+        let times = Times {
+            linger: tuning.linger,
+            checkpoint: config.checkpoint_interval,
+            reclaim_rate: config.reclaim_rate,
+        };
         Ok(Arc::new(Self { shared, idle, times, thread: Mutex::default() }))
     }
 
@@ -154,6 +171,14 @@ impl EmbeddedStore {
     /// The first offset that the index does not show yet.
     pub fn applied_next(&self) -> u64 {
         self.shared.index.applied_next()
+    }
+
+    /// What bodies take on the disk now: exact as of the last applied change, and whole blobs as they are
+    /// written; small bodies that wait to be applied are not in it, nor are orphans that were not found yet.
+    pub fn body_bytes(&self) -> BodyBytes {
+        let mut bytes = *self.shared.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.dead += self.shared.blobs.unowned().bytes();
+        bytes
     }
 
     /// What the journal's writer tells every durable batch, before it advances the durable end.
@@ -173,8 +198,8 @@ impl EmbeddedStore {
     /// there is none, or a later record is known to change it, [`StoreError::Unread`] is the answer.
     pub fn start(&self, feed: Box<dyn Feed>) -> Result<(), StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (packs, found) = idle.ok_or_else(|| StoreError::Index("it is started already".into()))?;
-        let mut applier = Applier::new(self.shared.clone(), feed, packs, found, self.times);
+        let idle = idle.ok_or_else(|| StoreError::Index("it is started already".into()))?;
+        let mut applier = Applier::new(self.shared.clone(), feed, idle, self.times);
         applier.replay()?;
         let status = self.shared.status.clone();
         let thread = std::thread::Builder::new().name("index".into()).spawn(move || {
@@ -186,82 +211,20 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Applies what is durable, makes a last checkpoint and ends the index thread. Blocking; later calls do
-    /// nothing.
+    /// Applies what is durable, makes a last checkpoint, ends the index thread and closes the index, whoever
+    /// still holds the store: the next one may open it. Blocking; later calls do nothing.
     pub fn stop(&self) {
         self.shared.overlay.stop();
         self.shared.index.give_up();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A panic was caught inside and is in the status.
         drop(thread.map(JoinHandle::join));
+        self.shared.index.close();
     }
 }
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-#[async_trait]
-impl Store for EmbeddedStore {
-    fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError> {
-        self.shared.bucket(name)
-    }
-
-    fn buckets(&self) -> Result<Vec<Bucket>, StoreError> {
-        self.shared.buckets()
-    }
-
-    fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
-        self.shared.object(bucket, key)
-    }
-
-    fn list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<Vec<Object>, StoreError> {
-        self.shared.list(bucket, prefix, after, max)
-    }
-
-    async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError> {
-        body::read(&self.shared, object, range).await
-    }
-
-    async fn new_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
-        Ok(Box::new(blobs::Writer::create(self.shared.blobs.clone()).await?))
-    }
-
-    async fn pieces(&self, object: &Object) -> Result<Vec<Piece>, StoreError> {
-        body::pieces(&self.shared, object).await
-    }
-
-    fn upload(&self, id: UploadId) -> Result<Option<Upload>, StoreError> {
-        self.shared.upload(id)
-    }
-
-    fn parts(&self, id: UploadId, after: u16, max: usize) -> Result<Vec<Arc<NewPart>>, StoreError> {
-        self.shared.parts(id, after, max)
-    }
-
-    fn uploads(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&UploadsAfter>,
-        max: usize,
-    ) -> Result<Vec<Upload>, StoreError> {
-        self.shared.uploads(bucket, prefix, after, max)
-    }
-
-    fn oldest_uploads(&self, after: Option<UploadId>, max: usize) -> Result<Vec<Upload>, StoreError> {
-        self.shared.oldest_uploads(after, max)
-    }
-
-    fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
-        self.shared.targets()
     }
 }

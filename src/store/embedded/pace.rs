@@ -19,6 +19,8 @@ pub(super) struct Times {
     pub(super) linger: Duration,
     /// From one checkpoint to the next.
     pub(super) checkpoint: Duration,
+    /// Bytes a second that may be moved out of packs that are mostly dead.
+    pub(super) reclaim_rate: u64,
 }
 
 /// What happened since the last checkpoint.
@@ -53,6 +55,37 @@ impl Pace {
     /// A checkpoint was made.
     pub(super) fn checkpointed(&mut self) {
         (self.last, self.entries) = (Instant::now(), 0);
+    }
+}
+
+/// Bounds how many bytes a second something costs.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// Bytes a second; 0: nothing is done at all.
+    rate: u64,
+    not_before: Instant,
+}
+
+impl Throttle {
+    /// Free to begin.
+    pub(super) fn new(rate: u64) -> Self {
+        Self { rate, not_before: Instant::now() }
+    }
+
+    /// How long until more may be done; none if nothing ever is.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        (self.rate != 0).then(|| self.not_before.saturating_duration_since(Instant::now()))
+    }
+
+    /// So many bytes were spent just now. What was not spent before is not saved up.
+    pub(super) fn spend(&mut self, bytes: u64) {
+        let from = self.not_before.max(Instant::now());
+        self.not_before = from + Duration::from_micros(bytes.saturating_mul(1_000_000) / self.rate.max(1));
+    }
+
+    /// Nothing more for so long.
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.not_before = Instant::now() + time;
     }
 }
 

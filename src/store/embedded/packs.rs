@@ -1,7 +1,7 @@
-//! Pack files: the inline bodies of applied objects, appended one contiguous run per batch.
+//! Pack files, as readers see them: the inline bodies of applied objects, appended one contiguous run per
+//! batch.
 //!
-//! Must never overwrite a byte that a synced checkpoint may name: what lies beyond the end that the index
-//! recorded is garbage and is written over, what lies below it is never touched.
+//! Must never give bytes that do not fit their checksum, and never keep a removed pack open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,10 +14,10 @@ use crate::journal::disk::{Disk, DiskFile, read_exact_at};
 
 /// A pack takes no further batch once it has this many bytes.
 pub(super) const PACK_BYTES: u64 = 256 << 20;
+/// The same in the simulator.
+pub(super) const PACK_BYTES_SMALL: u64 = 32 << 10;
 /// The header's block; bodies begin behind it. Appends after a sync begin on a fresh block too.
-const BLOCK: u64 = 4096;
-/// One write to a pack is at most about this long.
-const WRITE_BYTES: usize = 4 << 20;
+pub(super) const BLOCK: u64 = 4096;
 /// Packs kept open for readers.
 const OPEN_PACKS: usize = 128;
 const MAGIC: &[u8; 8] = b"TIDPACK\0";
@@ -87,25 +87,43 @@ impl Packs {
         Ok(body)
     }
 
-    fn file(&self, pack: u32) -> io::Result<Arc<dyn DiskFile>> {
+    /// A pack for reading.
+    pub(super) fn file(&self, pack: u32) -> io::Result<Arc<dyn DiskFile>> {
         if let Some(file) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(&pack) {
             return Ok(file.clone());
         }
+        // Under the lock: a removed pack must not be kept open by who opened it just before.
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let file = self.disk.open(&self.path(pack))?;
         check_header(&*file, pack)?;
-        self.keep_open(pack, file.clone());
+        keep_open(&mut open, pack, file.clone());
         Ok(file)
     }
 
-    fn keep_open(&self, pack: u32, file: Arc<dyn DiskFile>) {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        while open.len() >= OPEN_PACKS {
-            open.pop_first();
-        }
-        open.insert(pack, file);
+    /// The length of a pack's file in bytes.
+    pub(super) fn bytes(&self, pack: u32) -> io::Result<u64> {
+        self.disk.open(&self.path(pack))?.len()
     }
 
-    fn create(&self, pack: u32) -> io::Result<Arc<dyn DiskFile>> {
+    /// Removes a pack that no row names, not even one of the last checkpoint. Who reads it goes on reading;
+    /// who comes later looks its row up again. No error if it is gone already.
+    pub(super) fn remove(&self, pack: u32) -> io::Result<()> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        match self.disk.remove(&self.path(pack)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        open.remove(&pack);
+        Ok(())
+    }
+
+    /// Makes the folder's names durable.
+    pub(super) fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.dir)
+    }
+
+    /// Makes an empty pack.
+    pub(super) fn create(&self, pack: u32) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path(pack);
         // Left by a run that ended before a checkpoint named it.
         match self.disk.remove(&path) {
@@ -114,9 +132,16 @@ impl Packs {
         }
         let file = self.disk.create(&path)?;
         file.write_at(&header(pack), 0)?;
-        self.keep_open(pack, file.clone());
+        keep_open(&mut self.open.write().unwrap_or_else(PoisonError::into_inner), pack, file.clone());
         Ok(file)
     }
+}
+
+fn keep_open(open: &mut BTreeMap<u32, Arc<dyn DiskFile>>, pack: u32, file: Arc<dyn DiskFile>) {
+    while open.len() >= OPEN_PACKS {
+        open.pop_first();
+    }
+    open.insert(pack, file);
 }
 
 fn header(pack: u32) -> Vec<u8> {
@@ -143,110 +168,4 @@ fn check_header(file: &dyn DiskFile, pack: u32) -> io::Result<()> {
         format!("pack {pack:08x} has a damaged header")
     };
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
-}
-
-/// The index thread's side: appends, and knows what is not synced yet.
-pub(super) struct PackWriter {
-    packs: Arc<Packs>,
-    limit: u64,
-    file: Option<Arc<dyn DiskFile>>,
-    end: PackEnd,
-    /// Files with unsynced bytes.
-    dirty: Vec<Arc<dyn DiskFile>>,
-    dir_dirty: bool,
-    buffer: Vec<u8>,
-    /// Where the buffer's first byte goes.
-    buffer_at: u64,
-}
-
-impl PackWriter {
-    /// Goes on behind `end`, which the index recorded. Files above it were never named by a checkpoint and
-    /// are removed. A pack takes no further batch once it has `limit` bytes.
-    pub(super) fn open(packs: Arc<Packs>, end: PackEnd, limit: u64) -> io::Result<Self> {
-        for pack in packs.numbers()?.into_iter().filter(|n| *n > end.pack) {
-            packs.disk.remove(&packs.path(pack))?;
-        }
-        // A pack that is gone or damaged takes nothing more: its objects say so when they are read.
-        let file = packs.file(end.pack).ok();
-        let (dirty, buffer) = (Vec::new(), Vec::new());
-        let mut writer = Self { packs, limit, file, end, dirty, dir_dirty: false, buffer, buffer_at: 0 };
-        writer.fresh_block();
-        Ok(writer)
-    }
-
-    /// The end to record with the batch that was appended.
-    pub(super) fn end(&self) -> PackEnd {
-        self.end
-    }
-
-    /// Makes sure that there is a pack for the next batch. After an error, call it again.
-    pub(super) fn begin(&mut self) -> io::Result<()> {
-        self.buffer.clear();
-        if self.file.is_none() || self.end.at >= self.limit {
-            let pack = self.end.pack + 1;
-            let file = self.packs.create(pack)?;
-            self.dir_dirty = true;
-            self.dirty.push(file.clone());
-            self.file = Some(file);
-            self.end = PackEnd { pack, at: BLOCK };
-        }
-        self.buffer_at = self.end.at;
-        Ok(())
-    }
-
-    /// Appends a body of the batch and says where it will be. After an error the whole batch must be appended
-    /// again, from [`PackWriter::rewind`].
-    pub(super) fn append(&mut self, body: &[u8]) -> io::Result<PackEnd> {
-        let place = self.end;
-        self.buffer.extend_from_slice(body);
-        self.end.at += body.len() as u64;
-        if self.buffer.len() >= WRITE_BYTES {
-            self.flush()?;
-        }
-        Ok(place)
-    }
-
-    /// Writes what is left of the batch.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let Some(file) = &self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        file.write_at(&self.buffer, self.buffer_at)?;
-        self.buffer_at += self.buffer.len() as u64;
-        self.buffer.clear();
-        if !self.dirty.iter().any(|f| Arc::ptr_eq(f, file)) {
-            self.dirty.push(file.clone());
-        }
-        Ok(())
-    }
-
-    /// Takes back everything appended since `end` was read; it must lie in the same pack or before it.
-    pub(super) fn rewind(&mut self, end: PackEnd) {
-        self.buffer.clear();
-        if end.pack == self.end.pack {
-            self.end = end;
-        } else {
-            self.end.at = BLOCK;
-        }
-    }
-
-    /// Makes every body appended so far durable, and the packs' names. Never repeated after an error.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        for file in &self.dirty {
-            file.sync_data()?;
-        }
-        if self.dir_dirty {
-            self.packs.disk.sync_dir(&self.packs.dir)?;
-        }
-        self.dirty.clear();
-        self.dir_dirty = false;
-        self.fresh_block();
-        Ok(())
-    }
-
-    /// A torn write of a block must not damage synced bytes in front of it.
-    fn fresh_block(&mut self) {
-        self.end.at = self.end.at.next_multiple_of(BLOCK);
-    }
 }

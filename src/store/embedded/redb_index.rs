@@ -4,15 +4,15 @@
 //! `StoreError::Index`.
 
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::backend::{Backend, Kept};
-use super::index::{Batch, Index, Replaced, Space, Visit};
+use super::engine::{failed, guard};
+use super::index::{Batch, Edit, Index, Space, Visit, Watch};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 
@@ -56,20 +56,19 @@ fn table(space: Space) -> Table {
 
 /// The index on redb.
 pub(super) struct RedbIndex {
-    db: Database,
+    /// None once it is closed.
+    db: RwLock<Option<Database>>,
     file: Arc<dyn DiskFile>,
     kept: Arc<Kept>,
     /// One above the last offset that reads see.
     applied: AtomicU64,
-    /// The same in the last checkpoint.
-    durable: AtomicU64,
+    /// Edits were applied that no checkpoint holds.
+    unsynced: AtomicBool,
 }
 
 impl Drop for RedbIndex {
     fn drop(&mut self) {
-        if self.applied_next() != self.durable.load(Ordering::Acquire) {
-            self.kept.seal();
-        }
+        self.close();
     }
 }
 
@@ -110,7 +109,8 @@ impl RedbIndex {
             .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
             .map_err(failed)?;
-        let index = Self { db, file, kept, applied: AtomicU64::new(1), durable: AtomicU64::new(1) };
+        let db = RwLock::new(Some(db));
+        let index = Self { db, file, kept, applied: AtomicU64::new(1), unsynced: AtomicBool::new(false) };
         match index.number(META_FORMAT) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(other)) => {
@@ -120,27 +120,32 @@ impl RedbIndex {
             }
             Ok(None) => return Err(StoreError::Index("it has no format number".into())),
             // A new file has no tables yet.
-            Err(_) if index.tables()? == 0 => index.initialize()?,
+            Err(_) if index.tables()? == 0 => index.with(Self::initialize)?,
             Err(e) => return Err(e),
         }
         // An index of a tidings that knew fewer spaces.
         if index.tables()? < SPACES.len() {
-            index.initialize()?;
+            index.with(Self::initialize)?;
         }
         if let Some(next) = index.number(META_APPLIED)? {
             index.applied.store(next, Ordering::Release);
-            index.durable.store(next, Ordering::Release);
         }
         Ok(index)
     }
 
-    fn tables(&self) -> Result<usize, StoreError> {
-        let read = self.db.begin_read().map_err(failed)?;
-        Ok(read.list_tables().map_err(failed)?.count())
+    /// Does `work` on the open engine, whose panics become errors of this call.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| StoreError::Index("it is closed".into()))?;
+        guard(|| work(db))
     }
 
-    fn initialize(&self) -> Result<(), StoreError> {
-        let mut write = self.db.begin_write().map_err(failed)?;
+    fn tables(&self) -> Result<usize, StoreError> {
+        self.with(|db| Ok(db.begin_read().map_err(failed)?.list_tables().map_err(failed)?.count()))
+    }
+
+    fn initialize(db: &Database) -> Result<(), StoreError> {
+        let mut write = db.begin_write().map_err(failed)?;
         write.set_quick_repair(true);
         for space in SPACES {
             write.open_table(table(space)).map_err(failed)?;
@@ -158,28 +163,21 @@ impl RedbIndex {
         Ok(Some(u64::from_le_bytes(bytes)))
     }
 
-    fn apply_all(
-        &self,
-        batch: &Batch,
-        next: u64,
-        replaced: Option<&mut Replaced<'_>>,
-    ) -> Result<(), StoreError> {
-        let mut write = self.db.begin_write().map_err(failed)?;
+    fn apply_all(db: &Database, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
+        let mut write = db.begin_write().map_err(failed)?;
         write.set_durability(Durability::None).map_err(failed)?;
         let mut more = Batch::default();
-        if let Some(replaced) = replaced {
-            let mut objects = write.open_table(table(Space::Objects)).map_err(failed)?;
-            for (key, row) in batch.edits(Space::Objects) {
-                if let Some(old) = edit(&mut objects, key, row)? {
-                    replaced(key, old.value(), &mut more);
-                }
-            }
-        } else {
-            apply_space(&write, Space::Objects, batch)?;
+        for space in Space::WITH_BODIES {
+            apply_space(&write, space, batch, &mut |edit| watch(edit, &mut more))?;
         }
-        for space in SPACES.into_iter().filter(|s| *s != Space::Objects) {
-            apply_space(&write, space, batch)?;
-            apply_space(&write, space, &more)?;
+        for space in SPACES.into_iter().filter(|s| !s.has_bodies()) {
+            for batch in [batch, &more] {
+                apply_space(&write, space, batch, &mut |edit| {
+                    if edit.space == Space::Blobs {
+                        watch(edit, &mut Batch::default());
+                    }
+                })?;
+            }
         }
         {
             let mut meta = write.open_table(table(Space::Meta)).map_err(failed)?;
@@ -189,11 +187,17 @@ impl RedbIndex {
     }
 }
 
-fn apply_space(write: &redb::WriteTransaction, space: Space, batch: &Batch) -> Result<(), StoreError> {
+fn apply_space(
+    write: &redb::WriteTransaction,
+    space: Space,
+    batch: &Batch,
+    made: &mut dyn FnMut(&Edit<'_>),
+) -> Result<(), StoreError> {
     if batch.touches(space) {
         let mut rows = write.open_table(table(space)).map_err(failed)?;
-        for (key, row) in batch.edits(space) {
-            edit(&mut rows, key, row)?;
+        for (key, new) in batch.edits(space) {
+            let old = edit(&mut rows, key, new)?;
+            made(&Edit { space, key, old: old.as_ref().map(|old| old.value()), new });
         }
     }
     Ok(())
@@ -214,30 +218,32 @@ impl Index for RedbIndex {
         self.applied.load(Ordering::Acquire)
     }
 
-    fn apply(&self, batch: &Batch, next: u64, replaced: Option<&mut Replaced<'_>>) -> Result<(), StoreError> {
-        guard(|| self.apply_all(batch, next, replaced))?;
+    fn apply(&self, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
+        self.unsynced.store(true, Ordering::Release);
+        self.with(|db| Self::apply_all(db, batch, next, watch))?;
         self.applied.store(next, Ordering::Release);
         Ok(())
     }
 
-    fn checkpoint(&self) -> Result<u64, StoreError> {
+    fn checkpoint(&self, rows: &Batch) -> Result<u64, StoreError> {
         let next = self.applied_next();
         self.kept.checkpointing(true);
-        let result = guard(|| {
-            let mut write = self.db.begin_write().map_err(failed)?;
+        let result = self.with(|db| {
+            let mut write = db.begin_write().map_err(failed)?;
             write.set_durability(Durability::Immediate).map_err(failed)?;
             write.set_quick_repair(true);
+            apply_space(&write, Space::Meta, rows, &mut |_| {})?;
             write.commit().map_err(failed)
         });
         self.kept.checkpointing(false);
         result?;
-        self.durable.store(next, Ordering::Release);
+        self.unsynced.store(false, Ordering::Release);
         Ok(next)
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
+        self.with(|db| {
+            let read = db.begin_read().map_err(failed)?;
             let rows = read.open_table(table(space)).map_err(failed)?;
             let row = rows.get(key).map_err(failed)?;
             Ok(row.map(|r| r.value().to_vec()))
@@ -251,8 +257,8 @@ impl Index for RedbIndex {
         to: Option<&[u8]>,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
+        self.with(|db| {
+            let read = db.begin_read().map_err(failed)?;
             let rows = read.open_table(table(space)).map_err(failed)?;
             let to = to.map_or(Bound::Unbounded, Bound::Excluded);
             if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) = (from, to)
@@ -271,8 +277,8 @@ impl Index for RedbIndex {
     }
 
     fn len(&self, space: Space) -> Result<u64, StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
+        self.with(|db| {
+            let read = db.begin_read().map_err(failed)?;
             let rows = read.open_table(table(space)).map_err(failed)?;
             rows.len().map_err(failed)
         })
@@ -286,20 +292,11 @@ impl Index for RedbIndex {
     fn give_up(&self) {
         self.kept.give_up();
     }
-}
 
-fn failed(e: impl Into<redb::Error>) -> StoreError {
-    StoreError::Index(e.into().to_string())
-}
-
-/// Runs `work`; the engine panics on some kinds of damage, and that must stay an error of one call.
-fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(StoreError::Index(format!("the engine broke off: {text}")))
-    })
+    fn close(&self) {
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        if db.is_some() && self.unsynced.load(Ordering::Acquire) {
+            self.kept.seal();
+        }
+    }
 }

@@ -212,9 +212,9 @@ pub(super) fn made_at(key: &[u8], row: &[u8]) -> Option<u64> {
     take_head(&mut open(key, row)?).map(|head| head.offset)
 }
 
-/// Where the body of an object's row is; none if the row is damaged.
-pub(super) fn place(key: &[u8], row: &[u8]) -> Option<BodyPlace> {
-    take_head(&mut open(key, row)?).map(|head| head.place)
+/// Size and place of the body of an object's row; none if the row is damaged.
+pub(super) fn body(key: &[u8], row: &[u8]) -> Option<(u64, BodyPlace)> {
+    take_head(&mut open(key, row)?).map(|head| (head.size, head.place))
 }
 
 pub(super) fn damaged(key: &[u8]) -> StoreError {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::index::{Batch, Index, Space, end_of_prefix};
 use super::row::BlobName;
+use super::row_edit;
 use super::upload_overlay::{done_of, upload_of};
 use super::upload_rows;
-use crate::queue::{Change, NewPart, NewUpload, Stored, UploadChange, UploadId, decode_manifest};
+use crate::queue::{Change, NewPart, NewUpload, Piece, Stored, UploadChange, UploadId, decode_manifest};
 use crate::store::{Done, StoreError};
 
 /// Fills a batch with what entries do to uploads, one after the other.
@@ -63,8 +64,8 @@ impl<'a> UploadEdits<'a> {
                 })?;
                 let kept: HashSet<_> = pieces.iter().map(|piece| piece.blob).collect();
                 self.end_parts(*id, &kept)?;
-                for name in &kept {
-                    self.batch.put(Space::Blobs, name, |_| {});
+                for Piece { blob, size, .. } in &pieces {
+                    self.batch.put(Space::Blobs, blob, |out| row_edit::put_number(out, blob, *size));
                 }
                 // An upload whose beginning was given up as lost cannot be remembered.
                 if let Some(upload) = self.upload(*id)? {
@@ -116,7 +117,7 @@ impl<'a> UploadEdits<'a> {
         }
         self.parts.insert((part.upload, part.number), part.blob);
         self.batch.put(Space::Parts, &key, |out| upload_rows::put_part(out, part));
-        self.batch.put(Space::Blobs, &part.blob, |_| {});
+        self.batch.put(Space::Blobs, &part.blob, |out| row_edit::put_number(out, &part.blob, part.size));
         Ok(())
     }
 

@@ -310,6 +310,6 @@ proptest! {
         let _ = row::object(&"b".into(), b"b\0k", &bytes);
         let _ = super::super::buckets::bucket(b"b\0k", &bytes);
         let _ = row::target(b"b\0k", &bytes);
-        let _ = row::place(b"b\0k", &bytes);
+        let _ = row::body(b"b\0k", &bytes);
     }
 }

@@ -142,7 +142,7 @@ impl Run {
 
     fn checkpoint(&mut self, index: &RedbIndex) {
         let began = self.disk.calls();
-        assert_eq!(index.checkpoint().unwrap(), self.next);
+        assert_eq!(index.checkpoint(&Batch::default()).unwrap(), self.next);
         self.states.push((began, self.disk.calls(), self.next, self.rows.clone()));
     }
 
@@ -163,7 +163,7 @@ impl Run {
             }
         }
         self.next += 1;
-        index.apply(&batch, self.next, None).unwrap();
+        index.apply(&batch, self.next, &mut |_, _| {}).unwrap();
         if random.u8(..3) == 0 {
             self.checkpoint(index);
         }

@@ -7,6 +7,7 @@ mod faults;
 mod index_crash;
 mod model;
 mod reads;
+mod space;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -186,12 +187,15 @@ impl Feed for FakeFeed {
 
 fn config(checkpoint: Duration) -> crate::config::Store {
     crate::config::Store {
+        max_bytes: None,
         inline_bytes: 64 << 10,
         max_object_bytes: 1 << 30,
         index_cache_bytes: 8 << 20,
         checkpoint_interval: checkpoint,
         min_part_bytes: 0,
         upload_expiry: Duration::from_secs(3_600),
+        reclaim_rate: 0,
+        scrub_rate: 0,
     }
 }
 
@@ -209,6 +213,20 @@ fn open_only(
 ) -> Result<Arc<EmbeddedStore>, StoreError> {
     let tuning = Tuning { pack_bytes: 64 << 10, linger: Duration::ZERO };
     EmbeddedStore::open_with(disk, dir, &config(checkpoint), tuning)
+}
+
+/// As [`open`], with space won back from packs as fast as it can be.
+fn open_reclaiming(
+    log: &Arc<Log>,
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    checkpoint: Duration,
+) -> Arc<EmbeddedStore> {
+    let config = crate::config::Store { reclaim_rate: 1 << 40, ..config(checkpoint) };
+    let tuning = Tuning { pack_bytes: 64 << 10, linger: Duration::ZERO };
+    let store = EmbeddedStore::open_with(disk, dir, &config, tuning).unwrap();
+    start(log, &store);
+    store
 }
 
 fn start(log: &Arc<Log>, store: &EmbeddedStore) {

@@ -13,6 +13,8 @@ use crate::queue::{NewPart, NewUpload, ObjectTags, Piece, UploadChange, UploadId
 #[derive(Debug, Clone)]
 enum Op {
     Put(u8, u16),
+    /// Again and again, so that packs fill with what nobody needs.
+    Rewrite(u8, u16),
     Blob(u8, u16),
     Delete(u8),
     /// Gives the object, if there is one, other tags.
@@ -35,6 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
     let key = 0..12_u8;
     prop_oneof![
         8 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Put(k, n)),
+        2 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Rewrite(k, n)),
         3 => (key.clone(), 1..2000_u16).prop_map(|(k, n)| Op::Blob(k, n)),
         4 => key.clone().prop_map(Op::Delete),
         4 => key.clone().prop_map(Op::Tag),
@@ -79,7 +82,7 @@ impl World {
     fn new(checkpoint: Duration) -> Self {
         let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
         let disk = Arc::<TestDisk>::default();
-        let store = Some(open(&log, disk.clone(), dir.path(), checkpoint));
+        let store = Some(open_reclaiming(&log, disk.clone(), dir.path(), checkpoint));
         Self {
             log,
             disk,
@@ -198,6 +201,20 @@ impl World {
         assert_eq!(files(), wanted);
     }
 
+    /// What is counted as needed is what the model needs, and no file is larger than what is counted in all.
+    fn check_usage(&self) {
+        let mut wanted = 0;
+        for (key, body) in &self.model {
+            let pieces = self.blobs[key];
+            let whole = self.store().object("b", key).unwrap().unwrap();
+            let manifest = matches!(whole.meta.body, BodyRef::Manifest { .. });
+            wanted += body.len() as u64 + if manifest { 1 + 30 * pieces as u64 } else { 0 };
+        }
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values());
+        wanted += parts.map(|(body, _)| body.len() as u64).sum::<u64>();
+        assert_eq!(self.store().body_bytes().live, wanted);
+    }
+
     fn run(&mut self, n: usize, op: &Op) {
         match op {
             Op::Begin(place, k) => self.begin(n, *place, *k),
@@ -207,6 +224,12 @@ impl World {
                 let body = vec![n as u8; usize::from(*len)];
                 self.log.put(&key(*k), body.clone());
                 self.set(*k, body, 0);
+            }
+            Op::Rewrite(k, len) => {
+                for last in 0..16 {
+                    self.log.put(&key(*k), vec![last; usize::from(*len)]);
+                }
+                self.set(*k, vec![15; usize::from(*len)], 0);
             }
             Op::Blob(k, len) => {
                 let body = vec![n as u8; usize::from(*len)];
@@ -233,7 +256,7 @@ impl World {
                 let (log, disk) = (self.log.clone(), self.disk.clone());
                 // Closed before the same files are opened again.
                 self.store = None;
-                self.store = Some(open(&log, disk, self.dir.path(), self.checkpoint));
+                self.store = Some(open_reclaiming(&log, disk, self.dir.path(), self.checkpoint));
             }
             Op::Kill => {
                 let copy = tempfile::tempdir().unwrap();
@@ -242,7 +265,8 @@ impl World {
                 drop(closed);
                 *self.log.publisher.lock().unwrap() = None;
                 self.store = None;
-                self.store = Some(open(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
+                self.store =
+                    Some(open_reclaiming(&self.log, self.disk.clone(), copy.path(), self.checkpoint));
                 self.dir = copy;
             }
             Op::List(prefix, after, max) => self.check_list(&format!("{prefix}/"), *after, *max),
@@ -299,6 +323,7 @@ proptest! {
         world.check_all();
         world.log.wait_applied();
         world.check_all();
+        world.check_usage();
         let rows = world.store().shared.index.len(Space::Tags).unwrap();
         assert_eq!(rows, world.tags.len() as u64, "tags go with their object");
         if often {
