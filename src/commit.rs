@@ -8,6 +8,7 @@
 //! the append did, and once a record was handed over must never remove its body nor say that there is no
 //! space.
 
+mod bodies;
 mod buckets;
 mod conditions;
 mod detached;
@@ -27,6 +28,8 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+use self::bodies::Bodies;
+pub use self::bodies::BodySpace;
 pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
@@ -64,6 +67,7 @@ struct Inner {
     buckets: Vec<AsyncRwLock<()>>,
     uploads: Vec<AsyncRwLock<()>>,
     open_uploads: OpenUploads,
+    bodies: Bodies,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     counts: Counts,
@@ -137,6 +141,7 @@ impl Commit {
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             uploads: (0..UPLOAD_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             open_uploads: OpenUploads::default(),
+            bodies: Bodies::default(),
             clock,
             random: Mutex::new(random),
             counts: Counts::default(),

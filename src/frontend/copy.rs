@@ -112,6 +112,7 @@ impl Copy {
         let inline = found.size <= operations.limits.inline_bytes;
         let in_record = if inline { usize::try_from(found.size).unwrap_or(usize::MAX) } else { 0 };
         let record = RECORD_OVERHEAD + self.bucket.len() + self.key.len() + metadata;
+        let _space = operations.commit.reserve_body(found.size).map_err(errors::of_commit)?;
         let permit = operations.commit.reserve(record.saturating_add(in_record)).await;
         let permit = permit.map_err(errors::of_commit)?;
         // The copy has a checksum of its own bytes, of the kind that was asked for or that its source has.

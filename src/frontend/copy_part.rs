@@ -47,6 +47,7 @@ pub(super) async fn upload(
         let found = source.find(operations)?;
         let range = part_range(input.copy_source_range.as_deref(), found.size)?;
         let size = range.end - range.start;
+        let _space = operations.commit.reserve_body(size).map_err(errors::of_commit)?;
         let permit = operations.commit.reserve(RECORD_OVERHEAD).await.map_err(errors::of_commit)?;
         let hash = BodyHash::with_sum(Declared::default(), chosen);
         let (body, hashes) = match copy_blob(operations, &found, range, hash).await {

@@ -50,6 +50,7 @@ mod parts;
 mod peer;
 mod put;
 mod server;
+mod slow_down;
 mod source;
 mod stall;
 mod tagging;

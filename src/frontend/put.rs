@@ -45,6 +45,7 @@ pub(super) async fn object(
     let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
     let record = RECORD_OVERHEAD + input.bucket.len() + input.key.len() + metadata;
     let in_record = if inline { usize::try_from(size).unwrap_or(usize::MAX) } else { 0 };
+    let _space = operations.commit.reserve_body(size).map_err(errors::of_commit)?;
     let permit = operations.commit.reserve(record.saturating_add(in_record)).await;
     let permit = permit.map_err(errors::of_commit)?;
     if !inline && operations.commit.store().bucket(&input.bucket).map_err(errors::of_store)?.is_none() {

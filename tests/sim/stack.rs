@@ -97,6 +97,7 @@ impl Stack {
         options: Options,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
         let config = config::Store {
+            max_bytes: None,
             inline_bytes: 64 << 10,
             max_object_bytes: 1 << 30,
             index_cache_bytes: 1 << 20,

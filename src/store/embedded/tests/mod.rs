@@ -189,6 +189,7 @@ impl Feed for FakeFeed {
 
 fn config(checkpoint: Duration) -> crate::config::Store {
     crate::config::Store {
+        max_bytes: None,
         inline_bytes: 64 << 10,
         max_object_bytes: 1 << 30,
         index_cache_bytes: 8 << 20,
