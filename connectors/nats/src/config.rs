@@ -53,8 +53,8 @@ options! {
         connect_timeout: Span = Span(Duration::from_secs(5)),
         /// How long an acknowledgement may take before the connection is given up, 100 ms to 60 s.
         ack_timeout: Span = Span(Duration::from_secs(5)),
-        /// How long a subject may be without a stream that takes it before that is a fault, at most 10 min: the
-        /// stream may be without a leader for a moment.
+        /// How long no stream may take a subject before that is a fault, at most 10 min: one that elects its
+        /// leader takes nothing for a moment.
         leaderless_for: Span = Span(Duration::from_secs(60)),
     }
 }
