@@ -151,8 +151,7 @@ impl App {
         let (server, store, account) = (&config.server, &config.store, &config.account);
         let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
-        let (opens, opened) = watch::channel(false);
-        let frontend = tokio::spawn(serve(frontend, doors.s3, Arc::clone(&parts.queue), opens, stop.clone()));
+        let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(
             doors.admin,
