@@ -44,8 +44,14 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 pub(super) struct Origins {
     commit: Arc<Commit>,
     domain: Option<String>,
-    /// By bucket: the setting as it was parsed, and what came of it.
-    kept: RwLock<HashMap<Arc<str>, (Bytes, Arc<Rules>)>>,
+    /// By bucket.
+    kept: RwLock<HashMap<Arc<str>, Parsed>>,
+}
+
+/// A setting, and what came of it.
+struct Parsed {
+    setting: Bytes,
+    rules: Arc<Rules>,
 }
 
 impl Origins {
@@ -126,8 +132,8 @@ impl Origins {
         let bucket = self.commit.store().bucket(&name).ok().flatten()?;
         let value = bucket.setting(Setting::Cors)?;
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, rules)) = kept.get(&bucket.name).filter(|(known, _)| is(known, value)) {
-            return Some(Arc::clone(rules));
+        if let Some(known) = kept.get(&bucket.name).filter(|known| is(&known.setting, value)) {
+            return Some(Arc::clone(&known.rules));
         }
         drop(kept);
         let rules = Arc::new(Rules::of_setting(value));
@@ -135,7 +141,8 @@ impl Origins {
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        kept.insert(Arc::clone(&bucket.name), (value.clone(), Arc::clone(&rules)));
+        let parsed = Parsed { setting: value.clone(), rules: Arc::clone(&rules) };
+        kept.insert(Arc::clone(&bucket.name), parsed);
         Some(rules)
     }
 }
