@@ -6,6 +6,7 @@ use super::multipart::text;
 use super::real::Real;
 use super::support::{assert_complete_error, told};
 use crate::client::Response;
+use crate::commit::Quota;
 use crate::event::{EventKind, Version, VersionId};
 
 const ID: &str = "x-amz-version-id";
@@ -358,4 +359,51 @@ async fn copies_conditions_uploads_and_lists_of_deletions_know_versions() {
     assert!(between(made, "DeleteMarkerVersionId").is_some_and(|id| VersionId::parse(&id).is_some()));
     assert!(told.contains("<Code>InvalidArgument</Code>"), "{told}");
     assert_eq!(real.current("k").await, Some(("two".into(), whole)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_keeps_its_tags_and_counts_against_the_quota() {
+    let mut real = Real::with_bucket().await;
+    real.versioning("Enabled").await;
+    let quota = Quota { max_bytes: Some(10), max_objects: None };
+    real.commit.set_quota("bucket", Some(quota)).await.expect("set");
+    let one = real.put_version("k", "1234").await;
+    let set = |tag: &str| {
+        format!("<Tagging><TagSet><Tag><Key>a</Key><Value>{tag}</Value></Tag></TagSet></Tagging>")
+    };
+    let tag = async |real: &Real, id: &str, tag: &str| {
+        let query = [("tagging", ""), ("versionId", id)];
+        let told = real.ask(Method::PUT, "/bucket/k", &query, &[], set(tag)).await;
+        assert_eq!(told.status, 200, "{told:?}");
+    };
+    let tag_of = async |real: &Real, id: &str| {
+        let query = [("tagging", ""), ("versionId", id)];
+        between(
+            &String::from_utf8_lossy(&real.ask(Method::GET, "/bucket/k", &query, &[], "").await.body),
+            "Value",
+        )
+    };
+    tag(&real, &one, "of one").await;
+    let two = real.put_version("k", "5678").await;
+    tag(&real, &two, "of two").await;
+    let late = real.ask(Method::PUT, "/bucket/k", &[], &[], "9012").await;
+    assert_eq!(told(&late), (403, "QuotaExceeded"), "versions count");
+    for _ in 0..2 {
+        real.checkpointed().await;
+        assert_eq!(tag_of(&real, &one).await.as_deref(), Some("of one"));
+        assert_eq!(tag_of(&real, &two).await.as_deref(), Some("of two"));
+        let marker = real.hide("k").await;
+        tag(&real, &one, "of one").await;
+        real = real.restart().await;
+        real.of_version(Method::DELETE, "/bucket/k", &marker).await;
+    }
+    tag(&real, &one, "later").await;
+    real.of_version(Method::DELETE, "/bucket/k", &two).await;
+    real.checkpointed().await;
+    assert_eq!(tag_of(&real, &one).await.as_deref(), Some("later"), "it is current again");
+    assert_eq!(real.commit.usage("bucket").await.expect("counted").map(|usage| usage.bytes), Some(4));
+    real.put_version("k", "901234").await;
+    real.versioning("Suspended").await;
+    let late = real.ask(Method::PUT, "/bucket/k", &[], &[], "9").await;
+    assert_eq!(told(&late), (403, "QuotaExceeded"));
 }
