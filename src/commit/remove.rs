@@ -15,7 +15,8 @@ use crate::store::{ObjectVersion, Versioning};
 /// What a removal did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Removed {
-    /// The version that is gone, or the delete marker's that was made; none if neither happened, or in a bucket
+    /// The version that is gone, or the delete marker's that was made; none if neither happened, or in a
+    /// bucket
     /// that never had versioning.
     pub version: Option<VersionId>,
     /// A delete marker was made, or is gone.
@@ -25,7 +26,8 @@ pub struct Removed {
 impl Commit {
     /// Removes an object.
     ///
-    /// Without a version: the current one. A missing key is no error and makes no event in a bucket that never
+    /// Without a version: the current one. A missing key is no error and makes no event in a bucket that
+    /// never
     /// had versioning; in others a delete marker comes on top of whatever is there. With one: that version is
     /// gone, and what was there before it is current if it was. A version that is not there is no error and
     /// makes no event. The conditions are about the object that goes or is hidden.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::detached::Detached;
 use super::{Commit, CommitError};
+use crate::event::VersionId;
 use crate::queue::{Change, ObjectTags, Permit};
 use crate::store::Object;
 
@@ -15,11 +16,12 @@ impl Commit {
     pub async fn tag_object(&self, permit: Permit, object: &Object, tags: &str) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
         let (bucket, key) = (Arc::clone(&object.bucket), Arc::clone(&object.key));
-        let (of, tags): (u64, Arc<str>) = (object.offset, tags.into());
+        let (of, version, tags): (u64, VersionId, Arc<str>) = (object.offset, object.version, tags.into());
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _key = inner.key_lock(&bucket, &key).lock().await;
-            let now = inner.store.object(&bucket, &key)?.ok_or(CommitError::NoSuchKey)?;
+            let now = inner.store.version(&bucket, &key, Some(version))?.filter(|found| !found.marker);
+            let now = now.ok_or(CommitError::NoSuchKey)?.object;
             if now.offset != of {
                 return Err(CommitError::Replaced);
             }

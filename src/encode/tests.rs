@@ -343,7 +343,10 @@ proptest! {
         event.etag = etag.as_str().into();
         let named = VersionId::At(Position { epoch: 9, offset: 3 });
         event.version =
-            [None, Some(Version::NULL), Some(Version::Own), Some(Version::Named(named))][usize::from(version)];
+            {
+            let all = [None, Some(Version::NULL), Some(Version::Own), Some(Version::Named(named))];
+            all[usize::from(version)]
+        };
         let own = VersionId::At(Position { epoch, offset });
         let version = [None, Some(VersionId::Null), Some(own), Some(named)][usize::from(version)];
         let version = version.map(|id| id.to_string());

@@ -1,4 +1,5 @@
-//! ListObjectVersions: pages of versions, delete markers and common prefixes; keys in bytewise order, the newest
+//! ListObjectVersions: pages of versions, delete markers and common prefixes; keys in bytewise order, the
+//! newest
 //! version of a key first.
 //!
 //! Must never skip or repeat a version between pages.

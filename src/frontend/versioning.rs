@@ -83,7 +83,8 @@ pub(super) fn named(version: Option<&str>) -> S3Result<Option<VersionId>> {
     }
 }
 
-/// A delete marker where an object is asked for: 404 if it is only in the way, 405 if it was asked for itself.
+/// A delete marker where an object is asked for: 404 if it is only in the way, 405 if it was asked for
+/// itself.
 pub(super) fn is_marker(marker: &ObjectVersion, asked_for: bool) -> S3Error {
     let mut headers = HeaderMap::from_iter([(DELETE_MARKER, HeaderValue::from_static("true"))]);
     if let Ok(id) = HeaderValue::from_str(&marker.object.version.to_string()) {

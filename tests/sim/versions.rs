@@ -1,4 +1,5 @@
-//! A bucket with versions through power cuts and kills: every state is that after the acknowledged changes, or
+//! A bucket with versions through power cuts and kills: every state is that after the acknowledged
+//! changes, or
 //! after those and the one that was on its way; every event names the version that it is about.
 //!
 //! Must never ask the product what to expect: the reference is a list of versions for each key.
@@ -28,7 +29,8 @@ enum Step {
     Mode(Versioning),
 }
 
-/// The versions of each key, the newest first: which change made each, whether it is a marker, whether it is the
+/// The versions of each key, the newest first: which change made each, whether it is a marker, whether it
+/// is the
 /// null version.
 type State = BTreeMap<String, Vec<(u64, bool, bool)>>;
 

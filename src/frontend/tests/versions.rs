@@ -6,6 +6,7 @@ use super::multipart::text;
 use super::real::Real;
 use super::support::{assert_complete_error, told};
 use crate::client::Response;
+use crate::commit::Quota;
 use crate::event::{EventKind, Version, VersionId};
 
 const ID: &str = "x-amz-version-id";
@@ -138,21 +139,25 @@ async fn every_version_stays_until_it_goes_itself() {
             _ => {}
         }
     }
-    // What was there before is there again, version by version.
+    gone_one_by_one(&real, &one, &two, marker).await;
+}
+
+/// What was there before is there again, version by version.
+async fn gone_one_by_one(real: &Real, one: &str, two: &str, marker: String) {
     let gone = real.of_version(Method::DELETE, "/bucket/k", &marker).await;
     assert_eq!(
         (gone.status.as_u16(), gone.header(MARKER), gone.header(ID)),
         (204, Some("true"), Some(&*marker))
     );
-    assert_eq!(real.current("k").await, Some(("two".into(), two.clone())));
-    let gone = real.of_version(Method::DELETE, "/bucket/k", &two).await;
-    assert_eq!((gone.status.as_u16(), gone.header(MARKER), gone.header(ID)), (204, None, Some(&*two)));
-    assert_eq!(real.current("k").await, Some(("one".into(), one.clone())));
+    assert_eq!(real.current("k").await, Some(("two".into(), two.to_owned())));
+    let gone = real.of_version(Method::DELETE, "/bucket/k", two).await;
+    assert_eq!((gone.status.as_u16(), gone.header(MARKER), gone.header(ID)), (204, None, Some(two)));
+    assert_eq!(real.current("k").await, Some(("one".into(), one.to_owned())));
     real.checkpointed().await;
     real.of_version(Method::DELETE, "/bucket/k", "null").await;
-    assert_eq!(real.current("k").await, Some(("one".into(), one.clone())));
+    assert_eq!(real.current("k").await, Some(("one".into(), one.to_owned())));
     let events = real.events().len();
-    let again = real.of_version(Method::DELETE, "/bucket/k", &two).await;
+    let again = real.of_version(Method::DELETE, "/bucket/k", two).await;
     assert_eq!(
         (again.status.as_u16(), real.events().len()),
         (204, events),
@@ -160,7 +165,7 @@ async fn every_version_stays_until_it_goes_itself() {
     );
     let full = real.ask(Method::DELETE, "/bucket", &[], &[], "").await;
     assert_eq!(told(&full), (409, "BucketNotEmpty"));
-    real.of_version(Method::DELETE, "/bucket/k", &one).await;
+    real.of_version(Method::DELETE, "/bucket/k", one).await;
     assert_eq!(real.current("k").await, None);
     let marker = real.hide("k").await;
     let full = real.ask(Method::DELETE, "/bucket", &[], &[], "").await;
@@ -190,9 +195,9 @@ async fn every_version_stays_until_it_goes_itself() {
             (Put, own),
             (Hide, own),
             first,
-            (Delete, named(&two)),
+            (Delete, named(two)),
             (Delete, null),
-            (Delete, named(&one)),
+            (Delete, named(one)),
             (Hide, own),
             marker,
             (Put, None),
@@ -321,13 +326,17 @@ async fn copies_conditions_uploads_and_lists_of_deletions_know_versions() {
         assert_eq!(told(&real.of_version(Method::GET, "/bucket/k", id).await), answer, "{id:?}");
     }
 
+    deleted_in_one_request(&real, &one, marker, whole).await;
+}
+
+async fn deleted_in_one_request(real: &Real, one: &str, marker: String, whole: String) {
     let object = |key: &str, id: Option<&str>| {
         let id = id.map(|id| format!("<VersionId>{id}</VersionId>")).unwrap_or_default();
         format!("<Object><Key>{key}</Key>{id}</Object>")
     };
     let wanted = [
         object("k", Some(&marker)),
-        object("k", Some(&one)),
+        object("k", Some(one)),
         object("fresh", None),
         object("k", Some("nonsense")),
     ];
@@ -352,10 +361,57 @@ async fn copies_conditions_uploads_and_lists_of_deletions_know_versions() {
     };
     let of_marker = find("k", Some(&marker)).expect("an end");
     assert_eq!(between(of_marker, "DeleteMarkerVersionId"), Some(marker));
-    assert_eq!(between(find("k", Some(&one)).expect("an end"), "DeleteMarker"), None);
+    assert_eq!(between(find("k", Some(one)).expect("an end"), "DeleteMarker"), None);
     let made = find("fresh", None).expect("an end");
     assert_eq!(between(made, "DeleteMarker").as_deref(), Some("true"));
     assert!(between(made, "DeleteMarkerVersionId").is_some_and(|id| VersionId::parse(&id).is_some()));
     assert!(told.contains("<Code>InvalidArgument</Code>"), "{told}");
     assert_eq!(real.current("k").await, Some(("two".into(), whole)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_keeps_its_tags_and_counts_against_the_quota() {
+    let mut real = Real::with_bucket().await;
+    real.versioning("Enabled").await;
+    let quota = Quota { max_bytes: Some(10), max_objects: None };
+    real.commit.set_quota("bucket", Some(quota)).await.expect("set");
+    let one = real.put_version("k", "1234").await;
+    let set = |tag: &str| {
+        format!("<Tagging><TagSet><Tag><Key>a</Key><Value>{tag}</Value></Tag></TagSet></Tagging>")
+    };
+    let tag = async |real: &Real, id: &str, tag: &str| {
+        let query = [("tagging", ""), ("versionId", id)];
+        let told = real.ask(Method::PUT, "/bucket/k", &query, &[], set(tag)).await;
+        assert_eq!(told.status, 200, "{told:?}");
+    };
+    let tag_of = async |real: &Real, id: &str| {
+        let query = [("tagging", ""), ("versionId", id)];
+        between(
+            &String::from_utf8_lossy(&real.ask(Method::GET, "/bucket/k", &query, &[], "").await.body),
+            "Value",
+        )
+    };
+    tag(&real, &one, "of one").await;
+    let two = real.put_version("k", "5678").await;
+    tag(&real, &two, "of two").await;
+    let late = real.ask(Method::PUT, "/bucket/k", &[], &[], "9012").await;
+    assert_eq!(told(&late), (403, "QuotaExceeded"), "versions count");
+    for _ in 0..2 {
+        real.checkpointed().await;
+        assert_eq!(tag_of(&real, &one).await.as_deref(), Some("of one"));
+        assert_eq!(tag_of(&real, &two).await.as_deref(), Some("of two"));
+        let marker = real.hide("k").await;
+        tag(&real, &one, "of one").await;
+        real = real.restart().await;
+        real.of_version(Method::DELETE, "/bucket/k", &marker).await;
+    }
+    tag(&real, &one, "later").await;
+    real.of_version(Method::DELETE, "/bucket/k", &two).await;
+    real.checkpointed().await;
+    assert_eq!(tag_of(&real, &one).await.as_deref(), Some("later"), "it is current again");
+    assert_eq!(real.commit.usage("bucket").await.expect("counted").map(|usage| usage.bytes), Some(4));
+    real.put_version("k", "901234").await;
+    real.versioning("Suspended").await;
+    let late = real.ask(Method::PUT, "/bucket/k", &[], &[], "9").await;
+    assert_eq!(told(&late), (403, "QuotaExceeded"));
 }

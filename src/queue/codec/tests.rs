@@ -57,21 +57,6 @@ fn entries() -> Vec<Entry> {
             deliveries: vec![],
             shed: vec![],
         },
-        Entry {
-            change: Change::DeleteObject,
-            event: Some(Event { version: Some(Version::NULL), ..event("k") }),
-            deliveries: vec![],
-            shed: vec![],
-        },
-        Entry {
-            change: Change::DeleteObject,
-            event: Some(Event {
-                version: Some(Version::Named(VersionId::At(Position { epoch: 3, offset: u64::MAX }))),
-                ..event("k")
-            }),
-            deliveries: vec![],
-            shed: vec![],
-        },
         plain(Change::CreateBucket { bucket: "b".into(), time_us: -1, owner: "me".into() }),
         plain(Change::DeleteBucket { bucket: "b".into() }),
         plain(Change::SetBucketSetting {
@@ -101,6 +86,21 @@ fn entries_of_uploads() -> Vec<Entry> {
     let plain = |change| Entry { change, event: None, deliveries: vec![], shed: vec![] };
     let to = |n, rule: &str| DeliveryTo { target: TargetNo(n), rule: rule.into() };
     vec![
+        Entry {
+            change: Change::DeleteObject,
+            event: Some(Event { version: Some(Version::NULL), ..event("k") }),
+            deliveries: vec![],
+            shed: vec![],
+        },
+        Entry {
+            change: Change::DeleteObject,
+            event: Some(Event {
+                version: Some(Version::Named(VersionId::At(Position { epoch: 3, offset: u64::MAX }))),
+                ..event("k")
+            }),
+            deliveries: vec![],
+            shed: vec![],
+        },
         Entry {
             change: Change::CompleteUpload {
                 upload: UploadId([5; 16]),

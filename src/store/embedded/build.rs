@@ -18,7 +18,7 @@ use super::tags::{self, tags_of};
 use super::targets::{self, TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use super::version_edits::VersionEdits;
-use super::versions::KeyDelta;
+use super::versions::{KeyDelta, blobs_of};
 use crate::queue::{BodyRef, Stored, decode_manifest};
 use crate::store::StoreError;
 
@@ -219,16 +219,6 @@ impl Newest {
             }
         }
         newest
-    }
-}
-
-fn blobs_of(stored: &Stored, out: &mut Vec<BlobName>) {
-    match stored.entry.change.object().map(|meta| &meta.body) {
-        Some(BodyRef::Blob { name, .. }) => out.extend(row::blob_name(name)),
-        Some(BodyRef::Manifest { .. }) => {
-            out.extend(decode_manifest(&stored.body).into_iter().flatten().map(|piece| piece.blob));
-        }
-        _ => {}
     }
 }
 

@@ -13,7 +13,8 @@ use crate::store::StoreError;
 pub(super) enum Space {
     /// Bucket, zero byte, key → current object.
     Objects,
-    /// Bucket, zero byte, key, zero byte, offset (eight bytes, the high one first, every bit turned) → a version
+    /// Bucket, zero byte, key, zero byte, offset (eight bytes, the high one first, every bit turned) → a
+    /// version
     /// that is not current, or a delete marker: the newest first.
     Versions,
     /// Bucket, zero byte, key → offset of the key's null version, if that stands in [`Space::Versions`].

@@ -48,6 +48,7 @@ mod upload_rows;
 mod uploads;
 mod usage;
 mod version_edits;
+mod version_list;
 mod version_reads;
 mod version_rows;
 mod versions;

@@ -141,7 +141,8 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// The object, or the delete marker, of a row. `bucket` is the one that the key begins with, `object` the part
+/// The object, or the delete marker, of a row. `bucket` is the one that the key begins with, `object` the
+/// part
 /// of the key that names the object, `key` all of it.
 pub(super) fn version(
     bucket: &Arc<str>,

@@ -18,7 +18,8 @@ pub(super) struct VersionEdits<'a> {
     /// The index before the batch.
     pub(super) before: &'a dyn Snapshot,
     pub(super) batch: &'a mut Batch,
-    /// Versions that only change their space: whoever is told that their old rows are gone must not think that
+    /// Versions that only change their space: whoever is told that their old rows are gone must not think
+    /// that
     /// they are.
     pub(super) stays: &'a mut Stays,
 }

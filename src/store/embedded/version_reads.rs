@@ -1,6 +1,7 @@
 //! Reads of versions: overlay first, then index, merged.
 //!
-//! Must never open an index snapshot before the overlay was looked at. A snapshot may show changes already that
+//! Must never open an index snapshot before the overlay was looked at. A snapshot may show changes already
+//! that
 //! were taken from the overlay: those are told by their offsets and not counted twice.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use super::apply::Shared;
 use super::index::{Snapshot, Space, end_of_prefix};
 use super::row::{self, object_key};
+use super::version_list::{From, List, OfKey};
 use super::version_rows::{split_version_key, version_key};
 use super::versions::{KeyDelta, Pending, is_marker, version_of};
 use crate::event::VersionId;
@@ -177,7 +179,7 @@ fn delta_over(pending: Option<&Pending>, before: &dyn Snapshot) -> Result<KeyDel
 }
 
 /// The newest version, given what changed since the snapshot.
-fn newest_of(
+pub(super) fn newest_of(
     before: &dyn Snapshot,
     bucket: &Arc<str>,
     index_key: &[u8],
@@ -236,70 +238,4 @@ fn named(
     let row = before.get(Space::Versions, &key)?;
     let found = row.map(|row| row::version(bucket, index_key, &key, &row)).transpose()?;
     Ok(found.filter(is))
-}
-
-/// A place in a list of versions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct From {
-    /// This index key of an object, or a later one …
-    key: Vec<u8>,
-    /// … and of this one what is behind the version made at this offset; none: all of it.
-    behind: Option<u64>,
-}
-
-impl From {
-    /// True if a version comes behind this place.
-    fn is_passed_by(&self, key: &[u8], offset: u64) -> bool {
-        key > &*self.key || (key == &*self.key && self.behind.is_none_or(|behind| offset < behind))
-    }
-
-    fn is_before(&self, other: &From) -> bool {
-        (&self.key, self.behind.map(|behind| !behind)) < (&other.key, other.behind.map(|behind| !behind))
-    }
-}
-
-/// What is known of one key.
-#[derive(Default)]
-struct OfKey {
-    delta: KeyDelta,
-    /// What the index shows, the newest first.
-    before: Vec<ObjectVersion>,
-}
-
-/// An answer being filled.
-struct List {
-    bucket: Arc<str>,
-    to: Option<Vec<u8>>,
-    found: Vec<ObjectVersion>,
-    max: usize,
-}
-
-impl List {
-    /// Adds what is there of one key between two places.
-    fn add(
-        &mut self,
-        before: &dyn Snapshot,
-        key: &[u8],
-        of_key: OfKey,
-        from: &From,
-        end: Option<&From>,
-    ) -> Result<(), StoreError> {
-        let OfKey { delta, before: older } = of_key;
-        let added = delta.added.iter().rev().filter_map(|stored| version_made(stored));
-        let older = older.into_iter().filter(|v| !delta.takes(v.object.version, v.object.offset));
-        let mut all = added.chain(older).peekable();
-        // Of the key that the list goes on with, the newest may have been left out.
-        let newest = match key == from.key && from.behind.is_some() {
-            true => newest_of(before, &self.bucket, key, &delta)?.map(|newest| newest.object.offset),
-            false => all.peek().map(|newest| newest.object.offset),
-        };
-        for found in all {
-            let offset = found.object.offset;
-            let is_told = end.is_none_or(|end| !end.is_passed_by(key, offset));
-            if is_told && from.is_passed_by(key, offset) && self.found.len() < self.max {
-                self.found.push(ObjectVersion { latest: newest == Some(offset), ..found });
-            }
-        }
-        Ok(())
-    }
 }

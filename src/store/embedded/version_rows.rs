@@ -17,7 +17,8 @@ pub(super) struct Identity {
     pub(super) marker: bool,
 }
 
-/// Writes the index key of a version of the object with this index key. No key of an object holds a zero byte.
+/// Writes the index key of a version of the object with this index key. No key of an object holds a zero
+/// byte.
 pub(super) fn version_key(object: &[u8], offset: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(object.len() + VERSION_SUFFIX);
     out.extend_from_slice(object);

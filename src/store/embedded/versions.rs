@@ -1,13 +1,15 @@
 //! What changes do to the versions of one key, before anybody looks at those that are there already.
 //!
 //! A bucket that never had versioning has one version of each key: its changes replace whatever is there. In
-//! others a change adds a version or a delete marker on top, or takes one version away. What is added is newer
+//! others a change adds a version or a delete marker on top, or takes one version away. What is added is
+//! newer
 //! than all that was there before. Must never read anything.
 
 use std::sync::Arc;
 
+use super::row::{BlobName, blob_name};
 use crate::event::{EventKind, VersionId};
-use crate::queue::{Change, Stored};
+use crate::queue::{BodyRef, Change, Stored, decode_manifest};
 
 /// What one change does to the versions of its key.
 pub(super) enum Effect {
@@ -167,5 +169,16 @@ impl Pending {
             None if delta.resets => Current::Nothing,
             None => Current::Older,
         }
+    }
+}
+
+/// Adds the blobs that a change's object is made of.
+pub(super) fn blobs_of(stored: &Stored, out: &mut Vec<BlobName>) {
+    match stored.entry.change.object().map(|meta| &meta.body) {
+        Some(BodyRef::Blob { name, .. }) => out.extend(blob_name(name)),
+        Some(BodyRef::Manifest { .. }) => {
+            out.extend(decode_manifest(&stored.body).into_iter().flatten().map(|piece| piece.blob));
+        }
+        _ => {}
     }
 }

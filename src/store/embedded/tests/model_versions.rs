@@ -326,6 +326,19 @@ impl World {
         }
     }
 
+    /// What is counted as needed is what the model needs.
+    fn check_usage(&self) {
+        let mut wanted = 0;
+        for (key, versions) in &self.model {
+            for made in versions {
+                let found = self.store().version("b", key, Some(made.id)).unwrap().unwrap();
+                let manifest = matches!(found.object.meta.body, BodyRef::Manifest { .. });
+                wanted += made.body.len() as u64 + if manifest { 1 + 30 * made.blobs as u64 } else { 0 };
+            }
+        }
+        assert_eq!(self.store().body_bytes().live, wanted);
+    }
+
     /// Every file that nobody needs goes, and no other.
     fn check_files(&self) {
         let wanted: usize = self.model.values().flatten().map(|made| made.blobs).sum();
@@ -355,6 +368,7 @@ proptest! {
         world.check_all();
         world.log.wait_applied();
         world.check_all();
+        world.check_usage();
         if often {
             world.check_files();
         }
