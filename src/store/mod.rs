@@ -6,6 +6,7 @@ mod bodies;
 mod bucket;
 mod embedded;
 mod error;
+mod finding;
 mod upload;
 
 use std::ops::Range;
@@ -17,8 +18,9 @@ use futures_util::stream::BoxStream;
 
 pub use bodies::BodyBytes;
 pub use bucket::Bucket;
-pub use embedded::{EmbeddedStore, Status};
+pub use embedded::{EmbeddedStore, Status, verify};
 pub use error::StoreError;
+pub use finding::{Finding, FindingKind, Inspection, Orphan, ScrubStatus};
 pub use upload::{Done, Upload, UploadsAfter};
 
 use crate::config::Budget;

@@ -20,6 +20,7 @@ use super::pack_writer::PackWriter;
 use super::packs::Packs;
 use super::reclaim::Reclaim;
 use super::row::BlobName;
+use super::scrub::Scrub;
 use super::sweep::Sweep;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
 use super::usage::{Delta, Usage};
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub(super) checkpointed: AtomicU64,
     /// What bodies take, as of the last applied change.
     pub(super) bodies: Mutex<BodyBytes>,
+    pub(super) scrub: Scrub,
     pub(super) status: watch::Sender<Status>,
 }
 
@@ -253,7 +255,8 @@ impl Applier {
                 _ => break,
             }
         }
-        if self.is_dirty() {
+        // Also for where the scrub stands.
+        if self.is_dirty() || self.shared.scrub.moved() {
             self.checkpoint()?;
         }
         Ok(())
@@ -361,6 +364,7 @@ impl Applier {
         fail::point("store.packs.synced");
         let mut rows = Batch::default();
         self.usage.put_rows(&mut rows);
+        self.shared.scrub.put_row(&mut rows);
         let next = self.shared.index.checkpoint(&rows)?;
         fail::point("store.index.synced");
         self.shared.checkpointed.store(next, Ordering::Release);

@@ -28,7 +28,7 @@ const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
 /// Spaces in the order in which one transaction writes them.
-const SPACES: [Space; 8] = [
+pub(super) const SPACES: [Space; 8] = [
     Space::Objects,
     Space::Buckets,
     Space::Targets,
@@ -54,13 +54,42 @@ fn table(space: Space) -> Table {
 
 /// The index on redb.
 pub(super) struct RedbIndex {
-    db: Database,
+    db: Engine,
     file: Arc<dyn DiskFile>,
     kept: Arc<Kept>,
     /// One above the last offset that reads see.
     applied: AtomicU64,
     /// Edits were applied that no checkpoint holds.
     unsynced: AtomicBool,
+}
+
+/// The engine writes when it closes, and that may break off over damage, too.
+struct Engine(Option<Database>);
+
+impl std::ops::Deref for Engine {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Engine {
+    fn deref_mut(&mut self) -> &mut Database {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let closed = guard(|| {
+            drop(self.0.take());
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "the index was not closed in order; the next start repairs it");
+        }
+    }
 }
 
 impl Drop for RedbIndex {
@@ -108,7 +137,13 @@ impl RedbIndex {
             .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
             .map_err(failed)?;
-        let index = Self { db, file, kept, applied: AtomicU64::new(1), unsynced: AtomicBool::new(false) };
+        let index = Self {
+            db: Engine(Some(db)),
+            file,
+            kept,
+            applied: AtomicU64::new(1),
+            unsynced: AtomicBool::new(false),
+        };
         match index.number(META_FORMAT) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(other)) => {
@@ -153,6 +188,16 @@ impl RedbIndex {
         let Some(row) = self.get(Space::Meta, key)? else { return Ok(None) };
         let bytes = row.as_slice().try_into().map_err(|_| StoreError::Index("a number is damaged".into()))?;
         Ok(Some(u64::from_le_bytes(bytes)))
+    }
+
+    /// Checks all pages of the file; gives the index back if anything can still be read.
+    pub(super) fn check(mut self) -> (Result<(), String>, Option<Self>) {
+        let checked = guard(|| self.db.check_integrity().map_err(failed));
+        match checked {
+            Ok(true) => (Ok(()), Some(self)),
+            Ok(false) => (Err("pages are damaged that the engine can make anew".into()), Some(self)),
+            Err(e) => (Err(format!("pages are damaged: {e}")), Some(self)),
+        }
     }
 
     fn apply_all(&self, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ mod index_crash;
 mod model;
 mod reads;
 mod space;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::io;
