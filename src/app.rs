@@ -5,10 +5,13 @@
 
 mod again;
 mod apply;
+mod doors;
 mod expire;
 mod index;
+mod keys;
 pub mod lock;
 mod observe;
+mod observe_store;
 mod reload;
 mod storage;
 mod targets;
@@ -20,22 +23,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use secrecy::SecretString;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, AuditLog, Token};
+use crate::admin::{self, Admin};
 use crate::commit::{Commit, Noted};
 use crate::config::Config;
-use crate::config::credentials::{self, Credentials};
+use crate::config::credentials::Credentials;
 use crate::config::secret_file::Created;
 use crate::fail;
-use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
+use crate::frontend::{Ambient, Frontend, Served};
 use crate::journal::{self, OsDisk};
 use crate::metrics::{Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
+use doors::Doors;
+use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
 use storage::{close, open_storage};
@@ -53,6 +56,7 @@ struct Parts {
     metrics: Metrics,
     clock: fn() -> i64,
     reloading: Reloading,
+    keys: Arc<Keys>,
 }
 
 /// A running tidings.
@@ -85,14 +89,6 @@ fn random_u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-struct Secrets(Credentials);
-
-impl SecretLookup for Secrets {
-    fn secret(&self, access_key: &str) -> Option<SecretString> {
-        self.0.secret(access_key).cloned()
-    }
-}
-
 impl App {
     /// Opens the data directory, recovers, starts every lane and both listeners.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
@@ -113,17 +109,7 @@ impl App {
         journal::disk::make_dir(&OsDisk, data)
             .with_context(|| format!("the directory `server.data`, {}, cannot be made", data.display()))?;
         let lock = DirectoryLock::take(data)?;
-        // Before anything is opened: an address in use must not cost a recovery, nor leave anything behind.
-        let listen = async |what: &str, at: SocketAddr| {
-            TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
-        };
-        let s3 = listen("server.listen", config.server.listen).await?;
-        let admin = listen("admin.listen", config.admin.listen).await?;
-        let (s3_address, admin_address) = (s3.local_addr()?, admin.local_addr()?);
-        let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
-        let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
-        let token = Token::load_or_create(data, &mut fill)?;
-        let audit = AuditLog::open(data)?;
+        let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = Arc::new(commit_path(&queue, &store, &metrics));
@@ -149,25 +135,27 @@ impl App {
             }
         };
         let reloading = Reloading::new(source, config.clone(), now_us());
-        let parts = Arc::new(Parts { store, queue, commit, targets, metrics, clock: now_us, reloading });
+        let keys = Arc::new(Keys::new(doors.credentials.clone()));
+        let in_force = Arc::clone(&keys);
+        let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys };
+        let parts = Arc::new(parts);
         let stop = CancellationToken::new();
-        let secrets = Arc::new(Secrets(credentials.clone()));
         expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
-        let frontend = Frontend::new(server, store, account, commit, secrets, ambient);
-        let frontend = tokio::spawn(frontend.serve(s3, stop.clone().cancelled_owned()));
-        let service = Admin::new(parts.clone(), token, audit);
+        let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
+        let frontend = tokio::spawn(frontend.serve(doors.s3, stop.clone().cancelled_owned()));
+        let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task =
-            tokio::spawn(admin::serve(admin, service, admin::Bounds::default(), stop.child_token()));
+            tokio::spawn(admin::serve(doors.admin, service, admin::Bounds::default(), stop.child_token()));
         Ok(Self {
             config,
             parts,
-            credentials,
-            credentials_created,
-            s3: s3_address,
-            admin: admin_address,
+            credentials: doors.credentials,
+            credentials_created: doors.credentials_created,
+            s3: doors.at.0,
+            admin: doors.at.1,
             stop,
             frontend,
             admin_task,
@@ -185,7 +173,7 @@ impl App {
         self.admin
     }
 
-    /// The credentials that may sign requests.
+    /// The credentials that could sign requests at the start.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }

@@ -9,11 +9,13 @@
 //! space.
 
 mod buckets;
+mod conditions;
 mod detached;
 mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod tags;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
@@ -90,15 +93,6 @@ pub enum NewBody {
     Inline(Bytes),
     /// In a durable file of their own.
     Blob(BlobHandle),
-}
-
-/// Conditional writes: `*` or an ETag without quotes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// The current object must have this ETag.
-    pub if_match: Option<String>,
-    /// The current object must not have it; `*`: there must be none.
-    pub if_none_match: Option<String>,
 }
 
 /// A durable change.
@@ -207,12 +201,13 @@ impl Commit {
         .inspect(|_| fail::point("ack.after"))
     }
 
-    /// Removes the current object. A missing key is no error and makes no event.
+    /// Removes the current object. A missing key makes no event, and is no error unless the conditions say so.
     pub async fn delete_object(
         &self,
         mut permit: Permit,
         bucket: &str,
         key: &str,
+        conditions: Conditions,
         request: RequestInfo,
     ) -> Result<(), CommitError> {
         let inner = Arc::clone(&self.inner);
@@ -221,7 +216,9 @@ impl Commit {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _key = inner.key_lock(&bucket, &key).lock().await;
             inner.require_bucket(&bucket)?;
-            if inner.store.object(&bucket, &key)?.is_none() {
+            let current = inner.store.object(&bucket, &key)?;
+            conditions.hold(current.as_ref())?;
+            if current.is_none() {
                 return Ok(());
             }
             let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
@@ -285,23 +282,6 @@ impl Inner {
 
     fn require_bucket(&self, bucket: &str) -> Result<(), CommitError> {
         self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
-    }
-
-    /// A PUT without conditions never reads the index.
-    fn check(&self, bucket: &str, key: &str, conditions: &Conditions) -> Result<(), CommitError> {
-        let Conditions { if_match, if_none_match } = conditions;
-        if if_match.is_none() && if_none_match.is_none() {
-            return Ok(());
-        }
-        let current = self.store.object(bucket, key)?;
-        if if_match.is_some() && current.is_none() {
-            return Err(CommitError::NoSuchKey);
-        }
-        let is = |wanted: &String| current.as_ref().is_some_and(|o| wanted == "*" || **wanted == *o.etag);
-        if if_match.as_ref().is_some_and(|m| !is(m)) || if_none_match.as_ref().is_some_and(is) {
-            return Err(CommitError::PreconditionFailed);
-        }
-        Ok(())
     }
 
     /// A random v7 UUID.

@@ -17,7 +17,7 @@ pub use counters::{
     Attempts, Counter, ErrorCounts, FrontendMetrics, Histogram, JournalMetrics, TargetCounters,
 };
 pub use labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
-pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot};
+pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, StoreSnapshot, TargetSnapshot};
 pub use table::{Kind, Spec, TABLE, values};
 
 /// Every metric of one running tidings that is not read from a [`Snapshot`].

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
-use secrecy::SecretString;
 use tidings::commit::Commit;
 use tidings::config;
+use tidings::config::credentials::Credential;
 use tidings::event::Position;
-use tidings::frontend::{Ambient, Frontend, SecretLookup};
+use tidings::frontend::{Ambient, CredentialLookup, Frontend};
 use tidings::queue::{AppendError, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
 use tidings::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError};
 
@@ -76,11 +76,11 @@ impl Store for Nothing {
     }
 }
 
-struct OneKey;
+struct OneKey(Arc<Credential>);
 
-impl SecretLookup for OneKey {
-    fn secret(&self, access_key: &str) -> Option<SecretString> {
-        (access_key == ACCESS_KEY).then(|| SecretString::from(SECRET_KEY))
+impl CredentialLookup for OneKey {
+    fn credential(&self, access_key: &str) -> Option<Arc<Credential>> {
+        (access_key == ACCESS_KEY).then(|| Arc::clone(&self.0))
     }
 }
 
@@ -96,7 +96,8 @@ pub(crate) fn run() -> Result<()> {
         let nothing = Arc::new(Nothing::default());
         let commit = Commit::new(nothing.clone(), nothing, clock, fastrand::Rng::with_seed(7));
         let ambient = Ambient { now: jiff::Timestamp::now, seed: 7 };
-        let (commit, key) = (Arc::new(commit), Arc::new(OneKey));
+        let (commit, key) =
+            (Arc::new(commit), Arc::new(OneKey(Arc::new(Credential::unlimited(SECRET_KEY.into())))));
         let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, key, ambient);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening s3 http://{}", listener.local_addr()?);

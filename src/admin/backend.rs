@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::journal::JournalStat;
+use super::reloaded::Reloaded;
+use super::store::StoreStat;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{Books, BudgetView, Rewound};
@@ -56,6 +58,9 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
+
+    /// What bodies take, and damage that was found.
+    async fn store_stat(&self) -> StoreStat;
 }
 
 /// Why a change was not made, as the caller must act on it.
@@ -177,27 +182,6 @@ pub struct Forgotten {
     pub name: String,
     /// Its books as they ended.
     pub books: Books,
-}
-
-/// What became of the targets when the configuration was read anew, by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Reloaded {
-    /// New: they get what is committed from now on.
-    pub added: Vec<String>,
-    /// They were known, and go on with the backlog that was kept for them.
-    pub resumed: Vec<String>,
-    /// Their lanes and connections were built anew.
-    pub rebuilt: Vec<String>,
-    /// Nothing of their lanes changed.
-    pub unchanged: Vec<String>,
-    /// Not configured any more: their backlogs are kept.
-    pub removed: Vec<String>,
-    /// Configured, and their lanes cannot be started: see the log.
-    pub failed: Vec<String>,
-    /// Keys that changed and take effect with a restart.
-    pub needs_restart: Vec<&'static str>,
-    /// What is allowed and probably not meant.
-    pub warnings: Vec<String>,
 }
 
 impl TargetView {

@@ -63,6 +63,7 @@ pub(super) async fn perform(
         | Action::DeadList
         | Action::DeadShow
         | Action::JournalStat
+        | Action::StoreStat
         | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
 }

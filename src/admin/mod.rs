@@ -12,20 +12,25 @@ mod guard;
 mod journal;
 mod openapi;
 mod parameters;
+mod reloaded;
 mod routes;
 mod schemas;
+mod schemas_kept;
 mod server;
 mod service;
+mod store;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use audit::AuditLog;
 pub use backend::{
-    AdminBackend, ChangeError, FailureView, Forgotten, Reloaded, TargetView, Tested, UndeliveredView, rfc3339,
+    AdminBackend, ChangeError, FailureView, Forgotten, TargetView, Tested, UndeliveredView, rfc3339,
 };
 pub use journal::{DamageView, JournalStat};
+pub use reloaded::Reloaded;
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};
 pub use service::Admin;
+pub use store::{BodyDamageView, StoreStat};
 pub use token::Token;

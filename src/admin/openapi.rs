@@ -77,6 +77,9 @@ fn words(action: Action) -> Words {
         }
         Action::Reload => ("reload", "Read the configuration anew, as SIGHUP does", "Reloaded", &[Invalid]),
         Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
+        Action::StoreStat => {
+            ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
+        }
         Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
     };
     Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }

@@ -96,6 +96,7 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         | Action::DeadShow
         | Action::DeadAccept
         | Action::JournalStat
+        | Action::StoreStat
         | Action::OpenApi => &[],
     }
 }

@@ -70,6 +70,8 @@ pub enum Action {
     Reload,
     /// The journal in numbers.
     JournalStat,
+    /// What bodies take, and damage that was found.
+    StoreStat,
     /// This table as an OpenAPI document.
     OpenApi,
 }
@@ -97,6 +99,7 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/targets/{name}/forget", Action::TargetForget, Access::Token),
     route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
+    route(Verb::Get, "/v1/store", Action::StoreStat, Access::Token),
     route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
 ];
 
@@ -121,6 +124,7 @@ impl Action {
             | Action::DeadList
             | Action::DeadShow
             | Action::JournalStat
+            | Action::StoreStat
             | Action::OpenApi => None,
         }
     }

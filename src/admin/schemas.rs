@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::schemas_kept;
+
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
@@ -52,14 +54,15 @@ pub(super) fn all() -> Value {
             ("books", reference("Books"), "As they ended."),
         ]),
         "Reloaded": reloaded(),
-        "Journal": journal(),
+        "Journal": schemas_kept::journal(),
+        "Store": schemas_kept::store(),
         "OpenApi": json!({ "type": "object" }),
     })
 }
 
 type Field = (&'static str, Value, &'static str);
 
-fn object(fields: Vec<Field>) -> Value {
+pub(super) fn object(fields: Vec<Field>) -> Value {
     let required: Vec<_> = fields.iter().map(|(name, ..)| *name).collect();
     let properties: Map<_, _> = fields
         .into_iter()
@@ -73,7 +76,7 @@ fn object(fields: Vec<Field>) -> Value {
     })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
@@ -81,7 +84,7 @@ fn time() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 
-fn count() -> Value {
+pub(super) fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
 
@@ -93,11 +96,11 @@ fn flag() -> Value {
     json!({ "type": "boolean" })
 }
 
-fn list(of: Value) -> Value {
+pub(super) fn list(of: Value) -> Value {
     json!({ "type": "array", "items": of })
 }
 
-fn or_null(schema: Value) -> Value {
+pub(super) fn or_null(schema: Value) -> Value {
     json!({ "anyOf": [schema, { "type": "null" }] })
 }
 
@@ -203,33 +206,11 @@ fn reloaded() -> Value {
         ("unchanged", names(), "Nothing of their lanes changed."),
         ("removed", names(), "Not configured any more: their backlogs are kept."),
         ("failed", names(), "Configured, and their lanes cannot be started: see the log."),
+        ("credentials_added", names(), "Access keys that may sign requests from now on."),
+        ("credentials_changed", names(), "Access keys with another secret, scope or other buckets."),
+        ("credentials_removed", names(), "Access keys that are void from now on."),
         ("needs_restart", names(), "Keys that changed and take effect with a restart."),
         ("warnings", names(), "What is allowed and probably not meant."),
-    ])
-}
-
-fn journal() -> Value {
-    object(vec![
-        ("epoch", count(), "The epoch of new entries."),
-        ("first_offset", count(), "The first offset that is kept."),
-        ("durable_end", count(), "One above the last durable offset."),
-        ("applied_end", count(), "One above the last offset that the index has applied."),
-        ("checkpointed_end", count(), "One above the last offset in the index's synced checkpoint."),
-        ("segments", count(), "Segment files."),
-        ("bytes", count(), "Disk that they take."),
-        ("limit_bytes", count(), "Disk that they may take."),
-        ("damage", list(damage()), "What was durable and cannot be read, as far as anybody noticed."),
-    ])
-}
-
-fn damage() -> Value {
-    let why = json!({ "type": "string", "enum": ["bytes", "header", "missing"] });
-    object(vec![
-        ("from", count(), "The first offset that cannot be read."),
-        ("to", count(), "The last one; below `from` if no record is lost."),
-        ("why", why, "What is wrong."),
-        ("file", text(), "The file's name."),
-        ("at", count(), "Where in it the damage begins, in bytes."),
     ])
 }
 

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, ChangeError, DamageView, FailureView, Forgotten, JournalStat, Reloaded, TargetView, Tested,
-    rfc3339,
+    AdminBackend, ChangeError, DamageView, FailureView, Forgotten, JournalStat, Reloaded, StoreStat,
+    TargetView, Tested, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -46,6 +46,7 @@ impl AdminBackend for Parts {
                 limit_bytes: stat.max_bytes,
                 damaged_ranges: stat.damage.len() as u64,
             },
+            store: self.store_snapshot(),
             config: self.reloading.last(),
         };
         self.metrics.scrape(&snapshot)
@@ -99,6 +100,10 @@ impl AdminBackend for Parts {
         Parts::reload(self, accept).await
     }
 
+    async fn store_stat(&self) -> StoreStat {
+        self.store_view()
+    }
+
     async fn journal_stat(&self) -> JournalStat {
         let stat = self.queue.stat();
         JournalStat {
@@ -144,7 +149,10 @@ impl Parts {
             let (name, level) = (&entry.registered.name, budget.level);
             Some(format!("target `{name}` reached {level} % of its budget (max_backlog): {then}"))
         });
-        full.collect()
+        let damaged = self.store.scrub().damaged;
+        let store = (damaged > 0)
+            .then(|| format!("{damaged} object(s) are damaged on the disk: see `tidings store show`"));
+        full.chain(store).collect()
     }
 
     async fn view(&self, entry: &Entry) -> TargetView {

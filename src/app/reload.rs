@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Parts;
 use super::apply::KindChanged;
 use crate::admin::{ChangeError, Reloaded};
+use crate::config::credentials::{self, Credentials};
 use crate::config::{self, Config, Diagnostics};
 use crate::metrics::ConfigSnapshot;
 
@@ -31,6 +32,14 @@ impl Reloading {
     /// How the last reading went.
     pub(super) fn last(&self) -> ConfigSnapshot {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The credentials as they are in the file now.
+    async fn credentials(&self) -> Result<Credentials, ChangeError> {
+        let data = self.running.server.data.clone();
+        let read = tokio::task::spawn_blocking(move || credentials::load(&data)).await;
+        let read = read.map_err(|_| ChangeError::Unknown("reading the credentials broke off".into()))?;
+        read.map_err(|wrong| ChangeError::Invalid(wrong.to_string()))
     }
 
     fn note(&self, ok: bool, now_us: i64) {
@@ -64,12 +73,17 @@ impl Parts {
         let read = tokio::task::spawn_blocking(move || source()).await;
         let read = read.map_err(|_| ChangeError::Unknown("reading the configuration broke off".into()))?;
         let config = read.map_err(|wrong| ChangeError::Invalid(wrong.to_string()))?;
+        // Everything is read before anything is changed.
+        let credentials = self.reloading.credentials().await?;
         let mut done = self.targets.apply(&config.targets, accept).await.map_err(|e| {
             match e.downcast_ref::<KindChanged>() {
                 Some(changed) => ChangeError::Conflict(changed.to_string()),
                 None => ChangeError::Unavailable(format!("{e:#}")),
             }
         })?;
+        let changed = self.keys.replace(credentials);
+        (done.credentials_added, done.credentials_changed) = (changed.added, changed.changed);
+        done.credentials_removed = changed.removed;
         done.needs_restart = config::needs_restart(&self.reloading.running, &config);
         done.warnings = config.warnings;
         Ok(done)

@@ -10,12 +10,14 @@ macro_rules! say {
 }
 
 mod check;
+mod credential;
 mod demo;
 mod dlq;
 mod event;
 mod journal;
 mod remote;
 mod serve;
+mod store;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -45,10 +47,14 @@ enum Command {
     Target(remote::Target),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
+    /// Add, list, rotate and remove the credentials that may sign requests.
+    Credential(credential::Credential),
     /// Read the configuration of a running server anew, as SIGHUP does.
     Reload(remote::Reload),
     /// Show the journal of a running server, look for damage, accept a loss.
     Journal(journal::Journal),
+    /// Show the store of a running server, look for damage in one that is stopped.
+    Store(store::Store),
     /// Print a sample event.
     Event(event::Event),
     /// Print the completions of a shell.
@@ -113,8 +119,10 @@ pub fn run() -> ExitCode {
             Command::Check(check) => check.run().await,
             Command::Target(target) => target.run().await,
             Command::Dlq(dlq) => dlq.run().await,
+            Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,
             Command::Journal(journal) => journal.run().await,
+            Command::Store(store) => store.run().await,
             Command::Event(event) => event.run(),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Arguments::command(), "tidings", &mut std::io::stdout());

@@ -42,6 +42,12 @@ pub enum CommitError {
     /// A condition of the request does not hold.
     #[error("a condition of the request does not hold")]
     PreconditionFailed,
+    /// The object is not the one that the caller looked at any more: look again.
+    #[error("the object was replaced meanwhile")]
+    Replaced,
+    /// The object that a condition of the request is about was removed while the request was on its way.
+    #[error("the object was removed meanwhile")]
+    Conflict,
     /// The outcome is unknown: 500, and the client must look.
     #[error("outcome unknown: {0}")]
     Unknown(String),

@@ -12,13 +12,11 @@ use super::diagnostics::Place;
 use super::load::choice_help;
 use super::places::Part;
 use super::tree::{self, KeyPath};
-use super::{Budget, Rule, Target, TargetLimits, WhenFull, raw};
+use super::{Budget, Rule, Target, TargetLimits, WhenFull, pattern, raw};
 use crate::event::{EventKind, EventSet};
 
 /// The longest prefix or suffix, in bytes: no key is longer.
 const MAX_KEY_BYTES: usize = 1_024;
-/// The longest pattern of a bucket's name, in bytes.
-const MAX_PATTERN_BYTES: usize = 128;
 /// The wildcards that a rule may name beside the kinds themselves.
 const WILDCARDS: &[&str] = &[
     "cos:ObjectCreated:*",
@@ -218,7 +216,7 @@ impl Checker<'_> {
             let what = format!("`{}` cannot be a rule's name", name.escape_debug());
             self.problem(&at.key("name"), what, &["use 1 to 64 of a-z, 0-9, - and _"]);
         }
-        if !is_pattern(&raw.bucket) {
+        if !pattern::is_legal(&raw.bucket) {
             let what = format!("`{}` cannot match any bucket's name", raw.bucket.escape_debug());
             let help = ["use 1 to 128 of a-z, 0-9, - and ., with * for any characters"];
             self.problem(&at.key("bucket"), what, &help);
@@ -286,10 +284,4 @@ fn event_help(name: &str) -> Vec<String> {
 pub(super) fn is_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     (1..=64).contains(&text.len()) && text.bytes().all(legal)
-}
-
-/// 1 to 128 of what a bucket's name may hold, and `*`.
-fn is_pattern(text: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'*');
-    (1..=MAX_PATTERN_BYTES).contains(&text.len()) && text.bytes().all(legal)
 }

@@ -12,6 +12,7 @@ pub mod credentials;
 mod decode;
 mod diagnostics;
 mod load;
+pub mod pattern;
 mod places;
 mod raw;
 mod reload;

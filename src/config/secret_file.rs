@@ -1,10 +1,11 @@
 //! A file with secrets in the data directory: made on first start, for its owner only.
 //!
-//! Must never read one that others on the machine may read, never replace one, and never quote what it holds.
+//! Must never read one that others on the machine may read, never replace one that was not read just before,
+//! and never quote what it holds.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -80,8 +81,18 @@ pub fn read_or_make(
     }
 }
 
+/// Replaces a file that is there, whole and durably; it stays its owner's.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let old = fs::metadata(path)?;
+    write(path, text, Some((old.uid(), old.gid())))
+}
+
 /// Writes a new file of mode 0600: whole and durable under its name, or not there at all.
 fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+    write(path, text, None)
+}
+
+fn write(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let temporary = path.with_extension("new");
     // Left by a start that was interrupted, or by somebody else: only one that is made here has our mode.
     match fs::remove_file(&temporary) {
@@ -89,6 +100,11 @@ fn write_durably(path: &Path, text: &str) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let ours = file.metadata()?;
+    if let Some((uid, gid)) = owner.filter(|owner| *owner != (ours.uid(), ours.gid())) {
+        // A file of root's is of no use to a server that is somebody else.
+        fchown(&file, Some(uid), Some(gid))?;
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -1,7 +1,7 @@
-//! Authentication: secrets for the signature verifier, and the principal that only a verified signature
-//! makes.
+//! Authentication: secrets for the signature verifier, and the gate, where a verified signature becomes a
+//! [`Principal`] that may do what was asked.
 //!
-//! Must never hand out a [`Principal`] anywhere else, and must never let a secret reach a message or a log.
+//! Must never hand out a principal anywhere else, and must never let a secret reach a message or a log.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use secrecy::ExposeSecret;
 
-use super::SecretLookup;
+use super::CredentialLookup;
+use super::access::Principal;
 use super::context::RequestContext;
 use super::guard::unknown_to;
 use super::operations::Operations;
@@ -23,23 +24,10 @@ use super::operations::Operations;
 /// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
 const MAX_XML_BYTES: usize = 4 << 20;
 
-/// Who a verified request comes from. Handlers need one, and only [`Gate`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Principal {
-    access_key: Arc<str>,
-}
-
-impl Principal {
-    /// The access key whose secret signed the request.
-    pub(crate) fn access_key(&self) -> &Arc<str> {
-        &self.access_key
-    }
-}
-
 /// The verifier and router over our operations.
 pub(super) fn service(
     operations: Operations,
-    secrets: Arc<dyn SecretLookup>,
+    credentials: Arc<dyn CredentialLookup>,
     domain: Option<&str>,
 ) -> S3Service {
     let mut config = S3Config::default();
@@ -51,34 +39,39 @@ pub(super) fn service(
     config.form_max_parts = 0;
     let mut builder = S3ServiceBuilder::new(operations);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(Secrets(secrets));
-    builder.set_access(Gate);
+    builder.set_auth(Secrets(Arc::clone(&credentials)));
+    builder.set_access(Gate(credentials));
     if let Some(domain) = domain {
         builder.set_host(Domain(domain.to_ascii_lowercase()));
     }
     builder.build()
 }
 
-struct Secrets(Arc<dyn SecretLookup>);
+struct Secrets(Arc<dyn CredentialLookup>);
 
 #[async_trait]
 impl S3Auth for Secrets {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match self.0.secret(access_key) {
-            Some(secret) => Ok(SecretKey::from(secret.expose_secret())),
+        match self.0.credential(access_key) {
+            Some(credential) => Ok(SecretKey::from(credential.secret.expose_secret())),
             None => Err(S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, "No such access key.")),
         }
     }
 }
 
-/// Runs between the verifier and every operation: no verified signature, no principal, no operation.
-struct Gate;
+/// Runs between the verifier and every operation: no verified signature that may do this, no principal, no
+/// operation.
+struct Gate(Arc<dyn CredentialLookup>);
 
 #[async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let denied = || S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required");
         let verified = cx.credentials().map(|c| c.access_key.clone()).ok_or_else(denied)?;
+        // One that was removed since its signature was verified may nothing any more.
+        let credential = self.0.credential(&verified).ok_or_else(denied)?;
+        let key = Arc::from(verified.as_str());
+        let principal = Principal::admit(key, credential, cx.s3_op().name(), cx.s3_path(), cx.headers())?;
         let is_read = matches!(*cx.method(), Method::GET | Method::HEAD);
         let query = cx.uri().query().filter(|query| !is_read && !query.is_empty());
         if let Some(unknown) = query.and_then(|query| unknown_to(query, parameters_of(cx.s3_op().name()))) {
@@ -102,8 +95,7 @@ impl S3Access for Gate {
                 Some(_) => {}
             }
         }
-        let access_key = Arc::clone(&context.claim.access_key);
-        extensions.insert(Principal { access_key });
+        extensions.insert(principal);
         Ok(())
     }
 }
@@ -116,6 +108,11 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "CreateMultipartUpload" => &["uploads"],
         "UploadPart" | "UploadPartCopy" => &["partNumber", "uploadId"],
         "CompleteMultipartUpload" | "AbortMultipartUpload" => &["uploadId"],
+        "PutObjectTagging" | "DeleteObjectTagging" => &["tagging", "versionId"],
+        "PutBucketTagging" | "DeleteBucketTagging" => &["tagging"],
+        "PutObjectAcl" => &["acl", "versionId"],
+        "PutBucketAcl" => &["acl"],
+        "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         _ => &[],
     }
 }

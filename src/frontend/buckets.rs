@@ -4,6 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use s3s::dto::{
     Bucket, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
     DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput,
@@ -14,6 +15,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::operations::Operations;
 use super::{errors, headers, names};
+use crate::queue::Setting;
+use crate::store;
 
 /// What a record about a bucket takes, in bytes: more than any does.
 const RECORD_BYTES: usize = 512;
@@ -92,7 +95,7 @@ pub(super) fn list(
     operations: &Operations,
     req: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
-    Caller::of(&req.extensions)?;
+    let caller = Caller::of(&req.extensions)?;
     headers::only_known(&req.headers, &[])?;
     let input = req.input;
     let max = match input.max_buckets {
@@ -106,7 +109,8 @@ pub(super) fn list(
     let here = input.bucket_region.is_none_or(|region| region.as_str() == operations.limits.region);
     let mut buckets = operations.commit.store().buckets().map_err(errors::of_store)?;
     buckets.retain(|bucket| {
-        here && prefix.as_deref().is_none_or(|prefix| bucket.name.starts_with(prefix))
+        here && caller.principal.sees(&bucket.name)
+            && prefix.as_deref().is_none_or(|prefix| bucket.name.starts_with(prefix))
             && after.as_deref().is_none_or(|after| *bucket.name > *after)
     });
     let more = buckets.len() > max;
@@ -137,12 +141,32 @@ pub(super) fn time(us: i64) -> Timestamp {
     Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
 }
 
-fn existing<T>(operations: &Operations, req: &S3Request<T>, bucket: &str) -> Result<(), S3Error> {
+/// The bucket of a verified request.
+pub(super) fn existing<T>(
+    operations: &Operations,
+    req: &S3Request<T>,
+    bucket: &str,
+) -> Result<store::Bucket, S3Error> {
     Caller::of(&req.extensions)?;
     headers::only_known(&req.headers, &[])?;
     headers::expected_owner(&req.headers, &operations.limits.account)?;
-    match operations.commit.store().bucket(bucket).map_err(errors::of_store)? {
-        Some(_) => Ok(()),
-        None => Err(S3ErrorCode::NoSuchBucket.into()),
-    }
+    let found = operations.commit.store().bucket(bucket).map_err(errors::of_store)?;
+    found.ok_or_else(|| S3ErrorCode::NoSuchBucket.into())
+}
+
+/// Sets a bucket's setting, or takes it away.
+pub(super) async fn set(
+    operations: &Operations,
+    bucket: &str,
+    setting: Setting,
+    value: Option<Bytes>,
+) -> Result<(), S3Error> {
+    let bytes = RECORD_BYTES + bucket.len() + value.as_ref().map_or(0, Bytes::len);
+    let permit = match &value {
+        Some(_) => operations.commit.reserve(bytes).await,
+        // Possible where the disk is too full for more.
+        None => operations.commit.reserve_removal(bytes).await,
+    };
+    let permit = permit.map_err(errors::of_commit)?;
+    operations.commit.set_bucket_setting(permit, bucket, setting, value).await.map_err(errors::of_commit)
 }

@@ -36,11 +36,11 @@ pub(super) async fn upload(
     let mut input = req.input;
     names::check_key(&input.key)?;
     let id = upload_id(&input.upload_id)?;
-    let conditions = conditions(&req.headers, input.if_match.take(), input.if_none_match.take())?;
+    let mut conditions = conditions(&req.headers, input.if_match.take(), input.if_none_match.take())?;
     let listed = listed(input.multipart_upload.take().and_then(|list| list.parts).unwrap_or_default())?;
     let host = req.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let location = format!("http://{host}{}", req.uri.path());
-    let done = make(operations, &caller, &input, id, &listed, &conditions).await?;
+    let done = make(operations, &caller, &input, id, &listed, &mut conditions).await?;
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
@@ -102,13 +102,16 @@ async fn make(
     input: &CompleteMultipartUploadInput,
     id: UploadId,
     listed: &[Listed],
-    conditions: &Conditions,
+    conditions: &mut Conditions,
 ) -> S3Result<Done> {
     let etag = etag_of(listed);
-    for _ in 0..MAX_TRIES {
+    for attempt in 0..MAX_TRIES {
         let upload = find(operations, &input.bucket, &input.key, id)?;
         if let Some(done) = upload.done {
             return if done.etag == etag { Ok(done) } else { Err(S3ErrorCode::NoSuchUpload.into()) };
+        }
+        if attempt == 0 {
+            operations.commit.foresee(&input.bucket, &input.key, conditions).map_err(errors::of_commit)?;
         }
         let parts = matching_parts(operations, id, listed)?;
         let size = parts.iter().map(|part| part.size).sum();

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use http::Extensions;
 use s3s::{S3Error, S3ErrorCode};
 
-use super::auth::Principal;
+use super::access::Principal;
 use super::guard::Claim;
 use crate::event::RequestInfo;
 

@@ -10,92 +10,36 @@ use bytes::BytesMut;
 use futures_util::TryStreamExt;
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
-use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETag, ETagCondition, MetadataDirective,
-    Timestamp,
-};
+use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, ETag, ETagCondition, MetadataDirective};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
-use super::found::{Conditions, Failure, check_conditions, lookup};
+use super::found::Failure;
+use super::headers::OF_NEW_OBJECT;
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
-use super::put::with_checksum;
-use super::{buckets, errors, headers, names};
-use crate::commit::{NewBody, PutObject};
+use super::put::{self, with_checksum};
+use super::source::{Source, check_headers, conditions};
+use super::{buckets, classes, errors, headers, names, tags};
+use crate::commit::{Conditions, NewBody, PutObject};
 use crate::event::EventKind;
+use crate::queue::TAGS;
 use crate::store::{BlobHandle, Object, StoreError};
 
 /// How often a source is looked up again when it was replaced meanwhile.
 pub(super) const MAX_LOOKUPS: usize = 5;
-/// The headers that belong to a copy's source.
-const OF_SOURCE: [&str; 7] = [
-    "x-amz-copy-source",
-    "x-amz-copy-source-if-match",
-    "x-amz-copy-source-if-none-match",
-    "x-amz-copy-source-if-modified-since",
-    "x-amz-copy-source-if-unmodified-since",
-    "x-amz-source-expected-bucket-owner",
-    "x-amz-copy-source-range",
-];
+/// What says whose metadata and tags a copy gets.
+const DIRECTIVES: [&str; 2] = ["x-amz-metadata-directive", "x-amz-tagging-directive"];
 
-/// What a copy is made of.
-pub(super) struct Source {
-    bucket: String,
-    key: String,
-    version: Option<String>,
-    conditions: Conditions,
-}
-
-impl Source {
-    pub(super) fn of(source: CopySource, conditions: Conditions) -> S3Result<Self> {
-        match source {
-            CopySource::Bucket { bucket, key, version_id } => {
-                names::check_key(&key)?;
-                let version = version_id.map(Into::into);
-                Ok(Self { bucket: bucket.into(), key: key.into(), version, conditions })
-            }
-            _ => Err(s3_error!(NotImplemented, "Not implemented: copies from an access point")),
-        }
-    }
-
-    /// The object as it is now.
-    pub(super) fn find(&self, operations: &Operations) -> S3Result<Object> {
-        let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref())?;
-        // Whatever does not hold, a copy answers 412.
-        check_conditions(&self.conditions, &object).map_err(|_| S3ErrorCode::PreconditionFailed)?;
-        if object.size > operations.limits.max_object_bytes {
-            return Err(s3_error!(InvalidRequest, "The copy source is larger than one copy may be"));
-        }
-        Ok(object)
-    }
-}
-
-pub(super) fn conditions(
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-    if_modified_since: Option<Timestamp>,
-    if_unmodified_since: Option<Timestamp>,
-) -> Conditions {
-    Conditions { if_match, if_none_match, if_modified_since, if_unmodified_since }
-}
-
-pub(super) fn check_headers(operations: &Operations, headers: &HeaderMap, more: &[&str]) -> S3Result<()> {
-    headers::only_known(headers, &[&OF_SOURCE, more].concat())?;
-    let account = &operations.limits.account;
-    headers::expected_owner(headers, account)?;
-    if headers.get("x-amz-source-expected-bucket-owner").is_some_and(|o| o.as_bytes() != account.as_bytes()) {
-        return Err(s3_error!(AccessDenied, "The source bucket has another owner"));
-    }
-    // A condition that is ignored overwrites what it should have saved.
-    for name in [IF_MATCH, IF_NONE_MATCH] {
-        if headers.contains_key(&name) {
-            return Err(s3_error!(NotImplemented, "Not implemented: the header {name} of a copy"));
-        }
-    }
-    Ok(())
+/// What must hold for the object that a copy overwrites.
+fn on_destination(headers: &HeaderMap) -> S3Result<Conditions> {
+    let one = |name| {
+        let value = headers.get(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+        value.transpose().map_err(|_| s3_error!(InvalidArgument, "A condition is not an ETag."))
+    };
+    put::conditions(headers, one(IF_MATCH)?, one(IF_NONE_MATCH)?)
 }
 
 /// Copies an object.
@@ -104,7 +48,7 @@ pub(super) async fn object(
     req: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let caller = Caller::of(&req.extensions)?;
-    check_headers(operations, &req.headers, &["x-amz-meta-", "x-amz-metadata-directive"])?;
+    check_headers(operations, &req.headers, &[&OF_NEW_OBJECT[..], &DIRECTIVES].concat())?;
     let input = req.input;
     names::check_key(&input.key)?;
     let replaces = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
@@ -113,29 +57,31 @@ pub(super) async fn object(
         Some(_) => return Err(s3_error!(InvalidArgument, "Unknown metadata directive.")),
     };
     let wanted = input.checksum_algorithm.as_ref().map(named).transpose()?;
-    let source = Source::of(
-        input.copy_source,
-        conditions(
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        ),
-    )?;
+    let conditions = conditions(
+        input.copy_source_if_match,
+        input.copy_source_if_none_match,
+        input.copy_source_if_modified_since,
+        input.copy_source_if_unmodified_since,
+    );
+    let source = Source::of(&caller, input.copy_source, conditions)?;
     let itself = source.bucket == input.bucket && source.key == input.key && source.version.is_none();
-    if itself && !replaces {
+    // A class is a change even where it is the one that the object has: so are objects written anew.
+    if itself && !replaces && !classes::is_named(&req.headers) {
         return Err(s3_error!(
             InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing \
              the object's metadata, storage class, website redirect location or encryption attributes."
         ));
     }
-    let replaced = if replaces { Some(headers::metadata(&req.headers)?) } else { None };
+    let mut conditions = on_destination(&req.headers)?;
+    operations.commit.foresee(&input.bucket, &input.key, &mut conditions).map_err(errors::of_commit)?;
+    let kept = Kept::of(&req.headers, replaces)?;
     let store = operations.commit.store();
     if store.bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
         return Err(S3ErrorCode::NoSuchBucket.into());
     }
-    let copy = Copy { bucket: input.bucket, key: input.key, source, headers: replaced, checksum: wanted };
+    let (bucket, key) = (input.bucket, input.key);
+    let copy = Copy { bucket, key, source, kept, checksum: wanted, conditions };
     for _ in 0..MAX_LOOKUPS {
         match copy.once(operations, &caller).await {
             Err(Failure::Gone) => {}
@@ -150,16 +96,18 @@ struct Copy {
     bucket: String,
     key: String,
     source: Source,
-    /// The headers instead of the source's.
-    headers: Option<Vec<(Arc<str>, Arc<str>)>>,
+    /// What of the headers the request itself says.
+    kept: Kept,
     /// The checksum that the client wants.
     checksum: Option<Algorithm>,
+    /// What must hold for the object that it overwrites.
+    conditions: Conditions,
 }
 
 impl Copy {
     async fn once(&self, operations: &Operations, caller: &Caller) -> Result<CopyObjectOutput, Failure> {
         let found = self.source.find(operations)?;
-        let kept = self.headers.clone().unwrap_or_else(|| without_checksums(&found));
+        let kept = self.kept.over(&found);
         let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
         let inline = found.size <= operations.limits.inline_bytes;
         let in_record = if inline { usize::try_from(found.size).unwrap_or(usize::MAX) } else { 0 };
@@ -189,7 +137,7 @@ impl Copy {
             crc64: hashes.crc64,
             headers: with_checksum(kept, hashes.sum.clone()),
             body,
-            conditions: crate::commit::Conditions::default(),
+            conditions: self.conditions.clone(),
             request: caller.request_info(),
         };
         let made = operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
@@ -209,9 +157,42 @@ impl Copy {
     }
 }
 
-/// The source's headers but its checksums, which may be those of its parts.
-fn without_checksums(object: &Object) -> Vec<(Arc<str>, Arc<str>)> {
-    object.meta.headers.iter().filter(|(name, _)| !Algorithm::is_header(name)).cloned().collect()
+/// What a copy keeps: metadata and tags are the source's or the request's, as its directives say. The class is
+/// the request's, and the checksums are the copy's own.
+struct Kept {
+    metadata: Option<headers::Kept>,
+    tags: Option<Arc<str>>,
+    class: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl Kept {
+    fn of(headers: &HeaderMap, replaces: bool) -> S3Result<Self> {
+        let metadata = replaces.then(|| headers::metadata(headers)).transpose()?;
+        let replaces_tags = match headers.get("x-amz-tagging-directive").map(|value| value.as_bytes()) {
+            None | Some(b"COPY") => false,
+            Some(b"REPLACE") => true,
+            Some(_) => return Err(s3_error!(InvalidArgument, "Unknown tagging directive.")),
+        };
+        if !replaces_tags && headers.contains_key(TAGS) {
+            return Err(s3_error!(InvalidArgument, "x-amz-tagging needs the tagging directive REPLACE"));
+        }
+        let tags = replaces_tags.then(|| tags::of_headers(headers)).transpose()?;
+        Ok(Self { metadata, tags, class: classes::wanted(headers)? })
+    }
+
+    fn over(&self, source: &Object) -> headers::Kept {
+        let not_metadata = |name: &str| Algorithm::is_header(name) || name == TAGS || name == classes::HEADER;
+        let of_source =
+            || source.meta.headers.iter().filter(|(name, _)| !not_metadata(name)).cloned().collect();
+        let mut kept: headers::Kept = self.metadata.clone().unwrap_or_else(of_source);
+        let tags = self.tags.as_deref().unwrap_or(source.meta.tags());
+        if !tags.is_empty() {
+            kept.push((TAGS.into(), tags.into()));
+        }
+        kept.extend(self.class.clone());
+        kept.sort_unstable();
+        kept
+    }
 }
 
 fn algorithm_of(object: &Object) -> Option<Algorithm> {

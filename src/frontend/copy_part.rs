@@ -4,15 +4,17 @@
 
 use std::ops::Range;
 
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{CopyPartResult, ETag, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
-use super::copy::{MAX_LOOKUPS, Source, check_headers, conditions, copy_blob};
+use super::copy::{MAX_LOOKUPS, copy_blob};
 use super::digest::{BodyHash, Declared};
 use super::multipart::RECORD_OVERHEAD;
 use super::operations::Operations;
 use super::parts::Place;
+use super::source::{Source, check_headers, conditions};
 use super::{buckets, errors};
 use crate::commit::PutPart;
 use crate::store::StoreError;
@@ -22,19 +24,23 @@ pub(super) async fn upload(
     operations: &Operations,
     req: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    Caller::of(&req.extensions)?;
+    let caller = Caller::of(&req.extensions)?;
     check_headers(operations, &req.headers, &[])?;
+    // Only an object can be conditional; a condition that is ignored overwrites what it should have saved.
+    for name in [IF_MATCH, IF_NONE_MATCH] {
+        if req.headers.contains_key(&name) {
+            return Err(s3_error!(NotImplemented, "Not implemented: the header {name} of a part"));
+        }
+    }
     let input = req.input;
     let place = Place::of(&input.bucket, &input.key, &input.upload_id, input.part_number)?;
-    let source = Source::of(
-        input.copy_source,
-        conditions(
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        ),
-    )?;
+    let conditions = conditions(
+        input.copy_source_if_match,
+        input.copy_source_if_none_match,
+        input.copy_source_if_modified_since,
+        input.copy_source_if_unmodified_since,
+    );
+    let source = Source::of(&caller, input.copy_source, conditions)?;
     for _ in 0..MAX_LOOKUPS {
         let chosen = place.checksum(operations)?;
         let found = source.find(operations)?;

@@ -6,14 +6,16 @@ use futures_util::{StreamExt, stream};
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use s3s::dto::{
-    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error,
-    ObjectIdentifier,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
+    ETagCondition, Error, ObjectIdentifier, Timestamp, TimestampFormat,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
 use super::operations::Operations;
+use super::put::etag_of;
 use super::{errors, headers, names};
+use crate::commit::Conditions;
 
 /// The most keys of one request.
 const MAX_KEYS: usize = 1000;
@@ -21,6 +23,8 @@ const MAX_KEYS: usize = 1000;
 const AT_ONCE: usize = 32;
 /// What a record of a deletion takes beside its key, in bytes: more than any does.
 const RECORD_OVERHEAD: usize = 512;
+/// The conditions of one deletion beside `If-Match`.
+const OF_CONDITIONS: [&str; 2] = ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"];
 
 /// Deletes one object. A key that holds nothing is deleted already.
 pub(super) async fn object(
@@ -28,9 +32,12 @@ pub(super) async fn object(
     req: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let caller = Caller::of(&req.extensions)?;
-    check_headers(operations, &req.headers)?;
-    let (bucket, key, version) = (&req.input.bucket, &req.input.key, req.input.version_id.as_deref());
-    delete(operations, &caller, bucket, key, version).await?;
+    check_headers(operations, &req.headers, &OF_CONDITIONS)?;
+    let input = req.input;
+    let (time, size) = (input.if_match_last_modified_time, input.if_match_size);
+    let conditions = conditions(input.if_match, time, size)?;
+    let (bucket, key, version) = (&input.bucket, &input.key, input.version_id.as_deref());
+    delete(operations, &caller, bucket, key, version, conditions).await?;
     Ok(S3Response::new(DeleteObjectOutput::default()))
 }
 
@@ -40,7 +47,10 @@ pub(super) async fn objects(
     req: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let caller = Caller::of(&req.extensions)?;
-    check_headers(operations, &req.headers)?;
+    check_headers(operations, &req.headers, &[])?;
+    if req.headers.contains_key(IF_MATCH) {
+        return Err(s3_error!(NotImplemented, "Not implemented: the header if-match of several keys"));
+    }
     let wanted = req.input.delete;
     if wanted.objects.is_empty() || wanted.objects.len() > MAX_KEYS {
         return Err(S3ErrorCode::MalformedXML.into());
@@ -83,10 +93,12 @@ async fn delete_listed(
     bucket: &str,
     object: &ObjectIdentifier,
 ) -> Result<(), S3Error> {
-    if object.e_tag.is_some() || object.last_modified_time.is_some() || object.size.is_some() {
-        return Err(s3_error!(NotImplemented, "Not implemented: conditions on a key"));
-    }
-    delete(operations, caller, bucket, &object.key, object.version_id.as_deref()).await
+    let etag = object.e_tag.clone().map(|etag| match etag {
+        ETag::Strong(any) if any == "*" => ETagCondition::Any,
+        etag => ETagCondition::ETag(etag),
+    });
+    let conditions = conditions(etag, object.last_modified_time.clone(), object.size)?;
+    delete(operations, caller, bucket, &object.key, object.version_id.as_deref(), conditions).await
 }
 
 async fn delete(
@@ -95,6 +107,7 @@ async fn delete(
     bucket: &str,
     key: &str,
     version: Option<&str>,
+    conditions: Conditions,
 ) -> Result<(), S3Error> {
     names::check_key(key)?;
     // Buckets have no versions: the only one an object has is the null version.
@@ -103,15 +116,44 @@ async fn delete(
     }
     let permit = operations.commit.reserve_removal(RECORD_OVERHEAD + bucket.len() + key.len()).await;
     let permit = permit.map_err(errors::of_commit)?;
-    let deleted = operations.commit.delete_object(permit, bucket, key, caller.request_info()).await;
+    let deleted =
+        operations.commit.delete_object(permit, bucket, key, conditions, caller.request_info()).await;
     deleted.map_err(errors::of_commit)
 }
 
-fn check_headers(operations: &Operations, headers: &HeaderMap) -> Result<(), S3Error> {
-    headers::only_known(headers, &[])?;
+/// What must hold for the object that goes.
+fn conditions(
+    etag: Option<ETagCondition>,
+    modified: Option<Timestamp>,
+    size: Option<i64>,
+) -> Result<Conditions, S3Error> {
+    let if_modified_at = modified.as_ref().map(seconds).transpose()?;
+    // No object has a negative size: the condition cannot hold, and it is not ignored.
+    let if_size = size.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
+    Ok(Conditions {
+        if_match: etag.map(etag_of).transpose()?,
+        if_size,
+        if_modified_at,
+        ..Conditions::default()
+    })
+}
+
+/// Whole seconds since the Unix epoch.
+fn seconds(time: &Timestamp) -> Result<i64, S3Error> {
+    let mut text = Vec::new();
+    let written = time.format(TimestampFormat::EpochSeconds, &mut text);
+    let text = written.ok().and_then(|()| String::from_utf8(text).ok());
+    let whole = text.as_deref().map(|text| text.split_once('.').map_or(text, |(whole, _)| whole));
+    whole
+        .and_then(|whole| whole.parse().ok())
+        .ok_or_else(|| s3_error!(InvalidArgument, "A condition is not a time."))
+}
+
+fn check_headers(operations: &Operations, headers: &HeaderMap, more: &[&str]) -> Result<(), S3Error> {
+    headers::only_known(headers, more)?;
     headers::expected_owner(headers, &operations.limits.account)?;
     // A condition that is ignored deletes what it should have saved.
-    for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
         if headers.contains_key(&name) {
             return Err(s3_error!(NotImplemented, "Not implemented: the header {name}"));
         }

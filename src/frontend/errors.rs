@@ -46,6 +46,11 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
             S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
         }
         CommitError::PreconditionFailed => C::PreconditionFailed.into(),
+        CommitError::Replaced => of_store(StoreError::Gone),
+        CommitError::Conflict => S3Error::with_message(
+            C::ConditionalRequestConflict,
+            "The object was deleted while this request was on its way; look at it again.",
+        ),
         CommitError::Unknown(why) => {
             tracing::error!(%why, "the outcome of a change is unknown");
             S3Error::with_message(C::InternalError, "It is not known whether the change was made.")

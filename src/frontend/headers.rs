@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
 use super::checksum::Algorithm;
+use super::{classes, tags};
+use crate::queue::TAGS;
 
 /// The largest sum of names and values of a client's own metadata, in bytes.
 const MAX_USER_METADATA: usize = 2048;
@@ -31,9 +33,24 @@ static SYSTEM_METADATA: LazyLock<[Arc<str>; 6]> = LazyLock::new(|| {
 });
 
 /// Headers as an object keeps them: lower-case names and values.
-type Kept = Vec<(Arc<str>, Arc<str>)>;
+pub(super) type Kept = Vec<(Arc<str>, Arc<str>)>;
 
-/// The headers to keep with an object: lower-case names, sorted.
+/// The headers of a request that makes an object, beside its metadata: each is kept with the object.
+pub(super) const OF_NEW_OBJECT: [&str; 3] = [USER_METADATA, classes::HEADER, TAGS];
+
+/// All that is kept of a request with its object: metadata, storage class, tags; sorted.
+pub(super) fn kept(headers: &HeaderMap) -> Result<Kept, S3Error> {
+    let mut kept = metadata(headers)?;
+    kept.extend(classes::wanted(headers)?);
+    let tags = tags::of_headers(headers)?;
+    if !tags.is_empty() {
+        kept.push((TAGS.into(), tags));
+    }
+    kept.sort_unstable();
+    Ok(kept)
+}
+
+/// The headers of an object's metadata: lower-case names, sorted.
 pub(super) fn metadata(headers: &HeaderMap) -> Result<Kept, S3Error> {
     let mut kept = Kept::new();
     let (mut system, mut user) = (0, 0);
@@ -69,6 +86,10 @@ pub(super) fn give_back(kept: &[(Arc<str>, Arc<str>)], checksums: bool, into: &m
         if checksum && !checksums {
             continue;
         }
+        if **name == *TAGS {
+            into.insert("x-amz-tagging-count", tags::count(value).into());
+            continue;
+        }
         // Both were headers when they came; what cannot be one is left out rather than failing the read.
         let kept_sum_is_composite = value.contains('-');
         let name = HeaderName::from_bytes(name.as_bytes());
@@ -92,9 +113,13 @@ pub(super) fn only_known(headers: &HeaderMap, operation: &[&str]) -> Result<(), 
         }
         let only_default = |default: &[&str]| value.to_str().is_ok_and(|value| default.contains(&value));
         let harmless = match name {
-            // There are no ACLs: what these two ask for is what everybody gets.
-            "x-amz-acl" => only_default(&["private", "bucket-owner-full-control"]),
-            "x-amz-storage-class" => only_default(&["STANDARD"]),
+            // There are no lists: what these two ask for is what everybody gets.
+            "x-amz-acl" if only_default(&["private", "bucket-owner-full-control"]) => true,
+            "x-amz-acl" => return Err(S3ErrorCode::AccessControlListNotSupported.into()),
+            _ if name.starts_with("x-amz-grant-") => {
+                return Err(S3ErrorCode::AccessControlListNotSupported.into());
+            }
+            classes::HEADER => only_default(&["STANDARD"]),
             _ => name.starts_with(USER_METADATA) && operation.contains(&USER_METADATA),
         };
         if !harmless {
@@ -206,8 +231,10 @@ mod tests {
         let known = |pairs: &[(&'static str, &str)]| only_known(&headers(pairs), &[USER_METADATA]);
         assert!(known(&[("x-amz-meta-a", "1"), ("x-amz-acl", "private"), ("x-amz-date", "d")]).is_ok());
         assert!(known(&[("x-amz-storage-class", "STANDARD"), ("accept", "*")]).is_ok());
+        assert!(only_known(&headers(&[("x-amz-tagging", "a=b")]), &OF_NEW_OBJECT).is_ok());
         for (name, value) in [
             ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=1"),
             ("x-amz-storage-class", "GLACIER"),
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-tagging", "a=b"),

@@ -124,9 +124,9 @@ impl Layer {
             tracing::debug!(request = %asked.id, ?refusal, "refused");
             Box::new(errors::refused(&refusal, asked.uri.path(), &asked.id, asked.bare()))
         })?;
-        // No handler sees the bytes of a POSTed document, so its checksums are compared on the way.
-        let posted = parts.method == Method::POST && !matches!(claim.payload, Payload::Chunked { .. });
-        let declared = match posted {
+        // No handler sees the bytes of a document, so its checksums are compared on the way.
+        let is_document = parts.method == Method::POST || is_setting(&parts.method, &parts.uri);
+        let declared = match is_document && !matches!(claim.payload, Payload::Chunked { .. }) {
             true if is_about_upload(&parts.uri) => {
                 Declared::of_document(&parts.headers).map_err(|error| Box::new(asked.error(error)))?
             }
@@ -173,6 +173,15 @@ impl Asked {
     fn error(&self, error: S3Error) -> HttpResponse {
         error.to_http_response().map_or_else(|_| self.internal(), |answer| self.complete(answer, None))
     }
+}
+
+/// True for the PUT of a document that says what shall be of a bucket or an object.
+fn is_setting(method: &Method, uri: &Uri) -> bool {
+    let about = |part: &str| {
+        let name = part.split_once('=').map_or(part, |(name, _)| name);
+        matches!(name, "tagging" | "acl" | "cors" | "versioning")
+    };
+    *method == Method::PUT && uri.query().is_some_and(|query| query.split('&').any(about))
 }
 
 /// True if checksum headers are those of the object that an upload will be.

@@ -15,7 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::names::MAX_KEY;
 use super::operations::Operations;
-use super::{buckets, errors, headers};
+use super::{buckets, classes, errors, headers};
 use crate::store::{Object, Store, StoreError};
 
 /// The most keys and common prefixes in one page.
@@ -123,7 +123,7 @@ pub(super) fn listed(object: Object, encode: bool, owner: Option<Owner>) -> List
         last_modified: Some(buckets::time(object.modified_us)),
         owner,
         size: i64::try_from(object.size).ok(),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: Some(ObjectStorageClass::from(classes::of_kept(&object.meta.headers))),
         ..Default::default()
     }
 }

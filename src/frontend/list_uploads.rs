@@ -13,7 +13,7 @@ use super::context::Caller;
 use super::list::{common_prefix, encodes, page_size, past_every_key, url_encode};
 use super::multipart::type_of;
 use super::operations::Operations;
-use super::{buckets, errors, headers};
+use super::{buckets, classes, errors, headers};
 use crate::queue::UploadId;
 use crate::store::{Store, StoreError, Upload, UploadsAfter};
 
@@ -58,7 +58,7 @@ pub(super) fn list(
             initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
             key: Some(name(upload.begun.key.to_string())),
             owner: Some(owner.clone()),
-            storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+            storage_class: Some(StorageClass::from(classes::of_kept(&upload.begun.headers))),
             upload_id: Some(upload.begun.id.to_string()),
         }
     });

@@ -5,6 +5,7 @@
 //! layer.rs      request id, guard, body watch, panics, error answers: one request, in this order
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
+//! access.rs     what each operation needs, and whether a principal may
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! ```
@@ -12,12 +13,15 @@
 //! Must never make a change durable by itself (that is `commit`), never answer success to a change that
 //! `commit` did not confirm, and never put a key, a body or a secret into a log.
 
+mod access;
+mod acls;
 mod auth;
 mod body;
 mod buckets;
 #[macro_use]
 mod checksum;
 mod chunks;
+mod classes;
 mod complete;
 mod context;
 mod copy;
@@ -40,25 +44,28 @@ mod operations;
 mod parts;
 mod put;
 mod server;
+mod source;
 mod stall;
+mod tagging;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod unset;
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
 use crate::commit::Commit;
 use crate::config;
+use crate::config::credentials::Credential;
 
 pub use server::Served;
 
-/// Where the frontend finds the secret of an access key.
+/// Where the frontend finds the secret of an access key, and what it may do.
 ///
-/// Asked once per signed request, so it must not wait; implementers: the credentials file, and tests.
-pub trait SecretLookup: Send + Sync + 'static {
-    /// The secret that belongs to `access_key`, if there is such a key.
-    fn secret(&self, access_key: &str) -> Option<SecretString>;
+/// Asked twice for each signed request, so it must not wait; implementers: the credentials file, and tests.
+pub trait CredentialLookup: Send + Sync + 'static {
+    /// The credential with this access key as it is now, if there is one.
+    fn credential(&self, access_key: &str) -> Option<Arc<Credential>>;
 }
 
 /// What the frontend takes from outside instead of reaching for it.
@@ -77,13 +84,13 @@ pub struct Frontend {
 }
 
 impl Frontend {
-    /// A frontend over `commit` that accepts the signatures of `secrets`.
+    /// A frontend over `commit` that accepts the signatures of `credentials`.
     pub fn new(
         server: &config::Server,
         store: &config::Store,
         account: &config::Account,
         commit: Arc<Commit>,
-        secrets: Arc<dyn SecretLookup>,
+        credentials: Arc<dyn CredentialLookup>,
         ambient: Ambient,
     ) -> Self {
         let limits = operations::Limits {
@@ -94,7 +101,7 @@ impl Frontend {
             account: account.appid.clone(),
         };
         let operations = operations::Operations::new(commit, limits);
-        let service = auth::service(operations, secrets, server.domain.as_deref());
+        let service = auth::service(operations, credentials, server.domain.as_deref());
         let rules =
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);

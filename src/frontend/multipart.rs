@@ -25,11 +25,11 @@ pub(super) async fn begin(
     req: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let caller = Caller::of(&req.extensions)?;
-    headers::only_known(&req.headers, &["x-amz-meta-"])?;
+    headers::only_known(&req.headers, &headers::OF_NEW_OBJECT)?;
     headers::expected_owner(&req.headers, &operations.limits.account)?;
     let input = req.input;
     names::check_key(&input.key)?;
-    let kept = headers::metadata(&req.headers)?;
+    let kept = headers::kept(&req.headers)?;
     let checksum = chosen_checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
     let record = RECORD_OVERHEAD + input.bucket.len() + input.key.len() + metadata;

@@ -5,21 +5,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput,
-    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput, DeleteBucketOutput,
-    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, GetBucketLocationInput,
-    GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
-    HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
-    ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, UploadPartCopyInput,
-    UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
-};
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts, put,
+    acls, buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts,
+    put, tagging, unset,
 };
 use crate::commit::Commit;
 
@@ -49,124 +39,75 @@ impl Operations {
     }
 }
 
-#[async_trait]
-impl S3 for Operations {
-    async fn create_bucket(
-        &self,
-        req: S3Request<CreateBucketInput>,
-    ) -> S3Result<S3Response<CreateBucketOutput>> {
-        buckets::create(self, req).await
-    }
+/// One row for each operation: its name in the protocol, what comes in, what goes out, and who answers.
+macro_rules! answered {
+    ($(
+        $operation:ident($input:ident) -> $output:ident:
+            $family:ident::$function:ident $(.$wait:ident)?;
+    )*) => {
+        #[async_trait]
+        impl S3 for Operations {
+            $(async fn $operation(
+                &self,
+                req: S3Request<dto::$input>,
+            ) -> S3Result<S3Response<dto::$output>> {
+                $family::$function(self, req)$(.$wait)?
+            })*
+        }
+    };
+}
 
-    async fn delete_bucket(
-        &self,
-        req: S3Request<DeleteBucketInput>,
-    ) -> S3Result<S3Response<DeleteBucketOutput>> {
-        buckets::delete(self, req).await
-    }
-
-    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
-        buckets::head(self, req)
-    }
-
-    async fn get_bucket_location(
-        &self,
-        req: S3Request<GetBucketLocationInput>,
-    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-        buckets::location(self, req)
-    }
-
-    async fn list_buckets(
-        &self,
-        req: S3Request<ListBucketsInput>,
-    ) -> S3Result<S3Response<ListBucketsOutput>> {
-        buckets::list(self, req)
-    }
-
-    async fn list_objects_v2(
-        &self,
-        req: S3Request<ListObjectsV2Input>,
-    ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        list::objects(self, req)
-    }
-
-    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        put::object(self, req).await
-    }
-
-    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        objects::get(self, req).await
-    }
-
-    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        objects::head(self, req).await
-    }
-
-    async fn delete_object(
-        &self,
-        req: S3Request<DeleteObjectInput>,
-    ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        delete::object(self, req).await
-    }
-
-    async fn delete_objects(
-        &self,
-        req: S3Request<DeleteObjectsInput>,
-    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        delete::objects(self, req).await
-    }
-
-    async fn create_multipart_upload(
-        &self,
-        req: S3Request<CreateMultipartUploadInput>,
-    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        multipart::begin(self, req).await
-    }
-
-    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        parts::upload(self, req).await
-    }
-
-    async fn complete_multipart_upload(
-        &self,
-        req: S3Request<CompleteMultipartUploadInput>,
-    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        complete::upload(self, req).await
-    }
-
-    async fn abort_multipart_upload(
-        &self,
-        req: S3Request<AbortMultipartUploadInput>,
-    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        multipart::abort(self, req).await
-    }
-
-    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
-        parts::list(self, req)
-    }
-
-    async fn list_multipart_uploads(
-        &self,
-        req: S3Request<ListMultipartUploadsInput>,
-    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        list_uploads::list(self, req)
-    }
-
-    async fn list_objects(
-        &self,
-        req: S3Request<ListObjectsInput>,
-    ) -> S3Result<S3Response<ListObjectsOutput>> {
-        list_v1::objects(self, req)
-    }
-
-    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
-        copy::object(self, req).await
-    }
-
-    async fn upload_part_copy(
-        &self,
-        req: S3Request<UploadPartCopyInput>,
-    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        copy_part::upload(self, req).await
-    }
+answered! {
+    create_bucket(CreateBucketInput) -> CreateBucketOutput: buckets::create.await;
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput: buckets::delete.await;
+    head_bucket(HeadBucketInput) -> HeadBucketOutput: buckets::head;
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput: buckets::location;
+    list_buckets(ListBucketsInput) -> ListBucketsOutput: buckets::list;
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output: list::objects;
+    list_objects(ListObjectsInput) -> ListObjectsOutput: list_v1::objects;
+    put_object(PutObjectInput) -> PutObjectOutput: put::object.await;
+    get_object(GetObjectInput) -> GetObjectOutput: objects::get.await;
+    head_object(HeadObjectInput) -> HeadObjectOutput: objects::head.await;
+    copy_object(CopyObjectInput) -> CopyObjectOutput: copy::object.await;
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput: delete::object.await;
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput: delete::objects.await;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput:
+        multipart::begin.await;
+    upload_part(UploadPartInput) -> UploadPartOutput: parts::upload.await;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput: copy_part::upload.await;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput:
+        complete::upload.await;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput: multipart::abort.await;
+    list_parts(ListPartsInput) -> ListPartsOutput: parts::list;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput: tagging::get;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput: tagging::put.await;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput: tagging::delete.await;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput: tagging::get_bucket;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput: tagging::put_bucket.await;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput: tagging::delete_bucket.await;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput: acls::get_object;
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput: acls::put_object;
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput: acls::get_bucket;
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput: acls::put_bucket;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput: unset::policy;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput: unset::policy_status;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+        -> GetBucketLifecycleConfigurationOutput: unset::lifecycle;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput: unset::encryption;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput:
+        unset::object_lock;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput: unset::retention;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput: unset::legal_hold;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput:
+        unset::public_access_block;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput: unset::website;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput: unset::replication;
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
+        -> GetBucketAccelerateConfigurationOutput: unset::accelerate;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput: unset::logging;
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput:
+        unset::request_payment;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput:
+        unset::ownership;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput: list_uploads::list;
 }

@@ -16,7 +16,7 @@ use super::digest::{BodyHash, Declared};
 use super::list::page_size;
 use super::multipart::{RECORD_OVERHEAD, find, type_of, upload_id};
 use super::operations::Operations;
-use super::{buckets, errors, headers, names};
+use super::{buckets, classes, errors, headers, names};
 use crate::commit::PutPart;
 use crate::queue::{MAX_PARTS, UploadId};
 
@@ -140,6 +140,7 @@ pub(super) fn list(
     });
     let chosen = upload.begun.checksum.as_ref();
     let algorithm = chosen.and_then(|chosen| Algorithm::of_header(&chosen.header));
+    let class = StorageClass::from(classes::of_kept(&upload.begun.headers));
     let owner = buckets::owner(operations);
     Ok(S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),
@@ -154,7 +155,7 @@ pub(super) fn list(
         owner: Some(owner),
         part_number_marker: Some(after),
         parts: Some(listed.collect()),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(class),
         ..Default::default()
     }))
 }

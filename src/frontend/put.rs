@@ -29,17 +29,18 @@ pub(super) async fn object(
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let caller = Caller::of(&req.extensions)?;
     let limits = &operations.limits;
-    headers::only_known(&req.headers, &["x-amz-meta-"])?;
+    headers::only_known(&req.headers, &headers::OF_NEW_OBJECT)?;
     headers::expected_owner(&req.headers, &limits.account)?;
     let input = req.input;
     names::check_key(&input.key)?;
-    let conditions = conditions(&req.headers, input.if_match, input.if_none_match)?;
-    let kept = headers::metadata(&req.headers)?;
+    let mut conditions = conditions(&req.headers, input.if_match, input.if_none_match)?;
+    let kept = headers::kept(&req.headers)?;
     let declared = Declared::of(&req.headers)?;
     let size = caller.context.claim.length.ok_or(S3ErrorCode::MissingContentLength)?;
     if size > limits.max_object_bytes {
         return Err(S3ErrorCode::EntityTooLarge.into());
     }
+    operations.commit.foresee(&input.bucket, &input.key, &mut conditions).map_err(errors::of_commit)?;
     let inline = size <= limits.inline_bytes;
     let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
     let record = RECORD_OVERHEAD + input.bucket.len() + input.key.len() + metadata;
@@ -88,17 +89,23 @@ pub(super) fn conditions(
     if headers.contains_key(IF_MODIFIED_SINCE) || headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Err(s3_error!(NotImplemented, "Not implemented: writes that depend on a time"));
     }
-    let text = |condition: ETagCondition| match condition {
-        ETagCondition::Any => Ok("*".to_owned()),
-        ETagCondition::ETag(ETag::Strong(etag)) => Ok(etag),
-        ETagCondition::ETag(ETag::Weak(_)) => {
-            Err(s3_error!(NotImplemented, "Not implemented: writes that depend on a weak ETag"))
-        }
-    };
     Ok(Conditions {
-        if_match: if_match.map(text).transpose()?,
-        if_none_match: if_none_match.map(text).transpose()?,
+        if_match: if_match.map(etag_of).transpose()?,
+        if_none_match: if_none_match.map(etag_of).transpose()?,
+        ..Conditions::default()
     })
+}
+
+/// One ETag as a write may depend on it. The parser takes a list for one long ETag, which nothing matches.
+pub(super) fn etag_of(condition: ETagCondition) -> S3Result<String> {
+    match condition {
+        ETagCondition::Any => Ok("*".to_owned()),
+        ETagCondition::ETag(ETag::Strong(etag)) if !etag.contains('"') => Ok(etag),
+        ETagCondition::ETag(_) => Err(s3_error!(
+            NotImplemented,
+            "Not implemented: writes that depend on a weak ETag, or on several"
+        )),
+    }
 }
 
 /// A verified checksum is kept with the object, so that readers can check what they get.

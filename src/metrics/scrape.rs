@@ -110,6 +110,13 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
             LossReason::ALL.iter().for_each(|r| out.one(&[r.label()], journal.lost_by(*r) as f64));
         }
         Row::UnsyncedAck => out.one(&[], journal.unsynced_acks.value() as f64),
+        Row::BodyBytes => {
+            out.one(&["live"], snapshot.store.live_bytes as f64);
+            out.one(&["dead"], snapshot.store.dead_bytes as f64);
+        }
+        Row::DamagedObjects => out.one(&[], snapshot.store.damaged as f64),
+        Row::ScrubbedBytes => out.one(&[], snapshot.store.scrubbed_bytes as f64),
+        Row::ScrubPasses => out.one(&[], snapshot.store.scrub_passes as f64),
         Row::ReloadOk => out.one(&[], flag(snapshot.config.last_reload_ok)),
         Row::ReloadTime => out.one(&[], seconds(snapshot.config.last_success_us)),
         Row::BuildInfo => out.one(&[version], 1.0),

@@ -13,6 +13,7 @@ use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 pub use super::fields::DecodeError;
 pub(super) use super::fields::{field, fields, fixed, header, put_header, tag, text, varint};
 use super::setting;
+use super::tags;
 use super::upload::{self, UploadId};
 use crate::config::{Budget, WhenFull};
 use crate::event::{Event, EventKind, RequestInfo};
@@ -36,6 +37,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::ForgetTarget { .. } => 8,
         Change::CompleteUpload { .. } => 13,
         Change::SetBucketSetting { .. } => setting::CODE,
+        Change::TagObject(_) => tags::CODE,
         Change::Upload(change) => upload::code(change),
     };
     out.extend_from_slice(&[VERSION, code]);
@@ -49,6 +51,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
             encode_object(meta, out);
         }
         Change::Upload(change) => upload::encode(change, out),
+        Change::TagObject(change) => tags::encode(change, out),
         Change::DeleteObject => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
@@ -183,6 +186,9 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
     }
     if *code == setting::CODE {
         return Ok(Entry::setting(setting::decode(rest)?));
+    }
+    if *code == tags::CODE {
+        return Ok(Entry::setting(Change::TagObject(Arc::new(tags::decode(rest)?))));
     }
     let mut f = gather(rest)?;
     let change = match code {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::setting::Setting;
+use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
 use crate::config::Budget;
 use crate::event::{Event, Position};
@@ -60,6 +61,8 @@ pub enum Change {
     },
     /// The event's bucket and key hold nothing any more.
     DeleteObject,
+    /// An object has other tags from now on.
+    TagObject(Arc<ObjectTags>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
     /// A bucket exists from now on.

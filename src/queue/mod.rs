@@ -39,6 +39,7 @@ mod replay;
 mod rows;
 mod setting;
 mod space;
+mod tags;
 mod tail;
 mod upload;
 
@@ -55,6 +56,7 @@ pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use replay::{RewindError, Rewound};
 pub use setting::{MAX_SETTING_BYTES, Setting};
+pub use tags::{ObjectTags, TAGS};
 pub use upload::{
     MAX_PARTS, NewPart, NewUpload, PartChecksum, UploadChange, UploadId, decode_part, decode_upload,
     encode_part, encode_upload,

@@ -4,7 +4,6 @@
 //! a bounded cache of what each bucket's name resolves to. Must never know how rules were written or where
 //! targets are.
 
-mod pattern;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -13,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::config::Rule;
+use crate::config::{Rule, pattern};
 use crate::event::EventKind;
 use crate::queue::{DeliveryTo, TargetNo};
 use trie::BucketRules;

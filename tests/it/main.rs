@@ -11,6 +11,7 @@ mod checks;
 #[path = "../support/chunked.rs"]
 mod chunked;
 mod console;
+mod credentials;
 mod judge;
 mod proxies;
 mod readme;

@@ -207,7 +207,7 @@ impl Stack {
     pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve_removal(0).await?;
-        self.commit.delete_object(permit, BUCKET, key, request(n)).await?;
+        self.commit.delete_object(permit, BUCKET, key, Conditions::default(), request(n)).await?;
         // Its position is not told; nothing else was committed meanwhile.
         let offset = self.queue.stat().durable_end - 1;
         self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });

@@ -44,7 +44,7 @@ pub(super) fn payload_in_header(headers: &HeaderMap, unsigned: bool) -> Result<P
     Ok(payload)
 }
 
-/// `host` is signed, and so is every `x-amz-*` header but the four that customarily are not.
+/// `host` is signed, and so is every `x-amz-*` and `x-cos-*` header but the four that customarily are not.
 pub(super) fn check_signed_headers(signed: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     if signed.split(';').nth(MAX_SIGNED_HEADERS).is_some() {
         return Err(Refusal::Malformed("Too many signed headers."));
@@ -58,7 +58,8 @@ pub(super) fn check_signed_headers(signed: &str, headers: &HeaderMap) -> Result<
         return Err(Refusal::Denied("The host header must be signed."));
     }
     for name in headers.keys().map(http::HeaderName::as_str) {
-        if name.starts_with("x-amz-") && !UNSIGNED_BY_CUSTOM.contains(&name) && !is_signed(name) {
+        let is_ours = name.starts_with("x-amz-") || name.starts_with("x-cos-");
+        if is_ours && !UNSIGNED_BY_CUSTOM.contains(&name) && !is_signed(name) {
             return Err(Refusal::Denied("There were headers present in the request which were not signed."));
         }
     }
@@ -76,7 +77,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
         if text.starts_with(RESERVED_PREFIX) {
             return Err(Refusal::Denied("Headers that begin with x-tidings- are reserved."));
         }
-        if !text.starts_with("x-amz-") && !is_single(text) {
+        if !text.starts_with("x-amz-") && !text.starts_with("x-cos-") && !is_single(text) {
             continue;
         }
         // Values of one name come one after the other.

@@ -22,7 +22,7 @@ use head::{
     payload_in_header,
 };
 use query::Query;
-pub(crate) use query::unknown_to;
+pub(crate) use query::{decode, unknown_to};
 pub(crate) use refusal::Refusal;
 use scope::{Authorization, parse_date};
 

@@ -38,8 +38,18 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 7] =
-    ["x-id", "delete", "versionId", "uploads", "uploadId", "partNumber", "X-Amz-Security-Token"];
+const OF_CHANGES: [&str; 10] = [
+    "x-id",
+    "delete",
+    "versionId",
+    "uploads",
+    "uploadId",
+    "partNumber",
+    "tagging",
+    "acl",
+    "cors",
+    "X-Amz-Security-Token",
+];
 
 /// A decoded query without repeated names.
 #[derive(Debug)]
@@ -134,7 +144,7 @@ fn is_authenticating(name: &str) -> bool {
 
 /// Decodes percent-encoding, and `+` as a space where that is the custom. `None`: a broken escape, or not
 /// UTF-8.
-pub(super) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
     let special = |b: u8| b == b'%' || (plus_is_space && b == b'+');
     let Some(first) = text.bytes().position(special) else { return Some(Cow::Borrowed(text)) };
     let mut out = Vec::with_capacity(text.len());

@@ -70,10 +70,10 @@ async fn a_copy_has_its_own_bytes_event_and_chosen_headers() {
         ),
         (
             "a condition of the target",
-            "/other/x",
-            "other/copy",
+            "/other/copy",
+            "bucket/none",
             &[("if-none-match", "*")],
-            (501, "NotImplemented"),
+            (412, "PreconditionFailed"),
         ),
     ] {
         let refused = real.copy(to, source, headers).await;

@@ -148,6 +148,11 @@ impl State {
             (Change::DeleteObject, Some(event)) => {
                 self.objects.remove(&(event.bucket.to_string(), event.key.to_string()));
             }
+            (Change::TagObject(tags), _) => {
+                let at = (tags.bucket.to_string(), tags.key.to_string());
+                let object = self.objects.get_mut(&at).filter(|object| object.offset == tags.of);
+                Arc::make_mut(&mut object.expect("there").meta).set_tags(tags.tags.clone());
+            }
             (Change::CreateBucket { bucket, time_us, owner }, _) => {
                 let name = bucket.to_string();
                 self.buckets.insert(name, Bucket::new(bucket, time_us, owner));

@@ -3,15 +3,18 @@
 //!
 //! Must never reach into a handler: everything here goes over TCP.
 
+mod access;
 mod attacks;
 mod bodies;
 mod chunked;
+mod conditional;
 mod conditions;
 mod copies;
 mod lists;
 mod memory;
 mod multipart;
 mod objects;
+mod properties;
 mod real;
 mod serving;
 mod support;

@@ -46,7 +46,7 @@ impl Real {
         self.ask(Method::PUT, &format!("/bucket/{key}"), &query, &[], body).await
     }
 
-    async fn complete(&self, key: &str, id: &str, list: &str) -> Response {
+    pub(super) async fn complete(&self, key: &str, id: &str, list: &str) -> Response {
         self.complete_with(key, id, list, &[]).await
     }
 
@@ -56,7 +56,7 @@ impl Real {
     }
 
     /// Uploads these parts and gives the list that names them.
-    async fn parts(&self, key: &str, id: &str, parts: &[(u32, Vec<u8>)]) -> String {
+    pub(super) async fn parts(&self, key: &str, id: &str, parts: &[(u32, Vec<u8>)]) -> String {
         let mut list = String::new();
         for (number, body) in parts {
             let put = self.upload(key, id, *number, body.clone()).await;

@@ -273,7 +273,6 @@ async fn what_does_not_exist_says_so() {
     for (method, path, query) in [
         (Method::GET, "/bucket", "notification"),
         (Method::GET, "/bucket", "versioning"),
-        (Method::GET, "/bucket/key", "acl"),
         // Each is a parameter of another operation, which this one must not take for nothing.
         (Method::DELETE, "/bucket", "uploads"),
         (Method::DELETE, "/bucket", "uploadId"),
@@ -284,7 +283,11 @@ async fn what_does_not_exist_says_so() {
         (Method::PUT, "/bucket/key", "uploadId"),
         (Method::PUT, "/bucket/key", "delete"),
         (Method::PUT, "/bucket", "policy"),
-        (Method::DELETE, "/bucket", "cors"),
+        (Method::DELETE, "/bucket/key", "cors"),
+        (Method::DELETE, "/bucket", "acl"),
+        (Method::DELETE, "/bucket", "policy"),
+        (Method::POST, "/bucket/key", "tagging"),
+        (Method::PUT, "/bucket/key", "cors"),
         (Method::DELETE, "/bucket", "origin"),
     ] {
         let parameters = [(query, "")];

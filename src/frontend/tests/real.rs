@@ -24,7 +24,7 @@ pub(super) struct Real {
     pub(super) running: Running,
     pub(super) commit: Arc<Commit>,
     pub(super) store: Arc<EmbeddedStore>,
-    queue: Arc<EmbeddedQueue>,
+    pub(super) queue: Arc<EmbeddedQueue>,
     events: Arc<Mutex<Vec<Event>>>,
     pub(super) dir: tempfile::TempDir,
 }

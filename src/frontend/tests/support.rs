@@ -1,7 +1,8 @@
 //! A running frontend, a signed client, and a socket for what no client would send.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -17,7 +18,8 @@ use crate::client::sign::{Parts, Signed, amz_date, canonical_query, encode_path,
 use crate::client::{Client, Response};
 use crate::commit::Commit;
 use crate::config;
-use crate::frontend::{Ambient, Frontend, SecretLookup, Served};
+use crate::config::credentials::{Credential, Scope};
+use crate::frontend::{Ambient, CredentialLookup, Frontend, Served};
 
 pub(super) const REGION: &str = "ap-guangzhou";
 pub(super) const ACCESS_KEY: &str = "AKIDEXAMPLE";
@@ -32,15 +34,34 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The largest object in these tests.
 pub(super) const LARGEST: u64 = 8 << 20;
 
-struct Keys;
+/// The credentials in force, which tests may change.
+pub(super) struct Keys(Mutex<BTreeMap<String, Arc<Credential>>>);
 
-impl SecretLookup for Keys {
-    fn secret(&self, access_key: &str) -> Option<SecretString> {
-        match access_key {
-            ACCESS_KEY => Some(SecretString::from(SECRET)),
-            OTHER_KEY => Some(SecretString::from(OTHER_SECRET)),
-            _ => None,
-        }
+impl Keys {
+    fn new() -> Self {
+        let both = [(ACCESS_KEY, SECRET), (OTHER_KEY, OTHER_SECRET)];
+        let unlimited = |(key, secret): (&str, &str)| {
+            (key.to_owned(), Arc::new(Credential::unlimited(SecretString::from(secret))))
+        };
+        Self(Mutex::new(both.map(unlimited).into()))
+    }
+
+    /// From now on there is this credential too, or instead.
+    pub(super) fn set(&self, key: &str, secret: &str, scope: Scope, buckets: &[&str]) {
+        let buckets = buckets.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let credential = Credential { scope, buckets, ..Credential::unlimited(SecretString::from(secret)) };
+        self.0.lock().expect("no panic").insert(key.to_owned(), Arc::new(credential));
+    }
+
+    /// From now on there is none with this access key.
+    pub(super) fn remove(&self, key: &str) {
+        self.0.lock().expect("no panic").remove(key);
+    }
+}
+
+impl CredentialLookup for Keys {
+    fn credential(&self, access_key: &str) -> Option<Arc<Credential>> {
+        self.0.lock().expect("no panic").get(access_key).cloned()
     }
 }
 
@@ -49,6 +70,7 @@ pub(super) struct Running {
     pub(super) address: SocketAddr,
     pub(super) client: Client,
     pub(super) memory: Arc<Memory>,
+    pub(super) keys: Arc<Keys>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Served>,
 }
@@ -96,7 +118,8 @@ impl Running {
         let store = store_config();
         let account = config::Account { appid: "1250000000".into() };
         let ambient = Ambient { now: Timestamp::now, seed: 7 };
-        let frontend = Frontend::new(&server, &store, &account, commit, Arc::new(Keys), ambient);
+        let keys = Arc::new(Keys::new());
+        let frontend = Frontend::new(&server, &store, &account, commit, keys.clone(), ambient);
         let listener = TcpListener::bind(server.listen).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -104,7 +127,7 @@ impl Running {
             let _ = stopped.await;
         }));
         let client = Client::new(&format!("http://{address}"), REGION, ACCESS_KEY, SECRET).expect("a client");
-        Self { address, client, memory, stop: Some(stop), served }
+        Self { address, client, memory, keys, stop: Some(stop), served }
     }
 
     /// With a bucket named `bucket`.
@@ -122,6 +145,11 @@ impl Running {
     pub(super) async fn stop(mut self) -> Served {
         self.begin_stop();
         self.served.await.expect("serving does not panic")
+    }
+
+    /// A client with another key pair.
+    pub(super) fn client_of(&self, key: &str, secret: &str) -> Client {
+        Client::new(&format!("http://{}", self.address), REGION, key, secret).expect("a client")
     }
 
     /// Signs a request in the header; more headers are signed too. Returns them all, and the seed for chunks.

@@ -1,6 +1,7 @@
 //! Every change round trips, and no input panics.
 
 use super::super::setting::Setting;
+use super::super::tags::ObjectTags;
 use super::super::upload::{NewPart, NewUpload, PartChecksum, UploadChange};
 use super::*;
 use proptest::prelude::*;
@@ -64,6 +65,12 @@ fn entries() -> Vec<Entry> {
             value: Some("7".into()),
         }),
         plain(Change::SetBucketSetting { bucket: "b".into(), setting: Setting::Versioning, value: None }),
+        plain(Change::TagObject(Arc::new(ObjectTags {
+            bucket: "b".into(),
+            key: "k/ä".into(),
+            of: u64::MAX,
+            tags: "a=1&b=".into(),
+        }))),
         plain(Change::RegisterTarget { target: TargetNo(3), name: "orders".into(), kind: "kafka".into() }),
         plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
         plain(Change::ConfigureTarget {

@@ -19,9 +19,10 @@ use super::pace::{Pace, Times};
 use super::pack_writer::PackWriter;
 use super::packs::Packs;
 use super::reclaim::Reclaim;
-use super::row::BlobName;
+use super::row::{self, BlobName};
 use super::scrub::Scrub;
 use super::sweep::Sweep;
+use super::tags::{tags_key, tags_of};
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
 use super::usage::{Delta, Usage};
 use crate::fail;
@@ -64,7 +65,7 @@ pub(super) struct Shared {
 /// The index thread's own state.
 pub(super) struct Applier {
     pub(super) shared: Arc<Shared>,
-    feed: Box<dyn Feed>,
+    pub(super) feed: Box<dyn Feed>,
     pub(super) builder: Builder,
     pub(super) usage: Usage,
     pub(super) sweep: Sweep,
@@ -74,7 +75,7 @@ pub(super) struct Applier {
     /// How often in a row the queue gave nothing.
     empty: u32,
     linger: Duration,
-    pace: Pace,
+    pub(super) pace: Pace,
 }
 
 /// What the store found when it was opened, for the index thread.
@@ -315,10 +316,24 @@ impl Applier {
         };
         let owned = self.builder.owned();
         let packs = &self.shared.packs;
+        // Also those of a replay, which nobody published.
+        if fresh.iter().any(|stored| tags_of(&stored.entry.change).is_some()) {
+            self.shared.overlay.note_tags();
+        }
+        let tagged = self.shared.overlay.has_tags();
         let mut delta = Delta::default();
         let mut watch = |edit: &Edit<'_>, more: &mut Batch| {
             delta.add(edit);
             let (true, Some(old)) = (edit.space.has_bodies(), edit.old) else { return };
+            let made_at = |row| row::made_at(edit.key, row);
+            // A row that only says where its body went is the same object, which keeps its tags.
+            if tagged
+                && edit.space == Space::Objects
+                && let Some(of) = made_at(old)
+                && edit.new.and_then(made_at) != Some(of)
+            {
+                more.remove(Space::Tags, &tags_key(edit.key, of));
+            }
             for name in build::owned_by_row(packs, edit.key, old) {
                 if !owned.contains(&name) {
                     more.remove(Space::Blobs, &name);
@@ -348,35 +363,6 @@ impl Applier {
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(End::Failed(StoreError::Io(full)));
         }
-        Ok(())
-    }
-
-    fn checkpoint_if(&mut self, due: bool) -> Result<(), End> {
-        if due && self.is_dirty() { self.checkpoint() } else { Ok(()) }
-    }
-
-    /// Packs first: a durable row must never name bytes that are not.
-    fn checkpoint(&mut self) -> Result<(), End> {
-        let late = fail::mutant("checkpoint-before-packs-sync");
-        if !late {
-            self.builder.packs.sync().map_err(StoreError::Io)?;
-        }
-        fail::point("store.packs.synced");
-        let mut rows = Batch::default();
-        self.usage.put_rows(&mut rows);
-        self.shared.scrub.put_row(&mut rows);
-        let next = self.shared.index.checkpoint(&rows)?;
-        fail::point("store.index.synced");
-        self.shared.checkpointed.store(next, Ordering::Release);
-        self.feed.checkpointed(next);
-        fail::point("store.checkpointed");
-        if late {
-            self.builder.packs.sync().map_err(StoreError::Io)?;
-        }
-        self.usage.wrote_rows();
-        self.sweep.checkpointed(next);
-        self.sweep.packs.append(&mut self.reclaim.checkpointed());
-        self.pace.checkpointed();
         Ok(())
     }
 }

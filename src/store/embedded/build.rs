@@ -14,6 +14,7 @@ use super::pack_writer::PackWriter;
 use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName, BodyPlace};
 use super::row_edit;
+use super::tags::{self, tags_of};
 use super::targets::{TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use crate::queue::{BodyRef, Stored, decode_manifest};
@@ -75,6 +76,7 @@ impl Builder {
             let end = self.packs.end().to_bytes();
             self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
         }
+        tags::add_all(&mut self.batch, fresh, &newest.gone);
         self.settings(index, fresh)?;
         Ok(superseded)
     }
@@ -143,6 +145,8 @@ pub(super) struct Newest {
     keys: Vec<(Box<[u8]>, usize)>,
     /// Blobs of the earlier ones.
     superseded: Vec<BlobName>,
+    /// Keys and offsets of the earlier ones, where any entry sets tags.
+    gone: Vec<(Box<[u8]>, u64)>,
 }
 
 impl Newest {
@@ -150,17 +154,22 @@ impl Newest {
         let mut keys: Vec<_> =
             fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
         keys.sort_unstable();
+        let tagged = fresh.iter().any(|stored| tags_of(&stored.entry.change).is_some());
+        let mut gone = Vec::new();
         let (mut newest, mut superseded) = (Vec::<(Box<[u8]>, usize)>::with_capacity(keys.len()), Vec::new());
         for (key, at) in keys {
             match newest.last_mut() {
                 Some((last, earlier)) if *last == key => {
                     blobs_of(&fresh[*earlier], &mut superseded);
+                    if tagged {
+                        gone.push((key, fresh[*earlier].position.offset));
+                    }
                     *earlier = at;
                 }
                 _ => newest.push((key, at)),
             }
         }
-        Self { keys: newest, superseded }
+        Self { keys: newest, superseded, gone }
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) enum Space {
     OpenUploads,
     /// Upload id, number (two bytes, the high one first) → part.
     Parts,
+    /// Bucket, zero byte, key, zero byte, offset of the object → tags that were set after it was made.
+    Tags,
     /// Small facts of the store's own.
     Meta,
 }

@@ -39,8 +39,8 @@ fn object_of(stored: &Stored) -> Option<Object> {
 }
 
 impl Shared {
-    /// The current object under this key.
-    pub(super) fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
+    /// The current object under this key, with the tags that it was made with.
+    pub(super) fn untagged(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
         let mut index_key = Vec::new();
         row::object_key(&mut index_key, bucket, key);
         if let Some(stored) = self.overlay.object(&index_key) {
@@ -52,7 +52,7 @@ impl Shared {
 
     /// The same object as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
     pub(super) fn same(&self, object: &Object) -> Result<Option<Object>, StoreError> {
-        let found = self.object(&object.bucket, &object.key)?;
+        let found = self.untagged(&object.bucket, &object.key)?;
         Ok(found.filter(|found| found.offset == object.offset))
     }
 

@@ -19,6 +19,7 @@ mod body;
 mod bucket_cache;
 mod buckets;
 mod build;
+mod checkpoint;
 mod examine;
 mod frozen;
 mod index;
@@ -30,6 +31,7 @@ mod pack_writer;
 mod packs;
 mod pins;
 mod reclaim;
+mod redb_engine;
 mod redb_index;
 mod row;
 mod row_edit;
@@ -37,6 +39,7 @@ mod scrub;
 mod serve;
 mod signal;
 mod sweep;
+mod tags;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -145,8 +148,12 @@ impl EmbeddedStore {
         };
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
         let usage = usage::Usage::open(&index, &packs, end)?;
+        let overlay = overlay::Overlay::default();
+        if index.len(Space::Tags)? > 0 {
+            overlay.note_tags();
+        }
         let shared = Arc::new(Shared {
-            overlay: Arc::default(),
+            overlay: Arc::new(overlay),
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             bodies: Mutex::new(usage.bytes()),

@@ -4,7 +4,6 @@
 //! `StoreError::Index`.
 
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +12,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableM
 
 use super::backend::{Backend, Kept};
 use super::index::{Batch, Edit, Index, Space, Visit, Watch};
+use super::redb_engine::{Engine, failed, guard};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 
@@ -28,7 +28,7 @@ const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
 /// Spaces in the order in which one transaction writes them.
-pub(super) const SPACES: [Space; 8] = [
+pub(super) const SPACES: [Space; 9] = [
     Space::Objects,
     Space::Buckets,
     Space::Targets,
@@ -36,6 +36,7 @@ pub(super) const SPACES: [Space; 8] = [
     Space::Uploads,
     Space::OpenUploads,
     Space::Parts,
+    Space::Tags,
     Space::Meta,
 ];
 
@@ -48,6 +49,7 @@ fn table(space: Space) -> Table {
         Space::Uploads => "uploads",
         Space::OpenUploads => "open-uploads",
         Space::Parts => "parts",
+        Space::Tags => "tags",
         Space::Meta => "meta",
     })
 }
@@ -61,35 +63,6 @@ pub(super) struct RedbIndex {
     applied: AtomicU64,
     /// Edits were applied that no checkpoint holds.
     unsynced: AtomicBool,
-}
-
-/// The engine writes when it closes, and that may break off over damage, too.
-struct Engine(Option<Database>);
-
-impl std::ops::Deref for Engine {
-    type Target = Database;
-
-    fn deref(&self) -> &Database {
-        self.0.as_ref().expect("it is there until it is dropped")
-    }
-}
-
-impl std::ops::DerefMut for Engine {
-    fn deref_mut(&mut self) -> &mut Database {
-        self.0.as_mut().expect("it is there until it is dropped")
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let closed = guard(|| {
-            drop(self.0.take());
-            Ok(())
-        });
-        if let Err(error) = closed {
-            tracing::error!(%error, "the index was not closed in order; the next start repairs it");
-        }
-    }
 }
 
 impl Drop for RedbIndex {
@@ -138,7 +111,7 @@ impl RedbIndex {
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
             .map_err(failed)?;
         let index = Self {
-            db: Engine(Some(db)),
+            db: Engine::new(db),
             file,
             kept,
             applied: AtomicU64::new(1),
@@ -329,20 +302,4 @@ impl Index for RedbIndex {
     fn give_up(&self) {
         self.kept.give_up();
     }
-}
-
-fn failed(e: impl Into<redb::Error>) -> StoreError {
-    StoreError::Index(e.into().to_string())
-}
-
-/// Runs `work`; the engine panics on some kinds of damage, and that must stay an error of one call.
-fn guard<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(StoreError::Index(format!("the engine broke off: {text}")))
-    })
 }

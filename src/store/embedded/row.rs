@@ -207,6 +207,11 @@ pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreEr
     decode().ok_or_else(|| damaged(key))
 }
 
+/// The offset of the change that made the object of a row; none if the row is damaged.
+pub(super) fn made_at(key: &[u8], row: &[u8]) -> Option<u64> {
+    take_head(&mut open(key, row)?).map(|head| head.offset)
+}
+
 /// Size and place of the body of an object's row; none if the row is damaged.
 pub(super) fn body(key: &[u8], row: &[u8]) -> Option<(u64, BodyPlace)> {
     take_head(&mut open(key, row)?).map(|head| (head.size, head.place))

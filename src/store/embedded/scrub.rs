@@ -1,7 +1,7 @@
 //! The background scrub: reads every body again and again, slowly, and says which do not fit their checksum.
 //!
-//! A pass goes over all rows in key order and begins at most once a day; the row at which it stands is written
-//! with every checkpoint, so that a restart goes on there. Must never change or remove anything, hold a
+//! A pass goes over all rows in key order and begins at most once a day; the row at which it stands is
+//! written with every checkpoint, so that a restart goes on there. Must never change or remove anything, hold a
 //! snapshot of the index while it reads bodies, nor call damaged what was replaced meanwhile.
 
 use std::collections::BTreeMap;
@@ -226,4 +226,11 @@ fn note(state: &mut State, at: Position, finding: Option<Finding>) {
         }
     }
     state.position = at;
+}
+
+/// A pass now, for tests: the next one is a day away.
+#[cfg(test)]
+pub(super) fn again(shared: &Shared) {
+    let mut throttle = Throttle::new(u64::MAX);
+    while !slice(shared, &mut throttle).expect("the index can be read") {}
 }

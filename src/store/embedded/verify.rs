@@ -22,8 +22,8 @@ use crate::store::{Finding, FindingKind, Inspection, StoreError};
 /// The engine's memory while everything is read once.
 const CACHE: u64 = 64 << 20;
 /// What to do about an index that is damaged.
-const REBUILD: &str = "the journal holds only later changes, so the index cannot be made anew from it: restore \
-                       the data directory from a backup, or start and put what is missing again";
+const REBUILD: &str = "the journal holds only later changes, so the index cannot be made anew from it: \
+                       restore the data directory from a backup";
 
 /// Told objects and bytes looked at so far.
 pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
@@ -132,6 +132,7 @@ impl Verifier<'_, '_> {
             }
             Space::Buckets => buckets::bucket(key, row).is_ok(),
             Space::Targets => row::target(key, row).is_ok(),
+            Space::Tags => row::open(key, row).is_some(),
             Space::Uploads => upload_rows::upload(key, row).is_ok(),
             Space::OpenUploads => upload_rows::id_of_open_key(key)
                 .is_some_and(|id| matches!(self.index.get(Space::Uploads, &id.0), Ok(Some(_)))),

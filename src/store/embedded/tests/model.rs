@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::index::Space;
 use super::*;
-use crate::queue::{NewPart, NewUpload, Piece, UploadChange, UploadId, encode_manifest};
+use crate::queue::{NewPart, NewUpload, ObjectTags, Piece, UploadChange, UploadId, encode_manifest};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -16,6 +17,8 @@ enum Op {
     Rewrite(u8, u16),
     Blob(u8, u16),
     Delete(u8),
+    /// Gives the object, if there is one, other tags.
+    Tag(u8),
     /// Begins an upload in one of a few places, for this key; one that is open there ends.
     Begin(u8, u8),
     Part(u8, u16, u16),
@@ -37,6 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (key.clone(), 0..6000_u16).prop_map(|(k, n)| Op::Rewrite(k, n)),
         3 => (key.clone(), 1..2000_u16).prop_map(|(k, n)| Op::Blob(k, n)),
         4 => key.clone().prop_map(Op::Delete),
+        4 => key.clone().prop_map(Op::Tag),
         2 => (0..3_u8, key.clone()).prop_map(|(u, k)| Op::Begin(u, k)),
         6 => (0..3_u8, 1..5_u16, 0..2000_u16).prop_map(|(u, n, len)| Op::Part(u, n, len)),
         2 => (0..3_u8, 1..6_u16).prop_map(|(u, n)| Op::Complete(u, n)),
@@ -68,6 +72,8 @@ struct World {
     uploads: BTreeMap<u8, Upload>,
     /// How many blobs each object is made of, if it is made of any.
     blobs: BTreeMap<String, usize>,
+    /// The tags that were set after their object was made.
+    tags: BTreeMap<String, String>,
     runtime: tokio::runtime::Runtime,
     checkpoint: Duration,
 }
@@ -85,6 +91,7 @@ impl World {
             model: BTreeMap::new(),
             uploads: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            tags: BTreeMap::new(),
             runtime: runtime(),
             checkpoint,
         }
@@ -108,6 +115,7 @@ impl World {
     fn set(&mut self, k: u8, body: Vec<u8>, blobs: usize) {
         self.model.insert(key(k), body);
         self.blobs.insert(key(k), blobs);
+        self.tags.remove(&key(k));
     }
 
     fn begin(&mut self, n: usize, place: u8, k: u8) {
@@ -162,6 +170,7 @@ impl World {
         let event = event(EventKind::CreatedMultipart, &upload.key, body.len() as u64);
         self.log.push(Change::CompleteUpload { upload: upload.id, meta }, Some(event), manifest);
         self.model.insert(upload.key.clone(), body);
+        self.tags.remove(&upload.key);
         self.blobs.insert(upload.key, pieces.len());
     }
 
@@ -242,6 +251,15 @@ impl World {
                 self.log.delete(&key(*k));
                 self.model.remove(&key(*k));
                 self.blobs.remove(&key(*k));
+                self.tags.remove(&key(*k));
+            }
+            Op::Tag(k) => {
+                let Some(object) = self.store().object("b", &key(*k)).unwrap() else { return };
+                let tags = format!("n={n}");
+                let (bucket, of) = (object.bucket, object.offset);
+                let change = ObjectTags { bucket, key: object.key, of, tags: tags.as_str().into() };
+                self.log.push(Change::TagObject(Arc::new(change)), None, Bytes::new());
+                self.tags.insert(key(*k), tags);
             }
             Op::Settle => self.log.wait_applied(),
             Op::Reopen => {
@@ -282,6 +300,8 @@ impl World {
         self.check_uploads();
         for k in 0..12 {
             let found = self.store().object("b", &key(k)).unwrap();
+            let tags = found.as_ref().map_or("", |object| object.meta.tags());
+            assert_eq!(tags, self.tags.get(&key(k)).map_or("", String::as_str), "{}", key(k));
             let found = found.map(|o| self.runtime.block_on(body(self.store(), &o)).unwrap());
             assert_eq!(found.as_ref(), self.model.get(&key(k)), "{}", key(k));
         }
@@ -314,6 +334,8 @@ proptest! {
         world.log.wait_applied();
         world.check_all();
         world.check_usage();
+        let rows = world.store().shared.index.len(Space::Tags).unwrap();
+        assert_eq!(rows, world.tags.len() as u64, "tags go with their object");
         world.check_verify();
         if often {
             world.check_files();

@@ -2,8 +2,17 @@
 //!
 //! Must never take more than pattern times name steps, whatever the pattern.
 
+/// The longest pattern of a bucket's name, in bytes.
+const MAX_BYTES: usize = 128;
+
+/// True for 1 to 128 of what a bucket's name may hold, and `*`.
+pub fn is_legal(pattern: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'*');
+    (1..=MAX_BYTES).contains(&pattern.len()) && pattern.bytes().all(legal)
+}
+
 /// True if the whole of `name` is what `pattern` says.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     // The last star seen, and how much of the name it stands for now.

@@ -1,0 +1,45 @@
+//! What stands at the entrances: listeners, and who may come in.
+//!
+//! Must never leave anything behind on a data directory when an entrance cannot be opened, and is opened
+//! before the log and the index are: an address in use must not cost a recovery.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+
+use super::random;
+use crate::admin::{AuditLog, Token};
+use crate::config::Config;
+use crate::config::credentials::{self, Credentials};
+use crate::config::secret_file::Created;
+
+/// Listeners that wait, and the secrets that open them.
+pub(super) struct Doors {
+    pub(super) s3: TcpListener,
+    pub(super) admin: TcpListener,
+    /// Where both listen.
+    pub(super) at: (SocketAddr, SocketAddr),
+    pub(super) credentials: Credentials,
+    pub(super) credentials_created: Created,
+    pub(super) token: Token,
+    pub(super) audit: AuditLog,
+}
+
+impl Doors {
+    /// Binds, and reads or makes the secrets. The data directory must exist and be locked.
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let data = &config.server.data;
+        let listen = async |what: &str, at: SocketAddr| {
+            TcpListener::bind(at).await.with_context(|| format!("{what} cannot listen on {at}"))
+        };
+        let s3 = listen("server.listen", config.server.listen).await?;
+        let admin = listen("admin.listen", config.admin.listen).await?;
+        let at = (s3.local_addr()?, admin.local_addr()?);
+        let mut fill = |b: &mut [u8]| random(b).expect("the operating system gives random bytes");
+        let (credentials, credentials_created) = credentials::load_or_create(data, &mut fill)?;
+        let token = Token::load_or_create(data, &mut fill)?;
+        let audit = AuditLog::open(data)?;
+        Ok(Self { s3, admin, at, credentials, credentials_created, token, audit })
+    }
+}

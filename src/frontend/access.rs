@@ -1,0 +1,136 @@
+//! Authorization: what each operation needs, and whether a principal may.
+//!
+//! Decided once for each request, by the gate (`auth.rs`), before its operation is looked at: from the bucket
+//! that the router uses, and from the bucket that a copy's source names. Must never ask whether something
+//! exists, and never allow an operation that has no row here.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use s3s::dto::CopySource;
+use s3s::path::S3Path;
+use s3s::{S3Error, S3ErrorCode, s3_error};
+
+use crate::config::credentials::{Credential, Scope};
+
+/// Who a verified request comes from, and what it may do. Handlers need one, and only the gate makes one.
+#[derive(Debug, Clone)]
+pub(crate) struct Principal {
+    access_key: Arc<str>,
+    credential: Arc<Credential>,
+    /// The bucket that a copy may read from.
+    source: Option<Arc<str>>,
+}
+
+impl Principal {
+    /// Decides. `path` is what the router goes by: decoded once, its bucket's name legal.
+    pub(super) fn admit(
+        access_key: Arc<str>,
+        credential: Arc<Credential>,
+        operation: &str,
+        path: &S3Path,
+        headers: &HeaderMap,
+    ) -> Result<Self, S3Error> {
+        let needed = scope_of(operation).ok_or(S3ErrorCode::NotImplemented)?;
+        let may = |scope, bucket: &str| credential.scope >= scope && credential.covers(bucket);
+        let allowed = match path.get_bucket_name() {
+            Some(bucket) => may(needed, bucket),
+            // Only lists of buckets have none, and they show what the principal may see.
+            None => operation == "ListBuckets" && credential.scope >= needed,
+        };
+        if !allowed {
+            return Err(denied());
+        }
+        let source = match operation {
+            "CopyObject" | "UploadPartCopy" => Some(source_of(headers)?).filter(|b| may(Scope::Read, b)),
+            _ => return Ok(Self { access_key, credential, source: None }),
+        };
+        match source {
+            Some(source) => Ok(Self { access_key, credential, source: Some(source) }),
+            None => Err(denied()),
+        }
+    }
+
+    /// The access key whose secret signed the request.
+    pub(crate) fn access_key(&self) -> &Arc<str> {
+        &self.access_key
+    }
+
+    /// True if a list of buckets may show this one.
+    pub(super) fn sees(&self, bucket: &str) -> bool {
+        self.credential.covers(bucket)
+    }
+
+    /// Refuses a copy from any other bucket than the one that was decided on.
+    pub(super) fn copies_from(&self, bucket: &str) -> Result<(), S3Error> {
+        if self.source.as_deref() == Some(bucket) { Ok(()) } else { Err(denied()) }
+    }
+}
+
+/// The same answer whether or not anything is there.
+fn denied() -> S3Error {
+    S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied")
+}
+
+/// The bucket that a copy reads from: parsed as the operation's own input is.
+fn source_of(headers: &HeaderMap) -> Result<Arc<str>, S3Error> {
+    let header =
+        headers.get("x-amz-copy-source").and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    match header.map(CopySource::parse) {
+        Some(Ok(CopySource::Bucket { bucket, .. })) => Ok(bucket.into()),
+        Some(Ok(_)) => Err(s3_error!(NotImplemented, "Not implemented: copies from an access point")),
+        _ => Err(s3_error!(InvalidArgument, "x-amz-copy-source must be BUCKET/KEY, percent-encoded")),
+    }
+}
+
+/// The least scope that an operation needs; none: no such operation. All that the router knows have a row,
+/// whether or not they are implemented.
+pub(super) fn scope_of(operation: &str) -> Option<Scope> {
+    let of = |(scope, operations): &(Scope, &[&str])| operations.contains(&operation).then_some(*scope);
+    SCOPES.iter().find_map(of)
+}
+
+/// Every operation, by the scope that it needs.
+const SCOPES: [(Scope, &[&str]); 3] =
+    [(Scope::Read, READS), (Scope::Write, WRITES), (Scope::Admin, SETTINGS)];
+
+#[rustfmt::skip]
+const READS: &[&str] = &[
+    "ListBuckets", "ListDirectoryBuckets", "HeadBucket", "HeadObject", "GetObject", "GetObjectAcl",
+    "GetObjectAttributes", "GetObjectLegalHold", "GetObjectLockConfiguration", "GetObjectRetention",
+    "GetObjectTagging", "GetObjectTorrent", "SelectObjectContent", "ListMultipartUploads",
+    "ListObjectVersions", "ListObjects", "ListObjectsV2", "ListParts", "GetBucketAccelerateConfiguration",
+    "GetBucketAcl", "GetBucketAnalyticsConfiguration", "GetBucketCors", "GetBucketEncryption",
+    "GetBucketIntelligentTieringConfiguration", "GetBucketInventoryConfiguration",
+    "GetBucketLifecycleConfiguration", "GetBucketLocation", "GetBucketLogging",
+    "GetBucketMetadataTableConfiguration", "GetBucketMetricsConfiguration",
+    "GetBucketNotificationConfiguration", "GetBucketOwnershipControls", "GetBucketPolicy",
+    "GetBucketPolicyStatus", "GetBucketReplication", "GetBucketRequestPayment", "GetBucketTagging",
+    "GetBucketVersioning", "GetBucketWebsite", "GetPublicAccessBlock", "ListBucketAnalyticsConfigurations",
+    "ListBucketIntelligentTieringConfigurations", "ListBucketInventoryConfigurations",
+    "ListBucketMetricsConfigurations",
+];
+
+#[rustfmt::skip]
+const WRITES: &[&str] = &[
+    "PutObject", "PostObject", "CopyObject", "DeleteObject", "DeleteObjects", "RestoreObject",
+    "CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload",
+    "AbortMultipartUpload", "PutObjectAcl", "PutObjectTagging", "DeleteObjectTagging", "PutObjectLegalHold",
+    "PutObjectRetention",
+];
+
+#[rustfmt::skip]
+const SETTINGS: &[&str] = &[
+    "CreateBucket", "DeleteBucket", "CreateSession", "CreateBucketMetadataTableConfiguration",
+    "DeleteBucketAnalyticsConfiguration", "DeleteBucketCors", "DeleteBucketEncryption",
+    "DeleteBucketIntelligentTieringConfiguration", "DeleteBucketInventoryConfiguration",
+    "DeleteBucketLifecycle", "DeleteBucketMetadataTableConfiguration", "DeleteBucketMetricsConfiguration",
+    "DeleteBucketOwnershipControls", "DeleteBucketPolicy", "DeleteBucketReplication", "DeleteBucketTagging",
+    "DeleteBucketWebsite", "DeletePublicAccessBlock", "PutBucketAccelerateConfiguration", "PutBucketAcl",
+    "PutBucketAnalyticsConfiguration", "PutBucketCors", "PutBucketEncryption",
+    "PutBucketIntelligentTieringConfiguration", "PutBucketInventoryConfiguration",
+    "PutBucketLifecycleConfiguration", "PutBucketLogging", "PutBucketMetricsConfiguration",
+    "PutBucketNotificationConfiguration", "PutBucketOwnershipControls", "PutBucketPolicy",
+    "PutBucketReplication", "PutBucketRequestPayment", "PutBucketTagging", "PutBucketVersioning",
+    "PutBucketWebsite", "PutObjectLockConfiguration", "PutPublicAccessBlock",
+];
