@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,16 +33,16 @@ use crate::config::Config;
 use crate::config::credentials::Credentials;
 use crate::config::secret_file::Created;
 use crate::fail;
-use crate::frontend::{Ambient, Frontend, Served};
+use crate::frontend::{Ambient, Frontend, OnLimit, Served};
 use crate::journal::{self, OsDisk};
-use crate::metrics::{Metrics, RefuseReason};
+use crate::metrics::{LimitReached, Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
-use doors::Doors;
+use doors::{Certificates, Doors};
 use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
-use storage::{close, open_storage};
+use storage::{close, open_storage, serve};
 use targets::{Surroundings, Targets};
 
 pub use apply::KindChanged;
@@ -57,6 +58,7 @@ struct Parts {
     clock: fn() -> i64,
     reloading: Reloading,
     keys: Arc<Keys>,
+    tls: Certificates,
 }
 
 /// A running tidings.
@@ -68,6 +70,8 @@ pub struct App {
     s3: SocketAddr,
     admin: SocketAddr,
     stop: CancellationToken,
+    /// True once clients are served.
+    opened: watch::Receiver<bool>,
     frontend: JoinHandle<Served>,
     admin_task: JoinHandle<std::io::Result<()>>,
     /// Last: released after everything else is closed.
@@ -112,7 +116,8 @@ impl App {
         let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
-        let commit = Arc::new(commit_path(&queue, &store, &metrics));
+        let commit = commit_path(&queue, &store, &metrics);
+        expire::limit(&commit, &config.limits).await;
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -136,8 +141,8 @@ impl App {
         };
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone()));
-        let in_force = Arc::clone(&keys);
-        let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys };
+        let (in_force, tls) = (Arc::clone(&keys), doors.tls.clone());
+        let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys, tls };
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
         expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
@@ -145,10 +150,17 @@ impl App {
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
         let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
-        let frontend = tokio::spawn(frontend.serve(doors.s3, stop.clone().cancelled_owned()));
+        let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
+        let (opens, opened) = watch::channel(false);
+        let frontend = tokio::spawn(serve(frontend, doors.s3, Arc::clone(&parts.queue), opens, stop.clone()));
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
-        let admin_task =
-            tokio::spawn(admin::serve(doors.admin, service, admin::Bounds::default(), stop.child_token()));
+        let admin_task = tokio::spawn(admin::serve(
+            doors.admin,
+            service,
+            doors.tls.admin,
+            admin::Bounds::default(),
+            stop.child_token(),
+        ));
         Ok(Self {
             config,
             parts,
@@ -157,10 +169,18 @@ impl App {
             s3: doors.at.0,
             admin: doors.at.1,
             stop,
+            opened,
             frontend,
             admin_task,
             _lock: lock,
         })
+    }
+
+    /// Waits until clients are served. The log's first segments must be written for that, which takes a busy
+    /// disk some time; where there is no space for them it does not wait, since objects can be read.
+    pub async fn ready(&self) {
+        // An error says that serving has ended.
+        let _ = self.opened.clone().wait_for(|opened| *opened).await;
     }
 
     /// Where the S3 API listens.
@@ -171,6 +191,16 @@ impl App {
     /// Where the admin API listens.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// How the S3 API is reached: `http://` or `https://`, and its address.
+    pub fn s3_url(&self) -> String {
+        url(self.parts.tls.s3.is_some(), self.s3)
+    }
+
+    /// The same of the admin API.
+    pub fn admin_url(&self) -> String {
+        url(self.parts.tls.admin.is_some(), self.admin)
     }
 
     /// The credentials that could sign requests at the start.
@@ -242,17 +272,34 @@ impl App {
     }
 }
 
-/// The commit path, which counts what it answers.
-fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Commit {
+/// The commit path, which counts what it answers, and by whose rules the queue rematches.
+fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Arc<Commit> {
     let random = fastrand::Rng::with_seed(random_u64());
     let counted = Arc::clone(&metrics.frontend);
-    Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(
-        move |noted| match noted {
-            Noted::Accepted => counted.accepted.increment(1),
-            Noted::Refused(full) => counted.refused(observe::refusal(full)),
-            Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
-        },
-    ))
+    let commit =
+        Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(move |noted| {
+            match noted {
+                Noted::Accepted => counted.accepted.increment(1),
+                Noted::Refused(full) => counted.refused(observe::refusal(full)),
+                Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+                Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
+                Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
+            }
+        }));
+    let commit = Arc::new(commit);
+    let rules = Arc::downgrade(&commit);
+    queue.rematch_by(Arc::new(move |target, event| rules.upgrade()?.rule_now(target, event)));
+    commit
+}
+
+fn url(tls: bool, at: SocketAddr) -> String {
+    format!("http{}://{at}", if tls { "s" } else { "" })
+}
+
+/// Counts every refusal for the sake of a limit.
+fn limited(metrics: &Metrics) -> OnLimit {
+    let counted = Arc::clone(&metrics.frontend);
+    Box::new(move |limit| counted.limited(observe::limit(limit)))
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {

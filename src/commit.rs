@@ -15,6 +15,7 @@ mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod open_uploads;
 mod tags;
 mod uploads;
 
@@ -29,6 +30,7 @@ use self::detached::Detached;
 pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
+use self::open_uploads::OpenUploads;
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo};
@@ -56,6 +58,7 @@ struct Inner {
     keys: Vec<AsyncMutex<()>>,
     buckets: Vec<AsyncRwLock<()>>,
     uploads: Vec<AsyncRwLock<()>>,
+    open_uploads: OpenUploads,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     observer: Observer,
@@ -127,6 +130,7 @@ impl Commit {
             keys: (0..KEY_STRIPES).map(|_| AsyncMutex::new(())).collect(),
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             uploads: (0..UPLOAD_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
+            open_uploads: OpenUploads::default(),
             clock,
             random: Mutex::new(random),
             observer: Box::new(|_| {}),

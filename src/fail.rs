@@ -2,7 +2,7 @@
 //!
 //! `TIDINGS_FAILPOINT=name` (or `name:n`, the nth passage) kills the process there, as a power cut of the
 //! process would. `TIDINGS_MUTANT=name` switches one deliberate fault on, so that the tests can prove that
-//! they would notice it.
+//! they would notice it. `TIDINGS_SMALL` makes small what only a large life reaches.
 
 /// Passes the failpoint `name`: returns, or never.
 #[cfg(not(feature = "faults"))]
@@ -46,6 +46,7 @@ mod faults {
         })
     });
     static SMALL: AtomicBool = AtomicBool::new(false);
+    static SMALL_FROM_START: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TIDINGS_SMALL").is_some());
     static PASSED: AtomicU64 = AtomicU64::new(0);
     static MUTANT: LazyLock<RwLock<Option<String>>> =
         LazyLock::new(|| RwLock::new(std::env::var("TIDINGS_MUTANT").ok()));
@@ -83,7 +84,7 @@ mod faults {
 
     /// True if bounds that only a large life reaches are made small, so that the simulator reaches them.
     pub fn small() -> bool {
-        SMALL.load(Ordering::Relaxed)
+        SMALL.load(Ordering::Relaxed) || *SMALL_FROM_START
     }
 
     /// Makes those bounds small for this process. Everything must go on as it should.

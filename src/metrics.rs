@@ -4,6 +4,7 @@
 //! world, so that tests do not see each other.
 
 mod counters;
+mod frontend;
 mod labels;
 mod scrape;
 mod snapshot;
@@ -13,10 +14,11 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use counters::{
-    Attempts, Counter, ErrorCounts, FrontendMetrics, Histogram, JournalMetrics, TargetCounters,
+pub use counters::{Attempts, Counter, ErrorCounts, Histogram, JournalMetrics, TargetCounters};
+pub use frontend::FrontendMetrics;
+pub use labels::{
+    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
 };
-pub use labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
 pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, StoreSnapshot, TargetSnapshot};
 pub use table::{Kind, Spec, TABLE, values};
 

@@ -40,7 +40,7 @@ pub trait AdminBackend: Send + Sync + 'static {
     async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
 
     /// Delivers everything from an offset or a time on once more; answers once that is durable.
-    async fn replay(&self, _name: &str, _from: &str) -> Result<Rewound, ChangeError> {
+    async fn replay(&self, _name: &str, _from: &str, _rematch: bool) -> Result<Rewound, ChangeError> {
         Err(ChangeError::NoSuchTarget)
     }
 
@@ -133,6 +133,8 @@ pub struct TargetView {
     pub dead_letter_oldest_age_seconds: f64,
     /// Dead letters that wait to be sent again, or are being sent.
     pub replaying: u64,
+    /// What is delivered once more because an operator wants it; none if nothing is.
+    pub replay: Option<Rewound>,
     /// Why nothing is sent although nobody paused it: its dead letters are full, damaged, or cannot be
     /// written.
     pub blocked: Option<String>,
@@ -220,6 +222,7 @@ impl TargetView {
             dead_letter_limit_bytes: snapshot.dead_letter_limit_bytes,
             dead_letter_oldest_age_seconds: snapshot.oldest_dead_letter_age_seconds(now_us),
             replaying: 0,
+            replay: None,
             blocked: None,
         }
     }

@@ -48,7 +48,7 @@ pub(super) async fn perform(
                     "`from` is missing: an offset, or a time such as 2026-01-31T12:00:00Z".into(),
                 )
             })?;
-            Json(backend.replay(target, &from).await?).into_response()
+            Json(backend.replay(target, &from, parameters.flag("rematch")).await?).into_response()
         }
         Action::TargetTest => Json(backend.test(target).await?).into_response(),
         Action::TargetForget => {

@@ -18,6 +18,7 @@ mod schemas;
 mod schemas_kept;
 mod server;
 mod service;
+mod shapes;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -68,8 +68,10 @@ const CHOICE: &[Parameter] = &[
 ];
 const DISCARD: &[Parameter] =
     &[one("discard", Kind::Flag, "Give up also what the target has not got; without it that is refused.")];
-const FROM: &[Parameter] =
-    &[one("from", Kind::Text, "The first offset, or a time such as 2026-01-31T12:00:00Z; must be said.")];
+const FROM: &[Parameter] = &[
+    one("from", Kind::Text, "The first offset, or a time such as 2026-01-31T12:00:00Z; must be said."),
+    one("rematch", Kind::Flag, "Also what today's rules match and the target was not given."),
+];
 const ACCEPT: &[Parameter] = &[Parameter {
     name: "accept",
     kind: Kind::Text,
@@ -167,6 +169,11 @@ mod tests {
             (Action::Reload, "Accept=a"),
             (Action::DeadList, "offset=1"),
             (Action::DeadPurge, "limit=1"),
+            (Action::TargetReplay, "from=1&from=2"),
+            (Action::TargetReplay, "from=1&rematch=true&rematch=true"),
+            (Action::TargetReplay, "%66rom=1"),
+            (Action::DeadReplay, "class=a&class=b"),
+            (Action::DeadReplay, "all=true&all=true"),
         ] {
             assert!(matches!(check(action, Some(bad)), Err(ChangeError::BadRequest(_))), "{bad}");
         }

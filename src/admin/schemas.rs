@@ -3,13 +3,14 @@
 //! Must never be looser than the answers are: every field is required and no other is allowed, so that the
 //! tests, which hold every answer against its schema, notice a field that is missing here or there.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::schemas_kept;
 
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
+use super::shapes::{count, flag, list, object, or_null, seconds, text, time};
 use crate::metrics::TargetState;
 
 /// A pointer to a schema of [`all`].
@@ -47,6 +48,7 @@ pub(super) fn all() -> Value {
         "Rewound": object(vec![
             ("from", count(), "The first offset that is given again."),
             ("until", count(), "The position from before."),
+            ("rematch", flag(), "What today's rules match is given too."),
         ]),
         "Tested": tested(),
         "Forgotten": object(vec![
@@ -58,50 +60,6 @@ pub(super) fn all() -> Value {
         "Store": schemas_kept::store(),
         "OpenApi": json!({ "type": "object" }),
     })
-}
-
-type Field = (&'static str, Value, &'static str);
-
-pub(super) fn object(fields: Vec<Field>) -> Value {
-    let required: Vec<_> = fields.iter().map(|(name, ..)| *name).collect();
-    let properties: Map<_, _> = fields
-        .into_iter()
-        .map(|(name, mut schema, help)| {
-            schema["description"] = help.into();
-            (name.to_owned(), schema)
-        })
-        .collect();
-    json!({
-        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-    })
-}
-
-pub(super) fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-fn time() -> Value {
-    json!({ "type": "string", "format": "date-time" })
-}
-
-pub(super) fn count() -> Value {
-    json!({ "type": "integer", "minimum": 0 })
-}
-
-fn seconds() -> Value {
-    json!({ "type": "number", "minimum": 0 })
-}
-
-fn flag() -> Value {
-    json!({ "type": "boolean" })
-}
-
-pub(super) fn list(of: Value) -> Value {
-    json!({ "type": "array", "items": of })
-}
-
-pub(super) fn or_null(schema: Value) -> Value {
-    json!({ "anyOf": [schema, { "type": "null" }] })
 }
 
 fn target() -> Value {
@@ -127,6 +85,11 @@ fn target() -> Value {
         ("dead_letter_limit_bytes", count(), "How many there may be."),
         ("dead_letter_oldest_age_seconds", seconds(), "0 without one."),
         ("replaying", count(), "Dead letters that wait to be sent again, or are being sent."),
+        (
+            "replay",
+            or_null(reference("Rewound")),
+            "What is delivered once more, from the lowest that is not yet.",
+        ),
         ("blocked", or_null(text()), "Why nothing is sent although nobody paused it."),
     ])
 }
@@ -143,6 +106,7 @@ fn books() -> Value {
         ("quarantined", count(), "Damaged, and the loss accepted by an operator."),
         ("shed", count(), "Beside the balance: never accepted, since the target's budget was full."),
         ("repeated", count(), "Beside the balance: delivered again."),
+        ("rematched", count(), "Beside the balance: matched by today's rules, delivered by a replay."),
     ])
 }
 

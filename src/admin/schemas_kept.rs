@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::schemas::{count, list, object, or_null, text};
+use super::shapes::{count, list, object, or_null, text};
 
 pub(super) fn journal() -> Value {
     object(vec![

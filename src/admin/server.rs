@@ -3,6 +3,7 @@
 //!
 //! Must never know a route.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,12 +14,14 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::service::{Admin, Entrance, Peer};
+use crate::tls::Tls;
 
 /// The listener's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +55,15 @@ const MAX_HEAD: usize = 16 << 10;
 /// How long to wait after a failed accept (out of files, most likely) before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then lets what is being answered finish within `bounds.drain`.
+/// Serves until `stop`, over TLS if there is a certificate; then lets what is being answered finish within
+/// `bounds.drain`.
 ///
 /// # Errors
 /// Only if the listener's own address cannot be read; failing accepts are logged and repeated.
 pub async fn serve(
     listener: TcpListener,
     admin: Admin,
+    tls: Option<Arc<Tls>>,
     bounds: Bounds,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -72,9 +77,17 @@ pub async fn serve(
         next = next(&listener, &slots) => Some(next),
     } {
         while connections.try_join_next().is_some() {}
-        let (router, stop) = (router.clone(), stop.clone());
+        let (router, stop, tls) = (router.clone(), stop.clone(), tls.clone());
         connections.spawn(async move {
-            connection(stream, peer, router, bounds, stop).await;
+            let _ = stream.set_nodelay(true);
+            match tls {
+                None => connection(stream, peer, router, bounds, stop).await,
+                Some(tls) => match until(&stop, tls.accept(stream)).await {
+                    Some(Ok(stream)) => connection(stream, peer, router, bounds, stop).await,
+                    Some(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                    None => {}
+                },
+            }
             drop(slot);
         });
     }
@@ -102,14 +115,22 @@ async fn next(
     }
 }
 
+/// What comes of this, unless the stop comes before.
+async fn until<T>(stop: &CancellationToken, this: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        done = this => Some(done),
+    }
+}
+
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
     bounds: Bounds,
     stop: CancellationToken,
 ) {
-    let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header).max_buf_size(MAX_HEAD);

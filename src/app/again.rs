@@ -21,7 +21,12 @@ impl Parts {
     }
 
     /// Takes a target back to an offset or a time.
-    pub(super) async fn replay_from(&self, name: &str, from: &str) -> Result<Rewound, ChangeError> {
+    pub(super) async fn replay_from(
+        &self,
+        name: &str,
+        from: &str,
+        rematch: bool,
+    ) -> Result<Rewound, ChangeError> {
         let lane = self.lane_of(name)?;
         let offset = match from.parse::<u64>() {
             Ok(offset) => offset,
@@ -36,7 +41,7 @@ impl Parts {
                 read.map_err(|e| ChangeError::Unavailable(format!("the log cannot be read: {e}")))?
             }
         };
-        lane.replay(offset).await.map_err(|e| match e {
+        lane.replay(offset, rematch).await.map_err(|e| match e {
             RewindError::TooOld { .. } | RewindError::Nothing { .. } => ChangeError::Conflict(e.to_string()),
             RewindError::NotDurable(_) => ChangeError::Unknown(e.to_string()),
         })

@@ -1,4 +1,4 @@
-//! When uploads are looked at whose time may be over.
+//! Open uploads: their limits, and when they are looked at whose time may be over.
 //!
 //! Must never decide which ones those are: that is the commit path's business.
 
@@ -8,9 +8,21 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::Commit;
+use crate::config::Limits;
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(600);
+
+/// Counts the open uploads, and limits them from then on.
+pub(super) async fn limit(commit: &Arc<Commit>, limits: &Limits) {
+    let (commit, each, all) = (Arc::clone(commit), limits.open_uploads_per_key, limits.open_uploads);
+    let counted = tokio::task::spawn_blocking(move || commit.limit_open_uploads(each, all)).await;
+    match counted {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "open uploads cannot be counted: they are not limited"),
+        Err(error) => tracing::error!(%error, "open uploads were not counted: they are not limited"),
+    }
+}
 
 /// Ends uploads until `stop`.
 pub(super) fn start(commit: &Arc<Commit>, expiry: Duration, clock: fn() -> i64, stop: &CancellationToken) {

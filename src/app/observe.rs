@@ -14,8 +14,11 @@ use crate::admin::{
 };
 use crate::config::WhenFull;
 use crate::delivery;
+use crate::frontend::Limit;
 use crate::journal::Damage;
-use crate::metrics::{QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::metrics::{
+    LimitReached, QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult,
+};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{FullReason, Rewound};
 
@@ -84,8 +87,8 @@ impl AdminBackend for Parts {
         }
     }
 
-    async fn replay(&self, name: &str, from: &str) -> Result<Rewound, ChangeError> {
-        self.replay_from(name, from).await
+    async fn replay(&self, name: &str, from: &str, rematch: bool) -> Result<Rewound, ChangeError> {
+        self.replay_from(name, from, rematch).await
     }
 
     async fn test(&self, name: &str) -> Result<Tested, ChangeError> {
@@ -135,6 +138,18 @@ pub(super) fn refusal(full: FullReason) -> RefuseReason {
     }
 }
 
+/// How a request over a limit is counted.
+pub(super) fn limit(limit: Limit) -> LimitReached {
+    match limit {
+        Limit::ConnectionsPerAddress => LimitReached::ConnectionsPerAddress,
+        Limit::ConnectionsPerKey => LimitReached::ConnectionsPerKey,
+        Limit::Requests => LimitReached::Requests,
+        Limit::RequestsPerKey => LimitReached::RequestsPerKey,
+        Limit::Uploads => LimitReached::Uploads,
+        Limit::UploadsPerKey => LimitReached::UploadsPerKey,
+    }
+}
+
 impl Parts {
     /// What does not keep changes from being accepted, and people should know.
     fn notes(&self) -> Vec<String> {
@@ -162,6 +177,7 @@ impl Parts {
             view.rate_limit = configured.limits.rate_limit;
             view.destination = configured.connector.destination().map(|t| t.source().to_owned());
         }
+        view.replay = entry.progress.replaying();
         if let Some(dead) = self.queue.dead_letters(entry.registered.target).map(|dead| dead.status()) {
             view.replaying = dead.replaying;
             view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());

@@ -81,11 +81,16 @@ impl Parts {
                 None => ChangeError::Unavailable(format!("{e:#}")),
             }
         })?;
+        done.warnings = config.warnings.clone();
+        // A renewed certificate that does not work must not keep targets and credentials from their reload.
+        if let Err(error) = self.tls.reload().await {
+            tracing::error!("the old certificate stays in force: {error}");
+            done.warnings.push(format!("the old certificate stays in force: {error}"));
+        }
         let changed = self.keys.replace(credentials);
         (done.credentials_added, done.credentials_changed) = (changed.added, changed.changed);
         done.credentials_removed = changed.removed;
         done.needs_restart = config::needs_restart(&self.reloading.running, &config);
-        done.warnings = config.warnings;
         Ok(done)
     }
 }

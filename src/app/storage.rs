@@ -5,16 +5,47 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{now_us, random};
 use crate::config::Config;
+use crate::frontend::{Frontend, Served};
 use crate::journal::{self, Headroom, OsDisk};
 use crate::metrics::Metrics;
 use crate::queue::embedded::{EmbeddedQueue, Options};
 use crate::store::EmbeddedStore;
+
+/// How long a start waits for the log's next segments. On a disk that needs longer it goes on without, and
+/// says so: objects can be read.
+const SEGMENTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Waits until so many segments stand ready, or cannot for now.
+pub(super) async fn first_segments(queue: &EmbeddedQueue, segments: usize) {
+    if let Err(why) = queue.segments_ready(segments, SEGMENTS_WITHIN).await {
+        tracing::warn!("{why}; until there is room changes are refused with 503, and objects can be read");
+    }
+}
+
+/// Serves clients once the log can take their changes: who connects before waits. `opened` is told then.
+pub(super) async fn serve(
+    frontend: Frontend,
+    listener: TcpListener,
+    queue: Arc<EmbeddedQueue>,
+    opened: watch::Sender<bool>,
+    stop: CancellationToken,
+) -> Served {
+    tokio::select! {
+        () = first_segments(&queue, 2) => {}
+        () = stop.cancelled() => {}
+    }
+    opened.send_replace(true);
+    frontend.serve(listener, stop.cancelled_owned()).await
+}
 
 /// Makes everything durable and ends the threads of store and queue.
 pub(super) async fn close(store: Arc<EmbeddedStore>, queue: Arc<EmbeddedQueue>) -> anyhow::Result<()> {

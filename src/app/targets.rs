@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::storage::first_segments;
 use crate::admin::{ChangeError, Forgotten};
 use crate::commit::{Commit, CommitError};
 use crate::config;
@@ -79,6 +80,10 @@ impl Targets {
         accept: &[String],
     ) -> anyhow::Result<Self> {
         let targets = Self::open(around)?;
+        if wanted.iter().any(|target| targets.get(&target.name).is_none()) {
+            // It is registered in the log, whose first segment must be there for that.
+            first_segments(&targets.around.queue, 1).await;
+        }
         targets.apply(wanted, accept).await?;
         Ok(targets)
     }

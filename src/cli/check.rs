@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tidings_connector::{Finding, Severity};
 
+use super::paint::Table;
 use super::serve::init_logs;
 use super::{ConfigFile, Failure};
 use crate::config::Target;
+use crate::{app, tls};
 
 /// Targets asked at the same time.
 const AT_ONCE: usize = 16;
@@ -47,6 +49,11 @@ impl Check {
             Line { target: None, finding }
         });
         let mut lines: Vec<Line> = warnings.collect();
+        let now = app::now_us() / 1_000_000;
+        for (listener, tls) in [("server.listen", &config.server.tls), ("admin.listen", &config.admin.tls)] {
+            let found = tls.iter().flat_map(|files| tls::examine(listener, files, now));
+            lines.extend(found.map(|finding| Line { target: None, finding }));
+        }
         if self.connect {
             let asked = stream::iter(&config.targets).map(ask).buffered(AT_ONCE);
             lines.extend(asked.collect::<Vec<_>>().await.into_iter().flatten());
@@ -72,7 +79,9 @@ impl Check {
             (0, 0) => Ok(()),
             (0, _) if !self.strict => Ok(()),
             (0, _) => Err(Failure::Found(format!("{warnings} warning(s), and --strict allows none"))),
-            _ => Err(Failure::Found("at least one target cannot be used as configured".to_owned())),
+            _ => {
+                Err(Failure::Found("at least one target or listener cannot be used as configured".to_owned()))
+            }
         }
     }
 }
@@ -104,14 +113,15 @@ fn as_json(line: &Line) -> serde_json::Value {
 }
 
 fn print(lines: &[Line]) {
-    let name = |line: &Line| line.target.as_ref().map_or("-".to_owned(), |(name, _)| name.clone());
-    let Some(width) = lines.iter().map(|line| name(line).len()).max() else { return };
-    let width = width.max("TARGET".len());
-    say!("{:<width$}  {:<5}  {:<7}  FINDING", "TARGET", "KIND", "IS");
-    for line in lines {
-        let kind = line.target.as_ref().map_or("-", |(_, kind)| kind);
-        // A far side may say anything: a terminal must not obey it.
-        let message = line.finding.message.replace(char::is_control, " ");
-        say!("{:<width$}  {kind:<5}  {:<7}  {message}", name(line), label(line.finding.severity));
+    if lines.is_empty() {
+        return;
     }
+    let mut table = Table::new(&["TARGET", "KIND", "IS", "FINDING"]);
+    for line in lines {
+        let (name, kind) = line.target.as_ref().map_or(("-", "-"), |(name, kind)| (name, kind));
+        let (is, message) = (label(line.finding.severity), &line.finding.message);
+        table.row([name.to_owned(), kind.to_owned(), is.to_owned(), message.clone()]);
+        table.paint(2);
+    }
+    table.print();
 }

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::Failure;
-use super::remote::{Server, checked, print_fields, text};
+use super::paint::{Table, print_fields, text};
+use super::remote::{Server, checked};
+use super::{Failure, wait};
 
 /// List, show, replay and purge dead letters: events that their target rejected.
 #[derive(Args)]
@@ -40,12 +41,16 @@ enum DlqCommand {
         /// Its offset, as `ls` shows it.
         offset: u64,
     },
-    /// Send dead letters again, marked with the header tidings-replay.
+    /// Send dead letters again, marked with the header tidings-replay. The wish is durable: a restart goes on
+    /// with it.
     Replay {
         /// The target's name.
         target: String,
         #[command(flatten)]
         which: Which,
+        /// End only when each is delivered or has failed again; exit code 3 if some are dead letters still.
+        #[arg(long)]
+        wait: bool,
     },
     /// Purge dead letters for good.
     Purge {
@@ -150,8 +155,9 @@ impl Dlq {
                 return Ok(());
             }
             DlqCommand::Show { target, offset } => (Method::GET, format!("{}/{offset}", path(&target)?)),
-            DlqCommand::Replay { target, which } => {
-                (Method::POST, format!("{}/replay?{}", path(&target)?, which.query()?))
+            DlqCommand::Replay { target, which, wait } => {
+                let path = format!("{}/replay?{}", path(&target)?, which.query()?);
+                return self.server.replay(&target, &path, wait).await;
             }
             DlqCommand::Purge { target, which } => {
                 (Method::POST, format!("{}/purge?{}", path(&target)?, which.query()?))
@@ -162,28 +168,49 @@ impl Dlq {
         if self.server.json() {
             say!("{answer}");
         } else {
-            print_fields(&answer, "");
+            print_fields(&answer);
         }
         Ok(())
     }
 }
 
-fn print_page(page: &Value) {
-    say!("{:>12} {:<25} {:<12} {:>8} {:>7}  OBJECT", "OFFSET", "SINCE", "CLASS", "ATTEMPTS", "REPLAYS");
-    let letters = page["dead_letters"].as_array().cloned().unwrap_or_default();
-    for l in &letters {
-        say!(
-            "{:>12} {:<25} {:<12} {:>8} {:>7}  {}/{}",
-            text(&l["offset"]),
-            text(&l["since"]),
-            text(&l["class"]),
-            text(&l["attempts"]),
-            text(&l["replays"]),
-            text(&l["bucket"]),
-            // A key may hold anything: a terminal must not obey it.
-            text(&l["key"]).escape_debug(),
-        );
+impl Server {
+    async fn replay(&self, target: &str, path: &str, wait: bool) -> Result<(), Failure> {
+        let before = self.call(Method::GET, &format!("/v1/targets/{target}")).await?;
+        let answer = self.call(Method::POST, path).await?;
+        if self.json() {
+            say!("{answer}");
+        } else {
+            print_fields(&answer);
+        }
+        if !wait {
+            return Ok(());
+        }
+        let after = self.wait(target, wait::of_letters).await?;
+        // What is delivered leaves the letters; what fails again stays.
+        let letters = |view: &Value| view["dead_letters"].as_u64().unwrap_or(0);
+        let asked = answer["replaying"].as_u64().unwrap_or(0);
+        let left = (letters(&after) + asked).saturating_sub(letters(&before)).min(asked);
+        if left == 0 {
+            return Ok(());
+        }
+        let next = format!("`tidings dlq ls {target}` says why");
+        Err(Failure::Found(format!(
+            "{left} of {asked} could not be delivered and are dead letters still: {next}"
+        )))
     }
+}
+
+fn print_page(page: &Value) {
+    let mut table = Table::new(&[">OFFSET", "SINCE", "CLASS", ">ATTEMPTS", ">REPLAYS", "OBJECT"]);
+    let letters = page["dead_letters"].as_array().map_or(&[][..], Vec::as_slice);
+    for letter in letters {
+        let [offset, since, class, attempts, replays, bucket, key] =
+            ["offset", "since", "class", "attempts", "replays", "bucket", "key"]
+                .map(|name| text(&letter[name]));
+        table.row([offset, since, class, attempts, replays, format!("{bucket}/{key}")]);
+    }
+    table.print();
     say!("{} of {} dead letters", letters.len(), text(&page["total"]));
     if let Some(next) = page["next"].as_u64() {
         say!("more: --after {next}");

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Subcommand;
 
+use super::paint::{Progress, Table};
 use super::{ConfigFile, Failure, remote};
 use crate::app::{self, lock::DirectoryLock};
 use crate::journal::{self, OsDisk, RepairError};
@@ -78,30 +79,22 @@ impl Offline {
     fn verify(&self) -> Result<(), Failure> {
         let data = self.directory()?;
         let proven = repair::proven_end(&OsDisk, &data.join("progress")).context("progress rows")?;
-        let found = journal::verify(&OsDisk, &data.join("journal"), proven).context("verify")?;
+        let mut progress = Progress::new();
+        let mut seen = |at, of| progress.show(&format!("reading the journal: file {at} of {of}"));
+        let found =
+            journal::verify_seen(&OsDisk, &data.join("journal"), proven, &mut seen).context("verify")?;
+        drop(progress);
         if self.json {
             say!("{}", serde_json::to_string(&found).context("JSON")?);
         } else {
-            say!(
-                "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
-                "FILE",
-                "STATE",
-                "FIRST",
-                "END",
-                "RECORDS",
-                "BYTES"
-            );
+            let mut table = Table::new(&["FILE", "STATE", ">FIRST", ">END", ">RECORDS", ">BYTES"]);
             for f in &found.files {
-                say!(
-                    "{:<24} {:<10} {:>12} {:>12} {:>10} {:>12}",
-                    f.file,
-                    f.state,
-                    f.first,
-                    f.end,
-                    f.records,
-                    f.bytes
-                );
+                let [first, end, records, bytes] =
+                    [f.first, f.end, f.records, f.bytes].map(|n| n.to_string());
+                table.row([f.file.clone(), f.state.to_owned(), first, end, records, bytes]);
+                table.paint(1);
             }
+            table.print();
             for damage in &found.damage {
                 say!("damaged: {damage}");
             }

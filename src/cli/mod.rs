@@ -9,21 +9,24 @@ macro_rules! say {
     };
 }
 
+mod ask;
 mod check;
 mod credential;
 mod demo;
 mod dlq;
 mod event;
 mod journal;
+mod paint;
 mod remote;
 mod serve;
 mod store;
+mod wait;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{self, Config, Diagnostics};
 
@@ -43,6 +46,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check the configuration, and with --connect every far side.
     Check(check::Check),
+    /// Say whether a running server can accept changes.
+    Ready(ask::Ready),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
     /// List, show, replay and purge dead letters: events that their target rejected.
@@ -101,9 +106,21 @@ impl From<Diagnostics> for Failure {
     }
 }
 
+/// What every `--help` ends with.
+const EXIT_CODES: &str = "Exit codes:
+  0  done; `serve` stopped in order
+  1  failed: standard error says what to do
+  2  wrong arguments or configuration: nothing was started or changed
+  3  the command worked and found something wrong: `check`, `journal verify`, `dlq replay --wait`";
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
+}
+
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = with_exit_codes(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -117,6 +134,7 @@ pub fn run() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
+            Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),

@@ -2,24 +2,27 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{ConfigFile, Failure};
-use crate::admin::Token;
+use super::paint::{Table, print_fields, print_lists, text};
+use super::{ConfigFile, Failure, wait};
 
 /// How to reach the server.
 #[derive(clap::Args)]
 pub(super) struct Server {
     #[command(flatten)]
-    config: ConfigFile,
-    /// The admin address, if it is not the configured one: `127.0.0.1:9001`.
+    pub(super) config: ConfigFile,
+    /// The admin address, if it is not the configured one: `127.0.0.1:9001`, or `https://HOST:PORT`.
     #[arg(long, value_name = "ADDRESS", global = true)]
-    admin: Option<String>,
+    pub(super) admin: Option<String>,
+    /// Certificates (PEM) that the admin listener's must come from, instead of the system's.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) ca: Option<PathBuf>,
     /// The data directory whose `admin.token` to use, if it is not the configured one.
     #[arg(long, value_name = "DIR", global = true)]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -60,6 +63,12 @@ enum TargetCommand {
         /// An offset, or a time such as 2026-01-31T12:00:00Z.
         #[arg(long)]
         from: String,
+        /// Also what today's rules match and the target was not given when it happened.
+        #[arg(long)]
+        rematch: bool,
+        /// End only when all of it is delivered.
+        #[arg(long)]
+        wait: bool,
     },
     /// Send one sample event, marked `tidings-test`, and say what the target answers.
     Test {
@@ -105,35 +114,6 @@ impl Server {
     pub(super) fn json(&self) -> bool {
         self.json
     }
-
-    pub(super) async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
-        let config = self.config.load()?;
-        let data = self.data.as_ref().unwrap_or(&config.server.data);
-        let token = Token::load(data).with_context(|| {
-            format!("no admin token in {}: name the server's data directory with --data", data.display())
-        })?;
-        let admin = self.admin.clone().unwrap_or_else(|| config.admin.listen.to_string());
-        let url = format!("http://{admin}{path}");
-        let sent = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .context("no HTTP client")?
-            .request(method, &url)
-            .bearer_auth(token.expose())
-            .send()
-            .await;
-        let answer =
-            sent.with_context(|| format!("no server answers at {admin}: is `tidings serve` running?"))?;
-        let status = answer.status();
-        let body = answer.bytes().await.context("the answer broke off")?;
-        let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(value);
-        }
-        let said = value["error"]["message"].as_str().unwrap_or("no reason was given").to_owned();
-        let hint = value["error"]["hint"].as_str().map(|hint| format!("\nnext: {hint}")).unwrap_or_default();
-        Err(Failure::Failed(anyhow::anyhow!("{status}: {said}{hint}")))
-    }
 }
 
 impl Target {
@@ -146,11 +126,12 @@ impl Target {
             TargetCommand::Resume { name } => {
                 (Method::POST, format!("/v1/targets/{}/resume", checked(name)?))
             }
-            TargetCommand::Replay { name, from } => {
+            TargetCommand::Replay { name, from, rematch, .. } => {
                 if !from.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+".contains(&b)) {
                     return Err(anyhow::anyhow!("`{from}` is neither an offset nor a time").into());
                 }
-                (Method::POST, format!("/v1/targets/{}/replay?from={from}", checked(name)?))
+                let name = checked(name)?;
+                (Method::POST, format!("/v1/targets/{name}/replay?from={from}&rematch={rematch}"))
             }
             TargetCommand::Test { name } => (Method::POST, format!("/v1/targets/{}/test", checked(name)?)),
             TargetCommand::Forget { name, discard } => {
@@ -158,13 +139,16 @@ impl Target {
             }
         };
         let value = self.server.call(method, &path).await?;
+        if let TargetCommand::Replay { name, wait: true, .. } = &self.command {
+            self.server.wait(name, wait::of_target).await?;
+        }
         if self.server.json {
             say!("{value}");
         } else if matches!(self.command, TargetCommand::Ls) {
             let targets = value["targets"].as_array().or(value.as_array()).cloned().unwrap_or_default();
-            print_table(&targets);
+            print_targets(&targets);
         } else {
-            print_fields(&value, "");
+            print_fields(&value);
         }
         Ok(())
     }
@@ -177,7 +161,7 @@ impl Server {
         if self.json {
             say!("{value}");
         } else {
-            print_fields(&value, "");
+            print_fields(&value);
         }
         Ok(())
     }
@@ -191,61 +175,16 @@ pub(super) fn checked(name: &str) -> anyhow::Result<&str> {
     Ok(name)
 }
 
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(s) => s.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn print_table(targets: &[Value]) {
-    say!(
-        "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8}",
-        "NAME",
-        "KIND",
-        "STATE",
-        "DELIVERED",
-        "BACKLOG",
-        "HELD",
-        "AGE s"
-    );
+fn print_targets(targets: &[Value]) {
+    let mut table =
+        Table::new(&["NAME", "KIND", "STATE", ">DELIVERED", ">BACKLOG", ">HELD", ">DEAD", ">AGE s"]);
     for t in targets {
-        let books = &t["books"];
-        say!(
-            "{:<24} {:<6} {:<11} {:>12} {:>12} {:>9} {:>8.1}",
-            text(&t["name"]),
-            text(&t["kind"]),
-            text(&t["state"]),
-            text(&books["delivered"]),
-            text(&books["backlog"]),
-            text(&books["held"]),
-            t["oldest_undelivered_age_seconds"].as_f64().unwrap_or(0.0),
-        );
+        let (books, age) = (&t["books"], t["oldest_undelivered_age_seconds"].as_f64().unwrap_or(0.0));
+        let counts = ["delivered", "backlog", "held", "dead_lettered"].map(|column| text(&books[column]));
+        let [delivered, backlog, held, dead] = counts;
+        let [name, kind, state] = ["name", "kind", "state"].map(|field| text(&t[field]));
+        table.row([name, kind, state, delivered, backlog, held, dead, format!("{age:.1}")]);
+        table.paint(2);
     }
-}
-
-/// One line for every list that is not empty.
-fn print_lists(value: &Value) {
-    let fields = value.as_object().into_iter().flatten();
-    let lists = fields.filter_map(|(name, list)| Some((name, list.as_array().filter(|l| !l.is_empty())?)));
-    for (name, list) in lists {
-        let list: Vec<_> = list.iter().map(text).collect();
-        say!("{:<14} {}", name.replace('_', " "), list.join(", "));
-    }
-}
-
-pub(super) fn print_fields(value: &Value, prefix: &str) {
-    let Some(fields) = value.as_object() else { return };
-    for (name, value) in fields {
-        match value {
-            Value::Object(_) => print_fields(value, &format!("{prefix}{name}.")),
-            Value::Array(all) if all.first().is_some_and(Value::is_object) => {
-                all.iter()
-                    .enumerate()
-                    .for_each(|(n, v)| print_fields(v, &format!("{prefix}{name}.{}.", n + 1)));
-            }
-            other => say!("{:<36} {}", format!("{prefix}{name}"), text(other)),
-        }
-    }
+    table.print();
 }

@@ -53,9 +53,13 @@ impl Serve {
         let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
         let source = Arc::new(move || self.config.load());
         let app = App::start_with(config, Some(source), &self.accept).await.map_err(of_start)?;
-        announce(&app);
+        let mut announced = false;
         let broken = loop {
             tokio::select! {
+                () = app.ready(), if !announced => {
+                    announce(&app);
+                    announced = true;
+                }
                 _ = terminate.recv() => break None,
                 _ = interrupt.recv() => break None,
                 why = app.failed() => break Some(why),
@@ -86,7 +90,7 @@ fn announce(app: &App) {
     let (path, created) = app.credentials_file();
     let made = if created { " (made now)" } else { "" };
     say!("credentials {}{made}", path.display());
-    say!("listening s3 http://{}", app.s3_address());
-    say!("listening admin http://{}", app.admin_address());
+    say!("listening s3 {}", app.s3_url());
+    say!("listening admin {}", app.admin_url());
     say!("ready");
 }

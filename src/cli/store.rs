@@ -60,8 +60,7 @@ fn verify(offline: &Offline) -> Result<(), Failure> {
     match found.damaged {
         0 => Ok(()),
         n => Err(Failure::Found(format!(
-            "the store is damaged in {n} place(s): restore the objects named above from a backup, or put them \
-             again"
+            "the store is damaged in {n} place(s): restore the objects named above, or put them again"
         ))),
     }
 }

@@ -36,6 +36,12 @@ pub enum CommitError {
     /// There is no such upload: it never was, was aborted, or has become another object.
     #[error("no such upload")]
     NoSuchUpload,
+    /// Too many uploads are open: 503 SlowDown, nothing happened.
+    #[error("too many multipart uploads are open")]
+    TooManyUploads {
+        /// Of the caller; else of all together.
+        of_owner: bool,
+    },
     /// A part is not what the caller read before: read again.
     #[error("the parts of the upload changed meanwhile")]
     PartsChanged,

@@ -58,18 +58,24 @@ impl Commit {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
             let _upload = inner.upload_lock(upload).write().await;
-            if !inner.store.upload(upload)?.is_some_and(|upload| is_over(&upload)) {
+            let Some(over) = inner.store.upload(upload)?.filter(|upload| is_over(upload)) else {
                 return Ok(false);
-            }
-            inner.end_upload(permit, upload).await.map(|()| true)
+            };
+            inner.end_upload(permit, &over).await.map(|()| true)
         })
         .await
     }
 }
 
 impl Inner {
-    pub(super) async fn end_upload(&self, permit: Permit, upload: UploadId) -> Result<(), CommitError> {
-        self.append_setting(permit, Change::Upload(UploadChange::End(upload))).await.map(|_| ())
+    /// Ends an upload, open or remembered, whose lock or whose bucket's lock the caller has alone.
+    pub(super) async fn end_upload(&self, permit: Permit, upload: &Upload) -> Result<(), CommitError> {
+        let end = UploadChange::End(upload.begun.id);
+        self.append_setting(permit, Change::Upload(end)).await?;
+        if upload.done.is_none() {
+            self.open_uploads.end(&upload.begun.owner);
+        }
+        Ok(())
     }
 
     /// Ends every open upload of a bucket whose lock the caller has alone.
@@ -81,7 +87,7 @@ impl Inner {
             }
             for upload in uploads {
                 let permit = self.queue.reserve_setting().await?;
-                self.end_upload(permit, upload.begun.id).await?;
+                self.end_upload(permit, &upload).await?;
             }
         }
     }

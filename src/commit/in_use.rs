@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use super::Commit;
+use crate::event::Event;
+use crate::queue::TargetNo;
 use crate::rules::RuleSet;
 
 /// One set of rules. A change holds it from the match to the end of its append.
@@ -24,6 +27,15 @@ impl Ruled {
 impl Drop for Ruled {
     fn drop(&mut self) {
         self.ended.cancel();
+    }
+}
+
+impl Commit {
+    /// The rule of this moment under which a target gets an event, whenever it happened.
+    pub fn rule_now(&self, target: TargetNo, event: &Event) -> Option<Arc<str>> {
+        let ruled = self.inner.rules.begin();
+        let matching = ruled.rules.matching(&event.bucket, &event.key, event.kind);
+        matching.into_iter().find(|delivery| delivery.target == target).map(|delivery| delivery.rule)
     }
 }
 

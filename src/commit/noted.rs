@@ -17,4 +17,9 @@ pub enum Noted {
     Refused(FullReason),
     /// A change was answered [`crate::queue::OverBudget`].
     OverBudget,
+    /// A multipart upload was not begun: too many are open.
+    TooManyUploads {
+        /// Of its owner; else of all together.
+        of_owner: bool,
+    },
 }

@@ -101,6 +101,7 @@ impl Commit {
             let time_us = (inner.clock)();
             let id = UploadId(inner.new_id(time_us).into_bytes());
             let owner = request.principal;
+            inner.begin_one_of(&owner)?;
             let upload = NewUpload { id, bucket, key, time_us, owner, headers, checksum };
             let change = Change::Upload(UploadChange::Begin(Arc::new(upload)));
             inner.append_setting(permit, change).await.map(|_| id)
@@ -152,7 +153,8 @@ impl Commit {
             let _key = inner.key_lock(&complete.bucket, &complete.key).lock().await;
             inner.require_bucket(&complete.bucket)?;
             let CompleteUpload { upload, bucket, key, pieces, size, etag, crc64, headers, .. } = complete;
-            if let Some(done) = inner.upload_of(upload, &bucket, &key)?.done {
+            let found = inner.upload_of(upload, &bucket, &key)?;
+            if let Some(done) = found.done {
                 let same = done.etag == etag;
                 return if same { Ok(Completion::Repeated(done)) } else { Err(CommitError::NoSuchUpload) };
             }
@@ -167,7 +169,9 @@ impl Commit {
             let event = inner.event(EventKind::CreatedMultipart, bucket, key, size, etag, complete.request);
             let change = Change::CompleteUpload { upload, meta: ObjectMeta { body, crc64, headers } };
             let entry = inner.admit(&mut permit, change, event)?;
-            inner.append_event(permit, entry, manifest).await.map(Completion::Made)
+            let made = inner.append_event(permit, entry, manifest).await?;
+            inner.open_uploads.end(&found.begun.owner);
+            Ok(Completion::Made(made))
         })
         .await
         .inspect(|_| fail::point("ack.after"))
@@ -186,8 +190,8 @@ impl Commit {
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _upload = inner.upload_lock(upload).write().await;
-            inner.open_upload(upload, &bucket, &key)?;
-            inner.end_upload(permit, upload).await
+            let open = inner.open_upload(upload, &bucket, &key)?;
+            inner.end_upload(permit, &open).await
         })
         .await
     }
@@ -201,11 +205,9 @@ impl Inner {
         found.ok_or(CommitError::NoSuchUpload)
     }
 
-    fn open_upload(&self, id: UploadId, bucket: &str, key: &str) -> Result<(), CommitError> {
-        match self.upload_of(id, bucket, key)?.done {
-            None => Ok(()),
-            Some(_) => Err(CommitError::NoSuchUpload),
-        }
+    fn open_upload(&self, id: UploadId, bucket: &str, key: &str) -> Result<Upload, CommitError> {
+        let found = self.upload_of(id, bucket, key)?;
+        if found.done.is_none() { Ok(found) } else { Err(CommitError::NoSuchUpload) }
     }
 
     /// The parts are still those that the caller read.

@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tidings_connector::{Size, Span};
@@ -14,7 +13,7 @@ use super::decode::Known;
 use super::diagnostics::Problem;
 use super::places::{Part, Places};
 use super::tree::KeyPath;
-use super::{Account, Admin, Config, Queue, Server, raw};
+use super::{Account, Config, Queue, raw};
 
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
@@ -47,16 +46,8 @@ impl Checker<'_> {
     /// The checked configuration; worth something only if no problem was found.
     pub(super) fn check(&mut self, raw: raw::Raw) -> Option<Config> {
         let server = self.server(raw.server);
-        let admin_at = KeyPath::of(&["admin", "listen"]);
-        let admin = self.listen(&admin_at, &raw.admin.listen);
-        if let (Some(a), Some(b)) = (server.as_ref().map(|s| s.listen), admin)
-            && a.port() != 0
-            && a.port() == b.port()
-            && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
-        {
-            let what = format!("`admin.listen` and `server.listen` are both port {}", a.port());
-            self.problem(&admin_at, what, &["give the admin API a port of its own"]);
-        }
+        let admin = self.admin(raw.admin, server.as_ref());
+        let limits = self.limits_of_all(&raw.limits);
         let appid_at = KeyPath::of(&["account", "appid"]);
         let appid = raw.account.appid;
         if !(1..=20).contains(&appid.len()) || !appid.bytes().all(|b| b.is_ascii_digit()) {
@@ -68,51 +59,13 @@ impl Checker<'_> {
         let targets = self.targets(raw.target, &region);
         Some(Config {
             server: server?,
-            admin: Admin { listen: admin? },
+            admin: admin?,
+            limits,
             account: Account { appid },
             queue,
             store,
             targets: targets?,
             warnings: std::mem::take(&mut self.warnings),
-        })
-    }
-
-    fn server(&mut self, raw: raw::Server) -> Option<Server> {
-        let at = KeyPath::of(&["server"]);
-        let listen = self.listen(&at.key("listen"), &raw.listen);
-        if !is_region(&raw.region) {
-            let help = ["use 1 to 64 of a-z, 0-9 and -, such as \"ap-guangzhou\" or \"us-east-1\""];
-            self.problem(&at.key("region"), "`region` is not a region's name".into(), &help);
-        }
-        if raw.data.is_empty() {
-            self.problem(
-                &at.key("data"),
-                "`data` is empty".into(),
-                &["name the directory that holds everything"],
-            );
-        }
-        if let Some(domain) = &raw.domain
-            && !is_domain(domain)
-        {
-            let help = ["write a host name without scheme and port, such as \"cos.example.com\""];
-            self.problem(&at.key("domain"), "`domain` is not a domain name".into(), &help);
-        }
-        self.count(&at.key("max_connections"), raw.max_connections, 1..=1_000_000);
-        self.span(&at.key("header_timeout"), raw.header_timeout, 100 * MS..=HOUR);
-        self.span(&at.key("idle_timeout"), raw.idle_timeout, 100 * MS..=HOUR);
-        self.span(&at.key("reserve_timeout"), raw.reserve_timeout, Duration::ZERO..=10 * MINUTE);
-        self.span(&at.key("shutdown_timeout"), raw.shutdown_timeout, 100 * MS..=HOUR);
-        Some(Server {
-            listen: listen?,
-            region: raw.region,
-            data: PathBuf::from(raw.data),
-            domain: raw.domain,
-            allow_unsigned_payload: raw.allow_unsigned_payload,
-            max_connections: raw.max_connections,
-            header_timeout: raw.header_timeout.0,
-            idle_timeout: raw.idle_timeout.0,
-            reserve_timeout: raw.reserve_timeout.0,
-            shutdown_timeout: raw.shutdown_timeout.0,
         })
     }
 
@@ -162,7 +115,7 @@ impl Checker<'_> {
         self.broken.iter().any(|broken| at.starts_with(broken))
     }
 
-    fn listen(&mut self, at: &KeyPath, text: &str) -> Option<SocketAddr> {
+    pub(super) fn listen(&mut self, at: &KeyPath, text: &str) -> Option<SocketAddr> {
         let address = text.parse().ok();
         if address.is_none() {
             let what = format!("`{}` is not an address to listen on", text.escape_debug());
@@ -207,12 +160,6 @@ impl Checker<'_> {
 pub(super) fn is_region(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=64).contains(&text.len()) && text.bytes().all(legal)
-}
-
-/// A host name in lower case: labels of `a-z 0-9 -`, no port.
-fn is_domain(text: &str) -> bool {
-    let label = |l: &str| is_region(l) && !l.starts_with('-') && !l.ends_with('-');
-    text.len() <= 190 && text.split('.').all(label)
 }
 
 /// A number of bytes in the largest unit that shows it exactly.

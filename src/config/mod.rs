@@ -7,31 +7,34 @@ mod check;
 mod check_connector;
 mod check_encoding;
 mod check_reject;
+mod check_server;
 mod check_target;
 pub mod credentials;
 mod decode;
 mod diagnostics;
+mod limits;
 mod load;
 pub mod pattern;
 mod places;
 mod raw;
 mod reload;
 pub mod secret_file;
+mod server;
 mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::ConnectorConfig;
 
 pub use diagnostics::{Diagnostics, Place, Problem};
+pub use limits::Limits;
 pub use load::load;
 pub use reload::needs_restart;
+pub use server::{Admin, Server, TlsFiles};
 pub use store::Store;
 
 use crate::event::EventSet;
@@ -43,6 +46,8 @@ pub struct Config {
     pub server: Server,
     /// `[admin]`
     pub admin: Admin,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[account]`
     pub account: Account,
     /// `[queue]`
@@ -54,38 +59,6 @@ pub struct Config {
     /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at
     /// start.
     pub warnings: Vec<String>,
-}
-
-/// `[server]`: the S3 and COS listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Where to listen. Port 0 asks for a free one.
-    pub listen: SocketAddr,
-    /// The region that requests sign for and events carry.
-    pub region: String,
-    /// The data directory.
-    pub data: PathBuf,
-    /// The domain under which `BUCKET.domain` names a bucket; none: path style only.
-    pub domain: Option<String>,
-    /// Bodies that nothing signs are taken from other machines too; from this one always.
-    pub allow_unsigned_payload: bool,
-    /// Requests served at once; more wait in the listener's backlog.
-    pub max_connections: usize,
-    /// How long a request's headers may take.
-    pub header_timeout: Duration,
-    /// How long a body may stand still.
-    pub idle_timeout: Duration,
-    /// How long a change waits for space before it is answered 503.
-    pub reserve_timeout: Duration,
-    /// How long `serve` may take to stop after SIGTERM.
-    pub shutdown_timeout: Duration,
-}
-
-/// `[admin]`: health, metrics and `/v1`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Where to listen. Port 0 asks for a free one.
-    pub listen: SocketAddr,
 }
 
 /// `[account]`: the owner of every bucket, as COS sees it.

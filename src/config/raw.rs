@@ -18,6 +18,7 @@ use tidings_nats::NatsOptions;
 pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) admin: Admin,
+    pub(super) limits: super::Limits,
     pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) store: Store,
@@ -38,6 +39,10 @@ pub(super) struct Server {
     pub(super) idle_timeout: Span,
     pub(super) reserve_timeout: Span,
     pub(super) shutdown_timeout: Span,
+    pub(super) tls_cert: Option<String>,
+    pub(super) tls_key: Option<String>,
+    pub(super) tls_handshake_timeout: Span,
+    pub(super) max_tls_handshakes: usize,
 }
 
 /// `[admin]`
@@ -45,6 +50,8 @@ pub(super) struct Server {
 #[serde(default)]
 pub(super) struct Admin {
     pub(super) listen: String,
+    pub(super) tls_cert: Option<String>,
+    pub(super) tls_key: Option<String>,
 }
 
 /// `[account]`
@@ -138,13 +145,17 @@ impl Default for Server {
             idle_timeout: ms(60_000),
             reserve_timeout: ms(5_000),
             shutdown_timeout: ms(30_000),
+            tls_cert: None,
+            tls_key: None,
+            tls_handshake_timeout: ms(10_000),
+            max_tls_handshakes: 256,
         }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9001".to_owned() }
+        Self { listen: "127.0.0.1:9001".to_owned(), tls_cert: None, tls_key: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Queue, Server, Store, Target};
+use super::{Account, Admin, Config, Limits, Queue, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -17,7 +17,7 @@ macro_rules! differing {
 /// The keys outside targets that differ: they take effect with a restart.
 pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let Config { server, admin, account, queue, store, targets: _, warnings: _ } = running;
+    let Config { server, admin, limits, account, queue, store, targets: _, warnings: _ } = running;
     differing!(
         found,
         "server",
@@ -32,11 +32,30 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
             idle_timeout,
             reserve_timeout,
             shutdown_timeout,
+            tls,
+            tls_handshake_timeout,
+            max_tls_handshakes,
         },
         server,
         &new.server
     );
-    differing!(found, "admin", Admin { listen }, admin, &new.admin);
+    differing!(found, "admin", Admin { listen, tls }, admin, &new.admin);
+    differing!(
+        found,
+        "limits",
+        Limits {
+            connections_per_address,
+            connections_per_key,
+            requests,
+            requests_per_key,
+            uploads,
+            uploads_per_key,
+            open_uploads,
+            open_uploads_per_key,
+        },
+        limits,
+        &new.limits
+    );
     differing!(found, "account", Account { appid }, account, &new.account);
     differing!(
         found,

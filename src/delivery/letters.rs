@@ -34,20 +34,20 @@ pub(super) struct Letters {
     pub(super) trial: Trial,
     /// The target was closed because of rejections.
     pub(super) storm: bool,
-    condemned: VecDeque<Condemned>,
+    pub(super) condemned: VecDeque<Condemned>,
     /// By offset: being written.
-    burying: HashMap<u64, SlotRef>,
+    pub(super) burying: HashMap<u64, SlotRef>,
     /// By offset: rejected in a storm, and how many successes there were before.
     appealed: HashMap<u64, u64>,
     /// The slots of both: they count as in flight, and nothing of theirs is out.
-    answered: HashSet<u64>,
+    pub(super) answered: HashSet<u64>,
     /// Why nothing can be buried, hence nothing is sent.
     pub(super) blocked: Option<Blocked>,
     news: Vec<News>,
     pub(super) replays: Replays,
 }
 
-struct Condemned {
+pub(super) struct Condemned {
     slot: SlotRef,
     why: Cause,
     until: Instant,
@@ -188,9 +188,10 @@ impl Lane {
         let offset = stored.position.offset;
         self.letters.appealed.remove(&offset);
         if self.repeats && self.shared.progress().replay_of(offset).is_some() {
-            // It was settled long ago; that its repetition is rejected changes nothing in the books.
+            // Settled long ago, or never matched: this changes nothing in the books. Whoever asked reads it.
             let (target_name, class) = (self.shared.name(), why.class.label());
-            tracing::warn!(target_name, offset, class, cause = %why.text, "its repetition is rejected");
+            let what = "rejected, and given only because a replay asked for it: no dead letter";
+            tracing::warn!(target_name, offset, class, cause = %why.text, "{what}");
             self.letters.answered.remove(&slot.0);
             self.keys.delivered(slot);
             self.settled.push((offset, Column::DeadLettered));

@@ -78,7 +78,7 @@ impl S3Access for Gate {
             // What another operation would understand must not be ignored by this one.
             return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
         }
-        let is_document = !matches!(cx.s3_op().name(), "PutObject" | "UploadPart");
+        let is_upload = matches!(cx.s3_op().name(), "PutObject" | "UploadPart");
         let extensions = cx.extensions_mut();
         let context = extensions.get::<Arc<RequestContext>>().ok_or_else(denied)?;
         // The verifier and the guard must have read the same key, or one of them was deceived.
@@ -86,7 +86,7 @@ impl S3Access for Gate {
             return Err(denied());
         }
         // Documents are read into memory as a whole, so they say how long they are before anything is read.
-        if is_document {
+        if !is_upload {
             match context.claim.length {
                 None => return Err(S3ErrorCode::MissingContentLength.into()),
                 Some(length) if length > MAX_XML_BYTES as u64 => {
@@ -95,6 +95,7 @@ impl S3Access for Gate {
                 Some(_) => {}
             }
         }
+        let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
         extensions.insert(principal);
         Ok(())
     }

@@ -3,28 +3,36 @@
 //!
 //! Must never hold a secret. It is made by the layer only; nothing in it comes from a header unchecked.
 
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use http::Extensions;
 use s3s::{S3Error, S3ErrorCode};
 
 use super::access::Principal;
+use super::going::Begun;
 use super::guard::Claim;
+use super::peer::Peer;
 use crate::event::RequestInfo;
 
 /// One request.
-#[derive(Debug)]
 pub(crate) struct RequestContext {
     /// The `x-amz-request-id` of the answer: 16 upper-case hex digits.
     pub(crate) id: Arc<str>,
-    /// The socket peer; no header can change it.
-    pub(crate) peer: IpAddr,
+    /// The connection that it came over; no header can change it.
+    pub(super) peer: Arc<Peer>,
     /// What the guard let through.
     pub(crate) claim: Claim,
     /// Why the body could not be read, once it could not. The verifier wraps errors beyond recognition, so
     /// the reason travels here.
     pub(crate) fault: OnceLock<BodyFault>,
+    /// It counts as going on until its answer is out.
+    pub(super) begun: OnceLock<Begun>,
+}
+
+impl RequestContext {
+    pub(super) fn new(id: Arc<str>, peer: Arc<Peer>, claim: Claim) -> Self {
+        Self { id, peer, claim, fault: OnceLock::new(), begun: OnceLock::new() }
+    }
 }
 
 /// Why a request's body was not taken. The client's fault in all cases; nothing is stored.
@@ -100,7 +108,7 @@ impl Caller {
     pub(crate) fn request_info(&self) -> RequestInfo {
         RequestInfo {
             id: Arc::clone(&self.context.id),
-            source_ip: Some(self.context.peer),
+            source_ip: Some(self.context.peer.address),
             principal: Arc::clone(self.principal.access_key()),
         }
     }

@@ -16,6 +16,7 @@ use super::operations::Operations;
 use super::put::etag_of;
 use super::{errors, headers, names};
 use crate::commit::Conditions;
+use crate::fail;
 
 /// The most keys of one request.
 const MAX_KEYS: usize = 1000;
@@ -69,6 +70,7 @@ pub(super) async fn objects(
         .buffered(AT_ONCE);
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     while let Some((key, result)) = results.next().await {
+        fail::point("delete.batch.mid");
         match result {
             Ok(()) if quiet => {}
             Ok(()) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use s3s::{Body, HttpResponse, S3Error, S3ErrorCode};
 
@@ -35,6 +35,10 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
             tracing::debug!(%full, "a change was refused for a target's sake");
             slow_down(format!("The {full}."))
         }
+        CommitError::TooManyUploads { of_owner } => {
+            let whose = if of_owner { "with this access key" } else { "of all clients together" };
+            slow_down(format!("Too many multipart uploads {whose} are open: complete or abort some."))
+        }
         CommitError::NoSuchBucket => C::NoSuchBucket.into(),
         CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
         CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
@@ -59,10 +63,19 @@ pub(super) fn of_commit(error: CommitError) -> S3Error {
     }
 }
 
-fn slow_down(message: String) -> S3Error {
+/// Not now: 503, with when to come again.
+pub(super) fn slow_down(message: String) -> S3Error {
     let mut slow_down = S3Error::with_message(S3ErrorCode::SlowDown, message);
     slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
     slow_down
+}
+
+/// The same, and the connection ends.
+pub(super) fn and_close(mut error: S3Error) -> S3Error {
+    let mut headers = error.headers().cloned().unwrap_or_default();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    error.set_headers(headers);
+    error
 }
 
 /// What a failed read answers.

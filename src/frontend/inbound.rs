@@ -146,15 +146,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
+    use crate::frontend::going::GoingOn;
     use crate::frontend::guard::Claim;
+    use crate::frontend::peer::Peer;
     use http_body_util::{BodyExt, StreamBody};
 
     /// A body of one frame of `size` bytes every `every`, watched with an idle timeout of ten seconds.
     async fn read(size: usize, every: Duration) -> Result<usize, BodyFault> {
         let claim = Claim { access_key: "A".into(), payload: Payload::Unsigned, length: None };
-        let peer = std::net::Ipv4Addr::LOCALHOST.into();
-        let fault = std::sync::OnceLock::new();
-        let context = Arc::new(RequestContext { id: "1".into(), peer, claim, fault });
+        let going = Arc::new(GoingOn::new(&Limits::default(), Box::new(|_| {})));
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let seat = going.seat(address).expect("free");
+        let peer = Arc::new(Peer { address, encrypted: false, seat });
+        let context = Arc::new(RequestContext::new("1".into(), peer, claim));
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             tokio::task::yield_now().await;

@@ -3,10 +3,9 @@
 //!
 //! Must never let a request reach the verifier unguarded, and never answer without a request id.
 
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,6 +22,7 @@ use super::digest::{Declared, DocumentHash};
 use super::errors;
 use super::guard::{self, Payload, Rules};
 use super::inbound::Inbound;
+use super::peer::{Peer, until_sent};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -75,9 +75,9 @@ impl Layer {
     }
 
     /// Answers one request from `peer`.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> HttpResponse {
-        let asked =
-            Asked { id: self.ids.next(), method: request.method().clone(), uri: request.uri().clone(), peer };
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> HttpResponse {
+        let (id, peer) = (self.ids.next(), Arc::clone(peer));
+        let asked = Asked { id, method: request.method().clone(), uri: request.uri().clone(), peer };
         let answered = AssertUnwindSafe(self.guarded(request, &asked)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| {
             tracing::error!(request = %asked.id, method = %asked.method, "a request's handler panicked");
@@ -105,7 +105,7 @@ impl Layer {
             Err(answer) => return *answer,
         };
         match self.service.call(request).await {
-            Ok(answer) if answer.status().as_u16() < 300 => answer,
+            Ok(answer) if answer.status().as_u16() < 300 => until_sent(answer, context),
             Ok(answer) => asked.complete(answer, context.fault.get().copied()),
             Err(_) => asked.internal(),
         }
@@ -120,7 +120,7 @@ impl Layer {
     ) -> Result<(Request<Body>, Arc<RequestContext>), Box<HttpResponse>> {
         let (parts, body) = request.into_parts();
         let now = (self.now)().as_second();
-        let claim = guard::check(&parts, &self.rules, is_local(asked.peer), now).map_err(|refusal| {
+        let claim = guard::check(&parts, &self.rules, asked.peer.is_private(), now).map_err(|refusal| {
             tracing::debug!(request = %asked.id, ?refusal, "refused");
             Box::new(errors::refused(&refusal, asked.uri.path(), &asked.id, asked.bare()))
         })?;
@@ -134,8 +134,8 @@ impl Layer {
             false => Declared::default(),
         };
         let document = (!declared.is_empty()).then(|| DocumentHash::new(declared));
-        let (id, peer) = (Arc::clone(&asked.id), asked.peer);
-        let context = Arc::new(RequestContext { id, peer, claim, fault: OnceLock::new() });
+        let (id, peer) = (Arc::clone(&asked.id), Arc::clone(&asked.peer));
+        let context = Arc::new(RequestContext::new(id, peer, claim));
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
             false => Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document)),
@@ -153,7 +153,7 @@ struct Asked {
     id: Arc<str>,
     method: Method,
     uri: Uri,
-    peer: IpAddr,
+    peer: Arc<Peer>,
 }
 
 impl Asked {
@@ -191,11 +191,6 @@ fn is_about_upload(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| query.split('&').any(about))
 }
 
-/// True for a peer on this machine: what it sends crosses no wire.
-fn is_local(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,12 +204,5 @@ mod tests {
             made.iter()
                 .all(|id| id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
         );
-    }
-
-    #[test]
-    fn only_loopback_is_local() {
-        let local = |ip: &str| is_local(ip.parse().expect("an address"));
-        assert!(local("127.0.0.1") && local("127.8.8.8") && local("::1") && local("::ffff:127.0.0.1"));
-        assert!(!local("10.0.0.1") && !local("::ffff:10.0.0.1") && !local("fe80::1") && !local("0.0.0.0"));
     }
 }

@@ -6,6 +6,7 @@
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
 //! access.rs     what each operation needs, and whether a principal may
+//! going.rs      what clients have going on, against the limits
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! ```
@@ -30,6 +31,7 @@ mod delete;
 mod digest;
 mod errors;
 mod found;
+mod going;
 mod guard;
 mod headers;
 mod inbound;
@@ -42,6 +44,7 @@ mod names;
 mod objects;
 mod operations;
 mod parts;
+mod peer;
 mod put;
 mod server;
 mod source;
@@ -57,7 +60,9 @@ use std::sync::Arc;
 use crate::commit::Commit;
 use crate::config;
 use crate::config::credentials::Credential;
+use crate::tls::Tls;
 
+pub use going::{Limit, OnLimit};
 pub use server::Served;
 
 /// Where the frontend finds the secret of an access key, and what it may do.
@@ -81,6 +86,8 @@ pub struct Ambient {
 pub struct Frontend {
     layer: Arc<layer::Layer>,
     server: config::Server,
+    going: Arc<going::GoingOn>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Frontend {
@@ -105,6 +112,17 @@ impl Frontend {
         let rules =
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
-        Self { layer: Arc::new(layer), server: server.clone() }
+        let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
+        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None }
+    }
+
+    /// The same frontend with other limits than the defaults, and somebody who hears of every refusal.
+    pub fn limited(self, limits: &config::Limits, on_limit: OnLimit) -> Self {
+        Self { going: Arc::new(going::GoingOn::new(limits, on_limit)), ..self }
+    }
+
+    /// The same frontend over TLS, if there is a certificate.
+    pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 }

@@ -5,21 +5,25 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Frontend;
+use super::going::Seat;
 use super::layer::Layer;
+use super::peer::Peer;
 use super::stall::Stall;
+use crate::tls::Tls;
 
 /// The largest head of a request, and the connection's read buffer.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -61,16 +65,19 @@ impl Frontend {
                     }
                 }
             };
+            let address = peer.ip().to_canonical();
+            // Dropped, the stream is closed.
+            let Some(seat) = self.going.seat(address) else { continue };
             let connection = Connection {
                 layer: Arc::clone(&self.layer),
                 http: http.clone(),
-                peer,
+                tls: self.tls.clone(),
                 idle: self.server.idle_timeout,
                 drain: drain.clone(),
                 cut: cut.clone(),
             };
             tracker.spawn(async move {
-                connection.run(stream).await;
+                connection.run(stream, address, seat).await;
                 drop(permit);
             });
         }
@@ -109,18 +116,32 @@ async fn accept(
 struct Connection {
     layer: Arc<Layer>,
     http: http1::Builder,
-    peer: SocketAddr,
+    tls: Option<Arc<Tls>>,
     idle: Duration,
     drain: CancellationToken,
     cut: CancellationToken,
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream) {
+    async fn run(self, stream: TcpStream, address: IpAddr, seat: Seat) {
         // An answer is one small packet; waiting for more of it costs a round trip.
         let _ = stream.set_nodelay(true);
-        let peer = self.peer.ip().to_canonical();
-        let layer = &self.layer;
+        let Some(tls) = &self.tls else {
+            return self.serve(stream, Peer { address, encrypted: false, seat }).await;
+        };
+        let shaken = tokio::select! {
+            biased;
+            () = self.drain.cancelled() => return,
+            shaken = tls.accept(stream) => shaken,
+        };
+        match shaken {
+            Ok(stream) => self.serve(stream, Peer { address, encrypted: true, seat }).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        }
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let (layer, peer) = (&self.layer, &Arc::new(peer));
         let service =
             service_fn(move |request| async move { Ok::<_, Infallible>(layer.answer(request, peer).await) });
         let io = TokioIo::new(Stall::new(stream, self.idle));

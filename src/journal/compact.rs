@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Needed {
     pub from: u64,
     /// What each reader needs below; a label that is not here is needed by nobody.
     pub labels: BTreeMap<u32, LabelNeed>,
+    /// Segments that have some of these offsets stay as they are.
+    pub whole: Vec<Range<u64>>,
 }
 
 /// What one reader needs.
@@ -166,8 +169,9 @@ impl<T: Send + 'static> Compactor<T> {
         for segment in all {
             let known = segment.known().clone();
             let closed = known.closed_us.is_some() && known.end <= needed.from && known.end > floor;
-            let spared =
-                retained.contains(&segment.header.first) || self.avoid.contains(&segment.header.first);
+            let whole = needed.whole.iter().any(|r| r.start < known.end && known.first < r.end);
+            let first = &segment.header.first;
+            let spared = whole || retained.contains(first) || self.avoid.contains(first);
             let estimate = if closed && !spared { self.estimate(segment, &known, needed) } else { None };
             // What is mostly needed stays; unless it is small, then it joins its neighbours.
             let fit = estimate.filter(|n| n * 2 < segment.file_len || *n < self.segment_bytes / 4);

@@ -14,6 +14,7 @@ mod format;
 #[cfg(test)]
 mod format_tests;
 mod headroom;
+mod held;
 mod live;
 mod losses;
 mod prepare;
@@ -55,7 +56,7 @@ pub use recovery::Report;
 pub use repair::{Repair, RepairError};
 pub use shared::{BatchStats, Observer};
 pub use stat::Stat;
-pub use verify::{FileReport, Verification, verify};
+pub use verify::{FileReport, Verification, verify, verify_seen};
 
 use crate::event::Position;
 use format::LabelCount;

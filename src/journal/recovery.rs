@@ -76,7 +76,7 @@ pub(super) fn open(
     if accepted.iter().any(|loss| !loss.done) {
         return Err(OpenError::Unfinished);
     }
-    let survey = survey(&**disk, dir, proven_end, false)?;
+    let survey = survey(&**disk, dir, proven_end, None)?;
     let leftovers = survey.temporary.iter().chain(&survey.covered);
     for path in leftovers.clone() {
         disk.remove(path)?;

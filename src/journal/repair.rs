@@ -55,7 +55,7 @@ impl<'a> Repair<'a> {
         (from, to): (u64, u64),
         time_us: i64,
     ) -> Result<Self, RepairError> {
-        let survey = survey(disk, dir, proven_end, true)?;
+        let survey = survey(disk, dir, proven_end, Some(&mut |_, _| {}))?;
         let mut losses = losses::read(disk, dir)?;
         let pending = losses.last().is_some_and(|loss| !loss.done);
         if survey.damage.is_empty() && !pending {

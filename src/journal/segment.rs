@@ -12,6 +12,7 @@ use super::format::{
     BATCH_HEADER, BLOCK, BatchHeader, BatchKind, LabelCount, RecordView, SegmentHeader, SegmentId, Total,
     padded,
 };
+use super::held::Held;
 
 /// How many bytes a cursor reads ahead.
 const READ_AHEAD: usize = 256 << 10;
@@ -191,14 +192,14 @@ impl Segment {
     }
 
     /// What is known about it now. Never asked for twice at once by one thread: whoever waits to note
-    /// something stands between the two, and nobody would go on.
-    pub fn known(&self) -> RwLockReadGuard<'_, Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    /// something stands between the two, and nobody would go on. With debug assertions it breaks off there.
+    pub fn known(&self) -> Held<RwLockReadGuard<'_, Known>> {
+        Held::take(&raw const self.known, || self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// To note what was written.
-    pub fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
-        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    pub fn known_mut(&self) -> Held<RwLockWriteGuard<'_, Known>> {
+        Held::take(&raw const self.known, || self.known.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The segment number and secret of a file whose first block is `block`.

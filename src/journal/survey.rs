@@ -1,5 +1,4 @@
-//! What stands in a journal's directory: which file holds which offsets, what is damaged, where writing
-//! stopped.
+//! What a journal's directory holds: which file has which offsets, what is damaged, where writing stopped.
 //!
 //! Opening, verifying and repairing all begin here, so that they cannot disagree. Must never change a file.
 
@@ -16,6 +15,7 @@ use super::format::{
 };
 use super::scan;
 use super::segment::{BatchCursor, Known, Segment, Step, file_name, number_of};
+use super::verify::{Deep, Surveying};
 
 /// One live file and what to make of it.
 pub(super) struct Surveyed {
@@ -66,8 +66,8 @@ pub(super) struct Survey {
     pub(super) totals: BTreeMap<u32, Total>,
 }
 
-/// Looks at everything in `dir`. `deep` also reads every record of the closed segments.
-pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, deep: bool) -> Result<Survey, OpenError> {
+/// Looks at everything in `dir`; `deep` also reads every record of closed segments, and is told how far.
+pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Deep<'_>) -> Surveying {
     let mut survey = list(disk, dir)?;
     let files = std::mem::take(&mut survey.files);
     (survey.next, survey.next_number, survey.epoch) = (1, 1, 1);
@@ -76,12 +76,13 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, deep: bool) -
     let mut state = State { survey, used: false, open_end: false, suspect: None };
     for (i, mut file) in files.into_iter().enumerate() {
         let later = firsts[i + 1..].iter().copied().flatten().next();
+        deep.iter_mut().for_each(|seen| seen(i + 1, firsts.len()));
         if file.segment.is_some() && firsts[i].is_none() && later.is_none() && proven_end <= state.survey.next
         {
             // Nothing in it was ever acknowledged.
             file.role = Role::Empty;
         } else {
-            state.place(&mut file, later, proven_end, deep)?;
+            state.place(&mut file, later, proven_end, deep.is_some())?;
         }
         state.survey.next_number = file.last + 1;
         state.survey.files.push(file);
@@ -198,8 +199,7 @@ impl State {
             let (name, why) = self.suspect.clone().unwrap_or_else(|| (file.name.clone(), Why::Missing));
             survey.damage.push(Damage::of_file(name, survey.next, known.first, why));
         }
-        self.suspect = None;
-        self.used = true;
+        (self.suspect, self.used) = (None, true);
         // What an opening says counts also what was lost before it.
         for (label, total) in &known.totals_before {
             let so_far = survey.totals.entry(*label).or_default();

@@ -173,6 +173,23 @@ async fn counts_per_label_survive_rolls_recycling_and_restarts() {
     assert_eq!(opened.next(), 301);
 }
 
+/// Waits for the seal behind the last record: only with it the file itself says that it was synced.
+async fn sealed(segment: &Arc<segment::Segment>) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let mut cursor = segment::BatchCursor::start(Arc::clone(segment));
+        let mut last = None;
+        while let segment::Step::Batch(header, _) = cursor.step().expect("readable") {
+            last = Some(header.kind);
+        }
+        if last == Some(format::BatchKind::Seal) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "the log is never sealed");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Appends a few records one by one and stops without closing; gives the live file and where its batches
 /// begin.
 async fn unclean(dir: &Path, records: u64) -> (PathBuf, Vec<u64>) {
@@ -181,20 +198,7 @@ async fn unclean(dir: &Path, records: u64) -> (PathBuf, Vec<u64>) {
         append(&journal, n, 6_000).await;
     }
     let segment = journal.shared.segments.all().pop().expect("one");
-    // The last record is known to have been synced once the seal behind it is there.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        let mut cursor = segment::BatchCursor::start(Arc::clone(&segment));
-        let mut last = None;
-        while let segment::Step::Batch(header, _) = cursor.step().expect("readable") {
-            last = Some(header.kind);
-        }
-        if last == Some(format::BatchKind::Seal) {
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline, "the log is never sealed");
-        tokio::task::yield_now().await;
-    }
+    sealed(&segment).await;
     crash(journal).await;
     let mut cursor = segment::BatchCursor::start(Arc::clone(&segment));
     let mut begins = Vec::new();

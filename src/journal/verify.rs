@@ -10,6 +10,10 @@ use super::error::OpenError;
 use super::losses::{self, Loss};
 use super::survey::{Role, Survey, survey};
 
+/// Told which file comes next, and of how many.
+pub(super) type Deep<'a> = Option<&'a mut dyn FnMut(usize, usize)>;
+pub(super) type Surveying = Result<Survey, OpenError>;
+
 /// One live file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct FileReport {
@@ -45,9 +49,19 @@ pub struct Verification {
 ///
 /// Beside a running server files come and go; damage counts only if a second look finds it, too.
 pub fn verify(disk: &dyn Disk, dir: &Path, proven_end: u64) -> Result<Verification, OpenError> {
-    let first = survey(disk, dir, proven_end, true)?;
+    verify_seen(disk, dir, proven_end, &mut |_, _| {})
+}
+
+/// As [`verify`]; `seen` is told which file is read next, from 1, and of how many.
+pub fn verify_seen(
+    disk: &dyn Disk,
+    dir: &Path,
+    proven_end: u64,
+    seen: &mut dyn FnMut(usize, usize),
+) -> Result<Verification, OpenError> {
+    let first = survey(disk, dir, proven_end, Some(seen))?;
     let mut damage = first.damage.clone();
-    let seen = if damage.is_empty() { first } else { survey(disk, dir, proven_end, true)? };
+    let seen = if damage.is_empty() { first } else { survey(disk, dir, proven_end, Some(seen))? };
     damage.retain(|d| seen.damage.contains(d));
     let files = reports(&seen);
     Ok(Verification { files, damage, end: seen.next, accepted: losses::read(disk, dir)? })

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tidings_connector::{ErrorClass, Outcome};
 
-use super::labels::{AttemptResult, LossReason, RefuseReason};
+use super::labels::{AttemptResult, LossReason};
 use super::table::{ATTEMPT_SECONDS, BATCH_ENTRIES, END_TO_END_SECONDS, SYNC_SECONDS};
 
 /// The most bounds that a histogram has.
@@ -224,24 +224,5 @@ impl JournalMetrics {
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the commit path counts.
-#[derive(Debug, Default)]
-pub struct FrontendMetrics {
-    /// Changes acknowledged, each with its event.
-    pub accepted: Counter,
-    refused: [Counter; RefuseReason::ALL.len()],
-}
-
-impl FrontendMetrics {
-    /// Counts one change answered 503.
-    pub fn refused(&self, reason: RefuseReason) {
-        self.refused[reason as usize].increment(1);
-    }
-
-    pub(super) fn refused_for(&self, reason: RefuseReason) -> u64 {
-        self.refused[reason as usize].value()
     }
 }

@@ -117,6 +117,28 @@ label_values! {
 }
 
 label_values! {
+    /// Which limit a request or a connection was over: label `limit` of `tidings_requests_limited_total`.
+    LimitReached {
+        /// `limits.connections_per_address`
+        ConnectionsPerAddress => "connections_per_address",
+        /// `limits.connections_per_key`
+        ConnectionsPerKey => "connections_per_key",
+        /// `limits.requests`
+        Requests => "requests",
+        /// `limits.requests_per_key`
+        RequestsPerKey => "requests_per_key",
+        /// `limits.uploads`
+        Uploads => "uploads",
+        /// `limits.uploads_per_key`
+        UploadsPerKey => "uploads_per_key",
+        /// `limits.open_uploads`
+        OpenUploads => "open_uploads",
+        /// `limits.open_uploads_per_key`
+        OpenUploadsPerKey => "open_uploads_per_key",
+    }
+}
+
+label_values! {
     /// What came of writing a dead letter: label `result` of `tidings_dead_letter_writes_total`.
     WriteResult {
         /// It is durable.

@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 
 use tidings_connector::ErrorClass;
 
-use super::labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
-use super::snapshot::{Snapshot, TargetSnapshot, seconds};
+use super::labels::{
+    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
+};
+use super::snapshot::{Snapshot, StoreSnapshot, TargetSnapshot, seconds};
 use super::table::{Kind, Row, Spec, TABLE};
 use super::{Histogram, Metrics};
 use crate::queue::Books;
@@ -37,6 +39,7 @@ pub(super) const COLUMNS: &[Named] = &[
     ("quarantined", |b| b.quarantined),
     ("shed", |b| b.shed),
     ("repeated", |b| b.repeated),
+    ("rematched", |b| b.rematched),
 ];
 
 /// Every row of the table with all its series.
@@ -97,6 +100,9 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
         Row::Refused => {
             RefuseReason::ALL.iter().for_each(|r| out.one(&[r.label()], frontend.refused_for(*r) as f64));
         }
+        Row::Limited => {
+            LimitReached::ALL.iter().for_each(|l| out.one(&[l.label()], frontend.limited_by(*l) as f64));
+        }
         Row::EnqueueSeconds => {
             out.histogram(&[Stage::Write.label()], &journal.batches().write_seconds);
             out.histogram(&[Stage::Sync.label()], &journal.batches().sync_seconds);
@@ -110,10 +116,7 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
             LossReason::ALL.iter().for_each(|r| out.one(&[r.label()], journal.lost_by(*r) as f64));
         }
         Row::UnsyncedAck => out.one(&[], journal.unsynced_acks.value() as f64),
-        Row::BodyBytes => {
-            out.one(&["live"], snapshot.store.live_bytes as f64);
-            out.one(&["dead"], snapshot.store.dead_bytes as f64);
-        }
+        Row::BodyBytes => out.bodies(&snapshot.store),
         Row::DamagedObjects => out.one(&[], snapshot.store.damaged as f64),
         Row::ScrubbedBytes => out.one(&[], snapshot.store.scrubbed_bytes as f64),
         Row::ScrubPasses => out.one(&[], snapshot.store.scrub_passes as f64),
@@ -130,6 +133,11 @@ struct Series<'a> {
 }
 
 impl Series<'_> {
+    fn bodies(&mut self, store: &StoreSnapshot) {
+        self.one(&["live"], store.live_bytes as f64);
+        self.one(&["dead"], store.dead_bytes as f64);
+    }
+
     fn targets(&mut self, targets: &[TargetSnapshot], value: impl Fn(&TargetSnapshot) -> f64) {
         targets.iter().for_each(|t| self.one(&[&t.name], value(t)));
     }

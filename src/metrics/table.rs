@@ -5,7 +5,9 @@
 
 use tidings_connector::ErrorClass;
 
-use super::labels::{AttemptResult, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult};
+use super::labels::{
+    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
+};
 
 /// One metric.
 #[derive(Debug)]
@@ -120,6 +122,8 @@ table! {
         "Changes acknowledged to clients, each durable with its event.";
     Refused: Kind::Counter, "changes_refused_total", ["reason"],
         "Changes answered 503 before anything happened.";
+    Limited: Kind::Counter, "requests_limited_total", ["limit"],
+        "Requests answered 503, and connections closed, for the sake of a limit.";
     EnqueueSeconds: Kind::Histogram, "enqueue_duration_seconds", ["stage"],
         "Time to make one batch durable, by stage.";
     Batch: Kind::Histogram, "append_batch_entries", [],
@@ -168,6 +172,7 @@ pub fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "state") => all(Undelivered::ALL, Undelivered::label),
         ("tidings_events_lost_total", "reason") => all(LossReason::ALL, LossReason::label),
         (_, "reason") => all(RefuseReason::ALL, RefuseReason::label),
+        (_, "limit") => all(LimitReached::ALL, LimitReached::label),
         (_, "outcome") => all(super::scrape::OUTCOMES, |o| o.0),
         (_, "column") => all(super::scrape::COLUMNS, |c| c.0),
         (_, "kind") => Some(vec!["kafka", "nats", "amqp", "http"]),

@@ -23,6 +23,8 @@ use super::keeper::Flushed;
 use super::progress::{Progress, Row, Totals};
 use super::read::{Read, read_log};
 use super::reader::EmbeddedReader;
+use super::rematch::RematchFn;
+use super::replay::Back;
 use super::rows::{self, RowFile};
 use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
@@ -89,7 +91,8 @@ pub(super) struct Inner {
     pub(super) dead: Mutex<HashMap<TargetNo, DeadLetters>>,
     pub(super) checkpoint: AtomicU64,
     /// Targets that are going back, and how far: nothing from there on may go.
-    rewinding: Mutex<std::collections::BTreeMap<u32, u64>>,
+    rewinding: Mutex<std::collections::BTreeMap<u32, Back>>,
+    pub(super) rematch: std::sync::OnceLock<RematchFn>,
     /// Every registered reader was added: until then nobody knows what is needed, and nothing is trimmed.
     pub(super) complete: AtomicBool,
     /// Why changes are refused although there is space.
@@ -173,6 +176,7 @@ impl EmbeddedQueue {
             dead: Mutex::default(),
             checkpoint: AtomicU64::new(applied),
             rewinding: Mutex::default(),
+            rematch: std::sync::OnceLock::new(),
             complete: AtomicBool::new(false),
             held: watch::Sender::new(None),
             wanted: watch::Sender::new(0),
@@ -417,7 +421,7 @@ impl Inner {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn rewinding(&self) -> MutexGuard<'_, std::collections::BTreeMap<u32, u64>> {
+    pub(super) fn rewinding(&self) -> MutexGuard<'_, std::collections::BTreeMap<u32, Back>> {
         self.rewinding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

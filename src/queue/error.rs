@@ -71,3 +71,44 @@ pub enum ReadError {
     #[error("the queue is closed")]
     Closed,
 }
+
+/// How a reader went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Rewound {
+    /// The first offset that is given again.
+    pub from: u64,
+    /// The position from before.
+    pub until: u64,
+    /// What the rules of now match is given too, although the target was not given it when it happened.
+    pub rematch: bool,
+}
+
+/// Why a reader cannot go back.
+#[derive(Debug, thiserror::Error)]
+pub enum RewindError {
+    /// The log does not have everything from there on any more.
+    #[error("the log has everything from offset {oldest} on, and no longer what was before: \
+        `--from {oldest}` is the furthest back{}", said(*.time_us))]
+    TooOld {
+        /// The first offset that can be given again.
+        oldest: u64,
+        /// About when it was written, in microseconds since the Unix epoch, if that is known.
+        time_us: Option<i64>,
+    },
+    /// Everything from there on is still to be delivered anyway.
+    #[error("nothing was delivered from offset {from} on yet: the target is at {position}")]
+    Nothing {
+        /// What was asked for.
+        from: u64,
+        /// Where the reader is.
+        position: u64,
+    },
+    /// The disk failed, or the queue is shutting down.
+    #[error("the row that says so cannot be made durable: {0}")]
+    NotDurable(String),
+}
+
+fn said(time_us: Option<i64>) -> String {
+    let time = time_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
+    time.map(|time| format!(" (written after {time})")).unwrap_or_default()
+}

@@ -41,7 +41,7 @@ impl Inner {
             floor = floor.min(if idle { routed } else { file.synced.floor() });
         }
         // Read after the rows: who is done with going back has a row that says so.
-        floor = self.rewinding().values().fold(floor, |floor, from| floor.min(*from));
+        floor = self.rewinding().values().fold(floor, |floor, back| floor.min(back.from));
         self.journal.trim(floor);
     }
 
@@ -72,11 +72,12 @@ impl Inner {
         let from = self.checkpoint.load(Ordering::Acquire);
         let (rewinding, rows) = (self.rewinding().clone(), self.rows());
         let needs = rows.iter().map(|(progress, file)| {
-            let Need { position, holes } = file.synced.clone();
-            let position = rewinding.get(&progress.target.0).map_or(position, |from| position.min(*from));
+            let Need { position, holes, .. } = file.synced.clone();
+            let position = rewinding.get(&progress.target.0).map_or(position, |back| position.min(back.from));
             (progress.target.0, LabelNeed { from: position, holes: holes.iter().map(|h| h.offset).collect() })
         });
-        Some(Needed { from, labels: needs.collect() })
+        let labels = needs.collect();
+        Some(Needed { from, labels, whole: self.whole(rows.iter().map(|(_, file)| &file.synced)) })
     }
 
     /// Writes and syncs rows when they change, until the queue stops; then once more.
@@ -183,3 +184,7 @@ async fn reached(moment: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

@@ -36,6 +36,7 @@ pub(super) async fn read(
 ) -> Result<Vec<Arc<Stored>>, ReadError> {
     let newest = inner.tail.pick(offsets);
     let first = newest.first().map_or(u64::MAX, |s| s.position.offset);
+    let newest: Vec<_> = newest.into_iter().map_while(|s| inner.mine_again(target, s)).collect();
     let older: Vec<u64> = offsets.iter().copied().take_while(|o| *o < first).collect();
     if older.is_empty() {
         return Ok(newest);
@@ -68,9 +69,9 @@ fn read_older(inner: &Inner, target: TargetNo, offsets: &[u64]) -> Result<Vec<Ar
             Err(e) => return Err(e),
         };
         let fits = read.iter().zip(rest).take_while(|(s, o)| s.position.offset == **o).count();
-        let mine = |s: &&Arc<Stored>| s.rule_for(target).is_some();
-        let whole = read.iter().take(fits).take_while(mine).count();
-        found.extend(read.into_iter().take(whole));
+        let before = found.len();
+        found.extend(read.into_iter().take(fits).map_while(|s| inner.mine_again(target, s)));
+        let whole = found.len() - before;
         // Its record is not there, or is not what it was: neither can be, unless the log was damaged.
         if whole == 0 {
             return if found.is_empty() { Err(lost) } else { Ok(found) };

@@ -34,6 +34,7 @@ mod pieces;
 pub mod progress;
 mod read;
 mod reader;
+mod rematch;
 pub mod repair;
 mod replay;
 mod rows;
@@ -50,11 +51,11 @@ use async_trait::async_trait;
 pub use budget::{Budget, BudgetView, OverBudget};
 pub use codec::{DecodeError, decode, decode_object, encode, encode_object};
 pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo, key_hash};
-pub use error::{AppendError, Full, FullReason, OpenError, ReadError};
+pub use error::{AppendError, Full, FullReason, OpenError, ReadError, RewindError, Rewound};
 pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
-pub use replay::{RewindError, Rewound};
+pub use rematch::RematchFn;
 pub use setting::{MAX_SETTING_BYTES, Setting};
 pub use tags::{ObjectTags, TAGS};
 pub use upload::{
@@ -123,8 +124,9 @@ pub trait Reader: Send {
 
     /// Goes back to `from`, durably: everything from there on is given again, in offset order, with the holes
     /// below it first. What was given before must not be out any more, and is forgotten by the caller.
-    /// Settled once more, an entry counts as repeated.
-    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError>;
+    /// Settled once more, an entry counts as repeated. With `rematch` also what the rules of now match is
+    /// given, in its place; settled, it counts as rematched.
+    async fn rewind(&mut self, from: u64, rematch: bool) -> Result<Rewound, RewindError>;
 
     /// Settles taken entries: each leaves its hole and is counted in one column of the books, once.
     /// Durable within about a second, or when [`Reader::flush`] returned.

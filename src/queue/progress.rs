@@ -14,7 +14,7 @@ use super::dead::Counts;
 use super::dispatcher::Routes;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
-use super::replay::{Replay, ReplayRow};
+use super::replay::{Given, Replay, ReplayRow};
 use crate::fail;
 use crate::journal::Total;
 
@@ -57,6 +57,8 @@ pub struct Books {
     pub shed: u64,
     /// Beside the balance: delivered again.
     pub repeated: u64,
+    /// Beside the balance: delivered by a rule that came after the event, since an operator asked.
+    pub rematched: u64,
 }
 
 impl Books {
@@ -86,6 +88,7 @@ pub(super) struct Totals {
     pub(super) forgotten: u64,
     pub(super) quarantined: u64,
     pub(super) repeated: u64,
+    pub(super) rematched: u64,
     /// Bytes of everything in `taken` …
     pub(super) taken_bytes: u64,
     /// … and of that part of it which is settled.
@@ -180,7 +183,8 @@ impl Progress {
             holes: Holes::new(&row.holes, 1),
             totals: row.totals,
             dead: Counts { dead: row.totals.dead_lettered, ..Counts::default() },
-            dirty: true,
+            // The row is on disk: a reader that began as changed would tell nobody of its first change.
+            dirty: false,
             rows: Arc::clone(&routes.rows),
             ..State::default()
         };
@@ -219,6 +223,7 @@ impl Progress {
             quarantined: t.quarantined + state.dead.lost,
             shed: self.shed.load(Ordering::Acquire),
             repeated: t.repeated,
+            rematched: t.rematched,
         }
     }
 
@@ -394,8 +399,12 @@ impl State {
     fn settle(&mut self, settled: &[(u64, Column)]) -> u64 {
         let mut freed = 0;
         for (offset, column) in settled {
-            if self.replay.as_mut().is_some_and(|replay| replay.settle(*offset)) {
-                self.totals.repeated += u64::from(*column == Column::Delivered);
+            if let Some(given) = self.replay.as_mut().and_then(|replay| replay.settle(*offset)) {
+                let beside = match given {
+                    Given::Again => &mut self.totals.repeated,
+                    Given::Rematched => &mut self.totals.rematched,
+                };
+                *beside += u64::from(*column == Column::Delivered);
                 continue;
             }
             // Each entry is counted once, whatever the lane says twice.

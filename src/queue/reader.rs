@@ -3,6 +3,7 @@
 //!
 //! Must never give an entry twice in one life, nor one above the position before every hole was given.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,6 +15,8 @@ use super::holes::Hole;
 use super::lookup::{self, ByOffset};
 use super::progress::{Column, Progress};
 use super::read::{self, Read};
+use super::rematch::Picked;
+use super::replay::Back;
 use super::tail::Found;
 use super::{Lookup, ReadError, Reader, RewindError, Rewound};
 use crate::journal::{LogReader, RecordView};
@@ -37,15 +40,17 @@ pub(super) struct EmbeddedReader {
 #[derive(Default)]
 struct Ahead {
     entries: Vec<Arc<Stored>>,
+    /// Which of them are so only by the rules of now.
+    rematched: HashSet<u64>,
     /// Everything below is read.
     end: u64,
 }
 
 impl Ahead {
     /// What was read ahead, if the reader goes on exactly there.
-    fn take(&mut self, from: u64) -> Option<(Vec<Arc<Stored>>, u64)> {
-        let entries = std::mem::take(&mut self.entries);
-        (entries.first()?.position.offset == from).then_some((entries, self.end))
+    fn take(&mut self, from: u64) -> Option<(Picked, u64)> {
+        let (mine, rematched) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.rematched));
+        (mine.first()?.position.offset == from).then_some((Picked { mine, rematched }, self.end))
     }
 }
 
@@ -65,25 +70,27 @@ impl EmbeddedReader {
 
     /// Detached: reads on from the position, from memory if it is there, and attaches once it has caught up.
     async fn read_on(&mut self, max: usize) -> Result<Vec<Arc<Stored>>, ReadError> {
-        let from = self.progress.state().from;
-        let (mut mine, end) = match self.ahead.take(from) {
+        let (from, until) = {
+            let state = self.progress.state();
+            (state.from, state.rematches_below())
+        };
+        let (Picked { mut mine, rematched }, end) = match self.ahead.take(from) {
             Some(ahead) => ahead,
             None => {
-                let Read { entries, next } = self.read(from).await?;
+                let Read { entries, next } = self.read(from, until.is_some()).await?;
                 if next == from {
                     self.log = None;
                     self.inner.routes.attach(&self.progress, from);
                     return Ok(Vec::new());
                 }
-                let target = self.progress.target;
-                (entries.into_iter().filter(|s| s.rule_for(target).is_some()).collect(), next)
+                (self.inner.pick(self.progress.target, entries, until), next)
             }
         };
         let rest = mine.split_off(max.min(mine.len()));
         let next = rest.first().map_or(end, |s| s.position.offset);
-        self.ahead = Ahead { entries: rest, end };
         let mut state = self.progress.state();
-        let mut again = state.note_again(&mut mine);
+        let mut again = state.note_again(&mut mine, &rematched);
+        self.ahead = Ahead { entries: rest, rematched, end };
         state.leave_out_dead(&mut mine);
         state.note_taken(&mine);
         state.from = next;
@@ -92,8 +99,8 @@ impl EmbeddedReader {
         Ok(again)
     }
 
-    /// What there is from `from` on.
-    async fn read(&mut self, from: u64) -> Result<Read, ReadError> {
+    /// What there is from `from` on: what has the target's label, or all of it.
+    async fn read(&mut self, from: u64, all: bool) -> Result<Read, ReadError> {
         match self.inner.tail.from(from, CATCH_UP) {
             Found::Entries(entries) => {
                 let next = entries.last().map_or(from, |s| s.position.offset + 1);
@@ -108,12 +115,13 @@ impl EmbeddedReader {
             // Whole segments in which the target has nothing are passed over by what their footers say. The
             // end is read first: what becomes durable meanwhile lies above it.
             let end = log.durable_end();
-            let next = inner.journal.next_with_label(label, from).unwrap_or(end).clamp(from, end.max(from));
+            let labelled = || inner.journal.next_with_label(label, from).unwrap_or(end);
+            let next = if all { from } else { labelled().clamp(from, end.max(from)) };
             if next > from && next >= end {
                 return (log, Ok(Read { entries: Vec::new(), next: end }));
             }
             log.seek(next);
-            let mine = |view: &RecordView<'_>| view.labels().any(|l| l == label);
+            let mine = |view: &RecordView<'_>| all || view.labels().any(|l| l == label);
             let found = read::read_wanted(&mut log, CATCH_UP, LOOK, false, mine);
             (log, found)
         };
@@ -160,8 +168,8 @@ impl Reader for EmbeddedReader {
         Arc::new(ByOffset { inner: Arc::clone(&self.inner), target: self.progress.target })
     }
 
-    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError> {
-        let rewound = self.inner.rewind(&self.progress, from).await?;
+    async fn rewind(&mut self, from: u64, rematch: bool) -> Result<Rewound, RewindError> {
+        let rewound = self.inner.rewind(&self.progress, Back { from, rematch }).await?;
         self.holes = self.progress.holes().iter().map(|h| h.offset).collect();
         (self.log, self.ahead) = (None, Ahead::default());
         Ok(rewound)

@@ -5,13 +5,14 @@
 //! costs no budget, and is passed over if it is a dead letter. Must never give anything again before the
 //! row that says so is synced, nor take a repetition for a delivery.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::dead;
 use super::embedded::{EmbeddedQueue, Inner};
 use super::entry::{Stored, TargetNo};
+use super::error::{RewindError, Rewound};
 use super::progress::{Progress, State};
 use crate::fail;
 
@@ -24,6 +25,24 @@ pub(super) struct ReplayRow {
     pub(super) until: u64,
     /// How often the reader has gone back so far.
     pub(super) serial: u64,
+    /// It also gives what the rules of now match.
+    pub(super) rematch: bool,
+}
+
+/// Why an entry is given below the position from before, if it is no hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    /// It was settled before.
+    Again,
+    /// It was not for the target when it happened.
+    Rematched,
+}
+
+/// How far a reader goes back that has not done so yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Back {
+    pub(super) from: u64,
+    pub(super) rematch: bool,
 }
 
 /// A reader that goes over entries again.
@@ -31,55 +50,18 @@ pub(super) struct ReplayRow {
 pub(super) struct Replay {
     until: u64,
     serial: u64,
-    /// Given again and not delivered.
-    out: BTreeSet<u64>,
+    pub(super) rematch: bool,
+    /// Given and not delivered, beside the holes.
+    pub(super) out: BTreeMap<u64, Given>,
     /// Dead letters: they are sent again on their own.
     dead: HashMap<u64, u32>,
-}
-
-/// How a reader went back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Rewound {
-    /// The first offset that is given again.
-    pub from: u64,
-    /// The position from before.
-    pub until: u64,
-}
-
-/// Why a reader cannot go back.
-#[derive(Debug, thiserror::Error)]
-pub enum RewindError {
-    /// The log does not have everything from there on any more.
-    #[error("the log has everything from offset {oldest} on, and no longer what was before: \
-        `--from {oldest}` is the furthest back{}", said(*.time_us))]
-    TooOld {
-        /// The first offset that can be given again.
-        oldest: u64,
-        /// About when it was written, in microseconds since the Unix epoch, if that is known.
-        time_us: Option<i64>,
-    },
-    /// Everything from there on is still to be delivered anyway.
-    #[error("nothing was delivered from offset {from} on yet: the target is at {position}")]
-    Nothing {
-        /// What was asked for.
-        from: u64,
-        /// Where the reader is.
-        position: u64,
-    },
-    /// The disk failed, or the queue is shutting down.
-    #[error("the row that says so cannot be made durable: {0}")]
-    NotDurable(String),
-}
-
-fn said(time_us: Option<i64>) -> String {
-    let time = time_us.and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
-    time.map(|time| format!(" (written after {time})")).unwrap_or_default()
 }
 
 impl Replay {
     /// As a row says it.
     pub(super) fn of_row(row: ReplayRow) -> Self {
-        Self { until: row.until, serial: row.serial, out: BTreeSet::new(), dead: HashMap::new() }
+        let ReplayRow { until, serial, rematch, .. } = row;
+        Self { until, serial, rematch, out: BTreeMap::new(), dead: HashMap::new() }
     }
 
     /// Whoever had it is gone: what was not delivered is given again by the next one, which goes over
@@ -94,8 +76,8 @@ impl Replay {
         self.dead.insert(offset, bytes);
     }
 
-    /// True if an offset was given again and is not delivered.
-    pub(super) fn settle(&mut self, offset: u64) -> bool {
+    /// Why an offset was given that is no hole; it is settled with this.
+    pub(super) fn settle(&mut self, offset: u64) -> Option<Given> {
         self.out.remove(&offset)
     }
 }
@@ -108,9 +90,9 @@ impl State {
 
     /// What a row says of it.
     pub(super) fn replay_row(&self) -> Option<ReplayRow> {
-        let Replay { until, serial, out, .. } = self.replay.as_ref()?;
-        let next = out.first().copied().unwrap_or(self.from).min(*until);
-        Some(ReplayRow { next, until: *until, serial: *serial })
+        let Replay { until, serial, rematch, out, .. } = self.replay.as_ref()?;
+        let next = out.first_key_value().map_or(self.from, |(first, _)| *first).min(*until);
+        Some(ReplayRow { next, until: *until, serial: *serial, rematch: *rematch })
     }
 
     /// Ends a replay of which everything is delivered. Its number stays known while the row does.
@@ -123,8 +105,13 @@ impl State {
     }
 
     /// Of entries that were read below the position from before: those that are to be given. Holes are taken
-    /// already; the others are given again, except dead letters.
-    pub(super) fn note_again(&mut self, entries: &mut Vec<Arc<Stored>>) -> Vec<Arc<Stored>> {
+    /// already; the others are given again, except dead letters. `rematched` ones are given for the first
+    /// time.
+    pub(super) fn note_again(
+        &mut self,
+        entries: &mut Vec<Arc<Stored>>,
+        rematched: &HashSet<u64>,
+    ) -> Vec<Arc<Stored>> {
         let Some(until) = self.replays_below() else { return Vec::new() };
         let at = entries.partition_point(|stored| stored.position.offset < until);
         let new = entries.split_off(at);
@@ -136,7 +123,8 @@ impl State {
                 let hole = holes.contains(offset);
                 let give = hole || !replay.dead.contains_key(&offset);
                 if give && !hole {
-                    replay.out.insert(offset);
+                    let new = rematched.contains(&offset);
+                    replay.out.insert(offset, if new { Given::Rematched } else { Given::Again });
                 }
                 give
             });
@@ -150,16 +138,18 @@ impl Progress {
     /// Which replay an entry is of, if it was settled before and is given again.
     pub fn replay_of(&self, offset: u64) -> Option<u64> {
         let state = self.state();
-        state.replay.as_ref().filter(|replay| replay.out.contains(&offset)).map(|replay| replay.serial)
+        state.replay.as_ref().filter(|replay| replay.out.contains_key(&offset)).map(|replay| replay.serial)
     }
 
     /// From where to where the reader goes over entries again, if it does.
     pub fn replaying(&self) -> Option<Rewound> {
-        self.state().replay_row().map(|row| Rewound { from: row.next, until: row.until })
+        let row = self.state().replay_row()?;
+        Some(Rewound { from: row.next, until: row.until, rematch: row.rematch })
     }
 
-    /// Goes back to `from`. The row is not durable yet, and nothing may be given before it is.
-    fn rewind(&self, from: u64, dead: HashMap<u64, u32>) -> Result<Rewound, RewindError> {
+    /// Goes back. The row is not durable yet, and nothing may be given before it is.
+    fn rewind(&self, back: Back, dead: HashMap<u64, u32>) -> Result<Rewound, RewindError> {
+        let Back { from, rematch } = back;
         let dispatched = self.dispatched.load(Ordering::Acquire);
         let mut state = self.state();
         let position = state.position(dispatched);
@@ -168,11 +158,11 @@ impl Progress {
         }
         state.replays += 1;
         let serial = state.replays;
-        state.replay = Some(Replay { until: position, serial, out: BTreeSet::new(), dead });
+        state.replay = Some(Replay { until: position, serial, rematch, out: BTreeMap::new(), dead });
         (state.from, state.attached) = (from, false);
         state.touch();
         state.inbox.clear();
-        Ok(Rewound { from, until: position })
+        Ok(Rewound { from, until: position, rematch })
     }
 
     /// The dead letters that a replay passes over, read anew at open.
@@ -189,15 +179,16 @@ impl Inner {
         dead::offsets(&*self.disk, &dead::dir_beside(&self.options.progress_dir), target)
     }
 
-    /// Takes a reader back to `from`, durably. Nothing that it gave may be out.
+    /// Takes a reader back, durably. Nothing that it gave may be out.
     pub(super) async fn rewind(
         self: &Arc<Self>,
         progress: &Arc<Progress>,
-        from: u64,
+        back: Back,
     ) -> Result<Rewound, RewindError> {
+        let from = back.from;
         let not_durable = |e: String| RewindError::NotDurable(e);
         let (inner, target) = (Arc::clone(self), progress.target);
-        self.rewinding().insert(target.0, from);
+        self.rewinding().insert(target.0, back);
         let held = tokio::task::spawn_blocking(move || {
             inner.journal.lower(from);
             let oldest = inner.journal.whole_from();
@@ -208,7 +199,7 @@ impl Inner {
         let rewound = match held.and_then(|held| held) {
             Ok(()) => {
                 let dead = self.dead_offsets(target).map_err(|e| not_durable(e.to_string()));
-                dead.and_then(|dead| progress.rewind(from, dead))
+                dead.and_then(|dead| progress.rewind(back, dead))
             }
             Err(e) => Err(e),
         };

@@ -15,7 +15,7 @@ async fn a_reader_that_goes_back_beyond_where_it_was_and_is_replaced_takes_nothi
     let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
     let mine = take(&mut one, 1_000).await;
     settle(&mut one, &mine);
-    one.rewind(mine[500]).await.expect("it is all there");
+    one.rewind(mine[500], false).await.expect("it is all there");
     append(&queue, 1_000..1_100, |_| &[1]).await;
     // One repetition is not delivered; the reader comes to what is new, and one of that is a dead letter.
     let again = take(&mut one, 600).await;
@@ -32,7 +32,7 @@ async fn a_reader_that_goes_back_beyond_where_it_was_and_is_replaced_takes_nothi
     let row = one.progress().row(queue.stat().durable_end);
     let routes = Routes::new(row.position);
     let killed = Progress::new(TargetNo(1), &row, journal::Total::default(), 0, &routes);
-    assert_eq!(killed.replaying(), Some(Rewound { from: stuck, until: new[99] + 1 }));
+    assert_eq!(killed.replaying(), Some(Rewound { from: stuck, until: new[99] + 1, rematch: false }));
     drop(one);
 
     let expected: Vec<_> = (stuck..=new[99]).filter(|o| *o != dead).collect();
@@ -54,6 +54,33 @@ async fn a_reader_that_goes_back_beyond_where_it_was_and_is_replaced_takes_nothi
     let books = one.progress().books();
     assert_eq!((books.imbalance(), books.delivered, books.dead_lettered, books.backlog), (0, 1_099, 1, 0));
     assert_eq!(one.progress().replaying(), None);
+    queue.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_purged_does_not_come_back_when_the_dead_letters_are_written_anew() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let queue = open_with(retaining(dir.path()), 1, 1);
+    append(&queue, 0..100, |_| &[1]).await;
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let mine = take(&mut one, 100).await;
+    let letters = queue.dead_letters(TargetNo(1)).expect("added");
+    // So much that a purge leaves a file which is mostly waste.
+    for stored in one.lookup().read(&mine[..50]).await.expect("read") {
+        let letter = dead::Letter::of(&stored, TargetNo(1)).expect("an event");
+        letters.bury(dead::Letter { text: "x".repeat(60_000).into(), ..letter });
+    }
+    while letters.status().letters < 50 {
+        letters.arrived().await;
+    }
+    settle(&mut one, &mine[50..]);
+    one.flush().await.expect("durable");
+    letters.purge(dead::Selection::Fitting(dead::Filter::default())).await.expect("purged");
+    letters.quiesce().await;
+    let file = dir.path().join("dead-letters/00000001.dead");
+    assert!(file.metadata().expect("there").len() < 100_000, "it was not written anew");
+    one.rewind(mine[0], false).await.expect("it is all there");
+    assert_eq!(take(&mut one, 50).await, mine[50..], "purged is for good");
     queue.stop();
 }
 

@@ -5,6 +5,7 @@
 //! believes it.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,14 +18,17 @@ use crate::fail;
 use crate::journal::{Disk, DiskFile, crc32c};
 
 const MAGIC: &[u8; 8] = b"TIDPROGR";
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
+/// The version before, which knew no rematching.
+const NO_REMATCH: u32 = 2;
 /// Bytes before the holes.
 const FIXED: usize = 128;
 /// Where the number of pieces stands, and the length of the whole row.
 const PIECES: usize = 120;
 const LENGTH: usize = 124;
-/// Bytes of what a row says about entries that are given again.
-const REPLAY: usize = 32;
+/// Bytes of what a row says about entries that are given again, and in the version before.
+const REPLAY: usize = 48;
+const REPLAY_BEFORE: usize = 32;
 /// Bytes of a hole: its offset, the hash of its key, its record's bytes.
 pub(super) const HOLE: usize = 20;
 
@@ -52,12 +56,15 @@ pub(super) struct Need {
     pub(super) position: u64,
     /// … and these.
     pub(super) holes: HoleSet,
+    /// Of these offsets everything, whatever its labels: rules may match it that did not.
+    pub(super) whole: Option<Range<u64>>,
 }
 
 impl Need {
     fn of(row: &Row) -> Self {
         let position = row.replay.map_or(row.position, |replay| replay.next.min(row.position));
-        Self { position, holes: row.holes.clone() }
+        let whole = row.replay.filter(|replay| replay.rematch).map(|replay| replay.next..replay.until);
+        Self { position, holes: row.holes.clone(), whole }
     }
 
     /// Everything below is needed no more.
@@ -300,7 +307,9 @@ fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> 
     row.holes.others.iter().for_each(|hole| encode_hole(hole, &mut b));
     pieces.refer(&row.holes, &mut b);
     let replay = row.replay.map_or([0; 3], |replay| [replay.next, replay.until, replay.serial]);
-    replay.iter().chain([&row.replays]).for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
+    let rematch = row.replay.is_some_and(|replay| replay.rematch);
+    let more = [row.replays, u64::from(rematch), row.totals.rematched];
+    replay.iter().chain(&more).for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
     b
@@ -319,9 +328,11 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     if b.len() < FIXED || &b[0..8] != MAGIC {
         return Ok(None);
     }
-    if u32_at(8) != FORMAT_VERSION {
-        return Err(RowError::Version(u32_at(8)));
-    }
+    let tail = match u32_at(8) {
+        FORMAT_VERSION => REPLAY,
+        NO_REMATCH => REPLAY_BEFORE,
+        other => return Err(RowError::Version(other)),
+    };
     let (end, others) = (u32_at(LENGTH) as usize, FIXED + u32_at(20) as usize * HOLE);
     // A slot is not cut when a shorter row is written over a longer one.
     let whole = (FIXED..=b.len()).contains(&end) && crc32c(&b[16..end]) == u32_at(12);
@@ -331,12 +342,12 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     let Some((pieces, replay)) = pieces::references(&b[others..end], u32_at(PIECES) as usize) else {
         return Ok(None);
     };
-    if replay.len() != REPLAY {
+    if replay.len() != tail {
         return Ok(None);
     }
-    let replay_at = |i: usize| u64_at(end - REPLAY + i * 8);
-    let (next, until, serial, replays) = (replay_at(0), replay_at(1), replay_at(2), replay_at(3));
-    let replay = (until > 0).then_some(ReplayRow { next, until, serial });
+    let said = |i: usize| if i * 8 < tail { u64_at(end - tail + i * 8) } else { 0 };
+    let (next, until, serial, replays) = (said(0), said(1), said(2), said(3));
+    let replay = (until > 0).then_some(ReplayRow { next, until, serial, rematch: said(4) > 0 });
     let n = |i: usize| u64_at(24 + i * 8);
     let totals = Totals {
         taken: n(3),
@@ -346,6 +357,7 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
         forgotten: n(7),
         quarantined: n(8),
         repeated: n(9),
+        rematched: said(5),
         taken_bytes: n(10),
         settled_bytes: n(11),
     };
@@ -371,11 +383,12 @@ mod tests {
             totals: Totals {
                 taken: 9,
                 repeated: 1,
+                rematched: 2,
                 taken_bytes: 1 << 40,
                 settled_bytes: 7,
                 ..Totals::default()
             },
-            replay: (position == 20).then_some(ReplayRow { next: 4, until: 20, serial: 3 }),
+            replay: (position == 20).then_some(ReplayRow { next: 4, until: 20, serial: 3, rematch: true }),
             replays: position,
             holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3, bytes: 9 }).collect(),
         }

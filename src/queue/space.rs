@@ -4,14 +4,40 @@
 //! back for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::embedded::Inner;
+use super::embedded::{EmbeddedQueue, Inner};
 use super::{Full, FullReason, Permit};
 
 /// Overlay bytes that an entry costs beside its body.
 const ENTRY_CHARGE: u32 = 1024;
+
+impl EmbeddedQueue {
+    /// Waits until so many segments stand ready: two for changes, one for settings.
+    ///
+    /// # Errors
+    /// Why they do not: there is no space, which is known at once, or they were not made `within` that time.
+    /// Both may heal without a restart.
+    pub async fn segments_ready(&self, segments: usize, within: Duration) -> Result<(), String> {
+        let journal = &self.inner.journal;
+        let (mut prepared, mut blocked, mut failed) =
+            (journal.prepared(), journal.blocked(), journal.failed());
+        let said = |why: &Option<String>| why.clone().unwrap_or_default();
+        tokio::select! {
+            biased;
+            Ok(_) = prepared.wait_for(|n| *n >= segments) => Ok(()),
+            Ok(why) = failed.wait_for(Option::is_some) => Err(said(&why)),
+            Ok(why) = blocked.wait_for(Option::is_some) => {
+                Err(format!("the event log is full: {}", said(&why)))
+            }
+            () = tokio::time::sleep(within) => Err(format!(
+                "the disk did not write the next {segments} segments of the event log within {within:?}"
+            )),
+        }
+    }
+}
 
 impl Inner {
     /// A change waits for space at most until then.

@@ -269,7 +269,8 @@ async fn an_accepted_loss_is_counted_as_quarantined_and_the_books_balance() {
 async fn a_missing_first_file_is_told_to_those_whose_entries_it_held_and_to_nobody_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let queue = open(dir.path(), 40, 1, 2);
-    append(&queue, 0..1_000, |n| if n < 500 { &[1] } else { &[1, 2] }).await;
+    // 256 at a time, in any order among them: none for target 2 can stand in the first file.
+    append(&queue, 0..1_000, |n| if n < 512 { &[1] } else { &[1, 2] }).await;
     queue.stop();
     drop(queue);
     std::fs::remove_file(&segments(&dir.path().join("journal"))[0]).expect("removed");
@@ -280,7 +281,7 @@ async fn a_missing_first_file_is_told_to_those_whose_entries_it_held_and_to_nobo
     let told = tokio::time::timeout(WAIT, one.next(10)).await.expect("in time");
     assert!(matches!(told, Err(ReadError::Corrupt { from: 1, to }) if to == first - 1), "{told:?}");
     let mut two = queue.open(TargetNo(2), 0).await.expect("opened");
-    assert_eq!(take(&mut two, 500).await.len(), 500);
+    assert_eq!(take(&mut two, 488).await.len(), 488);
     for reader in [&one, &two] {
         assert_eq!(reader.progress().books().imbalance(), 0);
     }
@@ -412,12 +413,12 @@ async fn a_reader_goes_back_and_counts_what_comes_again_as_repeated() {
     settle(&mut one, &settled);
     one.flush().await.expect("durable");
     checkpoint(&queue, queue.stat().durable_end);
-    let too_far = one.rewind(mine[1_999] + 50).await;
+    let too_far = one.rewind(mine[1_999] + 50, false).await;
     assert!(matches!(too_far, Err(RewindError::Nothing { .. })), "{too_far:?}");
-    assert!(matches!(one.rewind(0).await, Err(RewindError::TooOld { oldest: 1, .. })));
+    assert!(matches!(one.rewind(0, false).await, Err(RewindError::TooOld { oldest: 1, .. })));
 
     // The hole below comes first, the one above in its turn; neither is a repetition.
-    let rewound = one.rewind(mine[1_000]).await.expect("it is all there");
+    let rewound = one.rewind(mine[1_000], false).await.expect("it is all there");
     assert_eq!((rewound.from, rewound.until), (mine[1_000], queue.stat().durable_end));
     assert_eq!(queue.stat().floor, holes[0]);
     let expected: Vec<_> = [holes[0]].into_iter().chain(mine[1_000..].iter().copied()).collect();
@@ -468,11 +469,11 @@ async fn nobody_goes_back_to_what_compaction_left_out() {
     }
     // Target 2 is dead: its entries are there, and those of target 1 around them are not.
     assert_eq!(queue.stat().first, 1);
-    let refused = one.rewind(2).await.expect_err("it is not all there");
+    let refused = one.rewind(2, false).await.expect_err("it is not all there");
     let RewindError::TooOld { oldest, .. } = refused else { panic!("{refused}") };
     assert!(refused.to_string().contains(&format!("--from {oldest}")), "{refused}");
     let whole = 30_000 - oldest as usize + 1;
-    one.rewind(oldest).await.expect("from there on it is");
+    one.rewind(oldest, false).await.expect("from there on it is");
     assert_eq!(take(&mut one, whole).await, (oldest..=30_000).collect::<Vec<_>>());
     queue.stop();
 }

@@ -51,7 +51,7 @@ fn every_kind_of_target_that_does_not_answer_is_an_error_of_its_own() {
     let (code, said, _) = check(&all, &["--connect"]);
     assert_eq!(code, Some(3), "{said}");
     assert!(said.lines().next().is_some_and(|line| line.starts_with("TARGET  KIND ")), "{said}");
-    assert!(said.lines().any(|line| line.starts_with("c       amqp   error    ")), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("c       amqp   error  ")), "{said}");
     // Without --connect nobody is asked.
     assert_eq!(check(&all, &[]).0, Some(0));
 }

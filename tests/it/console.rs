@@ -2,6 +2,7 @@
 //!
 //! Must never reach into the process: it reads what a program at the shell reads.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,17 +15,31 @@ use tokio::time::timeout;
 use crate::targets::world::{Receiver, WAIT, target};
 
 /// A running `tidings serve`, and how the other commands reach it.
-struct Console {
-    dir: tempfile::TempDir,
+pub(crate) struct Console {
+    pub dir: tempfile::TempDir,
     child: Child,
     admin: String,
     s3: Client,
 }
 
 impl Console {
-    async fn start(targets: &str) -> Self {
+    pub async fn start(targets: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         configure(&dir, targets);
+        let console = Self::start_in(dir).await;
+        let made = console.s3.create_bucket("bucket").await.expect("an answer");
+        assert_eq!(made.status, 200, "{made:?}");
+        console
+    }
+
+    /// Stops in order, lets something be done to the data directory, and starts again.
+    pub async fn restart(self, meanwhile: impl FnOnce(&Path)) -> Self {
+        let dir = self.stop().await;
+        meanwhile(&dir.path().join("data"));
+        Self::start_in(dir).await
+    }
+
+    async fn start_in(dir: tempfile::TempDir) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.arg("serve").arg("--config").arg(dir.path().join("tidings.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
@@ -47,36 +62,45 @@ impl Console {
         let table: toml::Table = text.parse().expect("TOML");
         let field = |name: &str| table["credential"][0][name].as_str().expect("a string").to_owned();
         let s3 = Client::new(&s3, "ap-guangzhou", &field("access_key"), &field("secret_key"));
-        let console = Self { dir, child, admin, s3: s3.expect("an address") };
-        let made = console.s3.create_bucket("bucket").await.expect("an answer");
-        assert_eq!(made.status, 200, "{made:?}");
-        console
+        Self { dir, child, admin, s3: s3.expect("an address") }
     }
 
-    async fn put(&self, key: &str) {
+    pub async fn put(&self, key: &str) {
         let answer = self.s3.put("bucket", key, "body").await.expect("an answer");
         assert_eq!(answer.status, 200, "{key}: {answer:?}");
     }
 
     /// Runs one command with `--json`: its exit code and what it said.
-    async fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-        command.args(arguments).args(["--json", "--admin", &self.admin, "--config"]);
-        let output = command.arg(self.dir.path().join("tidings.toml")).output();
+    pub async fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        self.run_as(&[arguments, &["--json"]].concat()).await
+    }
+
+    /// A command that asks this server.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).args(["--admin", &self.admin, "--config"]);
+        command.arg(self.dir.path().join("tidings.toml"));
+        command
+    }
+
+    /// Runs one command as a person does: its exit code, and what it said on standard output, or, if it did
+    /// not end well, on standard error.
+    pub async fn run_as(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.command(env!("CARGO_BIN_EXE_tidings"), arguments).output();
         let output = timeout(WAIT, output).await.expect("ends in time").expect("starts");
         let said = if output.status.success() { output.stdout } else { output.stderr };
         (output.status.code(), String::from_utf8(said).expect("UTF-8"))
     }
 
     /// What a command answers that must succeed: JSON and nothing else.
-    async fn json(&self, arguments: &[&str]) -> Value {
+    pub async fn json(&self, arguments: &[&str]) -> Value {
         let (code, said) = self.run(arguments).await;
         assert_eq!(code, Some(0), "{arguments:?}: {said}");
         serde_json::from_str(&said).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {said}"))
     }
 
     /// Asks until the answer is as it should be.
-    async fn until(&self, arguments: &[&str], right: impl Fn(&Value) -> bool) -> Value {
+    pub async fn until(&self, arguments: &[&str], right: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let asked = async {
             loop {
@@ -98,15 +122,16 @@ impl Console {
     }
 
     /// SIGTERM; the end must be clean.
-    async fn stop(mut self) {
+    pub async fn stop(mut self) -> tempfile::TempDir {
         self.signal("TERM").await;
         let ended = timeout(WAIT + Duration::from_secs(5), self.child.wait()).await;
         assert!(ended.expect("ends in time").expect("a child of ours").success());
+        self.dir
     }
 }
 
 /// Small segments: their making takes long where the disk is busy, and a change waits for the first.
-fn configure(dir: &tempfile::TempDir, targets: &str) {
+pub(crate) fn configure(dir: &tempfile::TempDir, targets: &str) {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\ndata = {:?}\nreserve_timeout = \"60s\"\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n[queue]\nsegment_bytes = \"4MiB\"\n{targets}",
@@ -150,6 +175,28 @@ async fn target_replay_and_test_do_what_they_say() {
     assert_eq!((code, said.contains("404")), (Some(1), true), "{said}");
     let (code, said) = console.run(&["target", "replay", "orders", "--from", "99999"]).await;
     assert_eq!(code, Some(1), "{said}");
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rematch_delivers_what_today_s_rules_match_and_the_target_was_not_given() {
+    let far = Receiver::start(true).await;
+    let console = Console::start(&target("orders", &far.url, "in/", "")).await;
+    for key in ["in/a", "out/b", "in/c", "out/b"] {
+        console.put(key).await;
+    }
+    far.wait_for(2).await;
+    console.until(&["target", "show", "orders"], delivered(2)).await;
+    configure(&console.dir, &target("orders", &far.url, "", ""));
+    console.json(&["reload"]).await;
+    let replay = console.json(&["target", "replay", "orders", "--from", "1", "--rematch"]).await;
+    assert_eq!((&replay["from"], &replay["rematch"]), (&json!(1), &json!(true)), "{replay}");
+    let right = |view: &Value| view["books"]["rematched"] == 2 && view["books"]["repeated"] == 2;
+    let view = console.until(&["target", "show", "orders"], right).await;
+    assert_eq!((&view["books"]["matched"], &view["books_imbalance"]), (&json!(2), &json!(0)), "{view}");
+    let came = far.wait_for(6).await;
+    let of = |key: &str| came[2..].iter().filter(|(k, _)| k == key).count();
+    assert_eq!((of("in/a"), of("out/b"), of("in/c")), (1, 2, 1), "{came:?}");
     console.stop().await;
 }
 

@@ -47,13 +47,24 @@ struct Tally {
     during_recovery: u64,
     before_ready: u64,
     slowest_start: Duration,
+    /// Somebody asked for repeats: nobody can say how many are too many.
+    sent_again: bool,
 }
 
 impl Scene {
     async fn begin(test: &'static str, more: &str) -> (Self, Ready) {
         let seed = seed(test);
-        let plan =
-            Plan { clients: 32, keys: 1_000, changes: u64::MAX, deletes: 150, reads: 100, blobs: 20, seed };
+        let plan = Plan {
+            clients: 32,
+            keys: 1_000,
+            changes: u64::MAX,
+            deletes: 100,
+            reads: 100,
+            blobs: 20,
+            uploads: 20,
+            batches: 4,
+            seed,
+        };
         let far = Topic::create(test).await;
         let mut server = Server::new(&far, &format!("{TIGHT}{more}"));
         let ready = server.start().await;
@@ -110,6 +121,7 @@ impl Scene {
         let (test, tally) = (self.test, &self.tally);
         let lives = (tally.kills + tally.during_recovery) as f64;
         let most = (lives * per_second * REPEATED_SECONDS) as usize;
+        let most = if tally.sent_again { usize::MAX } else { most };
         println!("{test}: {tally:?}; {per_second:.0} changes/s; at most {most} repeats allowed");
         let report = conclude(test, &mut self.server, ready, &shared, &self.far, most).await;
         assert!(report.unknown > 0, "no change was under way at any of {} kills", tally.kills);
@@ -145,6 +157,8 @@ async fn kills_under_load_lose_nothing() {
 mod at_failpoints {
     use std::os::unix::process::ExitStatusExt;
     use std::path::Path;
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -195,7 +209,7 @@ mod at_failpoints {
         let mut points = Vec::new();
         failpoints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut points);
         points.retain(|point| wanted(point));
-        assert!(points.len() >= 3, "only {points:?}");
+        assert!(!points.is_empty());
         let (mut scene, mut ready) = Scene::begin(test, more).await;
         for point in &points {
             let seldom = ["recover.", "compact.", "shutdown."].iter().any(|kind| point.starts_with(kind));
@@ -213,25 +227,132 @@ mod at_failpoints {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn kills_at_every_failpoint_lose_nothing() {
-        // Those of dead letters and of compaction have tests of their own. This load takes no path to the
-        // others: it uploads no parts, no operator goes back or forgets, and no row has so many holes.
-        const ELSEWHERE: [&str; 6] = ["compact.", "dead.", "part.", "replay.", "forget.", "cursor.piece."];
+        // These have tests of their own: they need rejections, a log that cannot be trimmed, an operator, or
+        // many holes.
+        const ELSEWHERE: [&str; 5] = ["compact.", "dead.", "replay.", "forget.", "cursor.piece."];
         let wanted = |point: &str| !ELSEWHERE.iter().any(|kind| point.starts_with(kind));
         die_at_each("failpoints", "", wanted).await;
+    }
+
+    /// A target that nobody answers for, and which of the keys it gets.
+    fn dead(name: &str, prefix: &str) -> String {
+        format!(
+            "[target.{name}.connector.http]\nurl = \"http://127.0.0.1:9/\"\n[[target.{name}.rule]]\n\
+             bucket = \"live-*\"\nevents = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]\n\
+             prefix = \"{prefix}\"\n"
+        )
     }
 
     /// A far side that is never there needs three keys of a thousand: nothing is trimmed, so the log is
     /// compacted.
     #[tokio::test(flavor = "multi_thread")]
     async fn kills_while_the_log_is_compacted_lose_nothing() {
-        const DEAD: &str = "
-[target.dead.connector.http]
-url = \"http://127.0.0.1:9/\"
-[[target.dead.rule]]
-bucket = \"live-*\"
-events = [\"s3:ObjectCreated:*\", \"s3:ObjectRemoved:*\"]
-prefix = \"plain/0000\"
-";
-        die_at_each("compaction", DEAD, |point| point.starts_with("compact.")).await;
+        die_at_each("compaction", &dead("dead", "plain/0000"), |point| point.starts_with("compact.")).await;
+    }
+
+    /// A far side that is never there leaves holes, and bounds are small: they are frozen into files.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_while_holes_are_frozen_lose_nothing() {
+        die_at_each("pieces", &dead("dead", "plain/"), |point| point.starts_with("cursor.piece.")).await;
+    }
+
+    impl Scene {
+        /// A request of an operator; none if nobody answered.
+        async fn ask(&self, ready: &Ready, method: http::Method, path: &str) -> Option<(u16, Value)> {
+            let bearer = format!("Bearer {}", self.server.token());
+            let answer = ready.admin.send(method, path, &[("authorization", &bearer)], "").await.ok()?;
+            Some((answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default()))
+        }
+
+        /// A life under load that an operator ends: `act` asks for something until nobody answers.
+        async fn die_while_asked(&mut self, point: &str, mut act: impl AsyncFnMut(&Self, &Ready) -> bool) {
+            self.server.launch(Some(point));
+            let began = Instant::now();
+            let ready = self.server.ready().await.expect("the failpoint lies behind the start");
+            self.load.serve(Some(ready.s3.clone()));
+            self.load.acknowledged(self.load.acknowledged_now() + 200).await;
+            while act(self, &ready).await {
+                assert!(began.elapsed() < REACHED_WITHIN, "failpoint {point} was not reached");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let status = self.server.ended().await;
+            assert_eq!(status.signal(), Some(9), "at {point}: {status}");
+            self.load.serve(None);
+            self.up += began.elapsed();
+            self.tally.kills += 1;
+        }
+    }
+
+    /// An operator sends a target back again and again: everything that is kept arrives once more, and no key
+    /// jumps.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_while_a_target_goes_back_lose_nothing() {
+        let _turn = turn().await;
+        let (mut scene, mut ready) = Scene::begin("replays", "").await;
+        let mut went_back = 0;
+        for nth in [1, 1, 2, 4] {
+            let changes = scene.rng.u64(200..1_000);
+            scene.work_and_kill(&ready, changes).await;
+            scene
+                .die_while_asked(&format!("replay.synced:{nth}"), async |scene, ready| {
+                    let Some((_, log)) = scene.ask(ready, http::Method::GET, "/v1/journal").await else {
+                        return false;
+                    };
+                    let path = format!("/v1/targets/live/replay?from={}", log["first_offset"]);
+                    let answer = scene.ask(ready, http::Method::POST, &path).await;
+                    went_back += u32::from(answer.as_ref().is_some_and(|(status, _)| *status == 200));
+                    let refused = answer.as_ref().filter(|(status, _)| ![200, 409].contains(status));
+                    assert_eq!(refused, None, "{path}");
+                    answer.is_some()
+                })
+                .await;
+            ready = scene.restart().await;
+        }
+        println!("replays: {went_back} answered");
+        scene.tally.sent_again = true;
+        scene.end(&ready).await;
+    }
+
+    /// An operator takes a target out and forgets it: it is gone for good, whatever was left undone, and its
+    /// name begins anew.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_while_a_target_is_forgotten_leave_nothing_of_it() {
+        let _turn = turn().await;
+        let (mut scene, mut ready) = Scene::begin("forgotten", "").await;
+        let without = scene.server.configuration();
+        // A start passes the last one for every target that was ever forgotten.
+        for point in ["forget.removed", "forget.logged"] {
+            scene.work_and_kill(&ready, 100).await;
+            scene.server.configure(&(without.clone() + &dead("gone", "plain/")));
+            let before = without.clone();
+            scene
+                .die_while_asked(point, async |scene, ready| {
+                    let (_, view) =
+                        scene.ask(ready, http::Method::GET, "/v1/targets/gone").await.expect("there");
+                    assert!(view["books"]["matched"].as_u64() > Some(0), "{view}");
+                    scene.server.configure(&before);
+                    let (status, done) =
+                        scene.ask(ready, http::Method::POST, "/v1/reload").await.expect("an answer");
+                    assert_eq!((status, &done["removed"][0]), (200, &"gone".into()), "{done}");
+                    let path = "/v1/targets/gone/forget?discard=true";
+                    let answer = scene.ask(ready, http::Method::POST, path).await;
+                    assert_eq!(answer, None, "it died before it could answer");
+                    false
+                })
+                .await;
+            ready = scene.server.start().await;
+            assert_eq!(
+                scene.ask(&ready, http::Method::GET, "/v1/targets/gone").await.expect("an answer").0,
+                404
+            );
+            scene.server.stop().await;
+            // The same name is another target.
+            scene.server.configure(&(without.clone() + &dead("gone", "plain/")));
+            ready = scene.server.start().await;
+            let (_, view) =
+                scene.ask(&ready, http::Method::GET, "/v1/targets/gone").await.expect("an answer");
+            assert_eq!(view["books"]["matched"], 0, "{view}");
+        }
+        scene.end(&ready).await;
     }
 }

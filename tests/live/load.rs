@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::checker::{Action, Found, Outcome, Recorder};
+use crate::many::etag_of_one_part;
 
 /// How long a client that got no answer waits for a new server before it tries the old one again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -35,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) reads: u64,
     /// In 1,000 puts: bodies too large for the log.
     pub(crate) blobs: u64,
+    /// In 1,000 operations: objects uploaded in parts.
+    pub(crate) uploads: u64,
+    /// In 1,000 operations: deletes of many keys with one request.
+    pub(crate) batches: u64,
     /// Everything random follows from it.
     pub(crate) seed: u64,
 }
@@ -116,12 +121,17 @@ impl Shared {
         (0..self.plan.keys).map(key_name)
     }
 
+    /// One of them.
+    pub(crate) fn some_key(&self, rng: &mut fastrand::Rng) -> String {
+        key_name(rng.u64(..self.plan.keys))
+    }
+
     /// 503 answers.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn full_name(&self, key: &str) -> Arc<str> {
+    pub(crate) fn full_name(&self, key: &str) -> Arc<str> {
         format!("{}/{key}", self.bucket).into()
     }
 
@@ -142,7 +152,10 @@ impl Shared {
     }
 
     fn found(&self, answer: &Response) -> Found {
-        let etag = hex::encode(Md5::digest(&answer.body));
+        let etag = match answer.etag() {
+            Some(etag) if etag.contains('-') => etag_of_one_part(&answer.body),
+            _ => hex::encode(Md5::digest(&answer.body)),
+        };
         let id = answer.body.get(..16).and_then(|head| std::str::from_utf8(head).ok());
         let id = id.and_then(|head| u64::from_str_radix(head, 16).ok());
         let intact = id.is_some_and(|id| self.body(id) == answer.body) && answer.etag() == Some(&*etag);
@@ -150,7 +163,7 @@ impl Shared {
     }
 
     /// The body of operation `id`: unlike any other's, and known from the id and the seed alone.
-    fn body(&self, id: u64) -> Vec<u8> {
+    pub(crate) fn body(&self, id: u64) -> Vec<u8> {
         let mut rng = fastrand::Rng::with_seed(self.plan.seed ^ id.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let size = match (rng.u64(..1_000) < self.plan.blobs, rng.u8(..8)) {
             (true, 0) => rng.usize(16 * INLINE_BYTES..40 * INLINE_BYTES),
@@ -189,7 +202,11 @@ impl Shared {
     }
 
     /// What an answer, or none, says about a change. These clients send nothing that deserves a 4xx.
-    fn outcome(&self, name: &str, answer: &Result<Response, ClientError>) -> (Outcome, Option<String>) {
+    pub(crate) fn outcome(
+        &self,
+        name: &str,
+        answer: &Result<Response, ClientError>,
+    ) -> (Outcome, Option<String>) {
         match answer {
             Ok(answer) => {
                 let request_id = answer.header("x-amz-request-id").map(str::to_owned);
@@ -207,7 +224,7 @@ impl Shared {
         }
     }
 
-    fn count(&self, outcome: Outcome) -> bool {
+    pub(crate) fn count(&self, outcome: Outcome) -> bool {
         if outcome == Outcome::Ok {
             self.acknowledged.send_modify(|done| *done += 1);
         }
@@ -232,14 +249,25 @@ async fn work(shared: Arc<Shared>, mut server: watch::Receiver<Option<Client>>, 
                 continue;
             }
         };
-        let key = key_name(rng.u64(..plan.keys));
+        let key = shared.some_key(&mut rng);
         let dice = rng.u64(..1_000);
-        let answered = if dice < plan.deletes {
-            shared.delete(&client, &key).await
-        } else if dice < plan.deletes + plan.reads {
-            shared.read(&client, &key).await
-        } else {
-            shared.put(&client, &key).await
+        let upto = [plan.deletes, plan.reads, plan.uploads, plan.batches];
+        let upto = upto.map({
+            let mut sum = 0;
+            move |share| {
+                sum += share;
+                sum
+            }
+        });
+        let answered = match upto.iter().position(|end| dice < *end) {
+            Some(0) => shared.delete(&client, &key).await,
+            Some(1) => shared.read(&client, &key).await,
+            Some(2) => shared.upload(&client, &key).await,
+            Some(_) => {
+                let keys = shared.some_keys(&mut rng);
+                shared.delete_many(&client, &keys).await
+            }
+            None => shared.put(&client, &key).await,
         };
         if !answered {
             let _ = timeout(RETRY_PAUSE, server.changed()).await;
@@ -253,6 +281,6 @@ fn key_name(number: u64) -> String {
     format!("{}{number:05}", SHAPES[(number % 4) as usize])
 }
 
-fn shown(answer: &Response) -> String {
+pub(crate) fn shown(answer: &Response) -> String {
     format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body))
 }

@@ -17,6 +17,7 @@ mod far;
 mod finish;
 mod kills;
 mod load;
+mod many;
 mod nats;
 mod rabbitmq;
 mod receiver;

@@ -23,8 +23,11 @@ pub(crate) fn parse(payload: &[u8], message_key: Option<&[u8]>, partition: i32) 
     if let Some(message_key) = message_key {
         assert_eq!(message_key, key.as_bytes(), "the message's key: {text}");
     }
+    // An object of parts says so by its ETag, and its event by its name.
+    let parts = object["eTag"].as_str().is_some_and(|etag| etag.contains('-'));
     let kind = match record["eventName"].as_str().unwrap_or_default() {
-        "ObjectCreated:Put" => Kind::Put,
+        "ObjectCreated:Put" if !parts => Kind::Put,
+        "ObjectCreated:CompleteMultipartUpload" if parts => Kind::Put,
         "ObjectRemoved:Delete" => Kind::Delete,
         other => Kind::Other(other.to_owned()),
     };

@@ -84,6 +84,9 @@ impl Server {
         if let Some(point) = failpoint {
             command.env("TIDINGS_FAILPOINT", point);
         }
+        if failpoint.is_some_and(|point| point.starts_with("cursor.piece.")) {
+            command.env("TIDINGS_SMALL", "1");
+        }
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
         self.running = Some(Running { child, stdout: BufReader::new(stdout).lines() });
@@ -154,6 +157,18 @@ impl Server {
         let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
         let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await;
         assert!(status.expect("a shell").success(), "kill -{name} {pid}");
+    }
+
+    /// The configuration as it is on disk.
+    #[cfg(feature = "faults")]
+    pub(crate) fn configuration(&self) -> String {
+        fs::read_to_string(self.path.join("tidings.toml")).expect("a readable directory")
+    }
+
+    /// Writes another configuration: for the next start or reload.
+    #[cfg(feature = "faults")]
+    pub(crate) fn configure(&self, text: &str) {
+        fs::write(self.path.join("tidings.toml"), text).expect("a writable directory");
     }
 
     /// Leaves a file beside the data: a failed test keeps the directory.

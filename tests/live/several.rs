@@ -34,9 +34,11 @@ async fn four_targets_at_once_are_each_complete_with_one_killed_and_one_frozen()
         clients: 32,
         keys: 5_000,
         changes: u64::MAX,
-        deletes: 150,
+        deletes: 100,
         reads: 50,
         blobs: 5,
+        uploads: 5,
+        batches: 2,
         seed: seed(test),
     };
     let load = Load::start("live-several", plan);

@@ -40,8 +40,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Of the live target's changes, those after which the dead one gets one.
 const SPARSE: u64 = 10_000;
 
-const PLAN: Plan =
-    Plan { clients: 32, keys: 400, changes: u64::MAX, deletes: 100, reads: 20, blobs: 2, seed: 0 };
+const PLAN: Plan = Plan {
+    clients: 32,
+    keys: 400,
+    changes: u64::MAX,
+    deletes: 100,
+    reads: 20,
+    blobs: 2,
+    uploads: 0,
+    batches: 0,
+    seed: 0,
+};
 
 /// A small log, hardly any retention, small memories: what keeps the log shows soon.
 fn tight(log_mib: u64) -> String {

@@ -20,8 +20,17 @@ const DURING_OUTAGE: u64 = 5_000;
 /// Changes in a run with a fault, at least.
 const CHANGES: u64 = 30_000;
 
-const PLAN: Plan =
-    Plan { clients: 32, keys: 5_000, changes: CHANGES, deletes: 150, reads: 50, blobs: 5, seed: 0 };
+const PLAN: Plan = Plan {
+    clients: 32,
+    keys: 5_000,
+    changes: CHANGES,
+    deletes: 100,
+    reads: 50,
+    blobs: 5,
+    uploads: 5,
+    batches: 2,
+    seed: 0,
+};
 
 /// A far side, a server, a bucket, and clients at work.
 pub(crate) struct Scene {

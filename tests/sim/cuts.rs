@@ -1,5 +1,6 @@
 //! The whole stack after power cuts, kills and deliberate faults.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,7 +137,16 @@ fn the_whole_stack_survives_power_cuts() {
     assert!(judged > 500);
 }
 
-/// Puts, everything checkpointed, and power cuts around the index's sync.
+/// The files of a trace whose path contains `part`.
+fn nodes(trace: &[Op], part: &str) -> HashSet<usize> {
+    let named = trace.iter().filter_map(|op| match op {
+        Op::Create { path, node } if path.to_string_lossy().contains(part) => Some(*node),
+        _ => None,
+    });
+    named.collect()
+}
+
+/// Puts, everything checkpointed, and power cuts before every sync of a pack and of the index, each of them.
 fn around_a_checkpoint() -> Result<(), String> {
     let disk = empty();
     let mut story = Story::default();
@@ -150,7 +160,19 @@ fn around_a_checkpoint() -> Result<(), String> {
         stack.stop().await;
         Ok::<_, String>(())
     })?;
-    judge_cuts(&disk, &story, 1, 150, |op| matches!(op, Op::Sync { .. } | Op::Write { .. })).map(drop)
+    let (packs, index) = disk.see(|trace| (nodes(trace, "/packs/"), nodes(trace, "index.redb")));
+    let syncs = |of: &HashSet<usize>| disk.see(|trace| trace.iter().filter(|op| is_sync(op, of)).count());
+    let (of_packs, of_index) = (syncs(&packs), syncs(&index));
+    if of_packs < 2 || of_index < 2 {
+        return Err(format!("{of_packs} syncs of packs and {of_index} of the index say nothing"));
+    }
+    // So many states that no place is left out.
+    let places = of_packs + of_index;
+    judge_cuts(&disk, &story, 1, 4 * places, |op| is_sync(op, &packs) || is_sync(op, &index)).map(drop)
+}
+
+fn is_sync(op: &Op, of: &HashSet<usize>) -> bool {
+    matches!(op, Op::Sync { node } if of.contains(node))
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidings::journal::{Journal, LogReader, OpenError, Opened, ReadError};
+use tidings::journal::{Journal, LogReader, OpenError, Opened, ReadError, verify};
 
 use crate::disk::{Image, Mark, Op, SimDisk};
 use crate::log::{append, block_on, dir, start};
@@ -188,4 +188,130 @@ fn a_running_reader_stops_at_damage() {
     assert!(named > 20, "{named}");
     assert_eq!(read(journal.reader(1)), (all, None));
     journal.stop();
+}
+
+/// Bytes that a record's body has at least, so that a whole sector of it can go.
+const LARGE: usize = 2_500;
+
+/// A log with segments of each kind, idle: trimmed a little, so that files live again behind those that were
+/// always what they are; two large records at its end.
+fn each_kind(disk: &Arc<SimDisk>) -> (Journal<u64>, BTreeMap<u64, u64>) {
+    let journal = start(disk, 0).expect("opens");
+    let mut all = BTreeMap::new();
+    fill(disk, &journal, 1..20, &mut all);
+    let floor = all.len() as u64 / 2;
+    disk.mark(Mark::Floor(floor));
+    let mut trimmed = journal.trimmed();
+    journal.trim(floor);
+    block_on(trimmed.wait_for(|n| *n > 0)).expect("alive");
+    fill(disk, &journal, 20..50, &mut all);
+    let large = (50..).filter(|n| (LARGE..9_000).contains(&body(*n).len())).take(3).collect::<Vec<_>>();
+    for n in large {
+        fill(disk, &journal, n..n + 1, &mut all);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !disk.see(ends_with_a_seal) {
+        assert!(Instant::now() < deadline, "no seal was written");
+        std::thread::yield_now();
+    }
+    let first = journal.stat().first;
+    all.retain(|offset, _| *offset >= first);
+    (journal, all)
+}
+
+/// Files that had another segment's name before.
+fn recycled(disk: &SimDisk) -> Vec<PathBuf> {
+    let mut names: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
+    disk.see(|trace| {
+        for op in trace {
+            match op {
+                Op::Rename { to, node, .. } if to.extension().is_some_and(|e| e == "seg") => {
+                    names.entry(*node).or_default().push(to.clone());
+                }
+                _ => {}
+            }
+        }
+    });
+    names.into_values().filter(|names| names.len() > 1).filter_map(|mut names| names.pop()).collect()
+}
+
+/// Where a record is that has a sector in the middle of its body: the file, where its batch begins, and the
+/// sector.
+fn place_of(image: &Image, n: u64) -> Option<(PathBuf, usize, usize)> {
+    let body = body(n);
+    if body.len() < LARGE {
+        return None;
+    }
+    image.files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "seg")).find_map(
+        |(path, bytes)| {
+            let at = bytes.windows(64).position(|w| w == &body[..64])?;
+            Some((path.clone(), at / 4_096 * 4_096, (at + LARGE / 2).next_multiple_of(SECTOR)))
+        },
+    )
+}
+
+/// One large record for each place of the log that may rot: its offset, and where it is.
+fn places(disk: &SimDisk, all: &BTreeMap<u64, u64>) -> Vec<(&'static str, u64, (PathBuf, usize, usize))> {
+    let image = disk.cached();
+    let again = recycled(disk);
+    let found: Vec<_> = all.iter().filter_map(|(offset, n)| Some((*offset, place_of(&image, *n)?))).collect();
+    let (last, (current, ..)) = found.last().cloned().expect("the last one is large");
+    assert_eq!(Some(&last), all.keys().last());
+    let middle = |what, is: &dyn Fn(&PathBuf) -> bool| {
+        let those: Vec<_> = found.iter().filter(|(offset, place)| *offset != last && is(&place.0)).collect();
+        let (offset, place) = those.get(those.len() / 2).unwrap_or_else(|| panic!("nothing in {what}"));
+        (what, *offset, place.clone())
+    };
+    vec![
+        ("the last record of an idle log", last, found.last().expect("one").1.clone()),
+        middle("an old segment", &|path| *path != current && !again.contains(path)),
+        middle("the current segment", &|path| *path == current),
+        middle("a recycled segment", &|path| *path != current && again.contains(path)),
+    ]
+}
+
+/// A damaged record, with the server stopped in order, killed, and running: each way of looking names it.
+#[test]
+fn one_bad_sector_in_every_place_is_found_and_named_stopped_killed_and_running() {
+    let _sane = sane();
+    let disk = Arc::new(SimDisk::new(Path::new("/data")));
+    let (journal, all) = each_kind(&disk);
+    let first = journal.stat().first;
+    let mut cases = Vec::new();
+    for (what, offset, (path, begins, sector)) in places(&disk, &all) {
+        for (how, at, zero) in
+            [("one bit", sector, false), ("a sector", sector, true), ("its first sector", begins, true)]
+        {
+            cases.push((format!("{how} in {what}"), offset, path.clone(), at, zero));
+        }
+    }
+    let spoil = |bytes: &mut Vec<u8>, at: usize, zero: bool| match zero {
+        true => bytes[at..at + SECTOR].fill(0),
+        false => bytes[at + 100] ^= 4,
+    };
+    let named = |disk: &SimDisk| -> Vec<(u64, u64)> {
+        let found = verify(disk, &dir(), 0).expect("it looks at every file");
+        found.damage.iter().map(|damage| (damage.from, damage.to)).collect()
+    };
+    for (case, offset, path, at, zero) in &cases {
+        let whole = disk.cached().files[path][*at..*at + SECTOR].to_vec();
+        disk.damage(path, |bytes| spoil(bytes, *at, *zero));
+        assert_eq!(named(&disk), [(*offset, *offset)], "{case}, verified beside a running server");
+        let (found, stopped) = read(journal.reader(first));
+        assert_eq!(stopped, Some(*offset), "{case}, read while it runs");
+        assert!(found.keys().all(|read| read < offset), "{case}: it went on");
+        let said = journal.damage();
+        assert!(said.borrow().iter().any(|d| (d.from, d.to) == (*offset, *offset)), "{case}: not told");
+        assert_eq!(look(disk.cached(), &all), Found::Named(Some(*offset)), "{case}, killed");
+        disk.damage(path, |bytes| bytes[*at..*at + SECTOR].copy_from_slice(&whole));
+    }
+    assert_eq!(read(journal.reader(first)), (all.clone(), None), "mended");
+    journal.stop();
+    for (case, offset, path, at, zero) in &cases {
+        let mut image = disk.cached();
+        spoil(Arc::make_mut(image.files.get_mut(path).expect("there")), *at, *zero);
+        assert_eq!(named(&SimDisk::from_image(image.clone())), [(*offset, *offset)], "{case}, stopped");
+        assert_eq!(look(image, &all), Found::Named(Some(*offset)), "{case}, stopped in order");
+    }
+    println!("{} cases, each four ways", cases.len());
 }

@@ -336,14 +336,14 @@ fn a_lane_goes_back_and_marks_what_it_sends_again() {
         }
         far.attempts(3).await?;
         let first = stack.queue.stat().durable_end - 3;
-        let back = lane.replay(first).await.map_err(|e| e.to_string())?;
+        let back = lane.replay(first, false).await.map_err(|e| e.to_string())?;
         if (back.from, back.until) != (first, first + 3) {
             return Err(format!("{back:?}"));
         }
         far.attempts(6).await?;
-        lane.replay(first + 1).await.map_err(|e| e.to_string())?;
+        lane.replay(first + 1, false).await.map_err(|e| e.to_string())?;
         far.attempts(8).await?;
-        if lane.replay(first + 3).await.is_ok() {
+        if lane.replay(first + 3, false).await.is_ok() {
             return Err("it went back to where it is".to_owned());
         }
         lane.stop(Duration::from_secs(5)).await;

@@ -230,7 +230,7 @@ fn given_again() -> Result<(), String> {
         crate::stack::drain(&disk, &mut reader, 4).await?;
         reader.flush().await.map_err(|e| e.to_string())?;
         disk.mark(Mark::Floor(4));
-        reader.rewind(first).await.map_err(|e| e.to_string())?;
+        reader.rewind(first, false).await.map_err(|e| e.to_string())?;
         for _ in 0..4 {
             for stored in reader.next(1).await.map_err(|e| e.to_string())? {
                 disk.mark(Mark::Delivered(change(&stored)));

@@ -25,10 +25,10 @@ impl KafkaConfig {
             return Err(format!("topic `{topic}` has placeholders: there is no one topic to make"));
         }
         let client = self.network().map_err(|fault| fault.message)?;
-        let failed = |why: String| format!("topic `{topic}` cannot be made at {}: {why}", self.brokers);
+        let failed = |why: String| format!("topic `{topic}` cannot be made at {}: {why}", self.brokers());
         let admin =
             AdminClient::<DefaultClientContext>::from_config(&client).map_err(|e| failed(e.to_string()))?;
-        let bound = Some(self.connect_timeout);
+        let bound = Some(self.connect_timeout());
         let options = AdminOptions::new().request_timeout(bound).operation_timeout(bound);
         let wanted = [NewTopic::new(topic, partitions, DEFAULT_COPIES)];
         let made = admin.create_topics(&wanted, &options).await.map_err(|e| failed(e.to_string()))?;

@@ -157,12 +157,13 @@ async fn every_documented_parameter_is_taken_and_no_other() {
         for parameter in super::super::parameters::of(route.action) {
             let value = match parameter.name {
                 "since" | "until" => "2026-01-31T08:00:00Z",
-                "all" | "discard" => "true",
+                "all" | "discard" | "rematch" => "true",
                 _ => "1",
             };
             let beside = match parameter.name {
                 "bucket" => "&key=1",
                 "key" => "&bucket=1",
+                "rematch" => "&from=1",
                 _ => "",
             };
             let path = format!("{path}?{}={value}{beside}", parameter.name);

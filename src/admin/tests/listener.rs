@@ -18,7 +18,7 @@ async fn listening(world: &World, bounds: Bounds) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, world.admin.clone(), bounds, stop.clone()));
+    let served = tokio::spawn(serve(listener, world.admin.clone(), None, bounds, stop.clone()));
     Listening { address, stop, served }
 }
 

@@ -313,3 +313,22 @@ async fn a_replay_that_fails_stays_with_its_new_outcome() {
     assert_eq!(m.bench.far.marks().last().map(String::as_str), Some("3"));
     assert!(!matches!(m.dead.blocked(), Some(Blocked::Failing(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_does_not_wait_for_room_among_the_dead_letters() {
+    let limits = TargetLimits { dead_letters_max_bytes: 2_000, ..LIMITS };
+    let m = morgue(FarSide::new(|key, _, _| if key.starts_with("bad") { reject() } else { ok() }), limits);
+    for n in 0..20 {
+        m.bench.append(&format!("bad-{n}"), 1);
+        m.bench.append(&format!("good-{n}"), 2);
+    }
+    m.bench.until("full", |s| s.blocked.is_some()).await;
+    // Answered, although what waits for room counts as in flight. This queue has nothing to go back to …
+    let answered = tokio::time::timeout(100 * SECOND, m.bench.handle.replay(1, false)).await;
+    assert!(matches!(answered, Ok(Err(crate::queue::RewindError::Nothing { .. }))), "{answered:?}");
+    // … so that the letters are buried as before once there is room: none is lost, none comes twice.
+    m.dead.set_max_bytes(1 << 20);
+    m.until_buried(20).await;
+    m.bench.until("settled", |_| m.bench.queue.see(|log| log.holes.len()) == 0).await;
+    assert_eq!(m.bench.queue.delivered(), 40);
+}

@@ -163,7 +163,7 @@ impl Reader for MemoryReader {
         Arc::new(self.queue.clone())
     }
 
-    async fn rewind(&mut self, from: u64) -> Result<Rewound, RewindError> {
+    async fn rewind(&mut self, from: u64, _: bool) -> Result<Rewound, RewindError> {
         let until = self.queue.see(|log| log.position as u64 + 1);
         Err(RewindError::Nothing { from, position: until })
     }

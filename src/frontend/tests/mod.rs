@@ -10,6 +10,7 @@ mod chunked;
 mod conditional;
 mod conditions;
 mod copies;
+mod limits;
 mod lists;
 mod memory;
 mod multipart;

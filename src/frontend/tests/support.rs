@@ -87,6 +87,9 @@ pub(super) fn server_config() -> config::Server {
         idle_timeout: Duration::from_secs(30),
         reserve_timeout: Duration::from_secs(1),
         shutdown_timeout: Duration::from_secs(10),
+        tls: None,
+        tls_handshake_timeout: Duration::from_secs(10),
+        max_tls_handshakes: 16,
     }
 }
 
@@ -115,11 +118,22 @@ impl Running {
 
     /// Over another commit path; `memory` knows nothing then.
     pub(super) async fn start_over(server: config::Server, commit: Arc<Commit>, memory: Arc<Memory>) -> Self {
+        Self::start_limited(server, &config::Limits::default(), commit, memory).await
+    }
+
+    /// The same with limits of what may be going on.
+    pub(super) async fn start_limited(
+        server: config::Server,
+        limits: &config::Limits,
+        commit: Arc<Commit>,
+        memory: Arc<Memory>,
+    ) -> Self {
         let store = store_config();
         let account = config::Account { appid: "1250000000".into() };
         let ambient = Ambient { now: Timestamp::now, seed: 7 };
         let keys = Arc::new(Keys::new());
         let frontend = Frontend::new(&server, &store, &account, commit, keys.clone(), ambient);
+        let frontend = frontend.limited(limits, Box::new(|_| {}));
         let listener = TcpListener::bind(server.listen).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel::<()>();

@@ -30,7 +30,7 @@ async fn fill(journal: &Arc<Journal<u64>>, records: u64) -> Vec<u64> {
 }
 
 fn need(from: u64, labels: impl IntoIterator<Item = (u32, LabelNeed)>) -> NeededFn {
-    let needed = Needed { from, labels: labels.into_iter().collect() };
+    let needed = Needed { from, labels: labels.into_iter().collect(), whole: Vec::new() };
     Arc::new(move || Some(needed.clone()))
 }
 
@@ -126,7 +126,7 @@ async fn what_is_mostly_needed_or_not_checkpointed_or_not_pressing_stays() {
         looks.wait_for(|seen| *seen > before).await.expect("alive");
     };
     // The index has not checkpointed anything: nobody may lose a body.
-    let nothing = Needed { from: 1, labels: BTreeMap::new() };
+    let nothing = Needed { from: 1, labels: BTreeMap::new(), whole: Vec::new() };
     look(nothing.clone()).await;
     assert_eq!(segments(dir.path()), files);
     assert!(asked.load(Ordering::SeqCst) > 0);

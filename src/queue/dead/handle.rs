@@ -70,9 +70,27 @@ impl DeadLetters {
 
     /// Gives up what is not being written yet, and waits for the rest. What is given up stays undelivered.
     pub async fn quiesce(&self) {
-        self.shared.state().burials.clear();
+        let _ = self.withdraw().await;
+    }
+
+    /// Takes back what is not being written yet, and waits for the rest: what is not given is settled.
+    pub async fn withdraw(&self) -> Vec<Letter> {
         let mut idle = self.shared.idle.subscribe();
-        let _ = idle.wait_for(|idle| *idle).await;
+        let mut withdrawn = Vec::new();
+        loop {
+            {
+                let mut state = self.shared.state();
+                // What a failed write puts back comes before what waited behind it.
+                let more = std::mem::take(&mut state.burials);
+                withdrawn.splice(0..0, more);
+                if !state.running {
+                    return withdrawn;
+                }
+            }
+            if idle.wait_for(|idle| *idle).await.is_err() {
+                return withdrawn;
+            }
+        }
     }
 
     /// Ends all work for good: nothing is written any more when it returns. Blocks until then.

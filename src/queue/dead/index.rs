@@ -2,10 +2,10 @@
 //!
 //! Must never hold a key or an event: those stay in the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::record::{self, Brief, GONE, Gone, LETTER};
+use super::record::{self, Brief, GONE, Gone, LETTER, WISH};
 
 /// One letter: where it stands in the file, and what it can be chosen by. About 60 bytes in memory.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,8 @@ pub(super) type Mark = (Gone, u32);
 pub(super) struct Index {
     pub(super) letters: BTreeMap<u64, Known>,
     pub(super) gone: BTreeMap<u64, Mark>,
+    /// Letters that an operator wants to be sent again, until the far side has them or has refused again.
+    pub(super) wished: BTreeSet<u64>,
     classes: Vec<Arc<str>>,
     /// Bytes of the letters, without what stands between them.
     pub(super) bytes: u64,
@@ -63,6 +65,10 @@ impl Index {
                     }
                 }
             }
+            WISH => {
+                let letters = &self.letters;
+                self.wished.extend(record::wish(content).filter(|offset| letters.contains_key(offset)));
+            }
             // A later version may have more to say.
             _ => {}
         }
@@ -87,6 +93,7 @@ impl Index {
     }
 
     fn remove(&mut self, offset: u64) {
+        self.wished.remove(&offset);
         if let Some(known) = self.letters.remove(&offset) {
             self.bytes -= u64::from(known.len);
             if self.oldest_ms == Some(known.since_ms) {

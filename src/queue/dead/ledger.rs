@@ -18,6 +18,11 @@ pub trait Ledger: Send + Sync {
     fn lost(&self, count: u64);
     /// True if the synced row will never ask for this offset again: its mark may be forgotten.
     fn has_passed(&self, offset: u64) -> bool;
+    /// Nobody can go back below this offset any more: the log does not have all of it. A mark is kept at and
+    /// above it, or a replay of the target would give what was purged.
+    fn reach(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// The books of one reader of the embedded queue.
@@ -38,6 +43,10 @@ impl Ledger for ReaderLedger {
 
     fn lost(&self, count: u64) {
         self.progress.dead_letters_lost(count);
+    }
+
+    fn reach(&self) -> u64 {
+        self.inner.upgrade().map_or(0, |inner| inner.journal.whole_from())
     }
 
     fn has_passed(&self, offset: u64) -> bool {

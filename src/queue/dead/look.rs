@@ -72,22 +72,18 @@ impl DeadLetters {
     }
 
     /// Lets the lane send the selected letters again, beside its other events. Gives how many those are that
-    /// were not on their way already. A stop forgets the wish, not the letters.
+    /// were not on their way already. The wish is durable when it returns: a restart goes on with it.
     ///
     /// # Errors
-    /// What the disk says.
+    /// What the disk says; some may be on their way then.
     pub async fn replay(&self, selection: Selection) -> io::Result<u64> {
         let offsets = self.selected(selection).await?;
-        let mut state = self.shared.state();
         let mut count = 0;
-        for offset in offsets {
-            if state.index.letters.contains_key(&offset) && state.replaying.insert(offset) {
-                state.replays.push_back(offset);
-                count += 1;
-            }
+        for chunk in offsets.chunks(CHUNK) {
+            let (done, wished) = oneshot::channel();
+            self.shared.enqueue(Job::Wish { offsets: chunk.to_vec(), done });
+            count += wished.await.map_err(|_| io::Error::other("the wish was interrupted"))?;
         }
-        drop(state);
-        self.shared.arrived.notify_one();
         Ok(count)
     }
 

@@ -162,6 +162,11 @@ enum Job {
         how: Gone,
         done: Option<oneshot::Sender<u64>>,
     },
+    /// An operator wants these to be sent again; those that were not on their way are counted.
+    Wish {
+        offsets: Vec<u64>,
+        done: oneshot::Sender<u64>,
+    },
     /// Reads letters for the lane.
     Load(Vec<u64>),
     /// Goes on without what is missing.
@@ -209,7 +214,11 @@ impl DeadLetters {
     pub(super) fn start(opened: Opened, target: TargetNo, missing: u64, ledger: Arc<dyn Ledger>) -> Self {
         let Opened { file, index, damaged } = opened;
         let name = format!("dead-letters/{:08}.dead", target.0);
-        let state = State { index, reader: file.reader(), missing, damaged, ..State::default() };
+        // What an operator wanted before a restart is wanted still.
+        let (replays, replaying) =
+            (index.wished.iter().copied().collect(), index.wished.iter().copied().collect());
+        let reader = file.reader();
+        let state = State { index, reader, missing, damaged, replays, replaying, ..State::default() };
         let shared = Shared {
             target,
             name,

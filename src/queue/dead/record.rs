@@ -21,6 +21,8 @@ const LETTER_FIXED: usize = 68;
 /// The record kinds.
 pub(super) const LETTER: u8 = 1;
 pub(super) const GONE: u8 = 2;
+/// Letters that an operator wants to be sent again.
+pub(super) const WISH: u8 = 3;
 
 /// One event that its target can never accept.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,6 +136,13 @@ pub(super) fn put_gone(how: Gone, marks: &[(u64, u32)], out: &mut Vec<u8>) {
     });
 }
 
+/// Appends the record of letters that are wanted again.
+pub(super) fn put_wish(offsets: &[u64], out: &mut Vec<u8>) {
+    put_record(out, WISH, |out| {
+        offsets.iter().for_each(|offset| out.extend_from_slice(&offset.to_le_bytes()))
+    });
+}
+
 fn put_record(out: &mut Vec<u8>, kind: u8, content: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&[0; RECORD_HEADER]);
@@ -194,6 +203,11 @@ pub(super) fn letter(content: &[u8]) -> Result<Letter, DecodeError> {
         replays: number(48)?,
         bare: number(56)?,
     })
+}
+
+/// The letters that are wanted again.
+pub(super) fn wish(content: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    content.chunks_exact(8).filter_map(|b| u64_at(b, 0))
 }
 
 /// How letters went, which ones, and what their entries cost.

@@ -13,6 +13,10 @@ use crate::journal::disk::read_exact_at;
 
 /// A file may waste so much, and as much as its letters take, before it is written anew.
 const WASTE: u64 = 1 << 20;
+/// Bytes of a mark, and a little for what stands around it.
+const MARK: u64 = 16;
+/// Marks or wishes in one record.
+const CHUNK: usize = 8_192;
 
 impl Shared {
     /// Writes the file anew once it wastes too much.
@@ -22,21 +26,23 @@ impl Shared {
             if state.damaged.is_some() || state.missing > 0 {
                 return Ok(());
             }
-            file.len().saturating_sub(2 * state.index.bytes + 8 * state.index.gone.len() as u64)
+            let marks = (state.index.gone.len() + state.index.wished.len()) as u64;
+            file.len().saturating_sub(2 * state.index.bytes + MARK * marks)
         };
         if wasted > WASTE && !file.wants_rewrite() { self.rewrite(file) } else { Ok(()) }
     }
 
-    /// A new file with every letter, and with the marks that somebody may still need.
+    /// A new file with every letter, and with the marks and wishes that somebody may still need.
     pub(super) fn rewrite(&self, file: &mut LogFile) -> io::Result<()> {
-        let (reader, letters, gone) = {
+        let (reader, letters, gone, wished) = {
             let state = self.state();
             let letters: Vec<(u64, Known)> = state.index.letters.iter().map(|(o, k)| (*o, *k)).collect();
             let gone: Vec<(u64, Mark)> = state.index.gone.iter().map(|(o, mark)| (*o, *mark)).collect();
-            (state.reader.clone(), letters, gone)
+            (state.reader.clone(), letters, gone, state.index.wished.iter().copied().collect::<Vec<_>>())
         };
+        let reach = self.ledger.reach();
         let (passed, kept): (Vec<_>, Vec<_>) =
-            gone.into_iter().partition(|(offset, _)| self.ledger.has_passed(*offset));
+            gone.into_iter().partition(|(offset, _)| *offset < reach && self.ledger.has_passed(*offset));
         let before = file.carried;
         for (_, mark) in &passed {
             match mark.0 {
@@ -46,7 +52,7 @@ impl Shared {
         }
         let mut places: Vec<(u64, u64)> = Vec::with_capacity(letters.len());
         let (mut begun, mut left) = (0, letters.iter());
-        let mut marks = [Gone::Purged, Gone::Replayed].into_iter();
+        let mut rest = others(&kept, &wished).into_iter();
         let written = {
             let places = std::cell::RefCell::new(&mut places);
             let start = std::cell::Cell::new(0);
@@ -57,13 +63,8 @@ impl Shared {
                     places.borrow_mut().push((*offset, out.len() as u64));
                     copy(reader.as_deref(), known, out)?;
                 }
-                while out.is_empty() {
-                    let Some(how) = marks.next() else { break };
-                    let marks = kept.iter().filter(|(_, mark)| mark.0 == how);
-                    let marks: Vec<(u64, u32)> = marks.map(|(offset, mark)| (*offset, mark.1)).collect();
-                    if !marks.is_empty() {
-                        record::put_gone(how, &marks, out);
-                    }
+                if out.is_empty() {
+                    out.extend(rest.next().into_iter().flatten());
                 }
                 Ok(())
             };
@@ -88,6 +89,26 @@ impl Shared {
         tracing::debug!(target = self.target.0, batches = begun, "the dead letters were written anew");
         Ok(())
     }
+}
+
+/// The records of marks and wishes.
+fn others(kept: &[(u64, Mark)], wished: &[u64]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    for how in [Gone::Purged, Gone::Replayed] {
+        let marks = kept.iter().filter(|(_, mark)| mark.0 == how);
+        let marks: Vec<(u64, u32)> = marks.map(|(offset, mark)| (*offset, mark.1)).collect();
+        for chunk in marks.chunks(CHUNK) {
+            let mut record = Vec::new();
+            record::put_gone(how, chunk, &mut record);
+            records.push(record);
+        }
+    }
+    for chunk in wished.chunks(CHUNK) {
+        let mut record = Vec::new();
+        record::put_wish(chunk, &mut record);
+        records.push(record);
+    }
+    records
 }
 
 fn raw(reader: Option<&dyn DiskFile>, known: &Known) -> io::Result<Vec<u8>> {

@@ -19,6 +19,7 @@ struct Account {
     gone: Mutex<(u64, u64)>,
     lost: Mutex<u64>,
     passed: Mutex<u64>,
+    reach: Mutex<Option<u64>>,
 }
 
 impl Ledger for Account {
@@ -37,6 +38,9 @@ impl Ledger for Account {
     }
     fn has_passed(&self, offset: u64) -> bool {
         offset < *self.passed.lock().unwrap()
+    }
+    fn reach(&self) -> u64 {
+        self.reach.lock().unwrap().unwrap_or(u64::MAX)
     }
 }
 
@@ -287,4 +291,51 @@ proptest::proptest! {
         index.apply(0, record::LETTER, content);
         index.apply(0, record::GONE, content);
     }
+}
+
+#[tokio::test]
+async fn a_wish_to_send_again_outlives_the_process_until_it_is_answered() {
+    let world = World::new();
+    let log = world.open();
+    for offset in 1..=6 {
+        bury(&log, offset).await;
+    }
+    assert_eq!(log.replay(Selection::Offsets(vec![2, 3, 4, 5, 9])).await.expect("durable"), 4);
+    assert_eq!(log.replay(Selection::Offsets(vec![3])).await.expect("durable"), 0, "it is on its way");
+    // One is delivered, one refused again, one purged; the fourth is what remains of the wish.
+    log.replayed(2);
+    log.replay_failed(Letter { replays: 1, ..letter(3) });
+    log.purge(Selection::Offsets(vec![4])).await.expect("purged");
+    log.quiesce().await;
+    drop(log);
+    let log = world.open();
+    assert_eq!((log.replays_waiting(), log.status().replaying), (1, 1));
+    log.load_replays(8);
+    let mut news = Vec::new();
+    while news.len() < 2 {
+        log.arrived().await;
+        log.news(&mut news);
+    }
+    assert!(matches!(&news[0], News::Replay(letter) if letter.position.offset == 5), "{news:?}");
+    // A file that is written anew has it too.
+    log.shared.rewrite(&mut log.shared.file.lock().unwrap()).expect("rewritten");
+    drop(log);
+    assert_eq!(world.open().status().replaying, 1);
+}
+
+#[tokio::test]
+async fn a_mark_stays_as_long_as_somebody_can_go_back_to_it() {
+    let world = World::new();
+    let log = world.open();
+    for offset in 1..=6 {
+        bury(&log, offset).await;
+    }
+    log.purge(Selection::Fitting(Filter::default())).await.expect("purged");
+    *world.account.passed.lock().unwrap() = u64::MAX;
+    *world.account.reach.lock().unwrap() = Some(4);
+    log.shared.rewrite(&mut log.shared.file.lock().unwrap()).expect("rewritten");
+    assert_eq!(
+        (1..=6).map(|offset| log.knows(offset)).collect::<Vec<_>>(),
+        [false, false, false, true, true, true]
+    );
 }

@@ -126,6 +126,11 @@ impl Shared {
                         return Some(batch);
                     }
                 }
+                Job::Wish { offsets, done } => {
+                    record::put_wish(&offsets, &mut batch.records);
+                    batch.jobs.push(Job::Wish { offsets, done });
+                    return Some(batch);
+                }
                 Job::Update(letter) => {
                     if state.index.letters.contains_key(&letter.position.offset) {
                         record::put_letter(&letter, &mut batch.records);
@@ -191,6 +196,7 @@ impl Shared {
                     self.ledger.lost(lost);
                     let _ = done.send(Ok(lost));
                 }
+                Job::Wish { offsets, done } => drop(done.send(self.wished(offsets))),
                 Job::Update(_) | Job::Load(_) => {}
             }
         }
@@ -198,6 +204,19 @@ impl Shared {
             self.state().news.extend(buried.into_iter().map(News::Buried));
             self.arrived.notify_one();
         }
+    }
+
+    /// Letters are wanted again, durably: gives how many were not on their way.
+    fn wished(&self, offsets: Vec<u64>) -> u64 {
+        let mut state = self.state();
+        let before = state.replaying.len();
+        for offset in offsets {
+            if state.index.letters.contains_key(&offset) && state.replaying.insert(offset) {
+                state.replays.push_back(offset);
+            }
+        }
+        self.arrived.notify_one();
+        (state.replaying.len() - before) as u64
     }
 
     /// Nothing was made durable: says so, and tries again later.

@@ -25,7 +25,6 @@ use super::sweep::Sweep;
 use super::tags::{tags_key, tags_of};
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
 use super::usage::{Delta, Usage};
-use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
 use crate::store::{BodyBytes, StoreError};

@@ -70,6 +70,10 @@ pub(super) trait Index: Send + Sync + 'static {
 
     /// The store is stopping: a checkpoint that waits for disk space gives up instead.
     fn give_up(&self);
+
+    /// Closes the file in order and lets go of it: whoever opens it next is alone with it. What is asked
+    /// afterwards is an error.
+    fn close(&self);
 }
 
 impl Space {

@@ -20,6 +20,7 @@ mod bucket_cache;
 mod buckets;
 mod build;
 mod checkpoint;
+mod engine;
 mod examine;
 mod frozen;
 mod index;
@@ -31,7 +32,6 @@ mod pack_writer;
 mod packs;
 mod pins;
 mod reclaim;
-mod redb_engine;
 mod redb_index;
 mod row;
 mod row_edit;
@@ -233,8 +233,8 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Applies what is durable, makes a last checkpoint and ends the index thread. Blocking; later calls do
-    /// nothing.
+    /// Applies what is durable, makes a last checkpoint, ends the index thread and closes the index, whoever
+    /// still holds the store: the next one may open it. Blocking; later calls do nothing.
     pub fn stop(&self) {
         self.shared.scrub.stop();
         self.shared.overlay.stop();
@@ -242,6 +242,7 @@ impl EmbeddedStore {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // A panic of the index thread was caught inside and is in the status.
         threads.into_iter().for_each(|thread| drop(thread.join()));
+        self.shared.index.close();
     }
 }
 

@@ -5,14 +5,14 @@
 
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::backend::{Backend, Kept};
+use super::engine::{failed, guard};
 use super::index::{Batch, Edit, Index, Space, Visit, Watch};
-use super::redb_engine::{Engine, failed, guard};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 
@@ -56,7 +56,8 @@ fn table(space: Space) -> Table {
 
 /// The index on redb.
 pub(super) struct RedbIndex {
-    db: Engine,
+    /// None once it is closed.
+    db: RwLock<Option<Database>>,
     file: Arc<dyn DiskFile>,
     kept: Arc<Kept>,
     /// One above the last offset that reads see.
@@ -67,9 +68,7 @@ pub(super) struct RedbIndex {
 
 impl Drop for RedbIndex {
     fn drop(&mut self) {
-        if self.unsynced.load(Ordering::Acquire) {
-            self.kept.seal();
-        }
+        self.close();
     }
 }
 
@@ -110,13 +109,8 @@ impl RedbIndex {
             .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
             .map_err(failed)?;
-        let index = Self {
-            db: Engine::new(db),
-            file,
-            kept,
-            applied: AtomicU64::new(1),
-            unsynced: AtomicBool::new(false),
-        };
+        let db = RwLock::new(Some(db));
+        let index = Self { db, file, kept, applied: AtomicU64::new(1), unsynced: AtomicBool::new(false) };
         match index.number(META_FORMAT) {
             Ok(Some(FORMAT)) => {}
             Ok(Some(other)) => {
@@ -126,12 +120,12 @@ impl RedbIndex {
             }
             Ok(None) => return Err(StoreError::Index("it has no format number".into())),
             // A new file has no tables yet.
-            Err(_) if index.tables()? == 0 => index.initialize()?,
+            Err(_) if index.tables()? == 0 => index.with(Self::initialize)?,
             Err(e) => return Err(e),
         }
         // An index of a tidings that knew fewer spaces.
         if index.tables()? < SPACES.len() {
-            index.initialize()?;
+            index.with(Self::initialize)?;
         }
         if let Some(next) = index.number(META_APPLIED)? {
             index.applied.store(next, Ordering::Release);
@@ -139,13 +133,19 @@ impl RedbIndex {
         Ok(index)
     }
 
-    fn tables(&self) -> Result<usize, StoreError> {
-        let read = self.db.begin_read().map_err(failed)?;
-        Ok(read.list_tables().map_err(failed)?.count())
+    /// Does `work` on the open engine, whose panics become errors of this call.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or_else(|| StoreError::Index("it is closed".into()))?;
+        guard(|| work(db))
     }
 
-    fn initialize(&self) -> Result<(), StoreError> {
-        let mut write = self.db.begin_write().map_err(failed)?;
+    fn tables(&self) -> Result<usize, StoreError> {
+        self.with(|db| Ok(db.begin_read().map_err(failed)?.list_tables().map_err(failed)?.count()))
+    }
+
+    fn initialize(db: &Database) -> Result<(), StoreError> {
+        let mut write = db.begin_write().map_err(failed)?;
         write.set_quick_repair(true);
         for space in SPACES {
             write.open_table(table(space)).map_err(failed)?;
@@ -163,18 +163,15 @@ impl RedbIndex {
         Ok(Some(u64::from_le_bytes(bytes)))
     }
 
-    /// Checks all pages of the file; gives the index back if anything can still be read.
-    pub(super) fn check(mut self) -> (Result<(), String>, Option<Self>) {
-        let checked = guard(|| self.db.check_integrity().map_err(failed));
-        match checked {
-            Ok(true) => (Ok(()), Some(self)),
-            Ok(false) => (Err("pages are damaged that the engine can make anew".into()), Some(self)),
-            Err(e) => (Err(format!("pages are damaged: {e}")), Some(self)),
-        }
+    /// Checks all pages of the file: an error, or false, if any is damaged.
+    pub(super) fn check(&self) -> Result<bool, StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_mut().ok_or_else(|| StoreError::Index("it is closed".into()))?;
+        guard(|| db.check_integrity().map_err(failed))
     }
 
-    fn apply_all(&self, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
-        let mut write = self.db.begin_write().map_err(failed)?;
+    fn apply_all(db: &Database, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
+        let mut write = db.begin_write().map_err(failed)?;
         write.set_durability(Durability::None).map_err(failed)?;
         let mut more = Batch::default();
         for space in Space::WITH_BODIES {
@@ -230,7 +227,7 @@ impl Index for RedbIndex {
 
     fn apply(&self, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
         self.unsynced.store(true, Ordering::Release);
-        guard(|| self.apply_all(batch, next, watch))?;
+        self.with(|db| Self::apply_all(db, batch, next, watch))?;
         self.applied.store(next, Ordering::Release);
         Ok(())
     }
@@ -238,8 +235,8 @@ impl Index for RedbIndex {
     fn checkpoint(&self, rows: &Batch) -> Result<u64, StoreError> {
         let next = self.applied_next();
         self.kept.checkpointing(true);
-        let result = guard(|| {
-            let mut write = self.db.begin_write().map_err(failed)?;
+        let result = self.with(|db| {
+            let mut write = db.begin_write().map_err(failed)?;
             write.set_durability(Durability::Immediate).map_err(failed)?;
             write.set_quick_repair(true);
             apply_space(&write, Space::Meta, rows, &mut |_| {})?;
@@ -252,8 +249,8 @@ impl Index for RedbIndex {
     }
 
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
+        self.with(|db| {
+            let read = db.begin_read().map_err(failed)?;
             let rows = read.open_table(table(space)).map_err(failed)?;
             let row = rows.get(key).map_err(failed)?;
             Ok(row.map(|r| r.value().to_vec()))
@@ -267,8 +264,8 @@ impl Index for RedbIndex {
         to: Option<&[u8]>,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
+        self.with(|db| {
+            let read = db.begin_read().map_err(failed)?;
             let rows = read.open_table(table(space)).map_err(failed)?;
             let to = to.map_or(Bound::Unbounded, Bound::Excluded);
             if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) = (from, to)
@@ -287,8 +284,8 @@ impl Index for RedbIndex {
     }
 
     fn len(&self, space: Space) -> Result<u64, StoreError> {
-        guard(|| {
-            let read = self.db.begin_read().map_err(failed)?;
+        self.with(|db| {
+            let read = db.begin_read().map_err(failed)?;
             let rows = read.open_table(table(space)).map_err(failed)?;
             rows.len().map_err(failed)
         })
@@ -301,5 +298,20 @@ impl Index for RedbIndex {
 
     fn give_up(&self) {
         self.kept.give_up();
+    }
+
+    fn close(&self) {
+        let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        if db.is_some() && self.unsynced.load(Ordering::Acquire) {
+            self.kept.seal();
+        }
+        // The engine writes when it closes, and that breaks off over some damage, too.
+        let closed = guard(|| {
+            drop(db);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "the index was not closed in order; the next start repairs it");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The background scrub: reads every body again and again, slowly, and says which do not fit their checksum.
 //!
 //! A pass goes over all rows in key order and begins at most once a day; the row at which it stands is
-//! written with every checkpoint, so that a restart goes on there. Must never change or remove anything, hold a
-//! snapshot of the index while it reads bodies, nor call damaged what was replaced meanwhile.
+//! written with every checkpoint, so that a restart goes on there. Must never change or remove anything,
+//! hold a snapshot of the index while it reads bodies, nor call damaged what was replaced meanwhile.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

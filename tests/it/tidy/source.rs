@@ -42,6 +42,24 @@ impl Source {
         self.text.lines().count().saturating_sub(tests.sum())
     }
 
+    /// The same without comments and blank lines.
+    pub(crate) fn code_lines(&self) -> usize {
+        let mut at = 0;
+        let mut begins = |line: &str| {
+            at += line.len();
+            at - line.len()
+        };
+        let lines = self.text.split_inclusive('\n').map(|line| (begins(line), line.trim()));
+        let counts = |(at, line): &(usize, &str)| {
+            !line.is_empty() && !line.starts_with("//") && !self.in_tests(*at + self.indent(*at))
+        };
+        lines.filter(counts).count()
+    }
+
+    fn indent(&self, at: usize) -> usize {
+        self.text[at..].len() - self.text[at..].trim_start().len()
+    }
+
     /// The line number of a byte, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.code.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1

@@ -130,6 +130,23 @@ fn an_unfinished_or_discarded_blob_leaves_no_file_and_an_orphan_goes_at_start() 
     tick_until(&log, || files() == 0);
 }
 
+/// As after a stop whose answers are still being sent: somebody holds the old store while the next one opens.
+#[test]
+fn a_store_that_stopped_touches_the_index_no_more_whoever_holds_it() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let old = open(&log, os(), dir.path(), ALWAYS);
+    log.put("k", "body");
+    log.wait_applied();
+    old.stop();
+    assert!(matches!(old.object("b", "k"), Err(StoreError::Index(why)) if why.contains("closed")));
+    let new = open_only(os(), dir.path(), ALWAYS).unwrap();
+    let index = || std::fs::read(dir.path().join("index.redb")).unwrap();
+    let before = index();
+    drop(old);
+    assert!(index() == before, "the old one wrote into the index of the new one");
+    assert_eq!(new.object("b", "k").unwrap().unwrap().offset, 1);
+}
+
 #[test]
 fn an_index_that_is_gone_is_not_made_anew_beside_its_bodies() {
     let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());

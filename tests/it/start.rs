@@ -1,0 +1,320 @@
+//! How the real program starts and ends: what `ready` means, what is refused and how, what a stop waits for.
+//!
+//! Must never reach into the process: it reads what a person at the shell reads.
+
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tidings::client::Client;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::targets::world::{WAIT, target};
+
+/// A far side that is never there: port 9 takes nothing.
+const NOBODY: &str = "http://127.0.0.1:9/";
+
+/// A data directory, its configuration, and the process that may run on it.
+struct Program {
+    dir: TempDir,
+    child: Option<Child>,
+    s3: String,
+    admin: String,
+}
+
+impl Program {
+    /// `more` follows the listeners, `server` stands in `[server]`.
+    fn new(server: &str, more: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().join("data");
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n{server}\
+             [admin]\nlisten = \"127.0.0.1:0\"\n{more}"
+        );
+        std::fs::write(dir.path().join("tidings.toml"), text).expect("written");
+        Self { dir, child: None, s3: String::new(), admin: String::new() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        command.args(arguments).arg("--config").arg(self.dir.path().join("tidings.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts it and waits for `ready`.
+    async fn start(&mut self) {
+        let mut child = self.command(&["serve"]).stderr(Stdio::null()).spawn().expect("starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let ready = async {
+            while let Some(line) = lines.next_line().await.expect("readable") {
+                if let Some(address) = line.strip_prefix("listening s3 ") {
+                    self.s3 = address.to_owned();
+                } else if let Some(address) = line.strip_prefix("listening admin ") {
+                    self.admin = address.to_owned();
+                } else if line == "ready" {
+                    return;
+                }
+            }
+            panic!("the server ended at its start");
+        };
+        timeout(WAIT, ready).await.expect("ready in time");
+        self.child = Some(child);
+    }
+
+    /// Runs a command to its end.
+    async fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let Output { status, stderr, .. } =
+            timeout(WAIT, self.command(arguments).output()).await.expect("ends in time").expect("starts");
+        (status.code(), String::from_utf8(stderr).expect("UTF-8"))
+    }
+
+    fn client(&self) -> Client {
+        let text = std::fs::read_to_string(self.dir.path().join("data/credentials.toml")).expect("made");
+        let table: toml::Table = text.parse().expect("TOML");
+        let field = |name: &str| table["credential"][0][name].as_str().expect("a string").to_owned();
+        let client = Client::new(&self.s3, "ap-guangzhou", &field("access_key"), &field("secret_key"));
+        client.expect("an address")
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let token = std::fs::read_to_string(self.dir.path().join("data/admin.token")).expect("made");
+        let request = reqwest::Client::new().get(format!("{}{path}", self.admin)).bearer_auth(token.trim());
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("whole"))
+    }
+
+    /// The value of one series.
+    async fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series}")).parse().expect("a number")
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).expect("running")
+    }
+
+    async fn kill(&mut self) {
+        self.child.take().expect("running").kill().await.expect("a child of ours");
+    }
+
+    /// SIGTERM; gives the exit code.
+    async fn terminate(&mut self) -> Option<i32> {
+        let kill = format!("kill -TERM {}", self.pid());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.expect("a shell").success());
+        let ended = timeout(WAIT, self.child.take().expect("running").wait()).await;
+        ended.expect("ends in time").expect("a child of ours").code()
+    }
+}
+
+/// Nobody waits for space here, and yet the first change finds some: segments of the usual size.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_is_said_when_a_change_finds_space() {
+    let more = target("orders", NOBODY, "", "");
+    let mut program = Program::new("reserve_timeout = \"0s\"\n", &more);
+    program.start().await;
+    assert_eq!(program.get("/readyz").await.0, 200);
+    let client = program.client();
+    assert_eq!(client.create_bucket("bucket").await.expect("an answer").status, 200);
+    assert_eq!(client.put("bucket", "key", "body").await.expect("an answer").status, 200);
+    assert_eq!(program.terminate().await, Some(0));
+    program.start().await;
+    assert_eq!(program.client().put("bucket", "key", "again").await.expect("an answer").status, 200);
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+/// A dead target fills the log; the server dies, comes up, serves what it has, and counts what it refuses.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_over_a_full_log_serves_reads_and_counts_refusals_by_reason() {
+    let more = "[queue]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"6MiB\"\nretain_bytes = 0\n".to_owned()
+        + &target("orders", NOBODY, "", "max_backlog = \"1GiB\"\n");
+    let mut program = Program::new("reserve_timeout = \"100ms\"\n", &more);
+    program.start().await;
+    let client = program.client();
+    assert_eq!(client.create_bucket("bucket").await.expect("an answer").status, 200);
+    // Keys and not bodies: those are left out of what is kept.
+    let key = |n: usize| format!("{n:0>1000}");
+    let mut made = 0;
+    let refused = loop {
+        let answer = client.put("bucket", &key(made), "body").await.expect("an answer");
+        match answer.status.as_u16() {
+            200 => made += 1,
+            503 => break answer,
+            _ => panic!("{answer:?}"),
+        }
+    };
+    assert_eq!((refused.error_code(), refused.header("retry-after")), (Some("SlowDown"), Some("1")));
+    assert_eq!(program.metric("tidings_changes_refused_total{reason=\"queue_full\"}").await, 1.0);
+    program.kill().await;
+    program.start().await;
+    let client = program.client();
+    let read = async |n| client.get("bucket", &key(n)).await.expect("an answer").status.as_u16();
+    assert_eq!((read(0).await, read(made - 1).await, read(made).await), (200, 200, 404));
+    let (status, why) = program.get("/readyz").await;
+    assert_eq!(status, 503, "{why}");
+    for _ in 0..2 {
+        assert_eq!(client.put("bucket", "more", "body").await.expect("an answer").status, 503);
+    }
+    assert_eq!(program.metric("tidings_changes_refused_total{reason=\"queue_full\"}").await, 2.0);
+    for other in ["target_full", "disk_full", "index_busy", "index_stalled"] {
+        let series = format!("tidings_changes_refused_total{{reason=\"{other}\"}}");
+        assert_eq!(program.metric(&series).await, 0.0, "{other}");
+    }
+    let (_, view) = program.get("/v1/targets/orders").await;
+    let view: Value = serde_json::from_str(&view).expect("JSON");
+    assert_eq!((&view["books"]["backlog"], &view["books_imbalance"]), (&made.into(), &0.into()), "{view}");
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_is_refused_with_the_pid_of_the_first() {
+    let mut program = Program::new("", "");
+    program.start().await;
+    let pid = format!("is in use by process {}", program.pid());
+    for command in [&["serve"] as &[&str], &["journal", "accept-loss", "1..1"]] {
+        let (code, said) = program.run(command).await;
+        assert_eq!((code, said.contains(&pid)), (Some(1), true), "{command:?}: {said}");
+    }
+    assert_eq!(program.client().create_bucket("bucket").await.expect("an answer").status, 200);
+    program.kill().await;
+    // A dead one's lock is nobody's.
+    program.start().await;
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_shown_by_line_and_column_and_starts_nothing() {
+    let cases = [
+        ("shutdown_timout = \"5s\"\n", ":4:1", "did you mean `shutdown_timeout`?"),
+        ("shutdown_timeout = 5\n", ":4:20", "shutdown_timeout"),
+        ("shutdown_timeout = \"5 parsecs\"\n", ":4:20", "shutdown_timeout"),
+        ("shutdown_timeout = \"1ms\"\n", ":4:20", "shutdown_timeout"),
+        ("shutdown_timeout = \"5s\n", ":4:", ""),
+    ];
+    for (line, place, hint) in cases {
+        let program = Program::new(line, "");
+        for command in ["serve", "check"] {
+            let (code, said) = program.run(&[command]).await;
+            assert_eq!(code, Some(2), "{command}, {line}: {said}");
+            let shown = said.contains(&format!("tidings.toml{place}")) && said.contains('^');
+            assert!(shown && said.contains(hint) && said.contains(line.trim()), "{command}, {line}: {said}");
+        }
+        assert!(!program.dir.path().join("data").exists(), "{line} left something behind");
+    }
+}
+
+/// The first connection that brings a request: some only look whether somebody is there.
+async fn asked(listener: &TcpListener) -> TcpStream {
+    let asked = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            if stream.read_exact(&mut [0; 4]).await.is_ok() {
+                return stream;
+            }
+        }
+    };
+    timeout(WAIT, asked).await.expect("a request")
+}
+
+/// A far side that takes a request and never answers, and a client that never finishes its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_within_its_deadline_whoever_hangs() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", silent.local_addr().expect("bound"));
+    let more = "[queue]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"64MiB\"\n".to_owned()
+        + &target("orders", &url, "", "");
+    let mut program = Program::new("shutdown_timeout = \"1s\"\n", &more);
+    program.start().await;
+    let client = program.client();
+    assert_eq!(client.create_bucket("bucket").await.expect("an answer").status, 200);
+    assert_eq!(client.put("bucket", "key", "body").await.expect("an answer").status, 200);
+    let _unanswered = asked(&silent).await;
+    let mut hanging = TcpStream::connect(client.authority()).await.expect("a connection");
+    hanging.write_all(b"PUT /bucket/half HTTP/1.1\r\nhost: ").await.expect("written");
+    assert_eq!(program.terminate().await, Some(0), "exit code");
+    // What was not confirmed is kept, and comes again.
+    program.start().await;
+    let _again = asked(&silent).await;
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+/// Bodies that travel in the record, and those that are files.
+const SIZES: [usize; 2] = [100, 300_000];
+
+/// A client goes away after every so many bytes of a signed PUT, small and large, and once before the answer:
+/// there is the whole object and its event, or neither, and no file is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_leaves_all_of_its_change_or_nothing() {
+    let more = "[queue]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"64MiB\"\n[store]\ninline_bytes = \"4KiB\"\n"
+        .to_owned()
+        + &target("orders", NOBODY, "", "");
+    let mut program = Program::new("", &more);
+    program.start().await;
+    let client = program.client();
+    assert_eq!(client.create_bucket("bucket").await.expect("an answer").status, 200);
+    let keys = |len: usize| [format!("told-{len}"), format!("gone-{len}")];
+    for len in SIZES {
+        let body = vec![b'x'; len];
+        let [told, gone] = keys(len);
+        let whole = request(&client, &gone, &body);
+        let head = whole.len() - len;
+        for cut in [1, head / 2, head - 1, head, head + 1, head + len / 2, whole.len() - 1, whole.len()] {
+            let mut stream = TcpStream::connect(client.authority()).await.expect("a connection");
+            stream.write_all(&whole[..cut]).await.expect("written");
+        }
+        // Gone with the first byte of the answer: that one was told.
+        let mut stream = TcpStream::connect(client.authority()).await.expect("a connection");
+        stream.write_all(&request(&client, &told, &body)).await.expect("written");
+        stream.read_exact(&mut [0]).await.expect("an answer");
+    }
+    // What was under way is finished or given up by the end of a stop.
+    assert_eq!(program.terminate().await, Some(0));
+    program.start().await;
+    let client = program.client();
+    let (mut there, mut large) = (0, 0);
+    for len in SIZES {
+        for key in keys(len) {
+            let found = client.get("bucket", &key).await.expect("an answer");
+            let whole = found.status == 200 && found.body.len() == len;
+            assert!(whole || (found.status == 404 && key.starts_with("gone")), "{key}: {}", found.status);
+            there += u64::from(whole);
+            large += usize::from(whole && len > 4 << 10);
+        }
+    }
+    let (_, view) = program.get("/v1/targets/orders").await;
+    let view: Value = serde_json::from_str(&view).expect("JSON");
+    assert_eq!((&view["books"]["matched"], &view["books_imbalance"]), (&there.into(), &0.into()), "{view}");
+    let blobs = program.dir.path().join("data/blobs");
+    let gone = async {
+        while walk(&blobs) != large {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT, gone).await.expect("files of requests that were cut are left");
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+/// A signed PUT as it goes over the wire.
+fn request(client: &Client, key: &str, body: &[u8]) -> Vec<u8> {
+    use tidings::client::sign;
+    let at = jiff::Timestamp::now();
+    let (date, payload) = (sign::amz_date(at), sign::payload_hash(body));
+    let path = format!("/bucket/{key}");
+    let headers = [("host", client.authority()), ("x-amz-content-sha256", &*payload), ("x-amz-date", &*date)];
+    let parts = sign::Parts { method: "PUT", path: &path, query: "", headers: &headers, payload: &payload };
+    let signed = client.signer().sign(&parts, at);
+    let mut text = format!("PUT {path} HTTP/1.1\r\nauthorization: {}\r\n", signed.authorization);
+    headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
+    text += &format!("content-length: {}\r\n\r\n", body.len());
+    [text.as_bytes(), body].concat()
+}
+
+/// Files in a folder and those below it.
+fn walk(dir: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { 1 }).sum()
+}
