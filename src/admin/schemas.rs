@@ -10,6 +10,7 @@ use super::schemas_kept;
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
+use super::buckets;
 use super::shapes::{count, flag, list, object, or_null, seconds, text, time};
 use crate::metrics::TargetState;
 
@@ -56,6 +57,8 @@ pub(super) fn all() -> Value {
             ("books", reference("Books"), "As they ended."),
         ]),
         "Reloaded": reloaded(),
+        "Buckets": object(vec![("buckets", list(reference("Bucket")), "By name.")]),
+        "Bucket": buckets::schema(),
         "Journal": schemas_kept::journal(),
         "Store": schemas_kept::store(),
         "OpenApi": json!({ "type": "object" }),

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, ChangeError, DamageView, FailureView, Forgotten, JournalStat, Reloaded, StoreStat,
-    TargetView, Tested, rfc3339,
+    AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, JournalStat, QuotaWish,
+    Reloaded, StoreStat, TargetView, Tested, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -105,6 +105,14 @@ impl AdminBackend for Parts {
 
     async fn store_stat(&self) -> StoreStat {
         self.store_view()
+    }
+
+    async fn buckets(&self) -> Result<Vec<BucketView>, ChangeError> {
+        self.bucket_views().await
+    }
+
+    async fn set_quota(&self, bucket: &str, wish: QuotaWish) -> Result<BucketView, ChangeError> {
+        self.limit_bucket(bucket, wish).await
     }
 
     async fn journal_stat(&self) -> JournalStat {

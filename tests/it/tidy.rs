@@ -56,13 +56,13 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("xtask/src/packages.rs", 268),
 ];
 
-/// Lines of code each connector may have, comments, blank lines and tests left out: they may only shrink. What
-/// two of them need belongs to `connectors/common`.
+/// Lines of code each connector may have, comments, blank lines and tests left out: they may only shrink.
+/// What two of them need belongs to `connectors/common`.
 const CONNECTOR_LINES: &[(&str, usize)] = &[
-    ("connectors/kafka/src/", 999),
-    ("connectors/nats/src/", 999),
-    ("connectors/amqp/src/", 999),
-    ("connectors/http/src/", 999),
+    ("connectors/kafka/src/", 690),
+    ("connectors/nats/src/", 620),
+    ("connectors/amqp/src/", 750),
+    ("connectors/http/src/", 590),
 ];
 
 /// Which modules each module may import: only along the flow. `app` builds everything and `cli` drives it.

@@ -12,7 +12,8 @@ use tidings_connector::{Place, SecretRef, Span, Template};
 options! {
     /// The keys of `[target.NAME.connector.amqp]` as they were typed.
     pub struct AmqpOptions {
-        /// The broker and its virtual host: `amqp://HOST:PORT/VHOST` or `amqps://…`, without secrets. Required.
+        /// The broker and its virtual host: `amqp://HOST:PORT/VHOST` or `amqps://…`, without secrets.
+        /// Required.
         url: String,
         /// Who we are, 1 to 255 bytes.
         username: String = "guest".to_owned(),
@@ -20,8 +21,8 @@ options! {
         password_env: String,
         /// The file that holds the password; read for each connection.
         password_file: String,
-        /// The exchange, at most 255 bytes; the empty name is the default exchange, whose routing keys are names
-        /// of queues.
+        /// The exchange, at most 255 bytes; the empty name is the default exchange, whose routing keys are
+        /// names of queues.
         exchange: String,
         /// The routing key; `{bucket}` and `{kind}` are replaced. Required with the default exchange.
         routing_key: String,

@@ -2,7 +2,7 @@
 //!
 //! Must never declare an exchange or a queue: they are the operator's business.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use lapin::options::QueueDeclareOptions;
@@ -72,8 +72,7 @@ impl ConnectorConfig for AmqpConfig {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let password = self.password.iter().filter_map(|secret| secret.file().map(Path::to_path_buf));
-        password.chain(self.tls.paths()).collect()
+        self.tls.paths(&self.password)
     }
 }
 

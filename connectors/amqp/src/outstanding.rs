@@ -50,11 +50,11 @@ impl Outstanding {
     }
 
     /// The broker answered. True: queue a marker behind everything that was woken by now.
-    pub(crate) fn answer(&mut self, number: u64, answered: &Answered, now: Instant) -> bool {
+    pub(crate) fn answer(&mut self, number: u64, (acked, returned): Answered, now: Instant) -> bool {
         self.unanswered -= 1;
         self.answered_at = now;
         match self.out.get(&number) {
-            Some(out) => self.judge.answer(number, &out.id, answered.acked, answered.returned.as_deref()),
+            Some(out) => self.judge.answer(number, &out.id, acked, returned.as_deref()),
             None => false,
         }
     }

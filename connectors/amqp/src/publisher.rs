@@ -146,7 +146,7 @@ impl Publisher {
     async fn landed(&mut self, landed: Landed) -> bool {
         let marker = match landed {
             Landed::Marker => self.out.marker(&self.config),
-            Landed::Answer(number, Ok(answered)) => self.out.answer(number, &answered, Instant::now()),
+            Landed::Answer(number, Ok(answered)) => self.out.answer(number, answered, Instant::now()),
             Landed::Answer(_, Err(error)) => return self.lost(&error).await,
         };
         if marker {

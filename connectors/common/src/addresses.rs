@@ -27,8 +27,8 @@ pub struct Addresses {
 impl Addresses {
     /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
     ///
-    /// # Errors
-    /// The name is not known; an error that holds [`Blocked`] if it has only addresses that may not be called.
+    /// # Errors The name is not known; an error that holds [`Blocked`] if it has only addresses that may not
+    /// be called.
     pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         self.choose(host, tokio::net::lookup_host((host, port)).await?)
     }
@@ -139,6 +139,8 @@ fn tunnelled(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidings_connector::ErrorClass;
+
     use super::*;
 
     fn may(address: &str, allow_private: bool) -> bool {
@@ -253,6 +255,7 @@ mod tests {
         assert_eq!(left, ["8.8.8.8:80".parse().expect("an address")]);
         let blocked = of(&["10.0.0.1", "::1"]).expect_err("none is public");
         assert!(blocked.get_ref().is_some_and(|inner| inner.is::<Blocked>()), "{blocked:?}");
+        assert_eq!(crate::judge_io(&blocked), crate::Verdict::Fault(ErrorClass::Unroutable));
         assert_eq!(
             blocked.to_string(),
             "hook is 10.0.0.1, which may not be called: it is private, and `allow_private` is false"

@@ -38,8 +38,8 @@ impl Inspection {
         self.warn(
             copies < SAFE_COPIES,
             format!(
-                "has {copies} of {SAFE_COPIES} recommended copies: an acknowledged event may be lost with its \
-                 server"
+                "has {copies} of {SAFE_COPIES} recommended copies: an acknowledged event may be lost with \
+                 its server"
             ),
         );
     }

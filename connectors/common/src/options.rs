@@ -12,7 +12,9 @@ use tidings_connector::{Place, Size, Span, Template};
 /// out, which without `=` is its type's own.
 #[macro_export]
 macro_rules! options {
-    ($(#[$about:meta])* pub struct $name:ident { $($(#[$doc:meta])* $key:ident: $type:ty $(= $value:expr)?,)* }) => {
+    ($(#[$about:meta])* pub struct $name:ident {
+        $($(#[$doc:meta])* $key:ident: $type:ty $(= $value:expr)?,)*
+    }) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq, ::serde::Deserialize)]
         #[serde(default)]
@@ -31,7 +33,9 @@ macro_rules! options {
 /// Declares the words of which a key takes one, and their meanings; `name` gives the word back.
 #[macro_export]
 macro_rules! choice {
-    ($(#[$about:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$about:meta])* pub enum $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $word:literal,)*
+    }) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, ::serde::Deserialize)]
         pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant,)* }

@@ -1,5 +1,5 @@
-//! What one connection has outstanding: receipts by token. The token travels through the client library, or to
-//! the far side and back, so that nothing either of them forgets can take a receipt with it.
+//! What one connection has outstanding: receipts by token. The token travels through the client library, or
+//! to the far side and back, so that nothing either of them forgets can take a receipt with it.
 //!
 //! Whatever is left here settles as Retry when the connection goes. Must never settle anything as delivered
 //! that was not told so.

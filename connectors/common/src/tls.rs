@@ -11,6 +11,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use tidings_connector::SecretRef;
 
 /// A longer file holds no certificates, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -52,10 +53,11 @@ impl TlsFiles {
         Ok(Self { ca: (!ca.is_empty()).then(|| ca.into()), identity })
     }
 
-    /// Every file, in the order of the keys.
-    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+    /// Every file that a connection reads: these, and those of its secrets.
+    pub fn paths<'a>(&self, secrets: impl IntoIterator<Item = &'a SecretRef>) -> Vec<PathBuf> {
         let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
-        self.ca.iter().chain(identity).cloned()
+        let secrets = secrets.into_iter().filter_map(SecretRef::file).map(Path::to_owned);
+        self.ca.iter().chain(identity).cloned().chain(secrets).collect()
     }
 
     /// Whether the files hold what they should, without looking at the system's certificates. Blocks.
@@ -174,7 +176,8 @@ mod tests {
         }
         assert_eq!(TlsFiles::checked("", "", "", Some("has no use")), Ok(TlsFiles::default()));
         let files = TlsFiles::checked(ca, cert, key, None).expect("readable");
-        assert_eq!(files.paths().collect::<Vec<_>>(), [ca, cert, key].map(PathBuf::from));
+        let secrets = [SecretRef::File("secret".into()), SecretRef::Env("SECRET".to_owned())];
+        assert_eq!(files.paths(&secrets), [ca, cert, key, "secret"].map(PathBuf::from));
         assert!(files.verify().is_ok() && files.client().is_ok());
     }
 

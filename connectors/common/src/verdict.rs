@@ -1,7 +1,7 @@
 //! What one answer or error of a far side means, before it is known whom it concerns.
 //!
-//! Each connector's table ends in these words. Must never turn into Delivered or Rejected what a table did not
-//! call so.
+//! Each connector's table ends in these words. Must never turn into Delivered or Rejected what a table did
+//! not call so.
 
 use tidings_connector::{Cause, ErrorClass, Fault, Outcome, Scope};
 

@@ -12,7 +12,8 @@ use tidings_common::{TlsFiles, Url, choice, endpoint, options, refusal};
 use tidings_connector::{SecretRef, Span};
 
 options! {
-    /// The keys of `[target.NAME.connector.http]` as they were typed. An empty text is a key that was left out.
+    /// The keys of `[target.NAME.connector.http]` as they were typed. An empty text is a key that was left
+    /// out.
     pub struct HttpOptions {
         /// Where to POST: `http://` or `https://`. Required.
         url: String,

@@ -3,7 +3,7 @@
 //! Must never wait for an answer in `deliver`.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use tidings_common::{
     Addresses, CLOSE_WAIT, PAYLOAD_BYTES, Verdict, blocking, is_loopback, judge, window_full,
 };
 use tidings_connector::{
-    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, SecretRef, Template,
+    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, Template,
 };
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -74,8 +74,7 @@ impl ConnectorConfig for HttpConfig {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let secrets = self.authorization.iter().chain(&self.signing_secret).filter_map(SecretRef::file);
-        secrets.map(Path::to_owned).chain(self.tls.paths()).collect()
+        self.tls.paths(self.authorization.iter().chain(&self.signing_secret))
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Must never change anything at the brokers.
 
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
-use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::admin::{AdminOptions, ConfigResource, ResourceSpecifier};
 use tidings_common::Inspection;
 use tidings_connector::Finding;
 use tokio::runtime::Handle;
@@ -51,9 +50,7 @@ fn settings(config: &KafkaConfig) -> Result<ConfigResource, String> {
     if config.security.sasl == Sasl::OauthBearer {
         return Err("the client library asks for settings without tokens".to_owned());
     }
-    let client = config.network().map_err(|fault| fault.message)?;
-    let admin = AdminClient::from_config_and_context(&client, config.security.tokens())
-        .map_err(|e| config.security.refused(&e).message)?;
+    let admin = config.admin()?;
     let options = AdminOptions::new().request_timeout(Some(config.connect_timeout()));
     let topic = [ResourceSpecifier::Topic(config.topic.source())];
     let told = Handle::current().block_on(admin.describe_configs(&topic, &options));
@@ -105,15 +102,16 @@ fn judge(topic: &str, copies: usize, setting: impl Fn(&str) -> Option<String>) -
     of.warn(
         bytes >= 0,
         format!(
-            "deletes its oldest events beyond {bytes} bytes a partition, read or not: set retention.bytes to -1"
+            "deletes its oldest events beyond {bytes} bytes a partition, read or not: set retention.bytes to \
+             -1"
         ),
     );
     let most = number("max.message.bytes").unwrap_or(i64::MAX);
     of.warn(
         most < MAX_MESSAGE_BYTES as i64,
         format!(
-            "takes {most} bytes at once, and an event may have {MAX_MESSAGE_BYTES}: a larger one is rejected; \
-             raise max.message.bytes"
+            "takes {most} bytes at once, and an event may have {MAX_MESSAGE_BYTES}: a larger one is \
+             rejected; raise max.message.bytes"
         ),
     );
     of.end()

@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::config::FromClientConfigAndContext as _;
 use tidings_common::options::{count, size, span, template};
 use tidings_common::{MAX_IN_FLIGHT, choice, endpoint, options};
 use tidings_connector::{Fault, Place, Size, Span, Template};
 
-use crate::security::{Sasl, Security};
+use crate::security::{Sasl, Security, Tokens};
 
 options! {
     /// The keys of `[target.NAME.connector.kafka]` as they were typed.
@@ -126,6 +128,13 @@ impl KafkaConfig {
         client.set("bootstrap.servers", self.brokers()).set("client.id", "tidings");
         self.security.apply(&mut client)?;
         Ok(client)
+    }
+
+    /// A client that looks at the cluster, or changes it. `Err` is for people.
+    pub(crate) fn admin(&self) -> Result<AdminClient<Tokens>, String> {
+        let client = self.network().map_err(|fault| fault.message)?;
+        AdminClient::from_config_and_context(&client, self.security.tokens())
+            .map_err(|e| self.security.refused(&e).message)
     }
 
     /// The producer's settings.

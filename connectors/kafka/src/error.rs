@@ -16,8 +16,8 @@ macro_rules! table {
     };
 }
 
-/// The table. A code that is not in it may mean anything, so it is a Retry. Poison is true of the batch that a
-/// record travelled in, which may be more than the record.
+/// The table. A code that is not in it may mean anything, so it is a Retry. Poison is true of the batch that
+/// a record travelled in, which may be more than the record.
 pub(crate) fn verdict(code: Code) -> Verdict {
     table!(code, else Retry(Class::Unknown), {
         Delivered => NoError DuplicateSequenceNumber;
@@ -28,7 +28,8 @@ pub(crate) fn verdict(code: Code) -> Verdict {
             WaitCache LeaderNotAvailable NotLeaderForPartition BrokerNotAvailable ReplicaNotAvailable
             NetworkException CoordinatorLoadInProgress CoordinatorNotAvailable NotCoordinator NotController
             FencedLeaderEpoch UnknownLeaderEpoch StaleControllerEpoch StaleBrokerEpoch
-            PreferredLeaderNotAvailable EligibleLeadersNotAvailable RebootstrapRequired PurgeQueue PurgeInflight
+            PreferredLeaderNotAvailable EligibleLeadersNotAvailable RebootstrapRequired PurgeQueue
+            PurgeInflight
             // The producer is beyond use; nothing is wrong with the event.
             Fatal Fenced ProducerFenced GaplessGuarantee;
         Retry(Class::Timeout) => MessageTimedOut OperationTimedOut TimedOutQueue RequestTimedOut;
@@ -63,8 +64,9 @@ pub(crate) fn is_fatal(code: Code) -> bool {
 /// What the library says of a connection. A broker that does not take our certificate says so after the
 /// handshake, and the library counts that as a connection that broke.
 pub(crate) fn of_connection(code: Code, reason: &str) -> Code {
-    let alert = code == Code::BrokerTransportFailure && reason.contains("SSL alert number");
-    if alert { Code::SSL } else { code }
+    let about_trust =
+        ["SSL alert number", "certificate verify failed"].iter().any(|why| reason.contains(why));
+    if code == Code::BrokerTransportFailure && about_trust { Code::SSL } else { code }
 }
 
 #[cfg(test)]
@@ -156,5 +158,9 @@ mod tests {
         let end = "Receive failed: error:0A000126:SSL routines::unexpected eof while reading";
         assert_eq!(of_connection(broken, end), broken);
         assert_eq!(of_connection(Code::Authentication, alert), Code::Authentication);
+        // On a slow machine the library meets its own refusal of a certificate so.
+        let ours =
+            "error:0A000086:SSL routines::certificate verify failed (after 10ms in state SSL_HANDSHAKE)";
+        assert_eq!(of_connection(broken, ours), Code::SSL);
     }
 }

@@ -19,6 +19,9 @@ use tidings_connector::{ErrorClass, Outcome, Scope};
 use crate::error::{is_fatal, of_connection, verdict};
 use crate::security::Tokens;
 
+// The library gives back what fits into a pointer.
+const _: () = assert!(size_of::<usize>() >= size_of::<Token>());
+
 /// See the file's header.
 pub(crate) struct Shared {
     /// A token travels through the library as the delivery opaque.
@@ -41,8 +44,8 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Settles one attempt as the table says. `single`: the verdict is about this message alone; one about its
-    /// batch is only in what it says of the records.
+    /// Settles one attempt as the table says. `single`: the verdict is about this message alone; one about
+    /// its batch is only in what it says of the records.
     pub(crate) fn settle(&self, token: Token, key: &[u8], code: Code, single: bool) {
         let verdict = verdict(code);
         let poison = matches!(verdict, Verdict::Poison(_));

@@ -3,7 +3,7 @@
 //! Must never keep a secret of its own, only where it is read from, and never repeat one in an error.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::client::OAuthToken;
@@ -91,8 +91,7 @@ impl Security {
 
     /// Every file that a connection reads.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let secrets = [&self.key_password, &self.secret].into_iter().flatten().filter_map(SecretRef::file);
-        self.files.paths().chain(secrets.map(Path::to_owned)).collect()
+        self.files.paths(self.key_password.iter().chain(&self.secret))
     }
 
     /// True if whoever listens on the network learns the password or token.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType, Stream,
+};
 use tidings_common::Inspection;
 use tidings_connector::{ErrorClass, Fault, Finding};
 
@@ -18,55 +20,57 @@ const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// Repeats come at most so much later, unless the target was away.
 const SAFE_WINDOW: Duration = Duration::from_secs(120);
 
+/// Asks for the stream.
+async fn ask(client: &Client, name: &str, within: Duration) -> Result<Stream, GetStreamErrorKind> {
+    let mut jetstream = async_nats::jetstream::new(client.clone());
+    jetstream.set_timeout(within);
+    jetstream.get_stream(name).await.map_err(|why| why.kind())
+}
+
+fn is_missing(why: &GetStreamErrorKind) -> bool {
+    matches!(why, GetStreamErrorKind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
 /// A fault if the server knows for certain that the stream is not there. Publishing would tell it too, but
 /// not where somebody else listens to the subject. A user that may not ask gets no answer, and goes on.
 pub(crate) async fn missing_stream(config: &NatsConfig, client: &Client) -> Option<Fault> {
     let name = config.stream.as_ref()?;
-    let mut jetstream = async_nats::jetstream::new(client.clone());
-    jetstream.set_timeout(config.options.connect_timeout.0.min(ASK_LIMIT));
-    match jetstream.get_stream(name).await.err()?.kind() {
-        GetStreamErrorKind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-            let server = config.options.servers.join(", ");
-            let message = format!("stream `{name}` does not exist at {server}: create it");
-            Some(Fault::faulted(ErrorClass::Unroutable, message))
-        }
-        _ => None,
-    }
+    let why = ask(client, name, config.options.connect_timeout.0.min(ASK_LIMIT)).await.err()?;
+    let message = || {
+        let servers = config.options.servers.join(", ");
+        format!("stream `{name}` does not exist at {servers}: create it")
+    };
+    is_missing(&why).then(|| Fault::faulted(ErrorClass::Unroutable, message()))
 }
 
 /// Asks for the stream, and judges it.
 pub(crate) async fn findings(config: &NatsConfig, client: &Client) -> Vec<Finding> {
-    let answers = format!("NATS answers at {}", config.options.servers.join(", "));
-    let mut findings = vec![Finding::ok(answers)];
+    let mut found = vec![Finding::ok(format!("NATS answers at {}", config.options.servers.join(", ")))];
     let Some(name) = &config.stream else {
-        findings.push(Finding::warning(
+        found.push(Finding::warning(
             "core NATS: an event is lost, and counted as delivered, wherever nobody listens or somebody is \
              slow; name a `stream` where that matters",
         ));
-        return findings;
+        return found;
     };
-    let mut jetstream = async_nats::jetstream::new(client.clone());
-    jetstream.set_timeout(config.options.ack_timeout.0);
-    match jetstream.get_stream(name).await {
+    match ask(client, name, config.options.ack_timeout.0).await {
         Ok(stream) => {
             let info = stream.cached_info();
-            findings.extend(judge(config, &info.config, info.state.consumer_count));
+            found.extend(judge(config, &info.config, info.state.consumer_count));
         }
-        Err(why) => findings.push(match why.kind() {
-            GetStreamErrorKind::JetStream(told) if told.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                Finding::error(format!("stream `{name}` does not exist: create it"))
-            }
-            GetStreamErrorKind::JetStream(told) => {
-                Finding::error(format!("stream `{name}` cannot be used: {told}"))
-            }
-            // A user that may only publish gets no answer.
-            _ => Finding::warning(format!(
-                "stream `{name}` cannot be looked at ({why}): its settings are not checked; allow \
-                 $JS.API.STREAM.INFO.{name}"
-            )),
-        }),
+        Err(why) if is_missing(&why) => {
+            found.push(Finding::error(format!("stream `{name}` does not exist: create it")));
+        }
+        Err(GetStreamErrorKind::JetStream(told)) => {
+            found.push(Finding::error(format!("stream `{name}` cannot be used: {told}")));
+        }
+        // A user that may only publish gets no answer.
+        Err(why) => found.push(Finding::warning(format!(
+            "stream `{name}` cannot be looked at ({why}): its settings are not checked; allow \
+             $JS.API.STREAM.INFO.{name}"
+        ))),
     }
-    findings
+    found
 }
 
 fn judge(target: &NatsConfig, stream: &Config, consumers: usize) -> Vec<Finding> {

@@ -9,7 +9,8 @@ use tidings_common::{MAX_IN_FLIGHT, TlsFiles, endpoint, options};
 use tidings_connector::{Place, SecretRef, Size, Span, Template};
 
 options! {
-    /// The keys of `[target.NAME.connector.nats]` as they were typed; an empty text is a key that was left out.
+    /// The keys of `[target.NAME.connector.nats]` as they were typed; an empty text is a key that was left
+    /// out.
     pub struct NatsOptions {
         /// The servers, each `nats://host:port` or `tls://host:port`, tried in this order. Required.
         servers: Vec<String>,
@@ -66,18 +67,18 @@ pub struct NatsConfig {
     /// `None`: core NATS, at most once.
     pub(crate) stream: Option<String>,
     pub(crate) subject: Template,
-    pub(crate) identity: Identity,
+    /// `None`: we are nobody.
+    pub(crate) identity: Option<(Proof, SecretRef)>,
     pub(crate) tls: TlsFiles,
 }
 
-/// As whom the servers know us.
+/// How the servers learn who we are, with a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Identity {
-    Nobody,
-    User { name: String, password: SecretRef },
-    Token(SecretRef),
-    Nkey(SecretRef),
-    Credentials(SecretRef),
+pub(crate) enum Proof {
+    PasswordOf(String),
+    Token,
+    Nkey,
+    Credentials,
 }
 
 impl NatsOptions {
@@ -107,29 +108,27 @@ impl NatsOptions {
         Ok(NatsConfig { target: target.to_owned(), stream, subject, identity, tls, options: self })
     }
 
-    fn identity(&self) -> Result<Identity, String> {
+    fn identity(&self) -> Result<Option<(Proof, SecretRef)>, String> {
         let password = SecretRef::checked("password", &self.password_file, &self.password_env)?;
-        let user = match (self.username.is_empty(), password) {
-            (false, Some(password)) => Some(Identity::User { name: self.username.clone(), password }),
-            (false, None) => {
-                return Err("`username` needs `password_file` or `password_env` beside it".to_owned());
-            }
-            (true, Some(_)) => return Err("`username` is missing beside the password".to_owned()),
-            (true, None) => None,
-        };
-        let token = SecretRef::checked("token", &self.token_file, &self.token_env)?;
-        let nkey = SecretRef::checked("nkey", &self.nkey_file, &self.nkey_env)?;
-        let credentials = SecretRef::checked("credentials", &self.credentials_file, &self.credentials_env)?;
-        let mut given = user
-            .into_iter()
-            .chain(token.map(Identity::Token))
-            .chain(nkey.map(Identity::Nkey))
-            .chain(credentials.map(Identity::Credentials));
-        let identity = given.next().unwrap_or(Identity::Nobody);
-        if given.next().is_some() {
-            return Err("only one of user, token, nkey and credentials may be given".to_owned());
+        match (self.username.is_empty(), &password) {
+            (false, None) => Err("`username` needs `password_file` or `password_env` beside it".to_owned()),
+            (true, Some(_)) => Err("`username` is missing beside the password".to_owned()),
+            _ => Ok(()),
+        }?;
+        let given = [
+            (Proof::PasswordOf(self.username.clone()), password),
+            (Proof::Token, SecretRef::checked("token", &self.token_file, &self.token_env)?),
+            (Proof::Nkey, SecretRef::checked("nkey", &self.nkey_file, &self.nkey_env)?),
+            (
+                Proof::Credentials,
+                SecretRef::checked("credentials", &self.credentials_file, &self.credentials_env)?,
+            ),
+        ];
+        let mut given = given.into_iter().filter_map(|(proof, secret)| Some((proof, secret?)));
+        match (given.next(), given.next()) {
+            (_, Some(_)) => Err("only one of user, token, nkey and credentials may be given".to_owned()),
+            (identity, None) => Ok(identity),
         }
-        Ok(identity)
     }
 }
 

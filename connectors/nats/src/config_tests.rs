@@ -22,7 +22,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 #[test]
 fn the_smallest_useful_options_are_accepted() {
     let config = options().checked("t").expect("valid");
-    assert_eq!((config.identity, config.tls), (Identity::Nobody, TlsFiles::default()));
+    assert_eq!((config.identity, config.tls), (None, TlsFiles::default()));
     assert!(!config.subject.is_fixed());
     for server in ["h:1", "[::1]:4222", "tls://nats.example.com:4443", "nats.example.com"] {
         let options = NatsOptions { servers: vec![server.to_owned()], ..options() };

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use secrecy::ExposeSecret as _;
-use tidings_connector::{Cause, ErrorClass, Fault, Outcome, Scope, SecretRef};
+use tidings_connector::{Cause, ErrorClass, Fault, Outcome, Scope};
 
 use crate::NatsConfig;
-use crate::config::Identity;
+use crate::config::Proof;
 use crate::connector::Out;
 use crate::error::{Met, connect_fault, outcome};
 
@@ -59,15 +59,14 @@ async fn options(config: &NatsConfig, out: &Arc<Out>) -> Result<ConnectOptions, 
     if let Some((certificate, key)) = &config.tls.identity {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    let read =
-        |secret: &SecretRef| secret.reveal(ErrorClass::Auth).map(|secret| secret.expose_secret().to_owned());
-    Ok(match &config.identity {
-        Identity::Nobody => options,
-        Identity::User { name, password } => options.user_and_password(name.clone(), read(password)?),
-        Identity::Token(token) => options.token(read(token)?),
-        Identity::Nkey(seed) => options.nkey(read(seed)?),
+    let Some((proof, secret)) = &config.identity else { return Ok(options) };
+    let secret = secret.reveal(ErrorClass::Auth)?.expose_secret().to_owned();
+    Ok(match proof {
+        Proof::PasswordOf(name) => options.user_and_password(name.clone(), secret),
+        Proof::Token => options.token(secret),
+        Proof::Nkey => options.nkey(secret),
         // The library's pattern ends with a line break, which a secret that was read does not.
-        Identity::Credentials(text) => options.credentials(&(read(text)? + "\n")).map_err(|_| {
+        Proof::Credentials => options.credentials(&(secret + "\n")).map_err(|_| {
             // What the library says could quote the text.
             Fault::faulted(ErrorClass::Auth, "the NATS credentials hold no JWT and seed as `nsc` writes them")
         })?,

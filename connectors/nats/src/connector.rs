@@ -3,7 +3,7 @@
 //! Must never wait for a server in `deliver`, and never let the library await an acknowledgement: it would
 //! forget what went wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_nats::client::PublishErrorKind;
@@ -21,7 +21,6 @@ use tokio::task::JoinHandle;
 
 use crate::NatsConfig;
 use crate::answer;
-use crate::config::Identity;
 use crate::error::{Met, outcome};
 
 /// What one connection has outstanding, by subject.
@@ -62,14 +61,7 @@ impl ConnectorConfig for NatsConfig {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let secret = match &self.identity {
-            Identity::Nobody => None,
-            Identity::User { password: secret, .. }
-            | Identity::Token(secret)
-            | Identity::Nkey(secret)
-            | Identity::Credentials(secret) => secret.file(),
-        };
-        secret.map(Path::to_owned).into_iter().chain(self.tls.paths()).collect()
+        self.tls.paths(self.identity.iter().map(|(_, secret)| secret))
     }
 }
 

@@ -37,6 +37,7 @@ mod row;
 mod row_edit;
 mod scrub;
 mod serve;
+mod shared;
 mod signal;
 mod sweep;
 mod tags;
@@ -56,13 +57,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 use self::apply::{Applier, Idle, LINGER, Shared};
 use self::index::{Index, Space};
-use self::pace::Times;
+use self::pace::{Times, Tuning};
 use self::pack_writer::PackWriter;
 use self::packs::{PACK_BYTES, PACK_BYTES_SMALL, PackEnd, Packs};
 use crate::fail;
@@ -74,12 +74,6 @@ pub use self::verify::verify;
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
-
-/// What only tests choose.
-struct Tuning {
-    pack_bytes: u64,
-    linger: Duration,
-}
 
 /// What the index thread does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,12 +142,8 @@ impl EmbeddedStore {
         };
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
         let usage = usage::Usage::open(&index, &packs, end)?;
-        let overlay = overlay::Overlay::default();
-        if index.len(Space::Tags)? > 0 {
-            overlay.note_tags();
-        }
         let shared = Arc::new(Shared {
-            overlay: Arc::new(overlay),
+            overlay: Arc::default(),
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             bodies: Mutex::new(usage.bytes()),
@@ -169,6 +159,7 @@ impl EmbeddedStore {
             checkpoint: config.checkpoint_interval,
             reclaim_rate: config.reclaim_rate,
         };
+        shared.overlay.tagged.look(&*shared.index)?;
         Ok(Arc::new(Self { shared, idle, times, threads: Mutex::default(), scrub_rate: config.scrub_rate }))
     }
 

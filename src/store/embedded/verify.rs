@@ -13,7 +13,7 @@ use super::examine::{INDEX, Look, names};
 use super::frozen::Frozen;
 use super::index::{Index, Space};
 use super::packs::{PackEnd, Packs};
-use super::redb_index::{RedbIndex, SPACES};
+use super::redb_index::RedbIndex;
 use super::row::{self, BlobName};
 use super::{META_PACK_END, blobs, buckets, row_edit, upload_rows, usage};
 use crate::journal::disk::Disk;
@@ -66,7 +66,7 @@ pub fn verify(
         live: HashMap::new(),
         progress,
     };
-    for space in SPACES {
+    for space in Space::ALL {
         verifier.space(space);
     }
     verifier.blobs()?;

@@ -44,20 +44,15 @@ impl Source {
 
     /// The same without comments and blank lines.
     pub(crate) fn code_lines(&self) -> usize {
-        let mut at = 0;
-        let mut begins = |line: &str| {
-            at += line.len();
-            at - line.len()
-        };
-        let lines = self.text.split_inclusive('\n').map(|line| (begins(line), line.trim()));
-        let counts = |(at, line): &(usize, &str)| {
-            !line.is_empty() && !line.starts_with("//") && !self.in_tests(*at + self.indent(*at))
-        };
-        lines.filter(counts).count()
-    }
-
-    fn indent(&self, at: usize) -> usize {
-        self.text[at..].len() - self.text[at..].trim_start().len()
+        let (mut counted, mut end) = (0, 0);
+        for line in self.text.split_inclusive('\n') {
+            end += line.len();
+            // Tests begin and end with a line: its last character tells.
+            let of_tests = self.in_tests(end - line.len() + line.trim_end().len().saturating_sub(1));
+            let said = line.trim();
+            counted += usize::from(!said.is_empty() && !said.starts_with("//") && !of_tests);
+        }
+        counted
     }
 
     /// The line number of a byte, from 1.
