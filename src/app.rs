@@ -119,6 +119,9 @@ impl App {
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = commit_path(&queue, &store, &metrics);
         expire::limit(&commit, &config.limits).await;
+        if let (Some(max), store) = (config.store.max_bytes, Arc::clone(&store)) {
+            commit.limit_bodies(max, move || store.body_bytes().total());
+        }
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -283,6 +286,7 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
                 Noted::Refused(full) => counted.refused(observe::refusal(full)),
                 Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
                 Noted::OverQuota => counted.refused(RefuseReason::Quota),
+                Noted::BodiesFull => counted.refused(RefuseReason::StoreFull),
                 Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
                 Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
             }

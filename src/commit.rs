@@ -8,6 +8,7 @@
 //! the append did, and once a record was handed over must never remove its body nor say that there is no
 //! space.
 
+mod bodies;
 mod buckets;
 mod conditions;
 mod detached;
@@ -17,6 +18,7 @@ mod in_use;
 mod noted;
 mod open_uploads;
 mod quota;
+mod remove;
 mod tags;
 mod uploads;
 
@@ -26,6 +28,8 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, RwLock as AsyncRwLock};
 use uuid::Uuid;
 
+use self::bodies::Bodies;
+pub use self::bodies::BodySpace;
 pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
@@ -34,13 +38,14 @@ pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;
 use self::quota::Counts;
 pub use self::quota::{Quota, Usage};
+pub use self::remove::Removed;
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
-use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
 use crate::fail;
 use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Permit, Queue, TargetNo, UploadId, key_hash};
 use crate::rules::RuleSet;
-use crate::store::{BlobHandle, Store};
+use crate::store::{BlobHandle, Bucket, Store};
 
 /// Locks over all keys: two keys that share one merely wait for each other.
 const KEY_STRIPES: usize = 4_096;
@@ -62,6 +67,7 @@ struct Inner {
     buckets: Vec<AsyncRwLock<()>>,
     uploads: Vec<AsyncRwLock<()>>,
     open_uploads: OpenUploads,
+    bodies: Bodies,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     counts: Counts,
@@ -109,8 +115,8 @@ pub struct Committed {
     pub position: Position,
     /// When, in microseconds since the Unix epoch.
     pub time_us: i64,
-    /// The version that it made or removed, if it is one.
-    pub version: Option<Arc<str>>,
+    /// The version that it made or removed; none in a bucket that never had versioning.
+    pub version: Option<VersionId>,
 }
 
 /// An entry that its targets' budgets took, and the rules that named them: in use until it is appended.
@@ -135,6 +141,7 @@ impl Commit {
             buckets: (0..BUCKET_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             uploads: (0..UPLOAD_STRIPES).map(|_| AsyncRwLock::new(())).collect(),
             open_uploads: OpenUploads::default(),
+            bodies: Bodies::default(),
             clock,
             random: Mutex::new(random),
             counts: Counts::default(),
@@ -184,6 +191,7 @@ impl Commit {
         Detached::new(async move {
             let within = inner.within(&put.bucket).await?;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
+            let version = within.bucket.versioning().of_new();
             inner.check(&put.bucket, &put.key, &put.conditions)?;
             let counted = within.count(&put.key, Some(put.size))?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
@@ -197,7 +205,7 @@ impl Commit {
                     (BodyRef::Blob { name, crc32c: blob.crc32c }, Bytes::new(), Some(blob))
                 }
             };
-            let event = inner.event(kind, bucket, key, size, etag, request);
+            let event = Event { version, ..inner.event(kind, bucket, key, size, etag, request) };
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
             let admitted = inner.admit(&mut permit, change, event)?;
             if let Some(mut blob) = blob {
@@ -208,33 +216,6 @@ impl Commit {
         })
         .await
         .inspect(|_| fail::point("ack.after"))
-    }
-
-    /// Removes the current object. A missing key makes no event, and is no error but for the conditions.
-    pub async fn delete_object(
-        &self,
-        mut permit: Permit,
-        bucket: &str,
-        key: &str,
-        conditions: Conditions,
-        request: RequestInfo,
-    ) -> Result<(), CommitError> {
-        let inner = Arc::clone(&self.inner);
-        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
-        Detached::new(async move {
-            let within = inner.within(&bucket).await?;
-            let _key = inner.key_lock(&bucket, &key).lock().await;
-            let current = inner.store.object(&bucket, &key)?;
-            conditions.hold(current.as_ref())?;
-            if current.is_none() {
-                return Ok(());
-            }
-            let counted = within.count(&key, None)?;
-            let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
-            let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
-            counted.ended(inner.append_event(permit, admitted, Bytes::new()).await).map(|_| ())
-        })
-        .await
     }
 
     /// Gives a target's name its number. The caller makes sure that the number was never given.
@@ -289,8 +270,8 @@ impl Inner {
         &self.uploads[usize::from(id.0[15]) % UPLOAD_STRIPES]
     }
 
-    fn require_bucket(&self, bucket: &str) -> Result<(), CommitError> {
-        self.store.bucket(bucket)?.map(|_| ()).ok_or(CommitError::NoSuchBucket)
+    fn require_bucket(&self, bucket: &str) -> Result<Bucket, CommitError> {
+        self.store.bucket(bucket)?.ok_or(CommitError::NoSuchBucket)
     }
 
     /// A random v7 UUID.
@@ -333,8 +314,9 @@ impl Inner {
         body: Bytes,
     ) -> Result<Committed, CommitError> {
         let event = admitted.entry.event.as_ref();
-        let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version.clone()));
+        let (time_us, version) = event.map_or((0, None), |event| (event.time_us, event.version));
         let position = self.queue.append(permit, admitted.entry, body).await?;
+        let version = version.map(|version| version.id(position));
         (self.observer)(Noted::Accepted);
         fail::point("ack.before");
         Ok(Committed { position, time_us, version })

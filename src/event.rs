@@ -22,7 +22,7 @@ pub struct Event {
     /// The object's key, 1 to 1,024 bytes.
     pub key: Arc<str>,
     /// The version made or removed; none in a bucket that never had versioning.
-    pub version: Option<Arc<str>>,
+    pub version: Option<Version>,
     /// The object's size in bytes; 0 for removals.
     pub size: u64,
     /// The ETag without quotes; empty for removals.
@@ -167,6 +167,62 @@ impl Position {
     }
 }
 
+/// Names one version of an object.
+///
+/// As text it is `null`, or 24 lower-case hex digits that sort the newest version first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VersionId {
+    /// The one that was made while the bucket's versioning was not enabled: at most one of a key.
+    Null,
+    /// The one that the entry at this position made.
+    At(Position),
+}
+
+impl VersionId {
+    /// The id of this text; none if it is not one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "null" {
+            return Some(Self::Null);
+        }
+        let lower = text.len() == 24 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let (epoch, offset) = text.split_at_checked(8).filter(|_| lower)?;
+        let epoch = !u32::from_str_radix(epoch, 16).ok()?;
+        Some(Self::At(Position { epoch, offset: !u64::from_str_radix(offset, 16).ok()? }))
+    }
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::At(at) => write!(f, "{:08x}{:016x}", !at.epoch, !at.offset),
+        }
+    }
+}
+
+/// Which version of its object an event is about. An entry does not know where it will stand, so the version
+/// that it makes itself has its name from where it came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The one that the event's own entry makes.
+    Own,
+    /// This one.
+    Named(VersionId),
+}
+
+impl Version {
+    /// The null version.
+    pub const NULL: Self = Self::Named(VersionId::Null);
+
+    /// Its name; `own` is where the event's entry stands.
+    pub fn id(self, own: Position) -> VersionId {
+        match self {
+            Self::Own => VersionId::At(own),
+            Self::Named(id) => id,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +245,28 @@ mod tests {
         let p = |epoch, offset| Position { epoch, offset }.sequencer();
         assert!(p(1, 9) < p(1, 10) && p(1, u64::MAX) < p(2, 0));
         assert_eq!(p(1, 10), "00000001000000000000000A");
+    }
+
+    #[test]
+    fn version_ids_come_back_and_sort_the_newest_first() {
+        let at = |epoch, offset| VersionId::At(Position { epoch, offset });
+        for id in [VersionId::Null, at(1, 1), at(1, 77), at(u32::MAX, u64::MAX), at(0, 0)] {
+            assert_eq!(VersionId::parse(&id.to_string()), Some(id));
+        }
+        assert!(at(1, 10).to_string() < at(1, 9).to_string());
+        assert!(at(2, 1).to_string() < at(1, u64::MAX).to_string());
+        let text = at(1, 10).to_string();
+        for not in [
+            "",
+            "nul",
+            "NULL",
+            &text[1..],
+            &text.to_uppercase(),
+            &format!("{text}0"),
+            "é23456789012345678901234",
+        ] {
+            assert_eq!(VersionId::parse(not), None, "{not}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl LetterView {
             event: event.map(|e| e.kind.cos_name()),
             bucket: event.map(|e| e.bucket.to_string()),
             key: event.map(|e| e.key.to_string()),
-            version: event.and_then(|e| e.version.as_ref().map(ToString::to_string)),
+            version: event.and_then(|e| e.version).map(|v| v.id(letter.position).to_string()),
             size: event.map(|e| e.size),
             etag: event.map(|e| e.etag.to_string()),
             event_time: event.and_then(|e| rfc3339(e.time_us)),

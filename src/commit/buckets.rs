@@ -45,7 +45,7 @@ impl Commit {
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).write().await;
             inner.require_bucket(&bucket)?;
-            if !inner.store.list(&bucket, "", None, 1)?.is_empty() {
+            if !inner.store.versions(&bucket, "", None, 1)?.is_empty() {
                 return Err(CommitError::BucketNotEmpty);
             }
             inner.end_uploads_of(&bucket).await?;

@@ -36,6 +36,9 @@ pub enum CommitError {
     /// There is no such upload: it never was, was aborted, or has become another object.
     #[error("no such upload")]
     NoSuchUpload,
+    /// Bodies take all of the disk that they may: 503 SlowDown, nothing happened.
+    #[error("bodies take all of the disk that they may")]
+    BodiesFull,
     /// Too many uploads are open: 503 SlowDown, nothing happened.
     #[error("too many multipart uploads are open")]
     TooManyUploads {

@@ -19,6 +19,8 @@ pub enum Noted {
     OverBudget,
     /// A change would have gone beyond its bucket's quota.
     OverQuota,
+    /// A body was not taken: bodies take all that they may.
+    BodiesFull,
     /// A multipart upload was not begun: too many are open.
     TooManyUploads {
         /// Of its owner; else of all together.

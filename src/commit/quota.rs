@@ -11,8 +11,9 @@ use bytes::Bytes;
 use tokio::sync::RwLockReadGuard;
 
 use super::{Commit, CommitError, Inner, Noted};
+use crate::event::VersionId;
 use crate::queue::Setting;
-use crate::store::{Bucket, StoreError};
+use crate::store::{Bucket, ObjectVersion, StoreError, Versioning, VersionsAfter};
 
 /// Objects asked of the store at once while a bucket is counted.
 const PAGE: usize = 1_000;
@@ -76,6 +77,11 @@ impl Usage {
     /// One object of this size; none: nothing.
     fn of(size: Option<u64>) -> Self {
         Self { bytes: size.unwrap_or(0), objects: u64::from(size.is_some()) }
+    }
+
+    /// A version; a delete marker is nothing.
+    fn of_version(version: &ObjectVersion) -> Self {
+        Self::of(Some(version.object.size).filter(|_| !version.marker))
     }
 
     fn and(self, more: Self) -> Self {
@@ -150,12 +156,14 @@ impl Inner {
         if self.counts.get(bucket).is_some() {
             return Ok(());
         }
-        let (mut usage, mut after) = (Usage::default(), None::<Arc<str>>);
+        let (mut usage, mut after) = (Usage::default(), None::<VersionsAfter>);
         loop {
-            let page = self.store.list(bucket, "", after.as_deref(), PAGE)?;
-            usage = page.iter().fold(usage, |usage, object| usage.and(Usage::of(Some(object.size))));
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(Arc::clone(&last.key)),
+            let page = self.store.versions(bucket, "", after.as_ref(), PAGE)?;
+            usage = page.iter().fold(usage, |usage, version| usage.and(Usage::of_version(version)));
+            match page.last().map(|last| &last.object) {
+                Some(last) if page.len() == PAGE => {
+                    after = Some(VersionsAfter { key: Arc::clone(&last.key), offset: Some(last.offset) });
+                }
                 _ => break,
             }
             tokio::task::yield_now().await;
@@ -166,15 +174,33 @@ impl Inner {
 }
 
 impl<'a> Within<'a> {
-    /// Counts an object of `size` bytes under `key`, whose lock the caller has, in place of what is there;
-    /// none: what is there goes. Nothing is read where nothing is counted.
+    /// Counts an object of `size` bytes under `key`, whose lock the caller has, in place of what it replaces;
+    /// none: a removal that names no version. Nothing is read where nothing is counted.
     pub(super) fn count(&self, key: &str, size: Option<u64>) -> Result<Counted<'a>, CommitError> {
+        let (store, bucket) = (&self.inner.store, &self.bucket.name);
+        let gone = match self.bucket.versioning() {
+            _ if self.quota.is_none() => Usage::default(),
+            // What was there stays.
+            Versioning::Enabled => Usage::default(),
+            Versioning::Never => Usage::of(store.object(bucket, key)?.map(|object| object.size)),
+            Versioning::Suspended => {
+                let null = store.version(bucket, key, Some(VersionId::Null))?;
+                null.as_ref().map(Usage::of_version).unwrap_or_default()
+            }
+        };
+        self.count_change(gone, Usage::of(size))
+    }
+
+    /// Counts a version away.
+    pub(super) fn count_away(&self, found: &ObjectVersion) -> Result<Counted<'a>, CommitError> {
+        self.count_change(Usage::of_version(found), Usage::default())
+    }
+
+    fn count_change(&self, gone: Usage, new: Usage) -> Result<Counted<'a>, CommitError> {
         let bucket = Arc::clone(&self.bucket.name);
         let Some(quota) = self.quota else {
             return Ok(Counted { counts: None, bucket, back: Default::default() });
         };
-        let there = self.inner.store.object(&bucket, key)?;
-        let (gone, new) = (Usage::of(there.map(|object| object.size)), Usage::of(size));
         let mut counts = self.inner.counts.lock();
         // Forgotten by a change that ended badly: until somebody counts anew, nobody knows.
         let before = *counts.get(&bucket).ok_or(CommitError::Uncounted)?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::detached::Detached;
 use super::{Commit, CommitError, Committed, Conditions, Inner};
-use crate::event::{EventKind, RequestInfo};
+use crate::event::{Event, EventKind, RequestInfo};
 use crate::fail;
 use crate::journal::crc32c;
 use crate::queue::{
@@ -151,6 +151,7 @@ impl Commit {
             let within = inner.within(&complete.bucket).await?;
             let _upload = inner.upload_lock(complete.upload).write().await;
             let _key = inner.key_lock(&complete.bucket, &complete.key).lock().await;
+            let version = within.bucket.versioning().of_new();
             let CompleteUpload { upload, bucket, key, pieces, size, etag, crc64, headers, .. } = complete;
             let found = inner.upload_of(upload, &bucket, &key)?;
             if let Some(done) = found.done {
@@ -166,7 +167,8 @@ impl Commit {
                 bytes: u32::try_from(manifest.len()).expect("a manifest of at most 10,000 parts"),
                 parts: u16::try_from(pieces.len()).expect("at most 10,000 parts"),
             };
-            let event = inner.event(EventKind::CreatedMultipart, bucket, key, size, etag, complete.request);
+            let kind = EventKind::CreatedMultipart;
+            let event = Event { version, ..inner.event(kind, bucket, key, size, etag, complete.request) };
             let change = Change::CompleteUpload { upload, meta: ObjectMeta { body, crc64, headers } };
             let entry = inner.admit(&mut permit, change, event)?;
             let made = counted.ended(inner.append_event(permit, entry, manifest).await)?;

@@ -85,6 +85,7 @@ pub(super) struct Store {
     pub(super) upload_expiry: Span,
     pub(super) reclaim_rate: Size,
     pub(super) scrub_rate: Size,
+    pub(super) max_bytes: Option<Size>,
 }
 
 /// `[target.NAME]`
@@ -181,6 +182,7 @@ impl Default for Queue {
 impl Default for Store {
     fn default() -> Self {
         Self {
+            max_bytes: None,
             inline_bytes: Size(64 << 10),
             max_object_bytes: Size(5 << 30),
             index_cache_bytes: Size(64 << 20),

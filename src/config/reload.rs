@@ -68,6 +68,7 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         found,
         "store",
         Store {
+            max_bytes,
             inline_bytes,
             max_object_bytes,
             index_cache_bytes,

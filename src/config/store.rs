@@ -21,6 +21,8 @@ pub struct Store {
     pub checkpoint_interval: Duration,
     /// The smallest part of an upload that is not its last one.
     pub min_part_bytes: u64,
+    /// Bytes that bodies may take on the disk, if limited; beyond it what brings more is answered 503.
+    pub max_bytes: Option<u64>,
     /// Bytes a second that may be read and written to win space back from packs of bodies; 0: never.
     pub reclaim_rate: u64,
     /// Bytes a second at which bodies are read in the background, to find damage; 0: never.
@@ -41,7 +43,11 @@ impl Checker<'_> {
         self.span(&at.key("upload_expiry"), raw.upload_expiry, HOUR..=365 * 24 * HOUR);
         self.size(&at.key("reclaim_rate"), raw.reclaim_rate, 0..=1024 * GIB);
         self.size(&at.key("scrub_rate"), raw.scrub_rate, 0..=1024 * GIB);
+        if let Some(max) = raw.max_bytes {
+            self.size(&at.key("max_bytes"), max, MIB..=1024 * 1024 * GIB);
+        }
         Store {
+            max_bytes: raw.max_bytes.map(|size| size.0),
             inline_bytes: raw.inline_bytes.0,
             max_object_bytes: raw.max_object_bytes.0,
             index_cache_bytes: raw.index_cache_bytes.0,

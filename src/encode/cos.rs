@@ -31,6 +31,8 @@ pub(super) struct Fixed<'a> {
     /// `server.domain`.
     pub(super) domain: Option<&'a str>,
     pub(super) target: &'a str,
+    /// The version's id, where there is one.
+    pub(super) version: Option<&'a str>,
 }
 
 /// Bytes of a record without its variable strings, rounded up.
@@ -86,7 +88,7 @@ pub(super) fn write(
     raw(out, r#"","url":"http://"#);
     url(out, fixed, event, name, appid);
     raw(out, r#"","vid":"#);
-    json::string(out, event.version.as_deref().unwrap_or_default());
+    json::string(out, fixed.version.unwrap_or_default());
     raw(out, r#","size":"#);
     json::number(out, event.size);
     raw(out, r#","meta":{"x-cos-request-id":"#);

@@ -171,7 +171,8 @@ impl Encoder {
         headers: &mut Vec<Header>,
     ) -> Vec<u8> {
         let mut out;
-        let fixed = s3::Fixed { region: &self.region, owner: &self.appid };
+        let version = stored.version().map(|version| version.to_string());
+        let fixed = s3::Fixed { region: &self.region, owner: &self.appid, version: version.as_deref() };
         let name = &self.names[usize::from(event.kind.code())];
         let attributes = || cloudevents::Attributes::of(event, &self.region, id, name, sequencer);
         match self.encoding {
@@ -185,6 +186,7 @@ impl Encoder {
                     appid: &self.appid,
                     domain: self.domain.as_deref(),
                     target: &self.target,
+                    version: version.as_deref(),
                 };
                 out = Vec::with_capacity(cos::capacity(event));
                 cos::write(&mut out, fixed, &stored.entry, event, id, sequencer);

@@ -28,6 +28,8 @@ pub(super) struct Fixed<'a> {
     pub(super) region: &'a str,
     /// `ownerIdentity.principalId`.
     pub(super) owner: &'a str,
+    /// The version's id, where there is one.
+    pub(super) version: Option<&'a str>,
 }
 
 /// Bytes of a record without its variable strings, rounded up: the capacity to start with.
@@ -81,7 +83,7 @@ pub(super) fn record(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, sequenc
         raw(out, r#","eTag":"#);
         json::string(out, &event.etag);
     }
-    if let Some(version) = &event.version {
+    if let Some(version) = fixed.version {
         raw(out, r#","versionId":"#);
         json::string(out, version);
     }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use uuid::Uuid;
 
-use crate::event::{Event, EventKind, Position, RequestInfo};
+use crate::event::{Event, EventKind, Position, RequestInfo, Version};
 use crate::queue::{Change, Entry, ObjectMeta, Stored};
 
 /// 2026-01-02T03:04:05.678Z
@@ -26,7 +26,7 @@ pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
         time_us: TIME_US,
         bucket: bucket.into(),
         key: key.into(),
-        version: (kind == EventKind::RemovedMarker).then(|| "4857693A6B5C4D3E2F1A0B9C8D7E6F50".into()),
+        version: (kind == EventKind::RemovedMarker).then_some(Version::Own),
         size: if removal { 0 } else { 1024 },
         etag: if removal { "" } else { "d41d8cd98f00b204e9800998ecf8427e" }.into(),
         request: RequestInfo {

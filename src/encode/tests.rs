@@ -9,7 +9,7 @@ use serde_json::Value;
 use tidings_connector::{ErrorClass, Place, Template};
 
 use super::*;
-use crate::event::Position;
+use crate::event::{Position, Version, VersionId};
 
 const RULE: &str = "orders-1";
 const BUCKET: &str = "orders-2026";
@@ -325,7 +325,7 @@ proptest! {
         key in any::<String>(),
         rule in any::<String>(),
         etag in any::<String>(),
-        version in any::<Option<String>>(),
+        version in 0..4_u8,
         request in any::<String>(),
         principal in any::<String>(),
         region in any::<String>(),
@@ -341,7 +341,12 @@ proptest! {
         event.size = size;
         event.time_us = time_us;
         event.etag = etag.as_str().into();
-        event.version = version.as_deref().map(Into::into);
+        let named = VersionId::At(Position { epoch: 9, offset: 3 });
+        event.version =
+            [None, Some(Version::NULL), Some(Version::Own), Some(Version::Named(named))][usize::from(version)];
+        let own = VersionId::At(Position { epoch, offset });
+        let version = [None, Some(VersionId::Null), Some(own), Some(named)][usize::from(version)];
+        let version = version.map(|id| id.to_string());
         event.request.id = request.as_str().into();
         event.request.principal = principal.as_str().into();
         let origin = Origin { region: &region, appid: &owner, domain: None, target: "t" };

@@ -106,6 +106,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
     match operation {
         "DeleteObjects" => &["delete"],
         "DeleteObject" => &["versionId"],
+        "PutBucketVersioning" => &["versioning"],
         "CreateMultipartUpload" => &["uploads"],
         "UploadPart" | "UploadPartCopy" => &["partNumber", "uploadId"],
         "CompleteMultipartUpload" | "AbortMultipartUpload" => &["uploadId"],

@@ -16,7 +16,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared, Hashes};
-use super::found::Failure;
+use super::found::{Failure, version_of};
 use super::headers::OF_NEW_OBJECT;
 use super::multipart::{RECORD_OVERHEAD, named};
 use super::operations::Operations;
@@ -112,6 +112,7 @@ impl Copy {
         let inline = found.size <= operations.limits.inline_bytes;
         let in_record = if inline { usize::try_from(found.size).unwrap_or(usize::MAX) } else { 0 };
         let record = RECORD_OVERHEAD + self.bucket.len() + self.key.len() + metadata;
+        let _space = operations.commit.reserve_body(found.size).map_err(errors::of_commit)?;
         let permit = operations.commit.reserve(record.saturating_add(in_record)).await;
         let permit = permit.map_err(errors::of_commit)?;
         // The copy has a checksum of its own bytes, of the kind that was asked for or that its source has.
@@ -151,7 +152,8 @@ impl Copy {
         }
         Ok(CopyObjectOutput {
             copy_object_result: Some(result),
-            version_id: made.version.as_deref().map(str::to_owned),
+            copy_source_version_id: version_of(operations, &found)?,
+            version_id: made.version.map(|version| version.to_string()),
             ..Default::default()
         })
     }

@@ -11,6 +11,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::copy::{MAX_LOOKUPS, copy_blob};
 use super::digest::{BodyHash, Declared};
+use super::found::version_of;
 use super::multipart::RECORD_OVERHEAD;
 use super::operations::Operations;
 use super::parts::Place;
@@ -46,6 +47,7 @@ pub(super) async fn upload(
         let found = source.find(operations)?;
         let range = part_range(input.copy_source_range.as_deref(), found.size)?;
         let size = range.end - range.start;
+        let _space = operations.commit.reserve_body(size).map_err(errors::of_commit)?;
         let permit = operations.commit.reserve(RECORD_OVERHEAD).await.map_err(errors::of_commit)?;
         let hash = BodyHash::with_sum(Declared::default(), chosen);
         let (body, hashes) = match copy_blob(operations, &found, range, hash).await {
@@ -74,6 +76,7 @@ pub(super) async fn upload(
         }
         return Ok(S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(result),
+            copy_source_version_id: version_of(operations, &found)?,
             ..Default::default()
         }));
     }

@@ -14,8 +14,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::operations::Operations;
 use super::put::etag_of;
-use super::{errors, headers, names};
-use crate::commit::Conditions;
+use super::{errors, headers, names, versioning};
+use crate::commit::{Conditions, Removed};
 use crate::fail;
 
 /// The most keys of one request.
@@ -38,8 +38,12 @@ pub(super) async fn object(
     let (time, size) = (input.if_match_last_modified_time, input.if_match_size);
     let conditions = conditions(input.if_match, time, size)?;
     let (bucket, key, version) = (&input.bucket, &input.key, input.version_id.as_deref());
-    delete(operations, &caller, bucket, key, version, conditions).await?;
-    Ok(S3Response::new(DeleteObjectOutput::default()))
+    let removed = delete(operations, &caller, bucket, key, version, conditions).await?;
+    Ok(S3Response::new(DeleteObjectOutput {
+        delete_marker: removed.marker.then_some(true),
+        version_id: removed.version.map(|id| id.to_string()).or(input.version_id),
+        ..Default::default()
+    }))
 }
 
 /// Deletes up to 1,000 objects, each for itself: an answer per key.
@@ -65,20 +69,28 @@ pub(super) async fn objects(
     let mut results = stream::iter(wanted.objects)
         .map(|object| async move {
             let result = delete_listed(operations, caller, bucket, &object).await;
-            (object.key, result)
+            (object.key, object.version_id, result)
         })
         .buffered(AT_ONCE);
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
-    while let Some((key, result)) = results.next().await {
+    while let Some((key, version_id, result)) = results.next().await {
         fail::point("delete.batch.mid");
         match result {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key: Some(key), ..Default::default() }),
+            Ok(_) if quiet => {}
+            Ok(removed) => {
+                let marker = removed.version.filter(|_| removed.marker).map(|id| id.to_string());
+                deleted.push(DeletedObject {
+                    delete_marker: removed.marker.then_some(true),
+                    delete_marker_version_id: marker,
+                    key: Some(key),
+                    version_id,
+                });
+            }
             Err(error) => failed.push(Error {
                 code: Some(error.code().as_str().to_owned()),
                 key: Some(key),
                 message: error.message().map(str::to_owned),
-                version_id: None,
+                version_id,
             }),
         }
     }
@@ -94,7 +106,7 @@ async fn delete_listed(
     caller: &Caller,
     bucket: &str,
     object: &ObjectIdentifier,
-) -> Result<(), S3Error> {
+) -> Result<Removed, S3Error> {
     let etag = object.e_tag.clone().map(|etag| match etag {
         ETag::Strong(any) if any == "*" => ETagCondition::Any,
         etag => ETagCondition::ETag(etag),
@@ -110,16 +122,13 @@ async fn delete(
     key: &str,
     version: Option<&str>,
     conditions: Conditions,
-) -> Result<(), S3Error> {
+) -> Result<Removed, S3Error> {
     names::check_key(key)?;
-    // Buckets have no versions: the only one an object has is the null version.
-    if version.is_some_and(|version| version != "null") {
-        return Err(s3_error!(NoSuchVersion, "The object has no such version"));
-    }
+    let version = versioning::named(version)?;
     let permit = operations.commit.reserve_removal(RECORD_OVERHEAD + bucket.len() + key.len()).await;
     let permit = permit.map_err(errors::of_commit)?;
-    let deleted =
-        operations.commit.delete_object(permit, bucket, key, conditions, caller.request_info()).await;
+    let request = caller.request_info();
+    let deleted = operations.commit.delete_object(permit, bucket, key, version, conditions, request).await;
     deleted.map_err(errors::of_commit)
 }
 

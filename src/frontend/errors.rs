@@ -9,36 +9,20 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use s3s::{Body, HttpResponse, S3Error, S3ErrorCode};
 
 pub(super) use self::changes::of_commit;
 use super::context::BodyFault;
 use super::guard::Refusal;
+use super::slow_down::slow_down;
 use crate::store::StoreError;
 
-/// What a client is told to wait before it asks again, in seconds.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// What a client is told when there is no space.
 const NO_SPACE: &str = "No space for a change now; try again later.";
 /// The longest `Resource` that is repeated to a client, in bytes.
 const MAX_RESOURCE: usize = 2048;
-
-/// Not now: 503, with when to come again.
-pub(super) fn slow_down(message: String) -> S3Error {
-    let mut slow_down = S3Error::with_message(S3ErrorCode::SlowDown, message);
-    slow_down.set_headers(HeaderMap::from_iter([(RETRY_AFTER, RETRY_AFTER_SECONDS)]));
-    slow_down
-}
-
-/// The same, and the connection ends.
-pub(super) fn and_close(mut error: S3Error) -> S3Error {
-    let mut headers = error.headers().cloned().unwrap_or_default();
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    error.set_headers(headers);
-    error
-}
 
 /// What a failed read answers.
 pub(super) fn of_store(error: StoreError) -> S3Error {

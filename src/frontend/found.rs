@@ -11,8 +11,8 @@ use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::operations::Operations;
-use super::{errors, headers, names};
-use crate::store::{Object, StoreError};
+use super::{errors, headers, names, versioning};
+use crate::store::{Object, StoreError, Versioning};
 
 /// What of GET and HEAD is the same.
 pub(super) struct Wanted {
@@ -37,6 +37,8 @@ pub(super) struct Conditions {
 /// An object as it will be answered.
 pub(super) struct Found {
     pub(super) object: Object,
+    /// Its version's name, if answers say it.
+    pub(super) version: Option<String>,
     pub(super) range: Range<u64>,
     /// `Content-Range`, if only a part is answered.
     pub(super) content_range: Option<String>,
@@ -76,15 +78,29 @@ pub(super) fn lookup(
     version: Option<&str>,
 ) -> S3Result<Object> {
     let store = operations.commit.store();
-    let Some(object) = store.object(bucket, key).map_err(errors::of_store)? else {
-        let bucket = store.bucket(bucket).map_err(errors::of_store)?;
-        return Err(bucket.map_or(S3ErrorCode::NoSuchBucket, |_| S3ErrorCode::NoSuchKey).into());
-    };
-    // Buckets have no versions: the only one an object has is the null version.
-    if version.is_some_and(|version| version != "null") {
-        return Err(S3ErrorCode::NoSuchVersion.into());
+    let id = versioning::named(version)?;
+    if id.is_none()
+        && let Some(object) = store.object(bucket, key).map_err(errors::of_store)?
+    {
+        return Ok(object);
     }
-    Ok(object)
+    let versioning = versioning::of_bucket(operations, bucket)?;
+    if id.is_none() && versioning == Versioning::Never {
+        return Err(S3ErrorCode::NoSuchKey.into());
+    }
+    match store.version(bucket, key, id).map_err(errors::of_store)? {
+        Some(found) if found.marker => Err(versioning::is_marker(&found, id.is_some())),
+        Some(found) => Ok(found.object),
+        None if id.is_some() => Err(S3ErrorCode::NoSuchVersion.into()),
+        None => Err(S3ErrorCode::NoSuchKey.into()),
+    }
+}
+
+/// The name of an object's version as answers say it; none in a bucket that never had versioning.
+pub(super) fn version_of(operations: &Operations, object: &Object) -> S3Result<Option<String>> {
+    let bucket = operations.commit.store().bucket(&object.bucket).map_err(errors::of_store)?;
+    let never = bucket.is_none_or(|bucket| bucket.versioning() == Versioning::Never);
+    Ok((!never).then(|| object.version.to_string()))
 }
 
 /// Looks the object up and decides what of it is answered.
@@ -119,7 +135,8 @@ pub(super) async fn find(operations: &Operations, wanted: &Wanted) -> Result<Fou
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
     let range = range.unwrap_or(0..object.size);
-    Ok(Found { object, range, content_range, headers, parts })
+    let version = version_of(operations, &object)?;
+    Ok(Found { object, version, range, content_range, headers, parts })
 }
 
 /// The bytes of one part, and how many parts there are. An object that came in one piece has one.

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use s3s::S3Error;
 
-use super::errors;
+use super::slow_down::{and_close, slow_down};
 use crate::config;
 use crate::limits::{Counts, Over, Slot};
 
@@ -83,7 +83,7 @@ impl GoingOn {
                 Limit::ConnectionsPerAddress | Limit::ConnectionsPerKey => "connections",
                 Limit::Requests | Limit::RequestsPerKey => "requests",
             };
-            errors::slow_down(format!("Too many {what} {whose} are going on; try again later."))
+            slow_down(format!("Too many {what} {whose} are going on; try again later."))
         })
     }
 }
@@ -101,7 +101,7 @@ impl Seat {
         let all = &self.all;
         if self.key.get().is_none() {
             let (each, both) = (Limit::ConnectionsPerKey, Limit::ConnectionsPerKey);
-            let slot = all.take(&all.connections, key, each, both).map_err(errors::and_close)?;
+            let slot = all.take(&all.connections, key, each, both).map_err(and_close)?;
             // One request after the other comes over a connection: nobody else sets it.
             let _ = self.key.set(slot);
         }

@@ -40,6 +40,7 @@ mod layer;
 mod list;
 mod list_uploads;
 mod list_v1;
+mod list_versions;
 mod multipart;
 mod names;
 mod objects;
@@ -49,6 +50,7 @@ mod parts;
 mod peer;
 mod put;
 mod server;
+mod slow_down;
 mod source;
 mod stall;
 mod tagging;
@@ -56,6 +58,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod unset;
+mod versioning;
 
 use std::sync::Arc;
 

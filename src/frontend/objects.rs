@@ -76,6 +76,7 @@ pub(super) async fn get(
             e_tag: Some(ETag::Strong(found.object.etag.to_string())),
             last_modified: Some(modified(&found.object)),
             parts_count: found.parts,
+            version_id: found.version,
             ..Default::default()
         };
         return Ok(S3Response::with_headers(output, found.headers));
@@ -131,6 +132,7 @@ fn answer_head(found: Found) -> S3Response<HeadObjectOutput> {
         e_tag: Some(ETag::Strong(found.object.etag.to_string())),
         last_modified: Some(modified(&found.object)),
         parts_count: found.parts,
+        version_id: found.version,
         ..Default::default()
     };
     S3Response::with_headers(output, found.headers)

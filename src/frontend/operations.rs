@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    acls, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1, multipart, objects,
-    parts, put, tagging, unset,
+    acls, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1, list_versions,
+    multipart, objects, parts, put, tagging, unset, versioning,
 };
 use crate::commit::Commit;
 
@@ -60,11 +60,14 @@ macro_rules! answered {
 answered! {
     create_bucket(CreateBucketInput) -> CreateBucketOutput: buckets::create.await;
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput: buckets::delete.await;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput: versioning::put.await;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput: versioning::get;
     head_bucket(HeadBucketInput) -> HeadBucketOutput: buckets::head;
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput: buckets::location;
     list_buckets(ListBucketsInput) -> ListBucketsOutput: buckets::list;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output: list::objects;
     list_objects(ListObjectsInput) -> ListObjectsOutput: list_v1::objects;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput: list_versions::list;
     put_object(PutObjectInput) -> PutObjectOutput: put::object.await;
     get_object(GetObjectInput) -> GetObjectOutput: objects::get.await;
     head_object(HeadObjectInput) -> HeadObjectOutput: objects::head.await;

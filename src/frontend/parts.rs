@@ -64,6 +64,7 @@ pub(super) async fn upload(
     if size > operations.limits.max_object_bytes {
         return Err(S3ErrorCode::EntityTooLarge.into());
     }
+    let _space = operations.commit.reserve_body(size).map_err(errors::of_commit)?;
     let permit = operations.commit.reserve(RECORD_OVERHEAD).await.map_err(errors::of_commit)?;
     let chosen = place.checksum(operations)?;
     if let (Some(declared), Some(chosen)) = (declared.algorithm(), chosen)

@@ -45,6 +45,7 @@ pub(super) async fn object(
     let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
     let record = RECORD_OVERHEAD + input.bucket.len() + input.key.len() + metadata;
     let in_record = if inline { usize::try_from(size).unwrap_or(usize::MAX) } else { 0 };
+    let _space = operations.commit.reserve_body(size).map_err(errors::of_commit)?;
     let permit = operations.commit.reserve(record.saturating_add(in_record)).await;
     let permit = permit.map_err(errors::of_commit)?;
     if !inline && operations.commit.store().bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
@@ -76,8 +77,9 @@ pub(super) async fn object(
         conditions,
         request: caller.request_info(),
     };
-    operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
-    Ok(S3Response::new(answer(&etag, hashes.sum)))
+    let made = operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
+    let version_id = made.version.map(|version| version.to_string());
+    Ok(S3Response::new(PutObjectOutput { version_id, ..answer(&etag, hashes.sum) }))
 }
 
 /// The preconditions that the commit path checks under the key's lock; all others are refused, not ignored.

@@ -46,7 +46,14 @@ impl Source {
 
     /// The object as it is now.
     pub(super) fn find(&self, operations: &Operations) -> S3Result<Object> {
-        let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref())?;
+        let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref());
+        let object = object.map_err(|error| match *error.code() {
+            S3ErrorCode::MethodNotAllowed => s3_error!(
+                InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            ),
+            _ => error,
+        })?;
         // Whatever does not hold, a copy answers 412.
         check_conditions(&self.conditions, &object).map_err(|_| S3ErrorCode::PreconditionFailed)?;
         if object.size > operations.limits.max_object_bytes {

@@ -107,6 +107,8 @@ label_values! {
         TargetFull => "target_full",
         /// Its bucket may not hold more.
         Quota => "quota",
+        /// Bodies take all that `store.max_bytes` allows.
+        StoreFull => "store_full",
         /// The disk is so full that what is kept back for that is in use.
         DiskFull => "disk_full",
         /// Too many changes wait for the index.

@@ -16,7 +16,7 @@ use super::setting;
 use super::tags;
 use super::upload::{self, UploadId};
 use crate::config::{Budget, WhenFull};
-use crate::event::{Event, EventKind, RequestInfo};
+use crate::event::{Event, EventKind, Position, RequestInfo, Version, VersionId};
 
 /// Set in the label of a target that shed the entry: the log counts those apart.
 pub(super) const SHED: u32 = 1 << 31;
@@ -99,8 +99,16 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
     field(out, tag::TIME, &event.time_us.to_le_bytes());
     field(out, tag::BUCKET, event.bucket.as_bytes());
     field(out, tag::KEY, event.key.as_bytes());
-    if let Some(version) = &event.version {
-        field(out, tag::VERSION, version.as_bytes());
+    match event.version {
+        None => {}
+        Some(Version::Named(VersionId::Null)) => field(out, tag::VERSION, &[0]),
+        Some(Version::Own) => field(out, tag::VERSION, &[1]),
+        Some(Version::Named(VersionId::At(at))) => {
+            let mut value = [2; 13];
+            value[1..5].copy_from_slice(&at.epoch.to_le_bytes());
+            value[5..].copy_from_slice(&at.offset.to_le_bytes());
+            field(out, tag::VERSION, &value);
+        }
     }
     field(out, tag::SIZE, &event.size.to_le_bytes());
     field(out, tag::ETAG, event.etag.as_bytes());
@@ -150,7 +158,7 @@ struct Fields<'a> {
     time_us: Option<i64>,
     bucket: Option<Arc<str>>,
     key: Option<Arc<str>>,
-    version: Option<Arc<str>>,
+    version: Option<Version>,
     size: u64,
     etag: Option<Arc<str>>,
     request: Option<Arc<str>>,
@@ -254,7 +262,7 @@ fn event_of(f: &Fields<'_>) -> Option<Event> {
         time_us: f.time_us?,
         bucket: f.bucket.clone()?,
         key: f.key.clone()?,
-        version: f.version.clone(),
+        version: f.version,
         size: f.size,
         etag: f.etag.clone()?,
         request: RequestInfo {
@@ -283,7 +291,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::TIME => f.time_us = Some(i64::from_le_bytes(fixed(value)?)),
         tag::BUCKET => f.bucket = Some(text(value)?),
         tag::KEY => f.key = Some(text(value)?),
-        tag::VERSION => f.version = Some(text(value)?),
+        tag::VERSION => f.version = Some(version(value)?),
         tag::SIZE => f.size = u64::from_le_bytes(fixed(value)?),
         tag::ETAG => f.etag = Some(text(value)?),
         tag::REQUEST => f.request = Some(text(value)?),
@@ -308,6 +316,18 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         unknown => return DecodeError::unknown(unknown),
     }
     Ok(())
+}
+
+fn version(value: &[u8]) -> Result<Version, DecodeError> {
+    Ok(match value {
+        [0] => Version::NULL,
+        [1] => Version::Own,
+        [2, a, b, c, d, offset @ ..] => Version::Named(VersionId::At(Position {
+            epoch: u32::from_le_bytes([*a, *b, *c, *d]),
+            offset: u64::from_le_bytes(fixed(offset)?),
+        })),
+        _ => return Err(DecodeError::Malformed("a version of no known kind")),
+    })
 }
 
 fn body(value: &[u8]) -> Result<BodyRef, DecodeError> {

@@ -12,7 +12,7 @@ use super::setting::Setting;
 use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
 use crate::config::Budget;
-use crate::event::{Event, Position};
+use crate::event::{Event, Position, VersionId};
 
 /// The number of a target in the registry: never reused, so that a re-added name is told from a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -206,6 +206,11 @@ impl Stored {
     /// collide merely wait for each other.
     pub fn key_hash(&self) -> u64 {
         self.entry.event.as_ref().map_or(0, |e| key_hash(&e.bucket, &e.key))
+    }
+
+    /// The version that its event is about.
+    pub fn version(&self) -> Option<VersionId> {
+        self.entry.event.as_ref()?.version.map(|version| version.id(self.position))
     }
 
     /// The rule under which `target` gets this event, if it does.

@@ -11,12 +11,12 @@ pub(super) mod tag {
     pub(in crate::queue) const TIME: u8 = 3;
     pub(in crate::queue) const BUCKET: u8 = 4;
     pub(in crate::queue) const KEY: u8 = 5;
-    pub(in crate::queue) const VERSION: u8 = 6;
     pub(in crate::queue) const SIZE: u8 = 7;
     pub(in crate::queue) const ETAG: u8 = 8;
     pub(in crate::queue) const REQUEST: u8 = 9;
     pub(in crate::queue) const SOURCE_IP: u8 = 10;
     pub(in crate::queue) const PRINCIPAL: u8 = 11;
+    pub(in crate::queue) const VERSION: u8 = 12;
     pub(in crate::queue) const BODY: u8 = 20;
     pub(in crate::queue) const CRC64: u8 = 21;
     pub(in crate::queue) const HEADER: u8 = 22;

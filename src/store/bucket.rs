@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::event::Version;
 use crate::queue::Setting;
 
 /// A bucket. Cheap to clone.
@@ -21,6 +22,38 @@ pub struct Bucket {
     settings: Arc<BTreeMap<Setting, Bytes>>,
 }
 
+/// What becomes of objects that are overwritten or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Versioning {
+    /// They are gone. Nobody ever wanted anything else of this bucket.
+    #[default]
+    Never,
+    /// They stay as versions; what is new has a name of its own.
+    Enabled,
+    /// They stay; what is new is the null version, in place of an earlier one.
+    Suspended,
+}
+
+impl Versioning {
+    /// The value of [`Setting::Versioning`].
+    pub fn value(self) -> Option<Bytes> {
+        match self {
+            Versioning::Never => None,
+            Versioning::Enabled => Some(Bytes::from_static(b"enabled")),
+            Versioning::Suspended => Some(Bytes::from_static(b"suspended")),
+        }
+    }
+
+    /// Which version a new object, or a delete marker, is.
+    pub fn of_new(self) -> Option<Version> {
+        match self {
+            Versioning::Never => None,
+            Versioning::Enabled => Some(Version::Own),
+            Versioning::Suspended => Some(Version::NULL),
+        }
+    }
+}
+
 impl Bucket {
     /// A bucket without settings, as it is made.
     pub fn new(name: impl Into<Arc<str>>, created_us: i64, owner: impl Into<Arc<str>>) -> Self {
@@ -30,6 +63,16 @@ impl Bucket {
     /// The value of a setting, if it is set.
     pub fn setting(&self, setting: Setting) -> Option<&Bytes> {
         self.settings.get(&setting)
+    }
+
+    /// What becomes of its overwritten and deleted objects.
+    pub fn versioning(&self) -> Versioning {
+        match self.setting(Setting::Versioning).map(|value| &value[..]) {
+            None => Versioning::Never,
+            Some(b"suspended") => Versioning::Suspended,
+            // Of whatever a newer tidings may have set, nothing is thrown away.
+            Some(_) => Versioning::Enabled,
+        }
     }
 
     /// Everything that is set, by number.

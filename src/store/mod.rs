@@ -2,12 +2,14 @@
 //!
 //! Must never make a change durable: every change goes through `commit.rs` and the queue; a store applies.
 
+mod blob;
 mod bodies;
 mod bucket;
 mod embedded;
 mod error;
 mod finding;
 mod upload;
+mod version;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,18 +18,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+pub use blob::{BlobHandle, BlobWriter, blob_name};
 pub use bodies::BodyBytes;
-pub use bucket::Bucket;
+pub use bucket::{Bucket, Versioning};
 pub use embedded::{EmbeddedStore, Status, verify};
 pub use error::StoreError;
 pub use finding::{Finding, FindingKind, Inspection, Orphan, ScrubStatus};
 pub use upload::{Done, Upload, UploadsAfter};
+pub use version::{ObjectVersion, VersionsAfter};
 
 use crate::config::Budget;
+use crate::event::VersionId;
 use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
 /// Index and body access. At most 14 methods. A store that takes no uploads keeps the defaults, which show
-/// none.
+/// none; so does one without versions, which shows each object as its only one.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The bucket with this name.
@@ -48,6 +53,30 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&str>,
         max: usize,
     ) -> Result<Vec<Object>, StoreError>;
+
+    /// The version of a key with this name; without a name the newest, which may be a delete marker.
+    fn version(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<VersionId>,
+    ) -> Result<Option<ObjectVersion>, StoreError> {
+        let object = self.object(bucket, key)?.filter(|_| id.is_none_or(|id| id == VersionId::Null));
+        Ok(object.map(ObjectVersion::only))
+    }
+
+    /// Every version of every key of a bucket in key order (bytewise), those of a key the newest first, with
+    /// `prefix`, from behind `after`, at most `max`.
+    fn versions(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&VersionsAfter>,
+        max: usize,
+    ) -> Result<Vec<ObjectVersion>, StoreError> {
+        let objects = self.list(bucket, prefix, after.map(|after| &*after.key), max)?;
+        Ok(objects.into_iter().map(ObjectVersion::only).collect())
+    }
 
     /// The bytes of an object. A reader whose file is gone looks the row up again by itself.
     async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError>;
@@ -90,62 +119,8 @@ pub trait Store: Send + Sync + 'static {
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError>;
 }
 
-/// The bytes of a blob's name; none if the text is not one.
-pub fn blob_name(text: &str) -> Option<[u8; 16]> {
-    let mut name = [0; 16];
-    hex::decode_to_slice(text, &mut name).ok().map(|()| name)
-}
-
 /// The bytes of an object, in order.
 pub type BodyStream = BoxStream<'static, Result<Bytes, StoreError>>;
-
-/// One blob being written. Dropped without `finish`, its file is removed.
-#[async_trait]
-pub trait BlobWriter: Send {
-    /// Appends bytes.
-    async fn write(&mut self, data: Bytes) -> Result<(), StoreError>;
-
-    /// Makes the blob durable (file and directory) and returns its random name and the CRC-32C of its bytes.
-    /// From here on the caller decides: a record names it, or [`BlobHandle::discard`].
-    async fn finish(self: Box<Self>) -> Result<BlobHandle, StoreError>;
-}
-
-/// A durable blob that no record names yet.
-///
-/// Dropped before [`BlobHandle::keep`], its file is removed; after it, nothing removes it.
-pub struct BlobHandle {
-    /// The random name, 32 hex digits.
-    pub name: Arc<str>,
-    /// CRC-32C of the bytes.
-    pub crc32c: u32,
-    discard: Option<Box<dyn FnOnce() + Send>>,
-}
-
-impl BlobHandle {
-    /// A handle that runs `discard` when dropped unkept.
-    pub fn new(name: Arc<str>, crc32c: u32, discard: Box<dyn FnOnce() + Send>) -> Self {
-        Self { name, crc32c, discard: Some(discard) }
-    }
-
-    /// The record that names the blob is about to be handed to the writer: from here on nothing removes it.
-    pub fn keep(&mut self) {
-        self.discard = None;
-    }
-}
-
-impl Drop for BlobHandle {
-    fn drop(&mut self) {
-        if let Some(discard) = self.discard.take() {
-            discard();
-        }
-    }
-}
-
-impl std::fmt::Debug for BlobHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BlobHandle").field("name", &self.name).finish_non_exhaustive()
-    }
-}
 
 /// A current object.
 #[derive(Debug, Clone)]
@@ -162,6 +137,8 @@ pub struct Object {
     pub modified_us: i64,
     /// The offset of the change that made it.
     pub offset: u64,
+    /// Its version's name; the null version in a bucket that never had versioning.
+    pub version: VersionId,
     /// Headers, checksums and where the body is.
     pub meta: Arc<ObjectMeta>,
     /// Where the store finds the bytes; only the store reads it.

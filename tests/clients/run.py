@@ -20,6 +20,7 @@ import tomllib
 import urllib.parse
 
 import boto3
+import boto3.s3.transfer
 from botocore.exceptions import ClientError
 
 import properties
@@ -28,6 +29,7 @@ BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
 DEADLINE = 240  # seconds for one command, and for the last event
 PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
 PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
+HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
 
 
 class Target:
@@ -61,18 +63,18 @@ class Target:
     def take(self, record):
         s3 = record["s3"]
         key = urllib.parse.unquote_plus(s3["object"]["key"])
-        told = (record["eventName"], s3["object"].get("size", 0), s3["object"].get("eTag", ""))
+        told = (record["eventName"], s3["object"].get("size", 0))
+        if "versionId" in s3["object"]:
+            told += (s3["object"]["versionId"],)
         self.events.setdefault((s3["bucket"]["name"], key), []).append(told)
 
     def expect(self, wanted):
-        """Waits for these events and no others: (bucket, key) to a list of (name, size)."""
-
-        def found():
-            return {at: [told[:2] for told in events] for at, events in self.events.items()}
+        """Waits for these events and no others: (bucket, key) to a list of (name, size), and the version's id
+        where the bucket has versions."""
 
         with self.changed:
-            self.changed.wait_for(lambda: found() == wanted, DEADLINE)
-            assert found() == wanted, f"the target has {found()}\nbut was to have {wanted}"
+            self.changed.wait_for(lambda: self.events == wanted, DEADLINE)
+            assert self.events == wanted, f"the target has {self.events}\nbut was to have {wanted}"
 
 
 class Server:
@@ -180,7 +182,59 @@ def boto(server, wanted):
     assert len(s3.delete_objects(Bucket="boto", Delete={"Objects": named})["Deleted"]) == 3
     wanted["boto", at["Key"]] = [(PARTS, 5), (PUT, 5), (GONE, 0)]
     wanted["boto", "large in parts"].append((GONE, 0))
+    versions(s3, wanted)
     properties.run(s3, server, wanted)
+
+
+def versions(s3, wanted):
+    """A round trip through the versions of a bucket."""
+    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    assert "Status" not in s3.get_bucket_versioning(Bucket="kept")
+    at = {"Bucket": "kept", "Key": "a key/ä"}
+    s3.put_object(**at, Body=b"zero")
+    s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket="kept")["Status"] == "Enabled"
+    ids = [s3.put_object(**at, Body=b"x" * n)["VersionId"] for n in range(1, 4)]
+    hidden = s3.delete_object(**at)
+    assert hidden["DeleteMarker"], hidden
+    refused("NoSuchKey", s3.get_object, **at)
+    refused("405", s3.head_object, **at, VersionId=hidden["VersionId"])
+    for n, id_ in enumerate(["null"] + ids):
+        body = s3.get_object(**at, VersionId=id_)["Body"].read()
+        assert body == (b"x" * n or b"zero"), (n, body)
+    copied = s3.copy_object(**at, CopySource={**at, "VersionId": ids[0]})
+    assert copied["CopySourceVersionId"] == ids[0], copied
+    transfer = boto3.s3.transfer.TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    s3.upload_fileobj(io.BytesIO(bytes(6 << 20)), "kept", at["Key"], Config=transfer)
+    whole = s3.head_object(**at)["VersionId"]
+
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket="kept", PaginationConfig={"PageSize": 2})
+    found, markers = [], []
+    for page in pages:
+        found += [(v["Key"], v["VersionId"], v["IsLatest"]) for v in page.get("Versions", [])]
+        markers += [(m["Key"], m["VersionId"]) for m in page.get("DeleteMarkers", [])]
+    key = at["Key"]
+    newest = [whole, copied["VersionId"]] + ids[::-1] + ["null"]
+    assert found == [(key, id_, id_ == whole) for id_ in newest], found
+    assert markers == [(key, hidden["VersionId"])], markers
+    [prefix] = s3.list_object_versions(Bucket="kept", Delimiter="/")["CommonPrefixes"]
+    assert prefix["Prefix"] == "a key/", prefix
+
+    s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Suspended"})
+    assert s3.put_object(**at, Body=b"null")["VersionId"] == "null"
+    assert s3.delete_object(**at)["VersionId"] == "null"
+    refused("BucketNotEmpty", s3.delete_bucket, Bucket="kept")
+    everything = [whole, copied["VersionId"], hidden["VersionId"], *ids, "null"]
+    for id_ in everything:
+        named = {"Key": key, "VersionId": id_}
+        [deleted] = s3.delete_objects(Bucket="kept", Delete={"Objects": [named]})["Deleted"]
+        marker = id_ in [hidden["VersionId"], "null"]
+        assert deleted["VersionId"] == id_ and deleted.get("DeleteMarker", False) == marker, deleted
+    s3.delete_bucket(Bucket="kept")
+    told = [(PUT, 4)] + [(PUT, n + 1, id_) for n, id_ in enumerate(ids)]
+    told += [(HIDDEN, 0, hidden["VersionId"]), (COPY, 1, copied["VersionId"]), (PARTS, 6 << 20, whole)]
+    told += [(PUT, 4, "null"), (HIDDEN, 0, "null")]
+    wanted["kept", key] = told + [(GONE, 0, id_) for id_ in everything]
 
 
 def cli(server, wanted):

@@ -10,6 +10,7 @@ mod checks;
 #[allow(dead_code, reason = "not every constant is used by every test binary")]
 #[path = "../support/chunked.rs"]
 mod chunked;
+mod compose;
 mod console;
 mod credentials;
 mod dlq;

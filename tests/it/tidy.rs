@@ -162,6 +162,7 @@ const CLOCKS: &[&str] = &[
     "connectors/http/src/sender.rs",
     "connectors/kafka/examples/",
     "connectors/kafka/src/security.rs",
+    "connectors/nats/src/connector.rs",
     "xtask/",
 ];
 /// Where randomness comes in: everything else takes a generator as an argument.

@@ -19,6 +19,7 @@ mod power;
 mod rules;
 mod space;
 mod stack;
+mod versions;
 mod whole;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};

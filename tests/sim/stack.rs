@@ -12,11 +12,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tidings::commit::{Commit, CommitError, Conditions, NewBody, PutObject};
 use tidings::config;
-use tidings::event::{EventKind, EventSet, RequestInfo};
+use tidings::event::{EventKind, EventSet, RequestInfo, VersionId};
 use tidings::queue::embedded::{EmbeddedQueue, Options};
 use tidings::queue::{Column, Permit, Progress, Queue as _, Reader, Setting, Stored, TargetNo};
 use tidings::rules::RuleSet;
-use tidings::store::{EmbeddedStore, Store as _};
+use tidings::store::{EmbeddedStore, Object, Store as _, Versioning};
 
 use crate::disk::{Mark, Op, SimDisk};
 use crate::rules::{self, body};
@@ -97,6 +97,7 @@ impl Stack {
         options: Options,
     ) -> Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>), String> {
         let config = config::Store {
+            max_bytes: None,
             inline_bytes: 64 << 10,
             max_object_bytes: 1 << 30,
             index_cache_bytes: 1 << 20,
@@ -185,6 +186,45 @@ impl Stack {
         self.put_as(key, n, permit, NewBody::Blob(blob)).await
     }
 
+    /// PUT of change `n` in a bucket with versions, noted on the trace; gives its version.
+    pub async fn put_version(&self, key: &str, n: u64, large: bool) -> Result<VersionId, CommitError> {
+        let offset = if large { self.put_blob(key, n).await? } else { self.put(key, n).await? };
+        let newest = self.store.version(BUCKET, key, None)?.expect("it was put");
+        assert_eq!(newest.object.offset, offset, "nobody else changes it");
+        Ok(newest.object.version)
+    }
+
+    /// DELETE of a version, or without one, as change `n`, noted on the trace. It must make an event.
+    pub async fn remove(&self, key: &str, id: Option<VersionId>, n: u64) -> Result<VersionId, CommitError> {
+        self.disk.mark(Mark::Begun(n));
+        let permit = self.commit.reserve_removal(0).await?;
+        let removed =
+            self.commit.delete_object(permit, BUCKET, key, id, Conditions::default(), request(n)).await?;
+        let offset = self.queue.stat().durable_end - 1;
+        self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });
+        Ok(removed.version.expect("something was removed"))
+    }
+
+    /// Sets the bucket's versioning as change `n`, noted on the trace.
+    pub async fn versioning(&self, versioning: Versioning, n: u64) -> Result<(), CommitError> {
+        self.disk.mark(Mark::Setting { value: n, durable: false });
+        let permit = self.commit.reserve(32).await?;
+        let value = versioning.value();
+        self.commit.set_bucket_setting(permit, BUCKET, Setting::Versioning, value).await?;
+        self.disk.mark(Mark::Setting { value: n, durable: true });
+        Ok(())
+    }
+
+    /// Every version: key, which change made it (none: a delete marker), its name; bodies checked.
+    pub async fn versions(&self) -> Result<Vec<(String, Option<u64>, VersionId)>, String> {
+        let mut all = Vec::new();
+        for found in self.store.versions(BUCKET, "", None, 1_000).map_err(|e| e.to_string())? {
+            let made = if found.marker { None } else { Some(self.read(&found.object).await?) };
+            all.push((found.object.key.to_string(), made, found.object.version));
+        }
+        Ok(all)
+    }
+
     async fn put_as(&self, key: &str, n: u64, permit: Permit, new: NewBody) -> Result<u64, CommitError> {
         let put = PutObject {
             bucket: BUCKET.into(),
@@ -207,7 +247,7 @@ impl Stack {
     pub async fn delete(&self, key: &str, n: u64) -> Result<(), CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve_removal(0).await?;
-        self.commit.delete_object(permit, BUCKET, key, Conditions::default(), request(n)).await?;
+        self.commit.delete_object(permit, BUCKET, key, None, Conditions::default(), request(n)).await?;
         // Its position is not told; nothing else was committed meanwhile.
         let offset = self.queue.stat().durable_end - 1;
         self.disk.mark(Mark::Durable { n, epoch: self.queue.epoch(), offset });
@@ -234,16 +274,21 @@ impl Stack {
 
     /// The change that the object under `key` says it is, its body checked.
     pub async fn get(&self, key: &str) -> Result<Option<u64>, String> {
-        let Some(object) = self.store.object(BUCKET, key).map_err(|e| e.to_string())? else {
-            return Ok(None);
-        };
+        match self.store.object(BUCKET, key).map_err(|e| e.to_string())? {
+            Some(object) => self.read(&object).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn read(&self, object: &Object) -> Result<u64, String> {
+        let key = &object.key;
         let n: u64 = object.etag.parse().map_err(|_| "an ETag of nobody".to_owned())?;
-        let mut stream = self.store.read(&object, 0..object.size).await.map_err(|e| format!("{key}: {e}"))?;
+        let mut stream = self.store.read(object, 0..object.size).await.map_err(|e| format!("{key}: {e}"))?;
         let mut bytes = Vec::new();
         while let Some(part) = stream.next().await {
             bytes.extend_from_slice(&part.map_err(|e| format!("{key}: {e}"))?);
         }
-        if bytes == body(n) { Ok(Some(n)) } else { Err(format!("{key}: change {n} has another body")) }
+        if bytes == body(n) { Ok(n) } else { Err(format!("{key}: change {n} has another body")) }
     }
 
     /// The target's reader.
@@ -303,12 +348,12 @@ async fn drain_all(
 pub struct Story {
     /// What each change does: its key, and whether it removes.
     pub plan: HashMap<u64, (String, bool)>,
-    begun: Vec<u64>,
-    acknowledged: BTreeMap<u64, (u64, u32)>,
+    pub begun: Vec<u64>,
+    pub acknowledged: BTreeMap<u64, (u64, u32)>,
     pub delivered: Vec<u64>,
     /// The bucket's setting as it was called durable, and as somebody wished it last: values only grow.
-    setting: u64,
-    setting_begun: u64,
+    pub setting: u64,
+    pub setting_begun: u64,
 }
 
 impl Story {
@@ -333,7 +378,7 @@ impl Story {
     }
 
     /// P3 over everything that ever arrived, and P1 over what was acknowledged.
-    fn check_deliveries(&self) -> Result<(), String> {
+    pub fn check_deliveries(&self) -> Result<(), String> {
         // Changes are begun one after the other: their numbers are their order.
         let mut furthest: HashMap<&str, u64> = HashMap::new();
         for n in &self.delivered {

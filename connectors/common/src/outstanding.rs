@@ -74,22 +74,34 @@ impl<T> Outstanding<T> {
         let receipt = {
             let mut slots = self.lock();
             slots.answered = slots.round;
-            let receipt = slots.take(token);
+            let taken = slots.take(token);
             self.tell_if_empty(&slots);
-            receipt
+            taken
         };
-        if let Some(receipt) = receipt {
+        if let Some((receipt, _)) = receipt {
             receipt.settle(outcome, None);
         }
     }
 
     /// Settles many attempts under one lock.
     pub fn settle_all(&self, answers: impl IntoIterator<Item = (Token, Outcome)>) {
+        self.settle_by(answers, |_, outcome| outcome);
+    }
+
+    /// Settles many attempts under one lock; what an answer means depends on what its attempt is known by.
+    pub fn settle_by<A>(
+        &self,
+        answers: impl IntoIterator<Item = (Token, A)>,
+        mut judge: impl FnMut(&T, A) -> Outcome,
+    ) {
         let settled: Vec<_> = {
             let mut slots = self.lock();
             slots.answered = slots.round;
-            let take = |(token, outcome)| Some((slots.take(token)?, outcome));
-            let settled = answers.into_iter().filter_map(take).collect();
+            let settled = answers.into_iter().filter_map(|(token, answer)| {
+                let (receipt, known) = slots.take(token)?;
+                Some((receipt, judge(&known, answer)))
+            });
+            let settled = settled.collect();
             self.tell_if_empty(&slots);
             settled
         };
@@ -209,14 +221,14 @@ impl<T> Slots<T> {
         Ok(u64::from(slot.generation) << 32 | u64::from(at))
     }
 
-    fn take(&mut self, token: Token) -> Option<Receipt> {
+    fn take(&mut self, token: Token) -> Option<(Receipt, T)> {
         let slot = self.slots.get_mut(token as u32 as usize)?;
         if slot.generation != (token >> 32) as u32 {
             return None;
         }
-        let (receipt, _) = slot.held.take()?;
+        let held = slot.held.take()?;
         self.free.push(token as u32);
-        Some(receipt)
+        Some(held)
     }
 
     fn take_where(&mut self, wanted: impl Fn(&Slot<T>, &T) -> bool) -> Vec<Receipt> {

@@ -31,6 +31,12 @@ pub(crate) fn findings(config: &KafkaConfig, copies: Option<usize>) -> Vec<Findi
         found.push(Finding::ok(format!("topics follow `{topic}`: each is looked up when first used")));
         return found;
     };
+    if config.security.sasl != Sasl::None {
+        // Only a write would tell, and this sends no event; the library does not show what a user may do.
+        found.push(Finding::ok(format!(
+            "whether this user may write to `{topic}` is not asked: `tidings target test` sends a sample"
+        )));
+    }
     let settings = settings(config);
     let judged = judge(topic, copies, |key| settings.as_ref().ok()?.get(key)?.value.clone());
     let quiet = judged.is_empty();

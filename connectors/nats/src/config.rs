@@ -53,6 +53,9 @@ options! {
         connect_timeout: Span = Span(Duration::from_secs(5)),
         /// How long an acknowledgement may take before the connection is given up, 100 ms to 60 s.
         ack_timeout: Span = Span(Duration::from_secs(5)),
+        /// How long a subject may be without a stream that takes it before that is a fault, at most 10 min: the
+        /// stream may be without a leader for a moment.
+        leaderless_for: Span = Span(Duration::from_secs(60)),
     }
 }
 
@@ -103,6 +106,7 @@ impl NatsOptions {
         size("max_bytes", self.max_bytes, "1MiB", "1GiB")?;
         span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
         span("ack_timeout", self.ack_timeout, "100ms", "60s")?;
+        span("leaderless_for", self.leaderless_for, "0s", "10m")?;
         let identity = self.identity()?;
         let tls = TlsFiles::checked(&self.ca_file, &self.cert_file, &self.key_file, None)?;
         Ok(NatsConfig { target: target.to_owned(), stream, subject, identity, tls, options: self })

@@ -35,7 +35,7 @@ fn the_smallest_useful_options_are_accepted() {
 #[test]
 fn bad_values_are_refused_by_name() {
     type Change = fn(&mut NatsOptions);
-    let cases: [(&str, Change); 27] = [
+    let cases: [(&str, Change); 28] = [
         ("`servers` is required", |o| o.servers.clear()),
         ("`servers` is required", |o| o.servers = vec!["h:1".to_owned(); MAX_SERVERS + 1]),
         ("`servers`:", |o| o.servers = vec!["http://h:1".to_owned()]),
@@ -65,6 +65,7 @@ fn bad_values_are_refused_by_name() {
         ("`max_bytes`", |o| o.max_bytes = Size(1)),
         ("`connect_timeout`", |o| o.connect_timeout = Span(Duration::ZERO)),
         ("`ack_timeout`", |o| o.ack_timeout = Span(Duration::from_secs(61))),
+        ("`leaderless_for`", |o| o.leaderless_for = Span(Duration::from_secs(601))),
     ];
     for (begins, change) in cases {
         let mut options = options();

@@ -18,10 +18,12 @@ use tidings_connector::{
     Template,
 };
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::NatsConfig;
 use crate::answer;
 use crate::error::{Met, outcome};
+use crate::leaderless::Leaderless;
 
 /// What one connection has outstanding, by subject.
 pub(crate) type Out = Outstanding<Arc<str>>;
@@ -202,6 +204,7 @@ impl Drop for NatsConnector {
 async fn listen(answers: Subscriber, out: Arc<Out>, config: NatsConfig) {
     let (stream, scope) = (config.stream.as_deref(), config.subject.scope());
     let late = outcome(Met::Silent, scope, SILENCE);
+    let mut leaderless = Leaderless::default();
     let end = |met, text| out.end(&outcome(met, Scope::Target, text));
     let mut answers = answers.ready_chunks(CHUNK);
     let mut clock = tokio::time::interval(config.options.ack_timeout.0 / ROUNDS);
@@ -212,7 +215,11 @@ async fn listen(answers: Subscriber, out: Arc<Out>, config: NatsConfig) {
             chunk = answers.next() => match chunk {
                 Some(chunk) => {
                     let told = answer::read_all(&chunk, stream).into_iter();
-                    out.settle_all(told.map(|(token, met, text)| (token, outcome(met, scope, &text))));
+                    let (told, now) = (told.map(|(token, met, text)| (token, (met, text))), Instant::now());
+                    out.settle_by(told, |subject, (met, text)| {
+                        let met = leaderless.judge(subject, met, now, config.options.leaderless_for.0);
+                        outcome(met, scope, &text)
+                    });
                 }
                 None => break end(Met::Lost, "the connection to NATS was lost"),
             },

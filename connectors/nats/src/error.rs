@@ -19,6 +19,8 @@ pub(crate) enum Met {
     OtherStream,
     /// No stream takes this subject.
     NoResponders,
+    /// The same, and not for long: the stream may be without a leader for a moment.
+    NoRespondersYet,
     /// JetStream refused it, with this code.
     Refused(u64),
     /// An answer that is not JetStream's.
@@ -40,6 +42,7 @@ pub(crate) fn verdict(met: Met) -> Verdict {
     match met {
         Met::Stored | Met::Echoed => Verdict::Delivered,
         Met::OtherStream | Met::NoResponders => Verdict::NoWay(Class::Unroutable),
+        Met::NoRespondersYet => Verdict::Retry(Class::Unroutable),
         Met::Denied => Verdict::NoWay(Class::Auth),
         Met::Refused(code) => refused(code),
         Met::TooLarge => Verdict::Poison(Class::TooLarge),

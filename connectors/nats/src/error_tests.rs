@@ -13,6 +13,7 @@ const ROWS: &[(Met, Verdict)] = &[
     (Met::Echoed, Verdict::Delivered),
     (Met::OtherStream, Verdict::NoWay(Class::Unroutable)),
     (Met::NoResponders, Verdict::NoWay(Class::Unroutable)),
+    (Met::NoRespondersYet, Verdict::Retry(Class::Unroutable)),
     (Met::Denied, Verdict::NoWay(Class::Auth)),
     (Met::TooLarge, Verdict::Poison(Class::TooLarge)),
     (Met::Unwritable, Verdict::Poison(Class::Encode)),

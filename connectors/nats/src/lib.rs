@@ -10,5 +10,6 @@ mod config;
 mod connect;
 mod connector;
 mod error;
+mod leaderless;
 
 pub use config::{NatsConfig, NatsOptions};

@@ -7,12 +7,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use async_nats::Client;
 use async_nats::jetstream::stream;
 use support::{client, fresh, make, options, secret, server, stored, stream_of};
 use tidings_connector::contract::{Arrived, Driver, Target, message, messages};
 use tidings_connector::{
-    ConnectorConfig, ErrorClass, Fault, Finding, Header, Message, Outcome, Scope, Severity,
+    ConnectorConfig, ErrorClass, Fault, Finding, Header, Message, Outcome, Scope, Severity, Span,
 };
 use tidings_nats::{NatsConfig, NatsOptions};
 
@@ -172,6 +174,40 @@ async fn a_user_that_may_not_hear_acknowledgements_is_a_fault() {
     let (config, _) = target(options, "t", &name);
     let fault = refused(&config).await;
     assert!(faulted(&fault.outcome, ErrorClass::Auth), "{fault} {:?}", fault.outcome);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_away_for_a_moment_is_retried_and_one_that_stays_away_is_a_fault() {
+    let client = client().await;
+    let name = fresh("live");
+    make(&client, stream_of(&name, &[&name])).await;
+    let (config, sent) = target(
+        NatsOptions { leaderless_for: Span(Duration::from_secs(1)), ..options(&server(), &name, &name) },
+        "t",
+        &name,
+    );
+    let connector = config.connect().await.unwrap();
+    let mut driver = Driver::new();
+    // As a stream whose leader is being elected: nobody takes its subject.
+    async_nats::jetstream::new(client.clone()).delete_stream(&name).await.unwrap();
+    let sent = messages(&sent, 1);
+    let retried = driver.attempt(&*connector, &sent).await;
+    assert!(
+        matches!(&retried[..], [Outcome::Retry { why, .. }] if why.class == ErrorClass::Unroutable),
+        "{retried:?}"
+    );
+    let fault = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let told = driver.attempt(&*connector, &sent).await;
+            if !matches!(&told[..], [Outcome::Retry { .. }]) {
+                return told;
+            }
+        }
+    });
+    let fault = fault.await.expect("it does not stay a retry");
+    assert!(faulted(&fault[0], ErrorClass::Unroutable), "{fault:?}");
+    make(&client, stream_of(&name, &[&name])).await;
+    assert!(delivered(&driver.attempt(&*connector, &sent).await), "it heals by itself");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub(in crate::frontend) fn of_commit(error: CommitError) -> S3Error {
             tracing::debug!(%full, "a change was refused for a target's sake");
             slow_down(format!("The {full}."))
         }
+        CommitError::BodiesFull => slow_down(NO_SPACE.to_owned()),
         CommitError::TooManyUploads { of_owner } => {
             let whose = if of_owner { "with this access key" } else { "of all clients together" };
             slow_down(format!("Too many multipart uploads {whose} are open: complete or abort some."))

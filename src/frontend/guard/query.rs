@@ -38,10 +38,11 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 10] = [
+const OF_CHANGES: [&str; 11] = [
     "x-id",
     "delete",
     "versionId",
+    "versioning",
     "uploads",
     "uploadId",
     "partNumber",

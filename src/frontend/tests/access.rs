@@ -114,6 +114,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "DeleteObjectTagging" => row(Write, Method::DELETE, "/key", 204).query("tagging", ""),
         "PutBucketTagging" => row(Admin, Method::PUT, "", 200).query("tagging", "").body(TAGS),
         "DeleteBucketTagging" => row(Admin, Method::DELETE, "", 204).query("tagging", ""),
+        "GetBucketVersioning" => row(Read, Method::GET, "", 200).query("versioning", ""),
+        "PutBucketVersioning" => row(Admin, Method::PUT, "", 200).query("versioning", "").body(VERSIONING),
+        "ListObjectVersions" => row(Read, Method::GET, "", 200).query("versions", ""),
         "PutBucketCors" => row(Admin, Method::PUT, "", 200).query("cors", "").body(CORS),
         "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
@@ -130,6 +133,7 @@ fn row_of(operation: &str, things: &Things) -> Row {
     }
 }
 
+const VERSIONING: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
 const CORS: &str = "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>\
                     <AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";

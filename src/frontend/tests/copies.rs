@@ -53,7 +53,7 @@ async fn a_copy_has_its_own_bytes_event_and_chosen_headers() {
         ("no source bucket", "/other/copy", "nobucket/none", &[], (404, "NoSuchBucket")),
         ("no bucket", "/nobucket/copy", "other/copy", &[], (404, "NoSuchBucket")),
         ("not a source", "/other/copy", "nonsense", &[], (400, "InvalidArgument")),
-        ("a version that is not ours", "/other/x", "other/copy?versionId=abc", &[], (404, "NoSuchVersion")),
+        ("a version that is not ours", "/other/x", "other/copy?versionId=abc", &[], (400, "InvalidArgument")),
         (
             "directive",
             "/other/x",

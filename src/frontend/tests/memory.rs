@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use crate::commit::Commit;
-use crate::event::{Event, Position};
+use crate::event::{Event, Position, VersionId};
 use crate::queue::{AppendError, BodyRef, Change, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
 use crate::store::{
     BlobHandle, BlobWriter, BodyStream, Bucket, Object, Place, RegisteredTarget, Store, StoreError,
@@ -124,6 +124,8 @@ impl Queue for Log {
 
 impl State {
     fn apply(&mut self, entry: Entry, body: Bytes) {
+        let version = entry.event.as_ref().and_then(|event| event.version);
+        assert!(version.is_none(), "it has no versions");
         match (entry.change, &entry.event) {
             (Change::PutObject(meta), Some(event)) => {
                 let bytes = match &meta.body {
@@ -140,6 +142,7 @@ impl State {
                     etag: Arc::clone(&event.etag),
                     modified_us: event.time_us,
                     offset: self.appended,
+                    version: VersionId::Null,
                     meta: Arc::new(meta),
                     place: Place::Memory(bytes),
                 };

@@ -21,3 +21,4 @@ mod quota;
 mod real;
 mod serving;
 mod support;
+mod versions;

@@ -95,6 +95,7 @@ pub(super) fn server_config() -> config::Server {
 
 pub(super) fn store_config() -> config::Store {
     config::Store {
+        max_bytes: None,
         inline_bytes: INLINE,
         max_object_bytes: LARGEST,
         index_cache_bytes: 1 << 20,

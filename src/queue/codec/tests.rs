@@ -47,13 +47,28 @@ fn entries() -> Vec<Entry> {
                 body: BodyRef::Inline { crc32c: 5 },
                 ..Default::default()
             }),
-            event: Some(Event { version: Some("v1".into()), ..event("k") }),
+            event: Some(Event { version: Some(Version::Own), ..event("k") }),
             deliveries: vec![to(2, "b")],
             shed: vec![to(1, "a"), to(3, "c")],
         },
         Entry {
             change: Change::DeleteObject,
             event: Some(event("\u{1}\n../é")),
+            deliveries: vec![],
+            shed: vec![],
+        },
+        Entry {
+            change: Change::DeleteObject,
+            event: Some(Event { version: Some(Version::NULL), ..event("k") }),
+            deliveries: vec![],
+            shed: vec![],
+        },
+        Entry {
+            change: Change::DeleteObject,
+            event: Some(Event {
+                version: Some(Version::Named(VersionId::At(Position { epoch: 3, offset: u64::MAX }))),
+                ..event("k")
+            }),
             deliveries: vec![],
             shed: vec![],
         },

@@ -9,17 +9,18 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Status;
-use super::build::{self, Builder, Newest};
+use super::build::{self, Builder, Newest, Stays};
 use super::index::{Batch, Edit, Space};
 use super::pace::{Pace, Times};
 use super::pack_writer::PackWriter;
 use super::reclaim::Reclaim;
-use super::row::BlobName;
+use super::row::{self, BlobName};
 pub(super) use super::shared::Shared;
 use super::sweep::Sweep;
 use super::tags;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY};
 use super::usage::{Delta, Usage};
+use super::version_rows::split_version_key;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
 use crate::store::StoreError;
@@ -93,7 +94,7 @@ impl Applier {
             empty: 0,
             shared,
             feed,
-            builder: Builder { packs, batch: Batch::default() },
+            builder: Builder { packs, batch: Batch::default(), stays: Stays::default() },
             usage,
             sweep: Sweep::new(found),
             reclaim: Reclaim::new(times.reclaim_rate),
@@ -293,15 +294,24 @@ impl Applier {
                 Err(e) => return Err(e.into()),
             }
         };
-        let owned = self.builder.owned();
+        let (owned, stays) = (self.builder.owned(), &self.builder.stays);
+        self.reclaim.moves_rows(!stays.is_empty());
         let packs = &self.shared.packs;
         let tagged = tags::noted(&self.shared.overlay, &self.builder.batch);
         let mut delta = Delta::default();
         let mut watch = |edit: &Edit<'_>, more: &mut Batch| {
             delta.add(edit);
             let (true, Some(old)) = (edit.space.has_bodies(), edit.old) else { return };
-            if tagged && edit.space == Space::Objects {
-                tags::remove_of_row(edit.key, old, edit.new, more);
+            let version = split_version_key(edit.key).filter(|_| edit.space == Space::Versions);
+            let (object, of) = match version {
+                Some((object, of)) => (object, Some(of)),
+                None => (edit.key, row::made_at(edit.key, old)),
+            };
+            if !stays.is_empty() && of.is_some_and(|of| stays.contains(&(object.into(), of))) {
+                return;
+            }
+            if tagged {
+                tags::remove_of_row(object, edit, more);
             }
             for name in build::owned_by_row(packs, edit.key, old) {
                 if !owned.contains(&name) {

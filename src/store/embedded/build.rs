@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use super::META_PACK_END;
 use super::buckets::{self, BucketDelta, bucket_of};
-use super::index::{Batch, Index, Space};
+use super::index::{Batch, Index, Reads as _, Space};
 use super::overlay::key_of;
 use super::pack_writer::PackWriter;
 use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName, BodyPlace};
 use super::row_edit;
 use super::tags::{self, tags_of};
-use super::targets::{TargetDelta, target_of};
+use super::targets::{self, TargetDelta, target_of};
 use super::uploads::UploadEdits;
+use super::version_edits::VersionEdits;
+use super::versions::KeyDelta;
 use crate::queue::{BodyRef, Stored, decode_manifest};
 use crate::store::StoreError;
 
@@ -24,7 +26,12 @@ use crate::store::StoreError;
 pub(super) struct Builder {
     pub(super) packs: PackWriter,
     pub(super) batch: Batch,
+    /// Versions that the filled batch only moves from one space to another: what they have stays.
+    pub(super) stays: Stays,
 }
+
+/// Index keys and offsets of versions.
+pub(super) type Stays = HashSet<(Box<[u8]>, u64)>;
 
 impl Builder {
     /// Writes bodies to the pack and fills the batch with rows. Gives the blobs that nobody owns any more,
@@ -36,6 +43,7 @@ impl Builder {
         newest: &Newest,
     ) -> Result<Vec<BlobName>, StoreError> {
         self.batch.clear();
+        self.stays.clear();
         let mut superseded = newest.superseded.clone();
         UploadEdits::add_all(index, &mut self.batch, &mut superseded, fresh)?;
         // Parts of an object that did not outlive its batch had their rows already.
@@ -45,32 +53,14 @@ impl Builder {
         let mut pack_begun = false;
         for (key, at) in &newest.keys {
             let stored = &fresh[*at];
-            let Some(meta) = stored.entry.change.object() else {
+            if stored.entry.change.object().is_none() {
                 self.batch.remove(Space::Objects, key);
                 continue;
-            };
-            let place = match &meta.body {
-                BodyRef::Empty => BodyPlace::Empty,
-                BodyRef::Inline { crc32c } => {
-                    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
-                    let PackEnd { pack, at } = self.append(stored, size, &mut pack_begun)?;
-                    BodyPlace::Pack { pack, at, crc32c: *crc32c }
-                }
-                BodyRef::Manifest { crc32c, bytes, parts } => {
-                    let PackEnd { pack, at } = self.append(stored, u64::from(*bytes), &mut pack_begun)?;
-                    BodyPlace::Manifest { pack, at, crc32c: *crc32c, bytes: *bytes, parts: *parts }
-                }
-                BodyRef::Blob { name, crc32c } => {
-                    let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
-                    let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
-                    self.batch.put(Space::Blobs, &name, |out| row_edit::put_number(out, &name, size));
-                    BodyPlace::Blob { name, crc32c: *crc32c }
-                }
-            };
-            self.batch.put(Space::Objects, key, |out| {
-                row::put_object(out, key, stored, place);
-            });
+            }
+            let place = self.place(stored, &mut pack_begun)?;
+            self.batch.put(Space::Objects, key, |out| row::put_object(out, key, stored, place));
         }
+        self.versions(index, newest, &mut pack_begun)?;
         if pack_begun {
             self.packs.flush()?;
             let end = self.packs.end().to_bytes();
@@ -79,6 +69,50 @@ impl Builder {
         tags::add_all(&mut self.batch, fresh, &newest.gone);
         self.settings(index, fresh)?;
         Ok(superseded)
+    }
+
+    /// Keys that have versions.
+    fn versions(
+        &mut self,
+        index: &dyn Index,
+        newest: &Newest,
+        pack_begun: &mut bool,
+    ) -> Result<(), StoreError> {
+        if newest.versioned.is_empty() {
+            return Ok(());
+        }
+        let before = index.read()?;
+        for (key, delta) in &newest.versioned {
+            let places = delta.added.iter().map(|stored| self.place(stored, pack_begun));
+            let places = places.collect::<Result<Vec<_>, _>>()?;
+            let (batch, stays) = (&mut self.batch, &mut self.stays);
+            let mut edits = VersionEdits { before: &*before, batch, stays };
+            edits.add(key, delta, &places)?;
+        }
+        Ok(())
+    }
+
+    /// Brings what came beside an entry to where it stays.
+    fn place(&mut self, stored: &Stored, pack_begun: &mut bool) -> Result<BodyPlace, StoreError> {
+        let Some(meta) = stored.entry.change.object() else { return Ok(BodyPlace::Marker) };
+        Ok(match &meta.body {
+            BodyRef::Empty => BodyPlace::Empty,
+            BodyRef::Inline { crc32c } => {
+                let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                let PackEnd { pack, at } = self.append(stored, size, pack_begun)?;
+                BodyPlace::Pack { pack, at, crc32c: *crc32c }
+            }
+            BodyRef::Manifest { crc32c, bytes, parts } => {
+                let PackEnd { pack, at } = self.append(stored, u64::from(*bytes), pack_begun)?;
+                BodyPlace::Manifest { pack, at, crc32c: *crc32c, bytes: *bytes, parts: *parts }
+            }
+            BodyRef::Blob { name, crc32c } => {
+                let name = row::blob_name(name).ok_or_else(|| unfit(stored, "names no blob"))?;
+                let size = stored.entry.event.as_ref().map_or(0, |e| e.size);
+                self.batch.put(Space::Blobs, &name, |out| row_edit::put_number(out, &name, size));
+                BodyPlace::Blob { name, crc32c: *crc32c }
+            }
+        })
     }
 
     /// Blobs that the filled batch gives an owner.
@@ -128,24 +162,27 @@ impl Builder {
             }
         }
         for (number, delta) in targets {
-            let key = row::target_key(number);
+            let key = targets::target_key(number);
             let base = index.get(Space::Targets, &key)?;
-            let base = base.map(|row| row::target(&key, &row)).transpose()?;
+            let base = base.map(|row| targets::target(&key, &row)).transpose()?;
             if let Some(target) = delta.over(base) {
-                self.batch.put(Space::Targets, &key, |out| row::put_target(out, &target));
+                self.batch.put(Space::Targets, &key, |out| targets::put_target(out, &target));
             }
         }
         Ok(())
     }
 }
 
-/// The last entry of every changed key, and what the others leave behind.
+/// What the entries of a batch come to, key by key.
+#[derive(Default)]
 pub(super) struct Newest {
-    /// Each key with the place of its last entry, sorted by key.
+    /// Each key without versions with the place of its last entry, sorted by key.
     keys: Vec<(Box<[u8]>, usize)>,
-    /// Blobs of the earlier ones.
+    /// What happens to each of the others.
+    versioned: Vec<(Box<[u8]>, KeyDelta)>,
+    /// Blobs of what did not outlive the batch.
     superseded: Vec<BlobName>,
-    /// Keys and offsets of the earlier ones, where any entry sets tags.
+    /// Its keys and offsets, where any entry sets tags.
     gone: Vec<(Box<[u8]>, u64)>,
 }
 
@@ -155,21 +192,33 @@ impl Newest {
             fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
         keys.sort_unstable();
         let tagged = fresh.iter().any(|stored| tags_of(&stored.entry.change).is_some());
-        let mut gone = Vec::new();
-        let (mut newest, mut superseded) = (Vec::<(Box<[u8]>, usize)>::with_capacity(keys.len()), Vec::new());
-        for (key, at) in keys {
-            match newest.last_mut() {
-                Some((last, earlier)) if *last == key => {
-                    blobs_of(&fresh[*earlier], &mut superseded);
-                    if tagged {
-                        gone.push((key, fresh[*earlier].position.offset));
-                    }
-                    *earlier = at;
+        let mut newest = Self { keys: Vec::with_capacity(keys.len()), ..Self::default() };
+        let mut keys = keys.into_iter().peekable();
+        while let Some((key, first)) = keys.next() {
+            let (mut last, mut all) = (first, Vec::new());
+            let mut versioned = fresh[first].version().is_some();
+            while let Some((_, at)) = keys.next_if(|(next, _)| *next == key) {
+                all.push(last);
+                versioned |= fresh[at].version().is_some();
+                last = at;
+            }
+            let mut dropped = |stored: &Stored| {
+                blobs_of(stored, &mut newest.superseded);
+                if tagged {
+                    newest.gone.push((key.clone(), stored.position.offset));
                 }
-                _ => newest.push((key, at)),
+            };
+            if versioned {
+                all.push(last);
+                let delta = KeyDelta::of(all.iter().map(|at| &fresh[*at]));
+                delta.dropped.iter().for_each(|stored| dropped(stored));
+                newest.versioned.push((key, delta));
+            } else {
+                all.iter().for_each(|at| dropped(&fresh[*at]));
+                newest.keys.push((key, last));
             }
         }
-        Self { keys: newest, superseded, gone }
+        newest
     }
 }
 

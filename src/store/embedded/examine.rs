@@ -72,7 +72,7 @@ impl<'a> Look<'a> {
             return self.tell(FindingKind::Row, INDEX.into(), None, "the row of the object is damaged");
         };
         match place {
-            BodyPlace::Empty => {}
+            BodyPlace::Empty | BodyPlace::Marker => {}
             BodyPlace::Blob { name, crc32c } => self.blob(&Piece { number: 0, size, blob: name, crc32c }),
             BodyPlace::Pack { pack, at, crc32c } => drop(self.packed(pack, at, size, crc32c)),
             BodyPlace::Manifest { pack, at, crc32c, bytes, parts } => {

@@ -13,6 +13,11 @@ use crate::store::StoreError;
 pub(super) enum Space {
     /// Bucket, zero byte, key → current object.
     Objects,
+    /// Bucket, zero byte, key, zero byte, offset (eight bytes, the high one first, every bit turned) → a version
+    /// that is not current, or a delete marker: the newest first.
+    Versions,
+    /// Bucket, zero byte, key → offset of the key's null version, if that stands in [`Space::Versions`].
+    Nulls,
     /// Name → bucket.
     Buckets,
     /// Number → registered target.
@@ -33,8 +38,10 @@ pub(super) enum Space {
 
 impl Space {
     /// All of them, in the order in which one transaction writes them.
-    pub(super) const ALL: [Space; 9] = [
+    pub(super) const ALL: [Space; 11] = [
         Space::Objects,
+        Space::Versions,
+        Space::Nulls,
         Space::Buckets,
         Space::Targets,
         Space::Blobs,
@@ -64,17 +71,8 @@ pub(super) trait Index: Send + Sync + 'static {
     /// durable offset.
     fn checkpoint(&self, rows: &Batch) -> Result<u64, StoreError>;
 
-    /// The row under this key.
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-
-    /// Visits rows in key order from `from` to below `to`, in one snapshot, while `visit` returns true.
-    fn scan(
-        &self,
-        space: Space,
-        from: Bound<&[u8]>,
-        to: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError>;
+    /// The index as it is now.
+    fn read(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// How many rows a space has.
     fn len(&self, space: Space) -> Result<u64, StoreError>;
@@ -93,13 +91,52 @@ pub(super) trait Index: Send + Sync + 'static {
 
 impl Space {
     /// Spaces whose rows may say where a body is: who counts, moves or checks bodies looks through these.
-    pub(super) const WITH_BODIES: [Self; 1] = [Self::Objects];
+    pub(super) const WITH_BODIES: [Self; 2] = [Self::Versions, Self::Objects];
 
     /// True if its rows may say where a body is.
     pub(super) fn has_bodies(self) -> bool {
         Self::WITH_BODIES.contains(&self)
     }
 }
+
+/// The index as it was at one moment.
+pub(super) trait Snapshot {
+    /// One above the last offset that it shows.
+    fn applied_next(&self) -> Result<u64, StoreError>;
+
+    /// The row under this key.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Visits rows in key order from `from` to below `to`, while `visit` returns true.
+    fn scan(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError>;
+}
+
+/// One read of the index for itself.
+pub(super) trait Reads: Index {
+    /// The row under this key.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read()?.get(space, key)
+    }
+
+    /// Visits rows as [`Snapshot::scan`] does.
+    fn scan(
+        &self,
+        space: Space,
+        from: Bound<&[u8]>,
+        to: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        self.read()?.scan(space, from, to, visit)
+    }
+}
+
+impl<I: Index + ?Sized> Reads for I {}
 
 /// What one edit does to one row.
 pub(super) struct Edit<'a> {

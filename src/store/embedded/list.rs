@@ -8,52 +8,53 @@ use std::sync::Arc;
 
 use super::apply::Shared;
 use super::buckets;
-use super::index::{Space, end_of_prefix};
+use super::index::{Reads as _, Space, end_of_prefix};
 use super::row;
-use crate::queue::{BodyRef, Stored};
-use crate::store::{Bucket, Object, Place, RegisteredTarget, StoreError};
+use super::targets;
+use super::version_reads::version_made;
+use super::versions::{Current, Pending};
+use crate::store::{Bucket, Object, RegisteredTarget, StoreError};
 
 /// Overlay entries taken beyond what a page needs, because deletes give no row.
 const SLACK: usize = 64;
-
-/// The object that a change leaves behind, if it leaves one.
-fn object_of(stored: &Stored) -> Option<Object> {
-    let (Some(meta), Some(event)) = (stored.entry.change.object(), &stored.entry.event) else {
-        return None;
-    };
-    Some(Object {
-        bucket: event.bucket.clone(),
-        key: event.key.clone(),
-        size: event.size,
-        etag: event.etag.clone(),
-        modified_us: event.time_us,
-        offset: stored.position.offset,
-        meta: Arc::new(meta.clone()),
-        place: match &meta.body {
-            BodyRef::Empty | BodyRef::Inline { .. } | BodyRef::Manifest { .. } => {
-                Place::Memory(stored.body.clone())
-            }
-            BodyRef::Blob { .. } => Place::Blob,
-        },
-    })
-}
 
 impl Shared {
     /// The current object under this key, with the tags that it was made with.
     pub(super) fn untagged(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
         let mut index_key = Vec::new();
         row::object_key(&mut index_key, bucket, key);
-        if let Some(stored) = self.overlay.object(&index_key) {
-            return Ok(object_of(&stored));
+        if let Some(pending) = self.overlay.object(&index_key) {
+            return self.current(&bucket.into(), &index_key, &pending);
         }
         let found = self.unread.check(bucket, key, self.index.get(Space::Objects, &index_key)?)?;
         found.map(|found| row::object(&bucket.into(), &index_key, &found)).transpose()
     }
 
-    /// The same object as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
+    /// The current object of a key that was changed lately.
+    fn current(
+        &self,
+        bucket: &Arc<str>,
+        index_key: &[u8],
+        pending: &Pending,
+    ) -> Result<Option<Object>, StoreError> {
+        match pending.current() {
+            Current::Is(stored) => Ok(version_made(&stored).map(|made| made.object)),
+            Current::Nothing => Ok(None),
+            Current::Older => {
+                let newest = self.newest(bucket, index_key, pending)?;
+                Ok(newest.filter(|newest| !newest.marker).map(|newest| newest.object))
+            }
+        }
+    }
+
+    /// The same version as it is found now; its bytes may lie elsewhere. None: it was replaced or removed.
     pub(super) fn same(&self, object: &Object) -> Result<Option<Object>, StoreError> {
-        let found = self.untagged(&object.bucket, &object.key)?;
-        Ok(found.filter(|found| found.offset == object.offset))
+        let is_same = |found: &Object| found.offset == object.offset;
+        if let Some(found) = self.untagged(&object.bucket, &object.key)?.filter(is_same) {
+            return Ok(Some(found));
+        }
+        let found = self.version(&object.bucket, &object.key, Some(object.version))?;
+        Ok(found.map(|found| found.object).filter(is_same))
     }
 
     /// Current objects in key order; see [`crate::store::Store::list`].
@@ -103,18 +104,18 @@ impl Shared {
             if reached.as_deref().is_some_and(|reached| key > reached) {
                 return Ok(false);
             }
-            while let Some((_, stored)) = changed.next_if(|(changed, _)| **changed < *key) {
-                page.add(object_of(stored));
+            while let Some((changed, pending)) = changed.next_if(|(changed, _)| **changed < *key) {
+                page.add(self.current(&page.bucket, changed, pending)?);
             }
             match changed.next_if(|(changed, _)| **changed == *key) {
-                Some((_, stored)) => page.add(object_of(stored)),
+                Some((changed, pending)) => page.add(self.current(&page.bucket, changed, pending)?),
                 None if page.is_full() => {}
                 None => page.add(Some(row::object(&page.bucket, key, found)?)),
             }
             Ok(!page.is_full())
         })?;
-        for (_, stored) in changed {
-            page.add(object_of(stored));
+        for (changed, pending) in changed {
+            page.add(self.current(&page.bucket, changed, pending)?);
         }
         Ok(reached)
     }
@@ -163,18 +164,18 @@ impl Shared {
     /// Every registered target, by number, as far as the log was applied.
     pub(super) fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
         let changed = self.overlay.targets();
-        let mut targets = std::collections::BTreeMap::new();
+        let mut all = std::collections::BTreeMap::new();
         self.index.scan(Space::Targets, Bound::Unbounded, None, &mut |key, found| {
-            let target = row::target(key, found)?;
-            targets.insert(target.target, target);
+            let target = targets::target(key, found)?;
+            all.insert(target.target, target);
             Ok(true)
         })?;
         for (number, delta) in changed {
-            if let Some(target) = delta.over(targets.remove(&number)) {
-                targets.insert(number, target);
+            if let Some(target) = delta.over(all.remove(&number)) {
+                all.insert(number, target);
             }
         }
-        Ok(targets.into_values().collect())
+        Ok(all.into_values().collect())
     }
 }
 

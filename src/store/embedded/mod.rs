@@ -33,6 +33,7 @@ mod packs;
 mod pins;
 mod reclaim;
 mod redb_index;
+mod redb_read;
 mod row;
 mod row_edit;
 mod scrub;
@@ -51,6 +52,10 @@ mod upload_rows;
 mod uploads;
 mod usage;
 mod verify;
+mod version_edits;
+mod version_reads;
+mod version_rows;
+mod versions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -61,7 +66,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 use self::apply::{Applier, Idle, LINGER, Shared};
-use self::index::{Index, Space};
+use self::index::{Index, Reads as _, Space};
 use self::pace::{Times, Tuning};
 use self::pack_writer::PackWriter;
 use self::packs::{PACK_BYTES, PACK_BYTES_SMALL, PackEnd, Packs};

@@ -3,7 +3,8 @@
 //! Must never lose an entry before the index shows it, and must never be slow: the journal's writer thread
 //! publishes here, with one lock per batch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::signal::Signal;
 use super::tags::{TagChanges, Tagged};
 use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
+use super::versions::Pending;
 use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
 
 /// Entries removed under one lock, so that the writer thread never waits long.
@@ -32,8 +34,8 @@ pub(super) struct Overlay {
 
 #[derive(Default)]
 struct State {
-    /// Bucket, zero byte, key → the newest change.
-    objects: BTreeMap<Box<[u8]>, Arc<Stored>>,
+    /// Bucket, zero byte, key → what changed.
+    objects: BTreeMap<Box<[u8]>, Pending>,
     buckets: HashMap<Arc<str>, BucketDelta>,
     targets: BTreeMap<TargetNo, TargetDelta>,
     uploads: BTreeMap<UploadId, UploadDelta>,
@@ -62,8 +64,8 @@ impl Overlay {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest change of an object that is not in the index yet.
-    pub(super) fn object(&self, key: &[u8]) -> Option<Arc<Stored>> {
+    /// The changes of an object that are not in the index yet.
+    pub(super) fn object(&self, key: &[u8]) -> Option<Pending> {
         self.read().objects.get(key).cloned()
     }
 
@@ -73,7 +75,7 @@ impl Overlay {
         from: Bound<&[u8]>,
         to: Option<&[u8]>,
         max: usize,
-    ) -> Vec<(Box<[u8]>, Arc<Stored>)> {
+    ) -> Vec<(Box<[u8]>, Pending)> {
         if let (Bound::Included(from) | Bound::Excluded(from), Some(to)) = (from, to)
             && from >= to
         {
@@ -82,7 +84,7 @@ impl Overlay {
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.read();
         let found = state.objects.range::<[u8], _>((from, to)).take(max);
-        found.map(|(key, stored)| (key.clone(), stored.clone())).collect()
+        found.map(|(key, pending)| (key.clone(), pending.clone())).collect()
     }
 
     /// What changed about a bucket.
@@ -182,7 +184,7 @@ impl State {
             self.uploads.remove(&id);
         }
         if let Some(key) = key {
-            if self.objects.get(key).is_some_and(|s| s.position.offset <= offset) {
+            if self.objects.get_mut(key).is_some_and(|pending| pending.forget(offset)) {
                 self.objects.remove(key);
             }
         } else if let Some(name) = bucket_of(&stored.entry.change) {
@@ -209,7 +211,10 @@ impl Publish for Overlay {
                 state.uploads.entry(id).or_default().add(stored);
             }
             if let Some(key) = key {
-                state.objects.insert(key, stored.clone());
+                match state.objects.entry(key) {
+                    Entry::Vacant(free) => drop(free.insert(Pending::new(stored))),
+                    Entry::Occupied(mut pending) => pending.get_mut().add(stored),
+                }
             } else if let Some(name) = bucket_of(&stored.entry.change) {
                 state.buckets.entry(name.clone()).or_default().add(stored);
                 bucket_changed = true;

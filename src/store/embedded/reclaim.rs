@@ -13,7 +13,7 @@ use std::ops::Bound;
 use super::META_PACK_END;
 use super::apply::{Applier, End, RETRY};
 use super::body::is_damage;
-use super::index::Space;
+use super::index::{Reads as _, Space};
 use super::pace::Throttle;
 use super::row_edit::{self, Packed};
 use super::usage::Delta;
@@ -49,6 +49,8 @@ struct Pass {
     /// Where it is: which of [`Space::WITH_BODIES`], and the last row seen there.
     space: usize,
     from: Vec<u8>,
+    /// A row may have been in neither space when it looked.
+    crossed: bool,
 }
 
 /// Rows of victims, and where their bytes are.
@@ -64,6 +66,13 @@ impl Reclaim {
     /// A pack stays as it is until the next start.
     pub(super) fn leave(&mut self, pack: u32) {
         self.left.insert(pack);
+    }
+
+    /// A batch is applied. One that moves rows from one space to another may move them past a pass.
+    pub(super) fn moves_rows(&mut self, moves: bool) {
+        if let Some(pass) = self.pass.as_mut().filter(|_| moves) {
+            pass.crossed = true;
+        }
     }
 
     /// A checkpoint was made; gives the packs that it does not name.
@@ -95,7 +104,7 @@ impl Applier {
                 return Ok(());
             }
             tracing::debug!(packs = victims.len(), "moving what is needed out of packs that are mostly dead");
-            self.reclaim.pass = Some(Pass { victims, space: 0, from: Vec::new() });
+            self.reclaim.pass = Some(Pass { victims, space: 0, from: Vec::new(), crossed: false });
         }
         let Some(mut pass) = self.reclaim.pass.take() else { return Ok(()) };
         match self.piece(&mut pass) {
@@ -218,7 +227,7 @@ impl Applier {
         for pack in pass.victims {
             if self.usage.live(pack) == 0 {
                 self.reclaim.emptied.push(pack);
-            } else if self.reclaim.left.insert(pack) {
+            } else if !pass.crossed && self.reclaim.left.insert(pack) {
                 let live = self.usage.live(pack);
                 tracing::error!(
                     pack,

@@ -3,16 +3,16 @@
 //! Must never answer "no such row" when the engine failed: errors and panics of the engine become
 //! `StoreError::Index`.
 
-use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, TableDefinition};
 
 use super::backend::{Backend, Kept};
 use super::engine::{failed, guard};
-use super::index::{Batch, Edit, Index, Space, Visit, Watch};
+use super::index::{Batch, Edit, Index, Reads as _, Snapshot, Space, Watch};
+use super::redb_read;
 use crate::journal::disk::{Disk, DiskFile};
 use crate::store::StoreError;
 
@@ -24,12 +24,14 @@ const FILE: &str = "index.redb";
 const FILE_NEW: &str = "index.redb.new";
 /// Rows of [`Space::Meta`].
 const META_FORMAT: &[u8] = b"format";
-const META_APPLIED: &[u8] = b"applied";
+pub(super) const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
-fn table(space: Space) -> Table {
+pub(super) fn table(space: Space) -> Table {
     TableDefinition::new(match space {
         Space::Objects => "objects",
+        Space::Versions => "versions",
+        Space::Nulls => "nulls",
         Space::Buckets => "buckets",
         Space::Targets => "targets",
         Space::Blobs => "blobs",
@@ -145,9 +147,7 @@ impl RedbIndex {
     }
 
     fn number(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        let Some(row) = self.get(Space::Meta, key)? else { return Ok(None) };
-        let bytes = row.as_slice().try_into().map_err(|_| StoreError::Index("a number is damaged".into()))?;
-        Ok(Some(u64::from_le_bytes(bytes)))
+        number(self.get(Space::Meta, key)?)
     }
 
     /// Checks all pages of the file: an error, or false, if any is damaged.
@@ -235,39 +235,8 @@ impl Index for RedbIndex {
         Ok(next)
     }
 
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|db| {
-            let read = db.begin_read().map_err(failed)?;
-            let rows = read.open_table(table(space)).map_err(failed)?;
-            let row = rows.get(key).map_err(failed)?;
-            Ok(row.map(|r| r.value().to_vec()))
-        })
-    }
-
-    fn scan(
-        &self,
-        space: Space,
-        from: Bound<&[u8]>,
-        to: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), StoreError> {
-        self.with(|db| {
-            let read = db.begin_read().map_err(failed)?;
-            let rows = read.open_table(table(space)).map_err(failed)?;
-            let to = to.map_or(Bound::Unbounded, Bound::Excluded);
-            if let (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) = (from, to)
-                && from >= to
-            {
-                return Ok(());
-            }
-            for entry in ReadableTable::range::<&[u8]>(&rows, (from, to)).map_err(failed)? {
-                let (key, row) = entry.map_err(failed)?;
-                if !visit(key.value(), row.value())? {
-                    break;
-                }
-            }
-            Ok(())
-        })
+    fn read(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.with(|db| Ok(Box::new(redb_read::Read(db.begin_read().map_err(failed)?)) as _))
     }
 
     fn len(&self, space: Space) -> Result<u64, StoreError> {
@@ -301,4 +270,10 @@ impl Index for RedbIndex {
             tracing::error!(%error, "the index was not closed in order; the next start repairs it");
         }
     }
+}
+
+pub(super) fn number(row: Option<Vec<u8>>) -> Result<Option<u64>, StoreError> {
+    let Some(row) = row else { return Ok(None) };
+    let bytes = row.as_slice().try_into().map_err(|_| StoreError::Index("a number is damaged".into()))?;
+    Ok(Some(u64::from_le_bytes(bytes)))
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crc_fast::crc32_iscsi as crc32c;
 
-use crate::config::{Budget, WhenFull};
-use crate::queue::{BodyRef, ObjectMeta, Stored, TargetNo};
+use crate::event::{Position, VersionId};
+use crate::queue::{BodyRef, ObjectMeta, Stored};
 pub(super) use crate::store::blob_name;
-use crate::store::{Object, Place, RegisteredTarget, StoreError};
+use crate::store::{Object, ObjectVersion, Place, StoreError};
 
 /// The first byte of every row: another one is a row of a newer tidings.
 pub(super) const ROW_VERSION: u8 = 1;
@@ -18,6 +18,10 @@ const BODY_EMPTY: u8 = 0;
 const BODY_PACK: u8 = 1;
 const BODY_BLOB: u8 = 2;
 const BODY_MANIFEST: u8 = 3;
+/// No body: a delete marker.
+const BODY_MARKER: u8 = 4;
+/// Ends the row of a version that has a name of its own; the null version's row ends before it.
+const NAMED: u8 = 1;
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
 
@@ -29,6 +33,8 @@ pub(super) type BlobName = [u8; 16];
 pub(super) enum BodyPlace {
     /// Zero bytes long.
     Empty,
+    /// There is none: the row is a delete marker's.
+    Marker,
     /// In a pack file.
     Pack { pack: u32, at: u64, crc32c: u32 },
     /// In a blob file.
@@ -45,15 +51,17 @@ pub(super) fn object_key(out: &mut Vec<u8>, bucket: &str, key: &str) {
     out.extend_from_slice(key.as_bytes());
 }
 
-/// Appends the row of the object that a change makes; false if it makes none.
-pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: BodyPlace) -> bool {
-    let (Some(meta), Some(event)) = (stored.entry.change.object(), &stored.entry.event) else {
-        return false;
+/// Appends the row of the object, or of the delete marker, that a change makes; nothing if it makes neither.
+pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: BodyPlace) {
+    let none = ObjectMeta::default();
+    let (meta, Some(event)) = (stored.entry.change.object().unwrap_or(&none), &stored.entry.event) else {
+        return;
     };
     let from = out.len();
     out.push(ROW_VERSION);
     out.push(match place {
         BodyPlace::Empty => BODY_EMPTY,
+        BodyPlace::Marker => BODY_MARKER,
         BodyPlace::Pack { .. } => BODY_PACK,
         BodyPlace::Blob { .. } => BODY_BLOB,
         BodyPlace::Manifest { .. } => BODY_MANIFEST,
@@ -63,7 +71,7 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
     out.extend_from_slice(&event.size.to_le_bytes());
     out.extend_from_slice(&meta.crc64.to_le_bytes());
     match place {
-        BodyPlace::Empty => {}
+        BodyPlace::Empty | BodyPlace::Marker => {}
         BodyPlace::Pack { pack, at, crc32c } => {
             out.extend_from_slice(&pack.to_le_bytes());
             out.extend_from_slice(&at.to_le_bytes());
@@ -87,29 +95,11 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
         put_text(out, name);
         put_text(out, value);
     }
-    seal(out, from, key);
-    true
-}
-
-/// The index key of a target.
-pub(super) fn target_key(target: TargetNo) -> [u8; 4] {
-    target.0.to_be_bytes()
-}
-
-/// Appends a target's row.
-pub(super) fn put_target(out: &mut Vec<u8>, target: &RegisteredTarget) {
-    let from = out.len();
-    out.push(ROW_VERSION);
-    out.extend_from_slice(&target.since.to_le_bytes());
-    out.push(u8::from(target.paused));
-    put_text(out, &target.name);
-    put_text(out, &target.kind);
-    out.extend_from_slice(&target.budget.max_backlog.to_le_bytes());
-    out.push(u8::from(target.budget.when_full == WhenFull::Shed));
-    if let Some(unsettled) = target.forgotten {
-        out.extend_from_slice(&unsettled.to_le_bytes());
+    if let Some(VersionId::At(own)) = stored.version() {
+        out.push(NAMED);
+        out.extend_from_slice(&own.epoch.to_le_bytes());
     }
-    seal(out, from, &target_key(target.target));
+    seal(out, from, key);
 }
 
 /// Ends a row with a checksum over its key and its bytes.
@@ -151,17 +141,28 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// The object of a row. `bucket` is the one that the key begins with.
-pub(super) fn object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Result<Object, StoreError> {
-    try_object(bucket, key, row).ok_or_else(|| damaged(key))
+/// The object, or the delete marker, of a row. `bucket` is the one that the key begins with, `object` the part
+/// of the key that names the object, `key` all of it.
+pub(super) fn version(
+    bucket: &Arc<str>,
+    object: &[u8],
+    key: &[u8],
+    row: &[u8],
+) -> Result<ObjectVersion, StoreError> {
+    try_version(bucket, object, key, row).ok_or_else(|| damaged(key))
 }
 
-fn try_object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Option<Object> {
+/// The object of a row in [`super::index::Space::Objects`].
+pub(super) fn object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Result<Object, StoreError> {
+    version(bucket, key, key, row).map(|version| version.object)
+}
+
+fn try_version(bucket: &Arc<str>, object: &[u8], key: &[u8], row: &[u8]) -> Option<ObjectVersion> {
     let mut rest = open(key, row)?;
-    let name = std::str::from_utf8(key.strip_prefix(bucket.as_bytes())?.strip_prefix(b"\0")?).ok()?;
+    let name = std::str::from_utf8(object.strip_prefix(bucket.as_bytes())?.strip_prefix(b"\0")?).ok()?;
     let head = take_head(&mut rest)?;
     let (body, place) = match head.place {
-        BodyPlace::Empty => (BodyRef::Empty, Place::Memory(bytes::Bytes::new())),
+        BodyPlace::Empty | BodyPlace::Marker => (BodyRef::Empty, Place::Memory(bytes::Bytes::new())),
         BodyPlace::Pack { pack, at, crc32c } => (BodyRef::Inline { crc32c }, Place::Pack { pack, at }),
         BodyPlace::Blob { name, crc32c } => {
             (BodyRef::Blob { name: hex::encode(name).into(), crc32c }, Place::Blob)
@@ -177,34 +178,31 @@ fn try_object(bucket: &Arc<str>, key: &[u8], row: &[u8]) -> Option<Object> {
     for _ in 0..count {
         headers.push((take_text(&mut rest)?.into(), take_text(&mut rest)?.into()));
     }
-    rest.is_empty().then(|| Object {
+    let version = take_version(&mut rest, head.offset)?;
+    let object = Object {
         bucket: bucket.clone(),
         key: name.into(),
         size: head.size,
         etag,
         modified_us: head.time_us,
         offset: head.offset,
+        version,
         meta: Arc::new(ObjectMeta { body, crc64: head.crc64, headers }),
         place,
-    })
+    };
+    Some(ObjectVersion { object, marker: head.place == BodyPlace::Marker, latest: false })
 }
 
-/// The target of a row.
-pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreError> {
-    let decode = || {
-        let mut rest = open(key, row)?;
-        let target = TargetNo(u32::from_be_bytes(key.try_into().ok()?));
-        let since = u64::from_le_bytes(take(&mut rest)?);
-        let paused = take::<1>(&mut rest)? != [0];
-        let (name, kind) = (take_text(&mut rest)?.into(), take_text(&mut rest)?.into());
-        let max_backlog = u64::from_le_bytes(take(&mut rest)?);
-        let when_full = if take::<1>(&mut rest)? == [0] { WhenFull::Refuse } else { WhenFull::Shed };
-        let budget = Budget { max_backlog, when_full };
-        let forgotten = if rest.is_empty() { None } else { Some(u64::from_le_bytes(take(&mut rest)?)) };
-        let known = RegisteredTarget { target, name, kind, since, paused, budget, forgotten };
-        rest.is_empty().then_some(known)
+/// The end of an object's row.
+pub(super) fn take_version(rest: &mut &[u8], offset: u64) -> Option<VersionId> {
+    let version = match rest.is_empty() {
+        true => VersionId::Null,
+        false if take::<1>(rest)? == [NAMED] => {
+            VersionId::At(Position { epoch: u32::from_le_bytes(take(rest)?), offset })
+        }
+        false => return None,
     };
-    decode().ok_or_else(|| damaged(key))
+    rest.is_empty().then_some(version)
 }
 
 /// The offset of the change that made the object of a row; none if the row is damaged.
@@ -233,15 +231,15 @@ pub(super) fn open<'a>(key: &[u8], row: &'a [u8]) -> Option<&'a [u8]> {
     body.strip_prefix(&[ROW_VERSION])
 }
 
-struct Head {
-    offset: u64,
+pub(super) struct Head {
+    pub(super) offset: u64,
     time_us: i64,
     size: u64,
     crc64: u64,
-    place: BodyPlace,
+    pub(super) place: BodyPlace,
 }
 
-fn take_head(rest: &mut &[u8]) -> Option<Head> {
+pub(super) fn take_head(rest: &mut &[u8]) -> Option<Head> {
     let [kind] = take::<1>(rest)?;
     let offset = u64::from_le_bytes(take(rest)?);
     let time_us = i64::from_le_bytes(take(rest)?);
@@ -249,6 +247,7 @@ fn take_head(rest: &mut &[u8]) -> Option<Head> {
     let crc64 = u64::from_le_bytes(take(rest)?);
     let place = match kind {
         BODY_EMPTY => BodyPlace::Empty,
+        BODY_MARKER => BodyPlace::Marker,
         BODY_PACK => BodyPlace::Pack {
             pack: u32::from_le_bytes(take(rest)?),
             at: u64::from_le_bytes(take(rest)?),
@@ -273,7 +272,7 @@ pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut n = 0;
     for shift in (0..64).step_by(7) {
         let [byte] = take::<1>(rest)?;
@@ -296,7 +295,7 @@ pub(super) fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-fn take_etag(rest: &mut &[u8]) -> Option<Arc<str>> {
+pub(super) fn take_etag(rest: &mut &[u8]) -> Option<Arc<str>> {
     match take::<1>(rest)? {
         [ETAG_MD5] => Some(hex::encode(take::<16>(rest)?).into()),
         [ETAG_TEXT] => take_text(rest).map(Into::into),

@@ -38,7 +38,7 @@ pub(super) fn packed(key: &[u8], row: &[u8]) -> Result<Option<Packed>, StoreErro
         BodyPlace::Manifest { pack, at, crc32c, bytes, .. } => {
             Some(Packed { pack, at, bytes: bytes.into(), crc32c })
         }
-        BodyPlace::Empty | BodyPlace::Blob { .. } => None,
+        BodyPlace::Empty | BodyPlace::Marker | BodyPlace::Blob { .. } => None,
     })
 }
 

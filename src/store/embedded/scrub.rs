@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::apply::Shared;
 use super::examine::Look;
-use super::index::{Batch, Index, Space};
+use super::index::{Batch, Index, Reads, Space};
 use super::pace::Throttle;
 use crate::store::{Finding, ScrubStatus, StoreError};
 

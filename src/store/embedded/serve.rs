@@ -8,9 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{EmbeddedStore, blob_writer, body};
+use crate::event::VersionId;
 use crate::queue::{NewPart, Piece, UploadId};
 use crate::store::{
-    BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError, Upload, UploadsAfter,
+    BlobWriter, BodyStream, Bucket, Object, ObjectVersion, RegisteredTarget, Store, StoreError, Upload,
+    UploadsAfter, VersionsAfter,
 };
 
 #[async_trait]
@@ -35,6 +37,25 @@ impl Store for EmbeddedStore {
         max: usize,
     ) -> Result<Vec<Object>, StoreError> {
         self.shared.list(bucket, prefix, after, max)
+    }
+
+    fn version(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: Option<VersionId>,
+    ) -> Result<Option<ObjectVersion>, StoreError> {
+        self.shared.version(bucket, key, id)
+    }
+
+    fn versions(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&VersionsAfter>,
+        max: usize,
+    ) -> Result<Vec<ObjectVersion>, StoreError> {
+        self.shared.versions(bucket, prefix, after, max)
     }
 
     async fn read(&self, object: &Object, range: Range<u64>) -> Result<BodyStream, StoreError> {

@@ -7,7 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::apply::Applier;
-use super::index::Space;
+use super::index::{Reads as _, Space};
 use super::row::BlobName;
 
 /// Blob files looked at or removed between two batches.

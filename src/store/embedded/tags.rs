@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::apply::Shared;
-use super::index::{Batch, Index, Space};
+use super::index::{Batch, Edit, Index, Reads as _, Space};
 use super::overlay::Overlay;
 use super::row::{ROW_VERSION, damaged, made_at, object_key, open, put_text, seal, take_text};
 use crate::queue::{Change, ObjectTags, Stored};
-use crate::store::{Object, StoreError};
+use crate::store::{Object, ObjectVersion, StoreError};
 
 /// How often an object is looked up again that was replaced between its row and its tags.
 const MAX_LOOKUPS: usize = 8;
@@ -115,12 +115,12 @@ pub(super) fn noted(overlay: &Overlay, batch: &Batch) -> bool {
     overlay.tagged.any()
 }
 
-/// Removes the tags of the object of a row that is replaced. A row that only says where its body went is the
-/// same object, which keeps them.
-pub(super) fn remove_of_row(object: &[u8], old: &[u8], new: Option<&[u8]>, batch: &mut Batch) {
-    let of = |row| made_at(object, row);
-    if let Some(gone) = of(old)
-        && new.and_then(of) != Some(gone)
+/// Removes the tags of the version of a row that is replaced; `object` is the index key of its object. A row
+/// that only says where its body went is the same version, which keeps them.
+pub(super) fn remove_of_row(object: &[u8], edit: &Edit<'_>, batch: &mut Batch) {
+    let of = |row| made_at(edit.key, row);
+    if let Some(gone) = edit.old.and_then(of)
+        && edit.new.and_then(of) != Some(gone)
     {
         batch.remove(Space::Tags, &tags_key(object, gone));
     }
@@ -156,6 +156,20 @@ impl Shared {
             found = now;
         }
         Ok(found)
+    }
+
+    /// A version with the tags that it has now.
+    pub(super) fn with_tags(
+        &self,
+        found: Option<ObjectVersion>,
+    ) -> Result<Option<ObjectVersion>, StoreError> {
+        let Some(mut found) = found else { return Ok(None) };
+        if self.overlay.tagged.any()
+            && let Some(tags) = self.tags(&found.object)?
+        {
+            Arc::make_mut(&mut found.object.meta).set_tags(tags);
+        }
+        Ok(Some(found))
     }
 
     /// Tags that were set after the object was made.

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::apply::Shared;
-use super::index::{Space, end_of_prefix};
+use super::index::{Reads as _, Space, end_of_prefix};
 use super::row::object_key;
 use super::upload_rows;
 use crate::queue::{NewPart, UploadId};

@@ -27,7 +27,7 @@ pub(super) fn done_of(stored: &Stored) -> Option<Done> {
         time_us: event.time_us,
         etag: event.etag.clone(),
         sum: meta.headers.iter().find(|(name, _)| name.starts_with("x-amz-checksum-")).cloned(),
-        version: event.version.clone(),
+        version: stored.version().map(|version| version.to_string().into()),
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::index::{Batch, Index, Space, end_of_prefix};
+use super::index::{Batch, Index, Reads as _, Space, end_of_prefix};
 use super::row::BlobName;
 use super::row_edit;
 use super::upload_overlay::{done_of, upload_of};

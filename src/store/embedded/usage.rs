@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use super::index::{Batch, Edit, Index, Space, end_of_prefix};
+use super::index::{Batch, Edit, Index, Reads as _, Space, end_of_prefix};
 use super::packs::{PackEnd, Packs};
 use super::row::{self, BlobName};
 use super::row_edit;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::examine::{INDEX, Look, names};
 use super::frozen::Frozen;
-use super::index::{Index, Space};
+use super::index::{Index, Reads, Space};
 use super::packs::{PackEnd, Packs};
 use super::redb_index::RedbIndex;
 use super::row::{self, BlobName};
@@ -134,7 +134,7 @@ impl Verifier<'_, '_> {
                 return self.body(space, key, row);
             }
             Space::Buckets => buckets::bucket(key, row).is_ok(),
-            Space::Targets => row::target(key, row).is_ok(),
+            Space::Targets => super::targets::target(key, row).is_ok(),
             Space::Tags => row::open(key, row).is_some(),
             Space::Uploads => upload_rows::upload(key, row).is_ok(),
             Space::OpenUploads => upload_rows::id_of_open_key(key)

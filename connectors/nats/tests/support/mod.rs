@@ -72,6 +72,8 @@ pub fn options(server: &str, stream: &str, subject: &str) -> NatsOptions {
         username: "tidings".to_owned(),
         password_file: secret(PASSWORD).to_str().unwrap().to_owned(),
         connect_timeout: Span(Duration::from_secs(2)),
+        // The contract is that of a fault; the moment before it is its own test.
+        leaderless_for: Span(Duration::ZERO),
         ..NatsOptions::default()
     }
 }

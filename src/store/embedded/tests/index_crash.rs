@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::store::embedded::index::{Batch, Index, Space};
+use crate::store::embedded::index::{Batch, Index, Reads as _, Space};
 use crate::store::embedded::redb_index::RedbIndex;
 
 /// One call that changes a file.

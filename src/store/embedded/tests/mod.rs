@@ -6,10 +6,12 @@ mod crash;
 mod faults;
 mod index_crash;
 mod model;
+mod model_versions;
 mod reads;
 mod scrub;
 mod space;
 mod verify;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -189,6 +191,7 @@ impl Feed for FakeFeed {
 
 fn config(checkpoint: Duration) -> crate::config::Store {
     crate::config::Store {
+        max_bytes: None,
         inline_bytes: 64 << 10,
         max_object_bytes: 1 << 30,
         index_cache_bytes: 8 << 20,

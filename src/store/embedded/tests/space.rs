@@ -48,7 +48,7 @@ fn the_space_of_overwritten_bodies_comes_back_and_no_body_is_lost() {
     // 3,000,000 bytes were written, 300,000 are needed.
     let small = || pack_files(dir.path()).iter().sum::<u64>() < 2 * 300_000 + 200_000;
     // Nothing else happens: the store does it by itself, and does not wait for changes.
-    wait(&small);
+    wait(small);
     check_bodies(&store, 0..100, 3000);
     let BodyBytes { live, dead } = store.body_bytes();
     assert_eq!(live, 300_000);
