@@ -1,7 +1,7 @@
 //! The background scrub finds what is damaged, names it, forgets what is gone, goes on after a restart.
 
 use super::*;
-use crate::store::embedded::index::Space;
+use crate::store::embedded::index::{Reads, Space};
 use crate::store::{FindingKind, ScrubStatus};
 
 fn open_scrubbing(log: &Arc<Log>, dir: &Path, rate: u64) -> Arc<EmbeddedStore> {
