@@ -12,6 +12,7 @@ mod index;
 mod keys;
 pub mod lock;
 mod observe;
+mod observe_store;
 mod reload;
 mod storage;
 mod targets;

@@ -19,7 +19,7 @@ pub use frontend::FrontendMetrics;
 pub use labels::{
     AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
 };
-pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, TargetSnapshot};
+pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, StoreSnapshot, TargetSnapshot};
 pub use table::{Kind, Spec, TABLE, values};
 
 /// Every metric of one running tidings that is not read from a [`Snapshot`].

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::buckets::{BucketView, QuotaWish};
 use super::journal::JournalStat;
 use super::reloaded::Reloaded;
+use super::store::StoreStat;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
 use crate::queue::{Books, BudgetView, Rewound};
@@ -64,6 +65,9 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
+
+    /// What bodies take, and damage that was found.
+    async fn store_stat(&self) -> StoreStat;
 }
 
 /// Why a change was not made, as the caller must act on it.

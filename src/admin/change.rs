@@ -66,6 +66,7 @@ pub(super) async fn perform(
         | Action::DeadShow
         | Action::BucketList
         | Action::JournalStat
+        | Action::StoreStat
         | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
 }

@@ -17,9 +17,11 @@ mod parameters;
 mod reloaded;
 mod routes;
 mod schemas;
+mod schemas_kept;
 mod server;
 mod service;
 mod shapes;
+mod store;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -34,4 +36,5 @@ pub use reloaded::Reloaded;
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use server::{Bounds, serve};
 pub use service::Admin;
+pub use store::{BodyDamageView, StoreStat};
 pub use token::Token;

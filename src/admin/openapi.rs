@@ -81,6 +81,9 @@ fn words(action: Action) -> Words {
             ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
         }
         Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
+        Action::StoreStat => {
+            ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
+        }
         Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
     };
     Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }

@@ -106,6 +106,7 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         | Action::DeadAccept
         | Action::BucketList
         | Action::JournalStat
+        | Action::StoreStat
         | Action::OpenApi => &[],
     }
 }

@@ -75,6 +75,8 @@ pub enum Action {
     BucketQuota,
     /// The journal in numbers.
     JournalStat,
+    /// What bodies take, and damage that was found.
+    StoreStat,
     /// This table as an OpenAPI document.
     OpenApi,
 }
@@ -104,6 +106,7 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Get, "/v1/buckets", Action::BucketList, Access::Token),
     route(Verb::Post, "/v1/buckets/{bucket}/quota", Action::BucketQuota, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
+    route(Verb::Get, "/v1/store", Action::StoreStat, Access::Token),
     route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
 ];
 
@@ -130,6 +133,7 @@ impl Action {
             | Action::DeadShow
             | Action::BucketList
             | Action::JournalStat
+            | Action::StoreStat
             | Action::OpenApi => None,
         }
     }

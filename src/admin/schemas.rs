@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use super::schemas_kept;
+
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
@@ -57,7 +59,8 @@ pub(super) fn all() -> Value {
         "Reloaded": reloaded(),
         "Buckets": object(vec![("buckets", list(reference("Bucket")), "By name.")]),
         "Bucket": buckets::schema(),
-        "Journal": journal(),
+        "Journal": schemas_kept::journal(),
+        "Store": schemas_kept::store(),
         "OpenApi": json!({ "type": "object" }),
     })
 }
@@ -175,31 +178,6 @@ fn reloaded() -> Value {
         ("credentials_removed", names(), "Access keys that are void from now on."),
         ("needs_restart", names(), "Keys that changed and take effect with a restart."),
         ("warnings", names(), "What is allowed and probably not meant."),
-    ])
-}
-
-fn journal() -> Value {
-    object(vec![
-        ("epoch", count(), "The epoch of new entries."),
-        ("first_offset", count(), "The first offset that is kept."),
-        ("durable_end", count(), "One above the last durable offset."),
-        ("applied_end", count(), "One above the last offset that the index has applied."),
-        ("checkpointed_end", count(), "One above the last offset in the index's synced checkpoint."),
-        ("segments", count(), "Segment files."),
-        ("bytes", count(), "Disk that they take."),
-        ("limit_bytes", count(), "Disk that they may take."),
-        ("damage", list(damage()), "What was durable and cannot be read, as far as anybody noticed."),
-    ])
-}
-
-fn damage() -> Value {
-    let why = json!({ "type": "string", "enum": ["bytes", "header", "missing"] });
-    object(vec![
-        ("from", count(), "The first offset that cannot be read."),
-        ("to", count(), "The last one; below `from` if no record is lost."),
-        ("why", why, "What is wrong."),
-        ("file", text(), "The file's name."),
-        ("at", count(), "Where in it the damage begins, in bytes."),
     ])
 }
 

@@ -160,6 +160,7 @@ impl Admin {
                 Ok(Json(json!({ "buckets": self.backend.buckets().await? })).into_response())
             }
             Action::OpenApi => Ok(Json(openapi::document()).into_response()),
+            Action::StoreStat => Ok(Json(self.backend.store_stat().await).into_response()),
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
             Action::DeadList | Action::DeadShow => {
                 let place = uri.path().rsplit('/').next().unwrap_or_default();

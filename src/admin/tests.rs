@@ -140,6 +140,10 @@ impl AdminBackend for Fake {
         Ok(Reloaded { rebuilt: accept.to_vec(), ..Reloaded::default() })
     }
 
+    async fn store_stat(&self) -> StoreStat {
+        let damage = vec![BodyDamageView { key: Some("k".into()), at: Some(7), ..BodyDamageView::default() }];
+        StoreStat { live_bytes: 5, damaged: 1, damage, ..StoreStat::default() }
+    }
     async fn journal_stat(&self) -> JournalStat {
         JournalStat { epoch: 1, durable_end: 9, ..JournalStat::default() }
     }

@@ -10,7 +10,7 @@ use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
     AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, JournalStat, QuotaWish,
-    Reloaded, TargetView, Tested, rfc3339,
+    Reloaded, StoreStat, TargetView, Tested, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -49,6 +49,7 @@ impl AdminBackend for Parts {
                 limit_bytes: stat.max_bytes,
                 damaged_ranges: stat.damage.len() as u64,
             },
+            store: self.store_snapshot(),
             config: self.reloading.last(),
         };
         self.metrics.scrape(&snapshot)
@@ -100,6 +101,10 @@ impl AdminBackend for Parts {
 
     async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
         Parts::reload(self, accept).await
+    }
+
+    async fn store_stat(&self) -> StoreStat {
+        self.store_view()
     }
 
     async fn buckets(&self) -> Result<Vec<BucketView>, ChangeError> {
@@ -167,7 +172,10 @@ impl Parts {
             let (name, level) = (&entry.registered.name, budget.level);
             Some(format!("target `{name}` reached {level} % of its budget (max_backlog): {then}"))
         });
-        full.collect()
+        let damaged = self.store.scrub().damaged;
+        let store = (damaged > 0)
+            .then(|| format!("{damaged} object(s) are damaged on the disk: see `tidings store show`"));
+        full.chain(store).collect()
     }
 
     async fn view(&self, entry: &Entry) -> TargetView {

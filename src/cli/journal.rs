@@ -43,7 +43,7 @@ enum JournalCommand {
 
 /// Where the data directory is.
 #[derive(clap::Args)]
-struct Offline {
+pub(super) struct Offline {
     #[command(flatten)]
     config: ConfigFile,
     /// The data directory, if it is not the configured one.
@@ -51,7 +51,7 @@ struct Offline {
     data: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Journal {
@@ -68,7 +68,8 @@ impl Journal {
 }
 
 impl Offline {
-    async fn blocking(
+    /// Runs work that blocks.
+    pub(super) async fn blocking(
         self,
         work: impl FnOnce(&Self) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), Failure> {
@@ -143,7 +144,8 @@ impl Offline {
         Ok(())
     }
 
-    fn directory(&self) -> Result<PathBuf, Failure> {
+    /// The data directory.
+    pub(super) fn directory(&self) -> Result<PathBuf, Failure> {
         let data = match &self.data {
             Some(data) => data.clone(),
             None => self.config.load()?.server.data,

@@ -20,6 +20,7 @@ mod journal;
 mod paint;
 mod remote;
 mod serve;
+mod store;
 mod wait;
 
 use std::io::Write as _;
@@ -60,6 +61,8 @@ enum Command {
     Reload(remote::Reload),
     /// Show the journal of a running server, look for damage, accept a loss.
     Journal(journal::Journal),
+    /// Show the store of a running server, look for damage in one that is stopped.
+    Store(store::Store),
     /// Print a sample event.
     Event(event::Event),
     /// Print the completions of a shell.
@@ -141,6 +144,7 @@ pub fn run() -> ExitCode {
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,
             Command::Journal(journal) => journal.run().await,
+            Command::Store(store) => store.run().await,
             Command::Event(event) => event.run(),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Arguments::command(), "tidings", &mut std::io::stdout());

@@ -9,7 +9,7 @@ use tidings_connector::ErrorClass;
 use super::labels::{
     AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
 };
-use super::snapshot::{Snapshot, TargetSnapshot, seconds};
+use super::snapshot::{Snapshot, StoreSnapshot, TargetSnapshot, seconds};
 use super::table::{Kind, Row, Spec, TABLE};
 use super::{Histogram, Metrics};
 use crate::queue::Books;
@@ -116,6 +116,10 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
             LossReason::ALL.iter().for_each(|r| out.one(&[r.label()], journal.lost_by(*r) as f64));
         }
         Row::UnsyncedAck => out.one(&[], journal.unsynced_acks.value() as f64),
+        Row::BodyBytes => out.bodies(&snapshot.store),
+        Row::DamagedObjects => out.one(&[], snapshot.store.damaged as f64),
+        Row::ScrubbedBytes => out.one(&[], snapshot.store.scrubbed_bytes as f64),
+        Row::ScrubPasses => out.one(&[], snapshot.store.scrub_passes as f64),
         Row::ReloadOk => out.one(&[], flag(snapshot.config.last_reload_ok)),
         Row::ReloadTime => out.one(&[], seconds(snapshot.config.last_success_us)),
         Row::BuildInfo => out.one(&[version], 1.0),
@@ -129,6 +133,11 @@ struct Series<'a> {
 }
 
 impl Series<'_> {
+    fn bodies(&mut self, store: &StoreSnapshot) {
+        self.one(&["live"], store.live_bytes as f64);
+        self.one(&["dead"], store.dead_bytes as f64);
+    }
+
     fn targets(&mut self, targets: &[TargetSnapshot], value: impl Fn(&TargetSnapshot) -> f64) {
         targets.iter().for_each(|t| self.one(&[&t.name], value(t)));
     }

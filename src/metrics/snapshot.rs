@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub targets: Vec<TargetSnapshot>,
     /// The queue.
     pub queue: QueueSnapshot,
+    /// The store.
+    pub store: StoreSnapshot,
     /// The configuration.
     pub config: ConfigSnapshot,
 }
@@ -69,6 +71,21 @@ pub struct QueueSnapshot {
     pub limit_bytes: u64,
     /// Ranges that were durable and cannot be read.
     pub damaged_ranges: u64,
+}
+
+/// The store at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreSnapshot {
+    /// Bytes of bodies on the disk that are needed.
+    pub live_bytes: u64,
+    /// Those that will be given back.
+    pub dead_bytes: u64,
+    /// Objects and parts that the scrub found damaged when it looked at them last.
+    pub damaged: u64,
+    /// Bytes that it read since the start.
+    pub scrubbed_bytes: u64,
+    /// Times that it came to the end since the start.
+    pub scrub_passes: u64,
 }
 
 /// The configuration at one moment.

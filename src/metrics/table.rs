@@ -140,6 +140,14 @@ table! {
         "Acknowledged events that can never be delivered: must stay 0.";
     UnsyncedAck: Kind::Counter, "unsynced_ack_total", [],
         "Changes acknowledged before their sync returned: must stay 0.";
+    BodyBytes: Kind::Gauge, "store_body_bytes", ["state"],
+        "Disk that the bodies of objects take: live is needed, dead will be given back.";
+    DamagedObjects: Kind::Gauge, "store_damaged_objects", [],
+        "Objects and parts whose bytes were damaged when the scrub looked at them last: must be 0.";
+    ScrubbedBytes: Kind::Counter, "store_scrubbed_bytes_total", [],
+        "Bytes of bodies that the scrub read.";
+    ScrubPasses: Kind::Counter, "store_scrub_passes_total", [],
+        "Times that the scrub came to the end.";
     ReloadOk: Kind::Gauge, "config_last_reload_successful", [],
         "1 if the configuration that was read last is the one that runs.";
     ReloadTime: Kind::Gauge, "config_last_reload_success_timestamp_seconds", [],
@@ -160,6 +168,7 @@ pub fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "result") => all(AttemptResult::ALL, AttemptResult::label),
         (_, "error_class") => all(ErrorClass::ALL, ErrorClass::label),
         ("tidings_circuit_state", "state") => all(TargetState::ALL, TargetState::label),
+        ("tidings_store_body_bytes", "state") => Some(vec!["live", "dead"]),
         (_, "state") => all(Undelivered::ALL, Undelivered::label),
         ("tidings_events_lost_total", "reason") => all(LossReason::ALL, LossReason::label),
         (_, "reason") => all(RefuseReason::ALL, RefuseReason::label),

@@ -17,6 +17,7 @@ fn snapshot(targets: Vec<TargetSnapshot>) -> Snapshot {
         now_us: 2_000_000_000,
         targets,
         queue: QueueSnapshot::default(),
+        store: StoreSnapshot::default(),
         config: ConfigSnapshot::default(),
     }
 }

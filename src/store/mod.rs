@@ -7,6 +7,7 @@ mod bodies;
 mod bucket;
 mod embedded;
 mod error;
+mod finding;
 mod upload;
 mod version;
 
@@ -20,8 +21,9 @@ use futures_util::stream::BoxStream;
 pub use blob::{BlobHandle, BlobWriter, blob_name};
 pub use bodies::BodyBytes;
 pub use bucket::{Bucket, Versioning};
-pub use embedded::{EmbeddedStore, Status};
+pub use embedded::{EmbeddedStore, Status, verify};
 pub use error::StoreError;
+pub use finding::{Finding, FindingKind, Inspection, Orphan, ScrubStatus};
 pub use upload::{Done, Upload, UploadsAfter};
 pub use version::{ObjectVersion, VersionsAfter};
 

@@ -15,6 +15,7 @@ mod console;
 mod credentials;
 mod dlq;
 mod judge;
+mod model;
 mod proxies;
 mod readme;
 mod sample;

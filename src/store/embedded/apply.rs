@@ -21,7 +21,6 @@ use super::tags;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY};
 use super::usage::{Delta, Usage};
 use super::version_rows::split_version_key;
-use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
 use crate::store::StoreError;
@@ -46,7 +45,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(500);
 /// The index thread's own state.
 pub(super) struct Applier {
     pub(super) shared: Arc<Shared>,
-    feed: Box<dyn Feed>,
+    pub(super) feed: Box<dyn Feed>,
     pub(super) builder: Builder,
     pub(super) usage: Usage,
     pub(super) sweep: Sweep,
@@ -56,7 +55,7 @@ pub(super) struct Applier {
     /// How often in a row the queue gave nothing.
     empty: u32,
     linger: Duration,
-    pace: Pace,
+    pub(super) pace: Pace,
 }
 
 /// What the store found when it was opened, for the index thread.
@@ -237,7 +236,8 @@ impl Applier {
                 _ => break,
             }
         }
-        if self.is_dirty() {
+        // Also for where the scrub stands.
+        if self.is_dirty() || self.shared.scrub.moved() {
             self.checkpoint()?;
         }
         Ok(())
@@ -342,34 +342,6 @@ impl Applier {
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(End::Failed(StoreError::Io(full)));
         }
-        Ok(())
-    }
-
-    fn checkpoint_if(&mut self, due: bool) -> Result<(), End> {
-        if due && self.is_dirty() { self.checkpoint() } else { Ok(()) }
-    }
-
-    /// Packs first: a durable row must never name bytes that are not.
-    fn checkpoint(&mut self) -> Result<(), End> {
-        let late = fail::mutant("checkpoint-before-packs-sync");
-        if !late {
-            self.builder.packs.sync().map_err(StoreError::Io)?;
-        }
-        fail::point("store.packs.synced");
-        let mut rows = Batch::default();
-        self.usage.put_rows(&mut rows);
-        let next = self.shared.index.checkpoint(&rows)?;
-        fail::point("store.index.synced");
-        self.shared.checkpointed.store(next, Ordering::Release);
-        self.feed.checkpointed(next);
-        fail::point("store.checkpointed");
-        if late {
-            self.builder.packs.sync().map_err(StoreError::Io)?;
-        }
-        self.usage.wrote_rows();
-        self.sweep.checkpointed(next);
-        self.sweep.packs.append(&mut self.reclaim.checkpointed());
-        self.pace.checkpointed();
         Ok(())
     }
 }

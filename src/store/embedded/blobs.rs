@@ -68,6 +68,11 @@ impl Blobs {
         self.folder(name).join(hex::encode(name))
     }
 
+    /// A blob's file, under the data directory.
+    pub(super) fn file_name(name: &BlobName) -> String {
+        format!("blobs/{:02x}/{}", name[0], hex::encode(name))
+    }
+
     /// The names of all files, in no useful order.
     pub(super) fn names(&self) -> io::Result<Vec<BlobName>> {
         let mut names = Vec::new();

@@ -19,7 +19,10 @@ mod body;
 mod bucket_cache;
 mod buckets;
 mod build;
+mod checkpoint;
 mod engine;
+mod examine;
+mod frozen;
 mod index;
 mod list;
 mod manifest;
@@ -33,6 +36,7 @@ mod redb_index;
 mod redb_read;
 mod row;
 mod row_edit;
+mod scrub;
 mod serve;
 mod shared;
 mod signal;
@@ -47,6 +51,7 @@ mod upload_overlay;
 mod upload_rows;
 mod uploads;
 mod usage;
+mod verify;
 mod version_edits;
 mod version_list;
 mod version_reads;
@@ -69,7 +74,9 @@ use self::packs::{PACK_BYTES, PACK_BYTES_SMALL, PackEnd, Packs};
 use crate::fail;
 use crate::journal::disk::Disk;
 use crate::queue::{Feed, Publish};
-use crate::store::{BodyBytes, StoreError};
+use crate::store::{BodyBytes, ScrubStatus, StoreError};
+
+pub use self::verify::verify;
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
@@ -96,7 +103,8 @@ pub struct EmbeddedStore {
     /// What the index thread gets when it starts.
     idle: Mutex<Option<Idle>>,
     times: Times,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    scrub_rate: u64,
 }
 
 impl EmbeddedStore {
@@ -145,6 +153,7 @@ impl EmbeddedStore {
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             bodies: Mutex::new(usage.bytes()),
+            scrub: scrub::Scrub::default(),
             index: Box::new(index),
             packs,
             blobs,
@@ -157,7 +166,7 @@ impl EmbeddedStore {
             reclaim_rate: config.reclaim_rate,
         };
         shared.overlay.tagged.look(&*shared.index)?;
-        Ok(Arc::new(Self { shared, idle, times, thread: Mutex::default() }))
+        Ok(Arc::new(Self { shared, idle, times, threads: Mutex::default(), scrub_rate: config.scrub_rate }))
     }
 
     /// The first offset that is not in the synced checkpoint; 1 when new. The feed must begin there.
@@ -176,6 +185,11 @@ impl EmbeddedStore {
         let mut bytes = *self.shared.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         bytes.dead += self.shared.blobs.unowned().bytes();
         bytes
+    }
+
+    /// What the background scrub has seen.
+    pub fn scrub(&self) -> ScrubStatus {
+        self.shared.scrub.status()
     }
 
     /// What the journal's writer tells every durable batch, before it advances the durable end.
@@ -204,18 +218,27 @@ impl EmbeddedStore {
                 status.send_replace(Status::Failed("the index thread broke off".into()));
             }
         })?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.push(thread);
+        if self.scrub_rate > 0 {
+            self.shared.scrub.go_on(&*self.shared.index)?;
+            let (shared, rate) = (self.shared.clone(), self.scrub_rate);
+            // A panic ends the scrub and nothing else.
+            let scrub = std::thread::Builder::new().name("scrub".into());
+            threads.push(scrub.spawn(move || scrub::run(&shared, rate))?);
+        }
         Ok(())
     }
 
     /// Applies what is durable, makes a last checkpoint, ends the index thread and closes the index, whoever
     /// still holds the store: the next one may open it. Blocking; later calls do nothing.
     pub fn stop(&self) {
+        self.shared.scrub.stop();
         self.shared.overlay.stop();
         self.shared.index.give_up();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A panic was caught inside and is in the status.
-        drop(thread.map(JoinHandle::join));
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // A panic of the index thread was caught inside and is in the status.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
         self.shared.index.close();
     }
 }

@@ -74,6 +74,11 @@ impl Packs {
         self.dir.join(format!("{pack:08x}.pack"))
     }
 
+    /// A pack's file, under the data directory.
+    pub(super) fn file_name(pack: u32) -> String {
+        format!("packs/{pack:08x}.pack")
+    }
+
     /// Reads a whole body. `UnexpectedEof`, `NotFound` and `InvalidData` mean damage; others that the disk
     /// failed.
     pub(super) fn read(&self, pack: u32, at: u64, len: usize, crc: u32) -> io::Result<Vec<u8>> {

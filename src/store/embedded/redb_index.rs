@@ -150,6 +150,13 @@ impl RedbIndex {
         number(self.get(Space::Meta, key)?)
     }
 
+    /// Checks all pages of the file: an error, or false, if any is damaged.
+    pub(super) fn check(&self) -> Result<bool, StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_mut().ok_or_else(|| StoreError::Index("it is closed".into()))?;
+        guard(|| db.check_integrity().map_err(failed))
+    }
+
     fn apply_all(db: &Database, batch: &Batch, next: u64, watch: &mut Watch<'_>) -> Result<(), StoreError> {
         let mut write = db.begin_write().map_err(failed)?;
         write.set_durability(Durability::None).map_err(failed)?;
@@ -253,6 +260,14 @@ impl Index for RedbIndex {
         let db = self.db.write().unwrap_or_else(PoisonError::into_inner).take();
         if db.is_some() && self.unsynced.load(Ordering::Acquire) {
             self.kept.seal();
+        }
+        // The engine writes when it closes, and that breaks off over some damage, too.
+        let closed = guard(|| {
+            drop(db);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "the index was not closed in order; the next start repairs it");
         }
     }
 }

@@ -12,6 +12,7 @@ use super::blobs::Blobs;
 use super::index::Index;
 use super::overlay::Overlay;
 use super::packs::Packs;
+use super::scrub::Scrub;
 use super::unread::Unread;
 use crate::store::BodyBytes;
 
@@ -26,5 +27,6 @@ pub(super) struct Shared {
     pub(super) checkpointed: AtomicU64,
     /// What bodies take, as of the last applied change.
     pub(super) bodies: Mutex<BodyBytes>,
+    pub(super) scrub: Scrub,
     pub(super) status: watch::Sender<Status>,
 }

@@ -89,7 +89,9 @@ impl Applier {
         let mut any = false;
         for name in some.into_iter().filter(|name| !waiting.contains(name)) {
             // On an error the file stays: the next start looks again.
-            if matches!(self.shared.index.get(Space::Blobs, &name), Ok(None)) {
+            let owned = !matches!(self.shared.index.get(Space::Blobs, &name), Ok(None));
+            // One that lost its owner in this life is on its way already.
+            if !owned && !self.sweep.retired.iter().any(|(_, retired, _)| *retired == name) {
                 let bytes = self.shared.blobs.bytes(&name).unwrap_or_default();
                 self.retire(next, name, bytes);
                 any = true;

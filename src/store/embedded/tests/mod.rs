@@ -8,7 +8,9 @@ mod index_crash;
 mod model;
 mod model_versions;
 mod reads;
+mod scrub;
 mod space;
+mod verify;
 mod versions;
 
 use std::collections::BTreeSet;

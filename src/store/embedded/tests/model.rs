@@ -215,6 +215,16 @@ impl World {
         assert_eq!(self.store().body_bytes().live, wanted);
     }
 
+    /// A stopped store is sound, whatever was done to it.
+    fn check_verify(&mut self) {
+        self.store = None;
+        let found = crate::store::verify(self.disk.clone(), self.dir.path(), &mut |_, _| {}).unwrap();
+        assert_eq!((found.damaged, found.damage), (0, Vec::new()));
+        assert_eq!(found.objects, self.model.len() as u64);
+        let (log, disk) = (self.log.clone(), self.disk.clone());
+        self.store = Some(open_reclaiming(&log, disk, self.dir.path(), self.checkpoint));
+    }
+
     fn run(&mut self, n: usize, op: &Op) {
         match op {
             Op::Begin(place, k) => self.begin(n, *place, *k),
@@ -326,6 +336,7 @@ proptest! {
         world.check_usage();
         let rows = world.store().shared.index.len(Space::Tags).unwrap();
         assert_eq!(rows, world.tags.len() as u64, "tags go with their object");
+        world.check_verify();
         if often {
             world.check_files();
         }
