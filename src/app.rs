@@ -5,6 +5,7 @@
 
 mod again;
 mod apply;
+mod buckets;
 mod doors;
 mod expire;
 mod index;
@@ -116,10 +117,7 @@ impl App {
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = commit_path(&queue, &store, &metrics);
-        expire::limit(&commit, &config.limits).await;
-        if let (Some(max), store) = (config.store.max_bytes, Arc::clone(&store)) {
-            commit.limit_bodies(max, move || store.body_bytes().total());
-        }
+        expire::limit(&commit, &store, &config).await;
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -153,8 +151,7 @@ impl App {
         let (server, store, account) = (&config.server, &config.store, &config.account);
         let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
-        let (opens, opened) = watch::channel(false);
-        let frontend = tokio::spawn(serve(frontend, doors.s3, Arc::clone(&parts.queue), opens, stop.clone()));
+        let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(
             doors.admin,
@@ -284,6 +281,7 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
                 Noted::Accepted => counted.accepted.increment(1),
                 Noted::Refused(full) => counted.refused(observe::refusal(full)),
                 Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+                Noted::OverQuota => counted.refused(RefuseReason::Quota),
                 Noted::BodiesFull => counted.refused(RefuseReason::StoreFull),
                 Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
                 Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),

@@ -17,6 +17,7 @@ mod expire;
 mod in_use;
 mod noted;
 mod open_uploads;
+mod quota;
 mod tags;
 mod uploads;
 
@@ -34,6 +35,8 @@ pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;
+use self::quota::Counts;
+pub use self::quota::{Quota, Usage};
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo};
@@ -65,6 +68,7 @@ struct Inner {
     bodies: Bodies,
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
+    counts: Counts,
     observer: Observer,
 }
 
@@ -138,6 +142,7 @@ impl Commit {
             bodies: Bodies::default(),
             clock,
             random: Mutex::new(random),
+            counts: Counts::default(),
             observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
@@ -182,10 +187,10 @@ impl Commit {
     pub async fn put_object(&self, mut permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
-            let _bucket = inner.bucket_lock(&put.bucket).read().await;
+            let within = inner.within(&put.bucket).await?;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
-            inner.require_bucket(&put.bucket)?;
             inner.check(&put.bucket, &put.key, &put.conditions)?;
+            let counted = within.count(&put.key, Some(put.size))?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
             let (body, bytes, blob) = match body {
                 NewBody::Inline(bytes) if bytes.is_empty() => (BodyRef::Empty, bytes, None),
@@ -204,13 +209,13 @@ impl Commit {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
             }
-            inner.append_event(permit, admitted, bytes).await
+            counted.ended(inner.append_event(permit, admitted, bytes).await)
         })
         .await
         .inspect(|_| fail::point("ack.after"))
     }
 
-    /// Removes the current object. A missing key makes no event, and is no error unless the conditions say so.
+    /// Removes the current object. A missing key makes no event, and is no error but for the conditions.
     pub async fn delete_object(
         &self,
         mut permit: Permit,
@@ -222,17 +227,17 @@ impl Commit {
         let inner = Arc::clone(&self.inner);
         let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
         Detached::new(async move {
-            let _bucket = inner.bucket_lock(&bucket).read().await;
+            let within = inner.within(&bucket).await?;
             let _key = inner.key_lock(&bucket, &key).lock().await;
-            inner.require_bucket(&bucket)?;
             let current = inner.store.object(&bucket, &key)?;
             conditions.hold(current.as_ref())?;
             if current.is_none() {
                 return Ok(());
             }
+            let counted = within.count(&key, None)?;
             let event = inner.event(EventKind::RemovedDelete, bucket, key, 0, "".into(), request);
             let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
-            inner.append_event(permit, admitted, Bytes::new()).await.map(|_| ())
+            counted.ended(inner.append_event(permit, admitted, Bytes::new()).await).map(|_| ())
         })
         .await
     }

@@ -51,6 +51,7 @@ codes! {
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body_too_large",
         "send no body: parameters stand in the query";
     NoSuchTarget: NOT_FOUND, "no_such_target", "`tidings target ls` or GET /v1/targets lists them";
+    NoSuchBucket: NOT_FOUND, "no_such_bucket", "`tidings bucket ls` or GET /v1/buckets lists them";
     NoSuchLetter: NOT_FOUND, "no_such_dead_letter",
         "`tidings dlq ls NAME` or GET /v1/targets/{name}/dead-letters lists them";
     Invalid: UNPROCESSABLE_ENTITY, "invalid_configuration",
@@ -114,6 +115,7 @@ impl ChangeError {
     pub(super) fn code(&self) -> Code {
         match self {
             ChangeError::NoSuchTarget => Code::NoSuchTarget,
+            ChangeError::NoSuchBucket => Code::NoSuchBucket,
             ChangeError::NoSuchLetter => Code::NoSuchLetter,
             ChangeError::BadRequest(_) => Code::BadRequest,
             ChangeError::Invalid(_) => Code::Invalid,

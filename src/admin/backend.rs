@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::buckets::{BucketView, QuotaWish};
 use super::journal::JournalStat;
 use super::reloaded::Reloaded;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
@@ -55,6 +56,12 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// Reads the configuration anew; `accept` names targets whose connector's kind may change.
     async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError>;
 
+    /// Every bucket, by name.
+    async fn buckets(&self) -> Result<Vec<BucketView>, ChangeError>;
+
+    /// Sets what a bucket may hold, durably, and answers with what it is now. Repeating it changes nothing.
+    async fn set_quota(&self, bucket: &str, wish: QuotaWish) -> Result<BucketView, ChangeError>;
+
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
 }
@@ -65,6 +72,9 @@ pub enum ChangeError {
     /// There is no such target.
     #[error("no target has this name")]
     NoSuchTarget,
+    /// There is no such bucket.
+    #[error("no bucket has this name")]
+    NoSuchBucket,
     /// There is no such dead letter.
     #[error("no dead letter has this offset")]
     NoSuchLetter,

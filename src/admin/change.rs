@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 
 use super::backend::{AdminBackend, ChangeError};
+use super::buckets::QuotaWish;
 use super::dead;
 use super::routes::Action;
 
@@ -28,7 +29,7 @@ impl Parameters {
     }
 }
 
-/// Makes one change and answers with what it made. `target` is the one in the path.
+/// Makes one change and answers with what it made. `target` is the one in the path, or the bucket.
 pub(super) async fn perform(
     backend: &dyn AdminBackend,
     action: Action,
@@ -54,6 +55,7 @@ pub(super) async fn perform(
         Action::TargetForget => {
             Json(backend.forget(target, parameters.flag("discard")).await?).into_response()
         }
+        Action::BucketQuota => Json(backend.set_quota(target, QuotaWish::of(query)?).await?).into_response(),
         Action::Reload => Json(backend.reload(&parameters.all("accept")).await?).into_response(),
         Action::Live
         | Action::Ready
@@ -62,6 +64,7 @@ pub(super) async fn perform(
         | Action::TargetShow
         | Action::DeadList
         | Action::DeadShow
+        | Action::BucketList
         | Action::JournalStat
         | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })

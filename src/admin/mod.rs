@@ -1,15 +1,17 @@
 //! The admin listener: health, metrics and `/v1`, for operators and their tools.
 //!
-//! Must never serve anything about objects, decide anything about delivery, or answer before [`guard`] let a
-//! request in. Every route is one row of [`ROUTES`].
+//! Must never serve anything about single objects, decide anything about delivery, or answer before [`guard`]
+//! let a request in. Every route is one row of [`ROUTES`].
 
 mod answer;
 mod audit;
 mod backend;
+mod buckets;
 mod change;
 mod dead;
 mod guard;
 mod journal;
+mod names;
 mod openapi;
 mod parameters;
 mod reloaded;
@@ -26,6 +28,7 @@ pub use audit::AuditLog;
 pub use backend::{
     AdminBackend, ChangeError, FailureView, Forgotten, TargetView, Tested, UndeliveredView, rfc3339,
 };
+pub use buckets::{BucketView, QuotaWish};
 pub use journal::{DamageView, JournalStat};
 pub use reloaded::Reloaded;
 pub use routes::{Access, Action, ROUTES, Route, Verb};

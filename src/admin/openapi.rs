@@ -28,7 +28,7 @@ struct Words {
 }
 
 fn words(action: Action) -> Words {
-    use Code::{BadRequest, Invalid, NoSuchLetter, NoSuchTarget, NotReady, Unavailable};
+    use Code::{BadRequest, Invalid, NoSuchBucket, NoSuchLetter, NoSuchTarget, NotReady, Unavailable};
     let (id, summary, answer, errors): (_, _, _, &[Code]) = match action {
         Action::Live => ("live", "Whether the process answers", "Live", &[]),
         Action::Ready => {
@@ -76,6 +76,10 @@ fn words(action: Action) -> Words {
             ("forgetTarget", "Give up a target that is not configured any more", "Forgotten", &[NoSuchTarget])
         }
         Action::Reload => ("reload", "Read the configuration anew, as SIGHUP does", "Reloaded", &[Invalid]),
+        Action::BucketList => ("listBuckets", "Every bucket", "Buckets", &[BadRequest, Unavailable]),
+        Action::BucketQuota => {
+            ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
+        }
         Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
         Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
     };
@@ -161,6 +165,7 @@ fn in_path(route: &Route) -> impl Iterator<Item = Value> {
     parts.map(|name| {
         let schema = match name {
             "name" => json!({ "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" }),
+            "bucket" => json!({ "type": "string", "pattern": "^[a-z0-9.-]{3,63}$" }),
             _ => json!({ "type": "integer", "minimum": 0 }),
         };
         json!({ "name": name, "in": "path", "required": true, "schema": schema })

@@ -79,6 +79,12 @@ const ACCEPT: &[Parameter] = &[Parameter {
     many: true,
 }];
 
+const QUOTA: &[Parameter] = &[
+    one("max_bytes", Kind::Offset, "Bytes that all objects may have together."),
+    one("max_objects", Kind::Offset, "How many objects there may be."),
+    one("unlimited", Kind::Flag, "No quota any more; stands alone."),
+];
+
 /// What a route takes.
 pub(super) fn of(action: Action) -> &'static [Parameter] {
     match action {
@@ -87,6 +93,7 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         Action::TargetForget => DISCARD,
         Action::TargetReplay => FROM,
         Action::Reload => ACCEPT,
+        Action::BucketQuota => QUOTA,
         Action::Live
         | Action::Ready
         | Action::Metrics
@@ -97,6 +104,7 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         | Action::TargetTest
         | Action::DeadShow
         | Action::DeadAccept
+        | Action::BucketList
         | Action::JournalStat
         | Action::OpenApi => &[],
     }

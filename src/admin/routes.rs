@@ -7,7 +7,8 @@
 pub struct Route {
     /// `GET` or `POST`.
     pub method: Verb,
-    /// The path, with `{name}` for a target's name and `{offset}` for a dead letter's.
+    /// The path, with `{name}` for a target's name, `{bucket}` for a bucket's and `{offset}` for a dead
+    /// letter's.
     pub path: &'static str,
     /// What it does.
     pub action: Action,
@@ -68,6 +69,10 @@ pub enum Action {
     TargetForget,
     /// Reads the configuration anew.
     Reload,
+    /// Every bucket.
+    BucketList,
+    /// Sets what a bucket may hold.
+    BucketQuota,
     /// The journal in numbers.
     JournalStat,
     /// This table as an OpenAPI document.
@@ -96,6 +101,8 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/targets/{name}/test", Action::TargetTest, Access::Token),
     route(Verb::Post, "/v1/targets/{name}/forget", Action::TargetForget, Access::Token),
     route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
+    route(Verb::Get, "/v1/buckets", Action::BucketList, Access::Token),
+    route(Verb::Post, "/v1/buckets/{bucket}/quota", Action::BucketQuota, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
     route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
 ];
@@ -113,6 +120,7 @@ impl Action {
             Action::TargetTest => Some("target:test"),
             Action::TargetForget => Some("target:forget"),
             Action::Reload => Some("config:reload"),
+            Action::BucketQuota => Some("bucket:quota"),
             Action::Live
             | Action::Ready
             | Action::Metrics
@@ -120,6 +128,7 @@ impl Action {
             | Action::TargetShow
             | Action::DeadList
             | Action::DeadShow
+            | Action::BucketList
             | Action::JournalStat
             | Action::OpenApi => None,
         }

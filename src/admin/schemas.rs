@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
+use super::buckets;
 use super::shapes::{count, flag, list, object, or_null, seconds, text, time};
 use crate::metrics::TargetState;
 
@@ -54,6 +55,8 @@ pub(super) fn all() -> Value {
             ("books", reference("Books"), "As they ended."),
         ]),
         "Reloaded": reloaded(),
+        "Buckets": object(vec![("buckets", list(reference("Bucket")), "By name.")]),
+        "Bucket": buckets::schema(),
         "Journal": journal(),
         "OpenApi": json!({ "type": "object" }),
     })

@@ -22,6 +22,7 @@ use super::answer::{Code, Failure};
 use super::audit::{AuditLog, Line};
 use super::backend::{AdminBackend, ChangeError};
 use super::guard::{self, Denied};
+use super::names::named;
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::token::Token;
 use super::{change, dead, openapi, parameters};
@@ -117,10 +118,7 @@ impl Admin {
             Place::WrongMethod => return Ok(wrong_method(&parts.method, path)),
             Place::Nowhere => return Err(Failure::new(Code::NotFound, "there is no such path")),
         };
-        let name = match target_name(route.path, path) {
-            Some(name) if !legal_name(name) => return Err(ChangeError::NoSuchTarget.into()),
-            name => name.unwrap_or_default().to_owned(),
-        };
+        let name = named(route.path, path)?.to_owned();
         parameters::check(route.action, parts.uri.query())?;
         bounded(entrance, read_body(body)).await??;
         if route.action.audited().is_none() {
@@ -158,6 +156,9 @@ impl Admin {
                 Some(view) => Ok(Json(view).into_response()),
                 None => Err(ChangeError::NoSuchTarget.into()),
             },
+            Action::BucketList => {
+                Ok(Json(json!({ "buckets": self.backend.buckets().await? })).into_response())
+            }
             Action::OpenApi => Ok(Json(openapi::document()).into_response()),
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
             Action::DeadList | Action::DeadShow => {
@@ -213,17 +214,6 @@ async fn bounded<T>(entrance: Entrance, work: impl Future<Output = T>) -> Result
     tokio::time::timeout(entrance.deadline, work)
         .await
         .map_err(|_| Failure::new(Code::Timeout, "no answer in time; nothing was changed"))
-}
-
-/// What stands in place of `{name}`.
-fn target_name<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
-    let at = pattern.split('/').position(|s| s == "{name}")?;
-    path.split('/').nth(at)
-}
-
-fn legal_name(name: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-    (1..=64).contains(&name.len()) && name.bytes().all(legal)
 }
 
 /// 405, with the methods that the path takes.

@@ -69,6 +69,12 @@ impl Fake {
     }
 }
 
+fn bucket(max_bytes: Option<u64>, max_objects: Option<u64>) -> BucketView {
+    let counted = max_bytes.or(max_objects).map(|_| 5);
+    let (name, created) = ("photos".to_owned(), rfc3339(1_000_000));
+    BucketView { name, created, max_bytes, max_objects, bytes: counted, objects: counted }
+}
+
 #[async_trait]
 impl AdminBackend for Fake {
     async fn ready(&self) -> Result<Vec<String>, String> {
@@ -99,6 +105,18 @@ impl AdminBackend for Fake {
         self.paused.store(paused, Ordering::SeqCst);
         self.changed.notify_one();
         Ok(self.view())
+    }
+
+    async fn buckets(&self) -> Result<Vec<BucketView>, ChangeError> {
+        Ok(vec![bucket(None, None)])
+    }
+
+    async fn set_quota(&self, name: &str, wish: QuotaWish) -> Result<BucketView, ChangeError> {
+        match wish {
+            _ if name != "photos" => Err(ChangeError::NoSuchBucket),
+            QuotaWish::Unlimited => Ok(bucket(None, None)),
+            QuotaWish::Limits { max_bytes, max_objects } => Ok(bucket(max_bytes, max_objects)),
+        }
     }
 
     async fn dead_letters(&self, _: &str) -> Result<DeadLetters, ChangeError> {
@@ -204,9 +222,11 @@ fn concrete(route: &Route) -> (&'static str, String) {
     let wish = match route.action {
         Action::DeadReplay | Action::DeadPurge => "?all=true",
         Action::TargetReplay => "?from=7",
+        Action::BucketQuota => "?max_bytes=7",
         _ => "",
     };
-    (method, route.path.replace("{name}", "orders").replace("{offset}", "1") + wish)
+    let path = route.path.replace("{name}", "orders").replace("{bucket}", "photos");
+    (method, path.replace("{offset}", "1") + wish)
 }
 
 #[tokio::test]

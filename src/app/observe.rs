@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, ChangeError, DamageView, FailureView, Forgotten, JournalStat, Reloaded, TargetView, Tested,
-    rfc3339,
+    AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, JournalStat, QuotaWish,
+    Reloaded, TargetView, Tested, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -100,6 +100,14 @@ impl AdminBackend for Parts {
 
     async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
         Parts::reload(self, accept).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<BucketView>, ChangeError> {
+        self.bucket_views().await
+    }
+
+    async fn set_quota(&self, bucket: &str, wish: QuotaWish) -> Result<BucketView, ChangeError> {
+        self.limit_bucket(bucket, wish).await
     }
 
     async fn journal_stat(&self) -> JournalStat {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{now_us, random};
@@ -31,20 +32,23 @@ pub(super) async fn first_segments(queue: &EmbeddedQueue, segments: usize) {
     }
 }
 
-/// Serves clients once the log can take their changes: who connects before waits. `opened` is told then.
-pub(super) async fn serve(
+/// Serves clients once the log can take their changes: who connects before waits. Says when that is.
+pub(super) fn serve(
     frontend: Frontend,
     listener: TcpListener,
     queue: Arc<EmbeddedQueue>,
-    opened: watch::Sender<bool>,
     stop: CancellationToken,
-) -> Served {
-    tokio::select! {
-        () = first_segments(&queue, 2) => {}
-        () = stop.cancelled() => {}
-    }
-    opened.send_replace(true);
-    frontend.serve(listener, stop.cancelled_owned()).await
+) -> (watch::Receiver<bool>, JoinHandle<Served>) {
+    let (opens, opened) = watch::channel(false);
+    let serving = async move {
+        tokio::select! {
+            () = first_segments(&queue, 2) => {}
+            () = stop.cancelled() => {}
+        }
+        opens.send_replace(true);
+        frontend.serve(listener, stop.cancelled_owned()).await
+    };
+    (opened, tokio::spawn(serving))
 }
 
 /// Makes everything durable and ends the threads of store and queue.

@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod ask;
+mod bucket;
 mod check;
 mod credential;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Ready(ask::Ready),
     /// Show and steer the targets of a running server.
     Target(remote::Target),
+    /// Show the buckets of a running server, and set what each may hold.
+    Bucket(bucket::Bucket),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
     /// Add, list, rotate and remove the credentials that may sign requests.
@@ -133,6 +136,7 @@ pub fn run() -> ExitCode {
             Command::Check(check) => check.run().await,
             Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
+            Command::Bucket(bucket) => bucket.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,

@@ -49,6 +49,7 @@ impl Commit {
                 return Err(CommitError::BucketNotEmpty);
             }
             inner.end_uploads_of(&bucket).await?;
+            inner.counts.forget(&bucket);
             inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
         })
         .await
@@ -73,6 +74,10 @@ impl Commit {
         Detached::new(async move {
             let _bucket = inner.bucket_lock(&bucket).write().await;
             let now = inner.store.bucket(&bucket)?.ok_or(CommitError::NoSuchBucket)?;
+            // Who sets a quota has it counted anew.
+            if setting == Setting::Quota {
+                inner.counts.forget(&bucket);
+            }
             if now.setting(setting) == value.as_ref() {
                 return Ok(());
             }

@@ -57,6 +57,12 @@ pub enum CommitError {
     /// The object that a condition of the request is about was removed while the request was on its way.
     #[error("the object was removed meanwhile")]
     Conflict,
+    /// The bucket may not hold more: 403, nothing happened.
+    #[error("the bucket's quota of {0} is used up")]
+    QuotaExceeded(&'static str),
+    /// What the bucket holds must be counted anew: 503, nothing happened.
+    #[error("the bucket is being counted")]
+    Uncounted,
     /// The outcome is unknown: 500, and the client must look.
     #[error("outcome unknown: {0}")]
     Unknown(String),

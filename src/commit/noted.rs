@@ -17,6 +17,8 @@ pub enum Noted {
     Refused(FullReason),
     /// A change was answered [`crate::queue::OverBudget`].
     OverBudget,
+    /// A change would have gone beyond its bucket's quota.
+    OverQuota,
     /// A body was not taken: bodies take all that they may.
     BodiesFull,
     /// A multipart upload was not begun: too many are open.

@@ -148,10 +148,9 @@ impl Commit {
     ) -> Result<Completion, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
-            let _bucket = inner.bucket_lock(&complete.bucket).read().await;
+            let within = inner.within(&complete.bucket).await?;
             let _upload = inner.upload_lock(complete.upload).write().await;
             let _key = inner.key_lock(&complete.bucket, &complete.key).lock().await;
-            inner.require_bucket(&complete.bucket)?;
             let CompleteUpload { upload, bucket, key, pieces, size, etag, crc64, headers, .. } = complete;
             let found = inner.upload_of(upload, &bucket, &key)?;
             if let Some(done) = found.done {
@@ -160,6 +159,7 @@ impl Commit {
             }
             inner.check_pieces(upload, &pieces)?;
             inner.check(&bucket, &key, &complete.conditions)?;
+            let counted = within.count(&key, Some(size))?;
             let manifest = Bytes::from(encode_manifest(&pieces));
             let body = BodyRef::Manifest {
                 crc32c: crc32c(&manifest),
@@ -169,7 +169,7 @@ impl Commit {
             let event = inner.event(EventKind::CreatedMultipart, bucket, key, size, etag, complete.request);
             let change = Change::CompleteUpload { upload, meta: ObjectMeta { body, crc64, headers } };
             let entry = inner.admit(&mut permit, change, event)?;
-            let made = inner.append_event(permit, entry, manifest).await?;
+            let made = counted.ended(inner.append_event(permit, entry, manifest).await)?;
             inner.open_uploads.end(&found.begun.owner);
             Ok(Completion::Made(made))
         })

@@ -348,7 +348,7 @@ fn a_target_has_one_connector_and_a_legal_name() {
         (TARGET.replace("target.t", "target.Tea"), "2:9 Tea: `Tea` cannot be a target's name"),
         (TARGET.replace("topic =", "#"), "2:21 kafka: `topic` is required"),
         (TARGET.replace("object-events", "a b"), "4:9 \"a b\": `topic`: ` ` is not allowed"),
-        (TARGET.replace("topic =", "linger = \"2s\"\ntopic ="), "4:10 \"2s\": `linger` may be at most 1s"),
+        (TARGET.replace("topic =", "linger = \"2s\"\ntopic ="), "4:10 \"2s\": `linger` must be 0ms to 1s"),
         (
             TARGET.replace("topic =", "compression = \"lz5\"\ntopic ="),
             "`lz5` is not allowed here | did you mean `lz4`?",
@@ -405,7 +405,7 @@ fn a_problem_in_a_variable_names_the_variable() {
         ("TIDINGS__", "x", "names no key"),
         ("TIDINGS__TARGET__T__RULE__0__PREFIX", "x", "rules can be set in the file only"),
         ("TIDINGS__TARGET__NEW__ENCODING", "s3", "target `new` has no connector"),
-        ("TIDINGS__TARGET__T__CONNECTOR__KAFKA__LINGER", "2s", "`linger` may be at most 1s"),
+        ("TIDINGS__TARGET__T__CONNECTOR__KAFKA__LINGER", "2s", "`linger` must be 0ms to 1s"),
     ] {
         let text = "[server]\nlisten = \"127.0.0.1:1\"\n".to_owned() + TARGET;
         let diagnostics = load_with(&text, &[(name, value)]).map(|_| ()).expect_err(name);

@@ -123,19 +123,23 @@ struct Domain(String);
 
 impl S3Host for Domain {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => host,
-        };
-        let name = name.to_ascii_lowercase();
-        let bucket = name.strip_suffix(self.0.as_str()).and_then(|rest| rest.strip_suffix('.'));
-        Ok(match bucket {
-            Some(bucket) if !bucket.is_empty() => {
-                VirtualHost::new(self.0.as_str()).with_bucket(bucket.to_owned())
-            }
-            _ => VirtualHost::new(self.0.as_str()),
+        let here = VirtualHost::new(self.0.as_str());
+        Ok(match bucket_of_host(host, &self.0) {
+            Some(bucket) => here.with_bucket(bucket),
+            None => here,
         })
     }
+}
+
+/// The bucket that a host names below `domain`, which is in lower case.
+pub(super) fn bucket_of_host(host: &str, domain: &str) -> Option<String> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.to_ascii_lowercase();
+    let bucket = name.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
+    bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Storage classes: what an object may be asked to be kept as. It is kept with the object and shown; the bytes
-//! lie where all bytes lie.
+//! Storage classes: what an object may be asked to be kept as. The class is kept and shown; the bytes lie
+//! where all bytes lie.
 //!
 //! Must never take a class whose objects cannot be read until they are restored: nothing restores them yet.
 

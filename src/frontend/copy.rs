@@ -158,8 +158,8 @@ impl Copy {
     }
 }
 
-/// What a copy keeps: metadata and tags are the source's or the request's, as its directives say. The class is
-/// the request's, and the checksums are the copy's own.
+/// What a copy keeps: metadata and tags are the source's or the request's, as its directives say. The class
+/// is the request's, and the checksums are the copy's own.
 struct Kept {
     metadata: Option<headers::Kept>,
     tags: Option<Arc<str>>,

@@ -3,6 +3,8 @@
 //! Must never show where a file lies, what a signature should have been, or a secret. Reasons for operators
 //! go to the log, without keys.
 
+mod changes;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -11,57 +13,16 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING}
 use http::{HeaderMap, StatusCode};
 use s3s::{Body, HttpResponse, S3Error, S3ErrorCode};
 
+pub(super) use self::changes::of_commit;
 use super::context::BodyFault;
 use super::guard::Refusal;
 use super::slow_down::slow_down;
-use crate::commit::CommitError;
 use crate::store::StoreError;
 
 /// What a client is told when there is no space.
 const NO_SPACE: &str = "No space for a change now; try again later.";
 /// The longest `Resource` that is repeated to a client, in bytes.
 const MAX_RESOURCE: usize = 2048;
-
-/// What a refused or failed change answers.
-pub(super) fn of_commit(error: CommitError) -> S3Error {
-    use S3ErrorCode as C;
-    match error {
-        CommitError::Full(why) => {
-            tracing::debug!(%why, "a change was refused for want of space");
-            slow_down(NO_SPACE.to_owned())
-        }
-        CommitError::OverBudget(full) => {
-            tracing::debug!(%full, "a change was refused for a target's sake");
-            slow_down(format!("The {full}."))
-        }
-        CommitError::BodiesFull => slow_down(NO_SPACE.to_owned()),
-        CommitError::TooManyUploads { of_owner } => {
-            let whose = if of_owner { "with this access key" } else { "of all clients together" };
-            slow_down(format!("Too many multipart uploads {whose} are open: complete or abort some."))
-        }
-        CommitError::NoSuchBucket => C::NoSuchBucket.into(),
-        CommitError::BucketExists { mine: true } => C::BucketAlreadyOwnedByYou.into(),
-        CommitError::BucketExists { mine: false } => C::BucketAlreadyExists.into(),
-        CommitError::BucketNotEmpty => C::BucketNotEmpty.into(),
-        CommitError::SettingTooLarge => C::EntityTooLarge.into(),
-        CommitError::NoSuchKey => C::NoSuchKey.into(),
-        CommitError::NoSuchUpload => C::NoSuchUpload.into(),
-        CommitError::PartsChanged => {
-            S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
-        }
-        CommitError::PreconditionFailed => C::PreconditionFailed.into(),
-        CommitError::Replaced => of_store(StoreError::Gone),
-        CommitError::Conflict => S3Error::with_message(
-            C::ConditionalRequestConflict,
-            "The object was deleted while this request was on its way; look at it again.",
-        ),
-        CommitError::Unknown(why) => {
-            tracing::error!(%why, "the outcome of a change is unknown");
-            S3Error::with_message(C::InternalError, "It is not known whether the change was made.")
-        }
-        CommitError::Store(error) => of_store(error),
-    }
-}
 
 /// What a failed read answers.
 pub(super) fn of_store(error: StoreError) -> S3Error {

@@ -22,6 +22,7 @@ use super::digest::{Declared, DocumentHash};
 use super::errors;
 use super::guard::{self, Payload, Rules};
 use super::inbound::Inbound;
+use super::origins::{Asking, Origins, is_preflight};
 use super::peer::{Peer, until_sent};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -32,6 +33,7 @@ const NAME: HeaderValue = HeaderValue::from_static("tidings");
 pub(super) struct Layer {
     service: S3Service,
     rules: Rules,
+    origins: Origins,
     idle: Duration,
     now: fn() -> Timestamp,
     ids: Ids,
@@ -68,22 +70,30 @@ fn mix(n: u64) -> u64 {
 
 impl Layer {
     /// A layer before `service`; a body may stand still for `idle`.
-    pub(super) fn new(service: S3Service, rules: Rules, idle: Duration, ambient: Ambient) -> Self {
+    pub(super) fn new(
+        service: S3Service,
+        rules: Rules,
+        origins: Origins,
+        idle: Duration,
+        ambient: Ambient,
+    ) -> Self {
         let id = format!("{:016X}{:016X}", mix(!ambient.seed), mix(ambient.seed.rotate_left(32)));
         let host_id = HeaderValue::from_str(&id).expect("hex digits are a header value");
-        Self { service, rules, idle, now: ambient.now, ids: Ids::new(ambient.seed), host_id }
+        Self { service, rules, origins, idle, now: ambient.now, ids: Ids::new(ambient.seed), host_id }
     }
 
     /// Answers one request from `peer`.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> HttpResponse {
         let (id, peer) = (self.ids.next(), Arc::clone(peer));
         let asked = Asked { id, method: request.method().clone(), uri: request.uri().clone(), peer };
+        let asking = Asking::of(request.headers());
         let answered = AssertUnwindSafe(self.guarded(request, &asked)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| {
             tracing::error!(request = %asked.id, method = %asked.method, "a request's handler panicked");
             asked.internal()
         });
         let headers = response.headers_mut();
+        self.origins.answer(&asked.method, &asked.uri, &asking, headers);
         if let Ok(id) = HeaderValue::from_str(&asked.id) {
             headers.insert(REQUEST_ID, id);
         }
@@ -100,6 +110,10 @@ impl Layer {
     }
 
     async fn guarded(&self, request: Request<Incoming>, asked: &Asked) -> HttpResponse {
+        // Browsers cannot sign it.
+        if is_preflight(&asked.method, request.headers()) {
+            return self.origins.preflight(request.uri(), request.headers(), &asked.id);
+        }
         let (request, context) = match self.prepare(request, asked) {
             Ok(prepared) => prepared,
             Err(answer) => return *answer,

@@ -27,6 +27,7 @@ mod complete;
 mod context;
 mod copy;
 mod copy_part;
+mod cors;
 mod delete;
 mod digest;
 mod errors;
@@ -43,6 +44,7 @@ mod multipart;
 mod names;
 mod objects;
 mod operations;
+mod origins;
 mod parts;
 mod peer;
 mod put;
@@ -108,11 +110,12 @@ impl Frontend {
             region: server.region.clone(),
             account: account.appid.clone(),
         };
+        let origins = origins::Origins::new(Arc::clone(&commit), server.domain.as_deref());
         let operations = operations::Operations::new(commit, limits);
         let service = auth::service(operations, credentials, server.domain.as_deref());
         let rules =
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
-        let layer = layer::Layer::new(service, rules, server.idle_timeout, ambient);
+        let layer = layer::Layer::new(service, rules, origins, server.idle_timeout, ambient);
         let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
         Self { layer: Arc::new(layer), server: server.clone(), going, tls: None }
     }

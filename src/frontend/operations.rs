@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    acls, buckets, complete, copy, copy_part, delete, list, list_uploads, list_v1, multipart, objects, parts,
-    put, tagging, unset,
+    acls, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1, multipart, objects,
+    parts, put, tagging, unset,
 };
 use crate::commit::Commit;
 
@@ -84,7 +84,11 @@ answered! {
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput: tagging::delete.await;
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput: tagging::get_bucket;
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput: tagging::put_bucket.await;
-    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput: tagging::delete_bucket.await;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput:
+        tagging::delete_bucket.await;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput: cors::get;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput: cors::put.await;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput: cors::delete.await;
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput: acls::get_object;
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput: acls::put_object;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput: acls::get_bucket;

@@ -26,8 +26,8 @@ pub(super) fn of_headers(headers: &HeaderMap) -> S3Result<Arc<str>> {
     let malformed = || {
         s3_error!(
             InvalidArgument,
-            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without \
-             tag name duplicates."
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters \
+             without tag name duplicates."
         )
     };
     let text = value.to_str().map_err(|_| malformed())?;

@@ -55,7 +55,8 @@ impl<T: Send + 'static> Preparer<T> {
             let mut spares = lock(&self.shared.spares);
             spares.blocked = prepared.as_ref().err().map(ToString::to_string);
             self.shared.blocked.send_replace(spares.blocked.clone());
-            if let Some(why) = &spares.blocked {
+            // One that the end of the journal broke off is nobody's concern.
+            if let Some(why) = spares.blocked.as_ref().filter(|_| !spares.stopping) {
                 tracing::warn!("no file for the next journal segment: {why}");
             }
             let wait = if prepared.is_err() { Some(RETRY) } else { self.until_aged(spares.floor) };

@@ -99,12 +99,14 @@ label_values! {
 }
 
 label_values! {
-    /// Why a change was answered 503: label `reason` of `tidings_changes_refused_total`.
+    /// Why a change was refused (503, or 403 for a quota): label `reason` of `tidings_changes_refused_total`.
     RefuseReason {
         /// The log's own budget or disk is full.
         QueueFull => "queue_full",
         /// A matching target's budget is full, and its rule refuses.
         TargetFull => "target_full",
+        /// Its bucket may not hold more.
+        Quota => "quota",
         /// Bodies take all that `store.max_bytes` allows.
         StoreFull => "store_full",
         /// The disk is so full that what is kept back for that is in use.

@@ -22,6 +22,8 @@ import urllib.parse
 import boto3
 from botocore.exceptions import ClientError
 
+import properties
+
 BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
 DEADLINE = 240  # seconds for one command, and for the last event
 PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
@@ -96,12 +98,21 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
         for line in self.process.stdout:
             if match := re.match(r"listening s3 (\S+)", line):
                 self.endpoint = match[1]
+            if match := re.match(r"listening admin (\S+)", line):
+                self.admin = re.sub("^https?://", "", match[1])
             if line.strip() == "ready":
                 break
         else:
             raise AssertionError(f"the server ended with {self.process.wait()}")
         pair = tomllib.loads((DIR / "data/credentials.toml").read_text())["credential"][0]
         self.pair = (pair["access_key"], pair["secret_key"])
+
+    def tidings(self, *words):
+        """What one of our own commands prints."""
+        where = ["--config", str(DIR / "tidings.toml"), "--admin", self.admin, "--json"]
+        done = subprocess.run([BINARY, *words, *where], capture_output=True, text=True, timeout=DEADLINE)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return json.loads(done.stdout)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -169,6 +180,7 @@ def boto(server, wanted):
     assert len(s3.delete_objects(Bucket="boto", Delete={"Objects": named})["Deleted"]) == 3
     wanted["boto", at["Key"]] = [(PARTS, 5), (PUT, 5), (GONE, 0)]
     wanted["boto", "large in parts"].append((GONE, 0))
+    properties.run(s3, server, wanted)
 
 
 def cli(server, wanted):

@@ -220,7 +220,7 @@ impl Stack {
         self.disk.mark(Mark::Setting { value, durable: false });
         let permit = self.commit.reserve(32).await?;
         let bytes = value.to_string().into();
-        self.commit.set_bucket_setting(permit, BUCKET, Setting::Quota, Some(bytes)).await?;
+        self.commit.set_bucket_setting(permit, BUCKET, Setting::Tagging, Some(bytes)).await?;
         self.disk.mark(Mark::Setting { value, durable: true });
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Stack {
     fn setting(&self) -> Result<u64, String> {
         let bucket = self.store.bucket(BUCKET).map_err(|e| e.to_string())?;
         let bucket = bucket.ok_or("the bucket is gone")?;
-        let Some(value) = bucket.setting(Setting::Quota) else { return Ok(0) };
+        let Some(value) = bucket.setting(Setting::Tagging) else { return Ok(0) };
         std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).ok_or("a setting of nobody".to_owned())
     }
 

@@ -1,10 +1,10 @@
 //! Every row of the AMQP table.
 
+use std::io;
 use std::sync::Arc;
 
 use lapin::protocol::AMQPError;
 use lapin::{ChannelState, ConnectionState};
-use tidings_connector::ErrorClass as Class;
 
 use super::*;
 
@@ -63,47 +63,12 @@ fn every_error_of_the_library() {
     }
     let timed_out = ErrorKind::IOError(Arc::new(io::ErrorKind::TimedOut.into()));
     assert_eq!(of(timed_out), Verdict::Retry(Class::Timeout));
+    let stranger = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let stranger = ErrorKind::IOError(Arc::new(io::Error::other(stranger)));
+    assert_eq!(of(stranger), Verdict::Fault(Class::Tls));
     assert_eq!(of(ErrorKind::ChannelsLimitReached), Verdict::Retry(Class::Throttle));
     assert_eq!(of(ErrorKind::AuthProviderError(String::new())), Verdict::Fault(Class::Auth));
     for kind in [ErrorKind::FutureCompleted, ErrorKind::NoDefaultRuntime] {
         assert_eq!(of(kind.clone()), Verdict::Retry(Class::Unknown), "{kind:?}");
-    }
-}
-
-#[test]
-fn certificates_fault_and_other_tls_failures_do_not() {
-    let of = |error: rustls::Error| io_error(&io::Error::other(io::Error::other(error)));
-    let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-    assert_eq!(of(bad), Verdict::Fault(Class::Tls));
-    let refused = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
-    assert_eq!(of(refused), Verdict::Fault(Class::Tls));
-    assert_eq!(of(rustls::Error::DecryptError), Verdict::Retry(Class::Tls));
-    assert_eq!(io_error(&io::Error::other("something else")), Verdict::Retry(Class::Connect));
-}
-
-#[test]
-fn a_verdict_about_many_rejects_nobody() {
-    let poison = |alone| outcome(Verdict::Poison(Class::TooLarge), alone, Scope::Target, "");
-    assert!(matches!(poison(false), Outcome::Retry { after: None, .. }));
-    assert!(matches!(poison(true), Outcome::Rejected { .. }));
-}
-
-#[test]
-fn a_missing_way_affects_what_names_it() {
-    let of = |alone, scope| outcome(Verdict::NoWay(Class::Auth), alone, scope, "");
-    assert!(matches!(of(true, Scope::Destination), Outcome::Faulted { scope: Scope::Destination, .. }));
-    assert!(matches!(of(false, Scope::Destination), Outcome::Retry { .. }));
-    for alone in [true, false] {
-        assert!(matches!(of(alone, Scope::Target), Outcome::Faulted { scope: Scope::Target, .. }));
-    }
-}
-
-#[test]
-fn the_other_verdicts_are_what_they_say() {
-    for scope in [Scope::Target, Scope::Destination] {
-        let of = |verdict| outcome(verdict, true, scope, "");
-        assert_eq!(of(Verdict::Delivered), Outcome::Delivered);
-        assert!(matches!(of(Verdict::Retry(Class::Nack)), Outcome::Retry { after: None, .. }));
-        assert!(matches!(of(Verdict::Fault(Class::Auth)), Outcome::Faulted { scope: Scope::Target, .. }));
     }
 }

@@ -10,6 +10,5 @@ mod message;
 mod outstanding;
 mod publisher;
 mod returns;
-mod url;
 
 pub use config::{AmqpConfig, AmqpOptions};

@@ -64,28 +64,10 @@ fn short(what: &str, text: &str) -> Result<ShortString, Cause> {
     })
 }
 
-/// The broker's answer as the library hands it over. Whose the return is, only its id says.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) acked: bool,
-    /// The id of the message that came back with it; empty if it has none, which none of ours is.
-    pub(crate) returned: Option<Box<str>>,
-}
-
-impl From<Confirmation> for Answered {
-    fn from(confirmation: Confirmation) -> Self {
-        let (acked, returned) = match confirmation {
-            Confirmation::Ack(returned) => (true, returned),
-            Confirmation::Nack(returned) => (false, returned),
-            // Only on a channel without confirmations, which is none of ours.
-            Confirmation::NotRequested => (false, None),
-        };
-        let id = |message: BasicReturnMessage| {
-            message.properties.message_id().as_ref().map_or("", ShortString::as_str).into()
-        };
-        Self { acked, returned: returned.map(id) }
-    }
-}
+/// The broker's answer as the library hands it over: whether it took the message, and the id of the message
+/// that came back with the answer; empty if it has none, which none of ours is. Whose the return is, only its
+/// id says.
+pub(crate) type Answered = (bool, Option<Box<str>>);
 
 /// Publishes one message and waits for the broker's answer.
 pub(crate) async fn send(
@@ -98,7 +80,16 @@ pub(crate) async fn send(
     let confirm = channel.basic_publish(exchange, key, options, &message.payload, properties).await?;
     // The answer may take long; the payload is not needed any more.
     drop(message);
-    confirm.await.map(Answered::from)
+    let (acked, returned) = match confirm.await? {
+        Confirmation::Ack(returned) => (true, returned),
+        Confirmation::Nack(returned) => (false, returned),
+        // Only on a channel without confirmations, which is none of ours.
+        Confirmation::NotRequested => (false, None),
+    };
+    let id = |message: BasicReturnMessage| {
+        message.properties.message_id().as_ref().map_or("", ShortString::as_str).into()
+    };
+    Ok((acked, returned.map(id)))
 }
 
 #[cfg(test)]

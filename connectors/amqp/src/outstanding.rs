@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_connector::{Cause, ErrorClass, Outcome, Receipt};
+use tidings_connector::{ErrorClass, Outcome, Receipt};
 use tokio::time::Instant;
 
 use crate::AmqpConfig;
-use crate::error::{answered, outcome};
+use crate::error::answered;
 use crate::message::Answered;
 use crate::returns::{Judge, Proof};
 
@@ -50,11 +50,11 @@ impl Outstanding {
     }
 
     /// The broker answered. True: queue a marker behind everything that was woken by now.
-    pub(crate) fn answer(&mut self, number: u64, answered: &Answered, now: Instant) -> bool {
+    pub(crate) fn answer(&mut self, number: u64, (acked, returned): Answered, now: Instant) -> bool {
         self.unanswered -= 1;
         self.answered_at = now;
         match self.out.get(&number) {
-            Some(out) => self.judge.answer(number, &out.id, answered.acked, answered.returned.as_deref()),
+            Some(out) => self.judge.answer(number, &out.id, acked, returned.as_deref()),
             None => false,
         }
     }
@@ -69,7 +69,7 @@ impl Outstanding {
                 Proof::Returned => config.no_route(),
                 Proof::Refused => "the broker refused the message (nack)".to_owned(),
             };
-            receipt.settle(outcome(answered(proof), true, config.scope(), &text), None);
+            receipt.settle(answered(proof).outcome(true, config.routing_key.scope(), &text), None);
         })
     }
 
@@ -81,8 +81,8 @@ impl Outstanding {
             if now >= out.since.max(since) + bound
                 && let Some(receipt) = out.receipt.take()
             {
-                let why = Cause::new(ErrorClass::Timeout, &format!("not confirmed within {bound:?}"));
-                receipt.settle(Outcome::Retry { after: None, why }, None);
+                let late = Outcome::retry(ErrorClass::Timeout, &format!("not confirmed within {bound:?}"));
+                receipt.settle(late, None);
             }
             given_up += usize::from(out.receipt.is_none());
         }

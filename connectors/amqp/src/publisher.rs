@@ -2,28 +2,26 @@
 //!
 //! Must never wait for the broker while messages wait, nor for more of them than the window holds.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::{Channel, Error, Event};
+use tidings_common::{Suspects, Verdict, window_full};
 use tidings_connector::{Cause, Delivery, ErrorClass, Outcome};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::AmqpConfig;
-use crate::error::{Verdict, outcome, verdict};
+use crate::error::verdict;
 use crate::line::Line;
 use crate::message::{Answered, Written, send};
 use crate::outstanding::Outstanding;
 
 /// How long a target pauses before it looks whether the broker takes messages again.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(2);
-
-/// The most messages remembered as suspects. One beyond it travels with others, and is found at a later end.
-const MAX_SUSPECTS: usize = 65_536;
 
 /// Expired confirmations are looked for so often in one `confirm_timeout`.
 const LOOKS: u32 = 4;
@@ -44,8 +42,8 @@ pub(crate) struct Publisher {
     waiting: VecDeque<Delivery>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     out: Outstanding,
-    /// Ids of messages that were outstanding when a channel ended because of one of them: they travel alone.
-    suspects: HashSet<Arc<str>>,
+    /// Ids of messages that were outstanding when a channel ended because of one of them.
+    suspects: Suspects,
     alone: bool,
     blocked: Option<String>,
     /// No confirmation is expected before this moment and its timeout.
@@ -68,7 +66,7 @@ impl Publisher {
             waiting: VecDeque::new(),
             flights: FuturesUnordered::new(),
             out: Outstanding::new(Instant::now()),
-            suspects: HashSet::new(),
+            suspects: Suspects::default(),
             alone: false,
             blocked: None,
             unblocked_at: Instant::now(),
@@ -79,7 +77,7 @@ impl Publisher {
     /// Works until the connection ends, or until everything is answered after the inbox was closed.
     pub(crate) async fn run(mut self) {
         let mut events = Box::pin(self.line.connection.events_listener());
-        let mut looks = interval(self.config.confirm_timeout / LOOKS);
+        let mut looks = interval(self.config.options.confirm_timeout.0 / LOOKS);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.publish();
@@ -111,9 +109,8 @@ impl Publisher {
                 let until = (Instant::now() + BLOCKED_PAUSE).into_std();
                 let outcome = Outcome::Throttled { until, why: Cause::new(ErrorClass::Throttle, &why) };
                 delivery.receipt.settle(outcome, None);
-            } else if self.out.len() + self.waiting.len() >= 2 * self.config.max_in_flight {
-                let why = Cause::new(ErrorClass::Throttle, "more messages than the connector's window holds");
-                delivery.receipt.settle(Outcome::Retry { after: None, why }, None);
+            } else if self.out.len() + self.waiting.len() >= 2 * self.config.options.max_in_flight {
+                delivery.receipt.settle(window_full(), None);
             } else {
                 self.waiting.push_back(delivery);
             }
@@ -124,18 +121,18 @@ impl Publisher {
     fn publish(&mut self) {
         let since = Instant::now();
         while let Some(next) = self.waiting.front() {
-            let suspect = self.suspects.contains(&next.message.id);
+            let suspect = self.suspects.has(next.message.id.as_bytes());
             if (suspect || self.alone) && self.out.len() > 0 {
                 return;
             }
             self.alone = suspect;
             let Some(Delivery { message, receipt, .. }) = self.waiting.pop_front() else { return };
-            self.suspects.remove(&message.id);
+            self.suspects.take(message.id.as_bytes());
             match Written::new(message, self.line.connection.configuration().frame_max()) {
                 Ok(written) => {
                     let number = self.out.put(Arc::clone(written.id()), receipt, since);
                     let (channel, exchange) =
-                        (Arc::clone(&self.channel), self.config.exchange.as_str().into());
+                        (Arc::clone(&self.channel), self.config.options.exchange.as_str().into());
                     self.flights.push(Box::pin(async move {
                         Landed::Answer(number, send(&channel, exchange, written).await)
                     }));
@@ -149,7 +146,7 @@ impl Publisher {
     async fn landed(&mut self, landed: Landed) -> bool {
         let marker = match landed {
             Landed::Marker => self.out.marker(&self.config),
-            Landed::Answer(number, Ok(answered)) => self.out.answer(number, &answered, Instant::now()),
+            Landed::Answer(number, Ok(answered)) => self.out.answer(number, answered, Instant::now()),
             Landed::Answer(_, Err(error)) => return self.lost(&error).await,
         };
         if marker {
@@ -181,31 +178,29 @@ impl Publisher {
         let text = format!("the AMQP broker ended the channel or the connection: {error}");
         let isolate = matches!(verdict, Verdict::NoWay(_) | Verdict::Poison(_)) && !alone;
         for (id, receipt) in self.out.end() {
-            if isolate && self.suspects.len() < MAX_SUSPECTS {
-                self.suspects.insert(id);
+            if isolate {
+                self.suspects.note(id.as_bytes());
             }
             if let Some(receipt) = receipt {
-                receipt.settle(outcome(verdict, alone, self.config.scope(), &text), None);
+                receipt.settle(verdict.outcome(alone, self.config.routing_key.scope(), &text), None);
             }
         }
         (self.flights, self.alone) = (FuturesUnordered::new(), false);
         if self.line.connection.status().connected()
-            && let Ok(Ok(channel)) = timeout(self.config.connect_timeout, self.line.channel()).await
+            && let Ok(Ok(channel)) = timeout(self.config.options.connect_timeout.0, self.line.channel()).await
         {
             self.channel = Arc::new(channel);
             return true;
         }
         for Delivery { receipt, .. } in self.waiting.drain(..) {
-            let why = Cause::new(ErrorClass::Connect, &text);
-            receipt.settle(Outcome::Retry { after: None, why }, None);
+            receipt.settle(Outcome::retry(ErrorClass::Connect, &text), None);
         }
         false
     }
 
     /// Looks for confirmations that take too long. False: the broker does not answer any more.
     fn expire(&mut self) -> bool {
-        let AmqpConfig { confirm_timeout, max_in_flight, .. } = self.config;
-        self.blocked.is_some()
-            || self.out.expire(Instant::now(), self.unblocked_at, confirm_timeout, max_in_flight)
+        let (bound, most) = (self.config.options.confirm_timeout.0, self.config.options.max_in_flight);
+        self.blocked.is_some() || self.out.expire(Instant::now(), self.unblocked_at, bound, most)
     }
 }

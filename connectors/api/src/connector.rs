@@ -3,7 +3,6 @@
 //! Must never hold policy: retry, order, deadlines, rate, dead letters and metrics belong to the lane.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -121,14 +120,28 @@ pub enum Severity {
     Error,
 }
 
+impl Finding {
+    /// Something that is fine.
+    pub fn ok(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Ok, message: message.into() }
+    }
+
+    /// Something that may lose or reorder events.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, message: message.into() }
+    }
+
+    /// Something that does not work.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into() }
+    }
+}
+
 impl Fault {
     /// A fault that waiting may mend.
     pub fn retry(class: crate::ErrorClass, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self {
-            outcome: Outcome::Retry { after: None::<Duration>, why: crate::Cause::new(class, &message) },
-            message,
-        }
+        Self { outcome: Outcome::retry(class, &message), message }
     }
 
     /// A fault that only a person can mend: wrong credentials, missing topic, untrusted certificate.

@@ -39,6 +39,13 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Not known to be delivered, and the far side wishes for no pause.
+    pub fn retry(class: ErrorClass, text: &str) -> Self {
+        Self::Retry { after: None, why: Cause::new(class, text) }
+    }
+}
+
 /// How much a fault affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {

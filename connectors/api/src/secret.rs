@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use crate::{ErrorClass, Fault};
+
 /// A longer file holds no secret, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -50,6 +52,14 @@ impl SecretRef {
             Self::File(path) => Some(path),
             Self::Env(_) => None,
         }
+    }
+
+    /// The secret as it is now, for a connection that needs it.
+    ///
+    /// # Errors
+    /// A fault of this class with the sentence of [`SecretRef::read`]: a person must repair what it names.
+    pub fn reveal(&self, class: ErrorClass) -> Result<SecretString, Fault> {
+        self.read().map_err(|why| Fault::faulted(class, why))
     }
 
     /// The secret as it is now.

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
+use crate::Scope;
+
 /// Where a rendered template is used; each place has its own legal characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -146,6 +148,11 @@ impl Template {
     /// True if it names one destination whatever the event is.
     pub fn is_fixed(&self) -> bool {
         self.parts.iter().all(|p| matches!(p, Part::Text(_)))
+    }
+
+    /// What a destination that cannot be reached affects: the target, or that destination alone.
+    pub fn scope(&self) -> Scope {
+        if self.is_fixed() { Scope::Target } else { Scope::Destination }
     }
 
     /// Renders for one event. `kind` is the event's name without a family prefix (`ObjectCreated:Put`).

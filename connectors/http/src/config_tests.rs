@@ -1,5 +1,7 @@
 //! What the configuration of an HTTP target takes, refuses and shows.
 
+use std::path::PathBuf;
+
 use tidings_connector::ConnectorConfig as _;
 
 use super::*;
@@ -37,7 +39,9 @@ impl Drop for Scratch {
 
 #[test]
 fn urls() {
-    for good in ["http://127.0.0.1:8080/event-invoke", "https://example.com", "http://[::1]:9/x?code=1"] {
+    for good in
+        ["http://127.0.0.1:8080/event-invoke", "https://example.com", "http://[::1]:9/x?code=1&to=a@b"]
+    {
         assert!(checked(good).is_ok(), "{good}");
     }
     for bad in ["", "example.com/x", "ftp://a/b", "file:///etc/passwd", "gopher://a/", "unix:/run/x"] {
@@ -92,7 +96,7 @@ fn bad_values_are_refused_by_name() {
     assert!(told(&|o| o.ca_file = "/nowhere".into()).starts_with("`ca_file` needs an https `url`"));
     let https = |o: &mut HttpOptions| o.url = "https://a/".into();
     assert!(told(&|o| (https(o), o.ca_file = "/nowhere".into()).1).starts_with("`ca_file`: /nowhere"));
-    assert!(told(&|o| (https(o), o.cert_file = "/nowhere".into()).1).starts_with("`key_file` is missing"));
+    assert!(told(&|o| (https(o), o.cert_file = "/nowhere".into()).1).starts_with("`cert_file` needs"));
     for (name, value) in [
         ("a b", "x"),
         ("X-Ok", "line\nbreak"),

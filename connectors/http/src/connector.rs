@@ -3,31 +3,23 @@
 //! Must never wait for an answer in `deliver`.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use tidings_common::{
+    Addresses, CLOSE_WAIT, PAYLOAD_BYTES, Verdict, blocking, is_loopback, judge, window_full,
+};
 use tidings_connector::{
-    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, SecretRef,
-    Severity, Template,
+    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, Template,
 };
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::HttpConfig;
-use crate::error::{Silence, find, unanswered};
-use crate::guard::{Blocked, Guard};
 use crate::sender::{Answer, Sender};
 use crate::window::Window;
-
-/// Payload bytes that may be on their way at once.
-const BYTES: usize = 64 << 20;
-
-/// How long `close` waits for answers before it lets go.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl ConnectorConfig for HttpConfig {
@@ -35,36 +27,32 @@ impl ConnectorConfig for HttpConfig {
     async fn connect(&self) -> Result<Box<dyn Connector>, Fault> {
         let sender = self.sender().await?;
         self.dial().await?;
+        let window = Mutex::new(Window::new(self.options.max_in_flight));
         Ok(Box::new(HttpConnector {
             config: self.clone(),
             sender: Mutex::new(sender),
-            felt: Arc::new(Felt { stale: false.into(), window: Mutex::new(Window::new(self.max_in_flight)) }),
+            felt: Arc::new(Felt { stale: false.into(), window }),
             requests: Mutex::default(),
         }))
     }
 
     async fn check(&self) -> Vec<Finding> {
-        let finding = |severity, message| Finding { severity, message };
         let answer = match self.sender().await {
-            Ok(sender) => sender.ask(self.connect_timeout).await,
+            Ok(sender) => sender.ask(self.options.connect_timeout.0).await,
             Err(fault) => Err(fault),
         };
         let origin = self.origin();
         let mut found = vec![match answer {
-            Ok(status @ (401 | 403)) => {
-                let message =
-                    format!("{origin} answers {status} to OPTIONS: if it answers events so, they wait");
-                finding(Severity::Warning, message)
-            }
-            Ok(status) => finding(Severity::Ok, format!("{origin} answers ({status} to OPTIONS)")),
-            Err(fault) => finding(Severity::Error, fault.message),
+            Ok(status @ (401 | 403)) => Finding::warning(format!(
+                "{origin} answers {status} to OPTIONS: if it answers events so, they wait"
+            )),
+            Ok(status) => Finding::ok(format!("{origin} answers ({status} to OPTIONS)")),
+            Err(fault) => Finding::error(fault.message),
         }];
-        let loopback = ["127.", "[::1]", "localhost"].iter();
-        let near =
-            loopback.clone().any(|near| self.url.host_str().is_some_and(|host| host.starts_with(near)));
+        let near = self.url.host_str().is_some_and(is_loopback);
         if self.url.scheme() == "http" && self.authorization.is_some() && !near {
             let message = format!("`authorization` travels to {origin} unencrypted: use https");
-            found.push(finding(Severity::Warning, message));
+            found.push(Finding::warning(message));
         }
         found
     }
@@ -77,18 +65,16 @@ impl ConnectorConfig for HttpConfig {
         None
     }
 
-    /// The URL's path and query and the values of headers may be secrets: their hash tells them apart.
+    /// The URL's path and query and the values of headers may be secrets: a hash tells them apart.
     fn fingerprint(&self) -> String {
         let mut hasher = DefaultHasher::new();
-        self.url.as_str().hash(&mut hasher);
-        self.headers.iter().for_each(|(_, value)| value.as_bytes().hash(&mut hasher));
-        format!("{self:?} {:016x}", hasher.finish())
+        format!("{:?}", self.options).hash(&mut hasher);
+        [&self.target, &self.region, &self.appid].hash(&mut hasher);
+        format!("{} {:016x}", self.origin(), hasher.finish())
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let secrets = self.authorization.iter().chain(&self.signing_secret).filter_map(SecretRef::file);
-        let tls = [&self.tls.ca, &self.tls.cert, &self.tls.key].into_iter().flatten();
-        secrets.map(Path::to_owned).chain(tls.cloned()).collect()
+        self.tls.paths(self.authorization.iter().chain(&self.signing_secret))
     }
 }
 
@@ -100,30 +86,26 @@ impl HttpConfig {
             return Sender::new(self).map(Arc::new);
         }
         let config = self.clone();
-        let made = tokio::task::spawn_blocking(move || Sender::new(&config)).await;
-        let lost = |_| Fault::retry(ErrorClass::Unknown, "making an HTTP client was cut off");
-        made.map_err(lost)?.map(Arc::new)
+        blocking("making an HTTP client", move || Sender::new(&config).map(Arc::new)).await
     }
 
     /// Opens a connection and lets it go.
     async fn dial(&self) -> Result<(), Fault> {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.url.port_or_known_default().unwrap_or_default();
-        let dns = |e: io::Error| match find::<Blocked>(&e) {
-            Some(_) => (Silence::Blocked, e.to_string()),
-            None => (Silence::Dns, e.to_string()),
-        };
+        let cannot =
+            |verdict: Verdict, why: String| verdict.fault(format!("cannot reach {}: {why}", self.origin()));
         let dial = async {
-            let addresses = Guard { allow_private: self.allow_private }.addresses(host, port).await;
-            let addresses = addresses.map_err(dns)?;
-            TcpStream::connect(&addresses[..]).await.map_err(|e| (Silence::Connect, e.to_string()))
+            let addresses = Addresses { allow_private: self.options.allow_private }.of(host, port).await;
+            let unknown = Verdict::Retry(ErrorClass::Dns);
+            let addresses = addresses.map_err(|e| cannot(judge(&e).unwrap_or(unknown), e.to_string()))?;
+            let dialled = TcpStream::connect(&addresses[..]).await;
+            dialled.map(drop).map_err(|e| cannot(Verdict::Retry(ErrorClass::Connect), e.to_string()))
         };
-        let too_late = || Err((Silence::Timeout, format!("no answer within {:?}", self.connect_timeout)));
-        let dialled = tokio::time::timeout(self.connect_timeout, dial).await.unwrap_or_else(|_| too_late());
-        dialled.map(drop).map_err(|(silence, why)| {
-            let message = format!("cannot reach {}: {why}", self.origin());
-            Fault { outcome: unanswered(silence, &message), message }
-        })
+        let bound = self.options.connect_timeout.0;
+        let late =
+            |_| Err(cannot(Verdict::Retry(ErrorClass::Timeout), format!("no answer within {bound:?}")));
+        tokio::time::timeout(bound, dial).await.unwrap_or_else(late)
     }
 }
 
@@ -158,7 +140,7 @@ impl HttpConnector {
 impl Connector for HttpConnector {
     fn limits(&self) -> Limits {
         let open = locked(&self.felt.window).open();
-        Limits { in_flight: open, batch: open, bytes: BYTES }
+        Limits { in_flight: open, batch: open, bytes: PAYLOAD_BYTES }
     }
 
     async fn deliver(&self, batch: Vec<Delivery>) {
@@ -173,9 +155,8 @@ impl Connector for HttpConnector {
         while requests.try_join_next().is_some() {}
         for delivery in batch {
             // A task that just settled may still be counted here, hence twice the window.
-            if requests.len() >= 2 * self.config.max_in_flight {
-                let why = Cause::new(ErrorClass::Throttle, "more messages than the connector's window holds");
-                delivery.receipt.settle(Outcome::Retry { after: None, why }, None);
+            if requests.len() >= 2 * self.config.options.max_in_flight {
+                delivery.receipt.settle(window_full(), None);
                 continue;
             }
             requests.spawn(attempt(Arc::clone(&sender), Arc::clone(&self.felt), round, delivery));

@@ -6,125 +6,57 @@
 use std::error::Error;
 use std::time::{Duration, Instant, SystemTime};
 
-use tidings_connector::{Cause, ErrorClass, Outcome, Scope};
-
-use crate::guard::Blocked;
+use tidings_common::{Verdict, judge};
+use tidings_connector::{ErrorClass as Class, Outcome, Scope};
 
 /// The longest pause that a receiver may ask for.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(3_600);
 
-/// What one answer means. `after`: the receiver's own wish.
-pub(crate) fn answered(status: u16, after: Option<Duration>, now: Instant, text: &str) -> Outcome {
-    use ErrorClass as Class;
-    let retry = |class| Outcome::Retry { after, why: Cause::new(class, text) };
-    let slow_down = |class| match after {
-        Some(after) => Outcome::Throttled { until: now + after, why: Cause::new(class, text) },
-        None => retry(class),
-    };
-    let fault = |class| Outcome::Faulted { scope: Scope::Target, why: Cause::new(class, text) };
-    let reject = |class| Outcome::Rejected { why: Cause::new(class, text) };
+/// The table of answers.
+fn verdict(status: u16) -> Verdict {
     match status {
-        200..=299 => Outcome::Delivered,
-
+        200..=299 => Verdict::Delivered,
         // Never followed: where an event may go is the operator's decision.
-        300..=399 => fault(Class::Unroutable),
-
-        400 | 414 | 415 | 422 | 431 => reject(Class::Http4xx),
-        413 => reject(Class::TooLarge),
-
-        401 | 403 | 407 | 511 => fault(Class::Auth),
-        404 | 410 => fault(Class::Unroutable),
-        405 | 421 | 426 | 451 => fault(Class::Http4xx),
-        501 | 505 => fault(Class::Http5xx),
-
-        408 => retry(Class::Timeout),
-        409 | 423 | 425 => retry(Class::Http4xx),
-        429 => slow_down(Class::Throttle),
-        503 => slow_down(Class::Http5xx),
-        500 | 502 | 504 | 506..=510 | 512..=599 => retry(Class::Http5xx),
-
-        _ => retry(Class::Unknown),
+        300..=399 => Verdict::Fault(Class::Unroutable),
+        400 | 414 | 415 | 422 | 431 => Verdict::Poison(Class::Http4xx),
+        413 => Verdict::Poison(Class::TooLarge),
+        401 | 403 | 407 | 511 => Verdict::Fault(Class::Auth),
+        404 | 410 => Verdict::Fault(Class::Unroutable),
+        405 | 421 | 426 | 451 => Verdict::Fault(Class::Http4xx),
+        501 | 505 => Verdict::Fault(Class::Http5xx),
+        408 => Verdict::Retry(Class::Timeout),
+        409 | 423 | 425 => Verdict::Retry(Class::Http4xx),
+        429 => Verdict::Retry(Class::Throttle),
+        500 | 502..=504 | 506..=510 | 512..=599 => Verdict::Retry(Class::Http5xx),
+        _ => Verdict::Retry(Class::Unknown),
     }
 }
 
-/// Why no answer came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Silence {
-    /// The name did not resolve.
-    Dns,
-    /// A certificate or protocol version was refused.
-    Tls,
-    /// TLS failed in another way.
-    TlsBroken,
-    /// The deadline passed.
-    Timeout,
-    /// The name's addresses may not be called.
-    Blocked,
-    /// Not reachable, connection lost, answer truncated, or no HTTP.
-    Connect,
-}
-
-/// What silence means.
-pub(crate) fn unanswered(silence: Silence, text: &str) -> Outcome {
-    use ErrorClass as Class;
-    let retry = |class| Outcome::Retry { after: None, why: Cause::new(class, text) };
-    let fault = |class| Outcome::Faulted { scope: Scope::Target, why: Cause::new(class, text) };
-    match silence {
-        Silence::Dns => retry(Class::Dns),
-        Silence::Tls => fault(Class::Tls),
-        Silence::TlsBroken => retry(Class::Tls),
-        Silence::Timeout => retry(Class::Timeout),
-        Silence::Blocked => fault(Class::Unroutable),
-        Silence::Connect => retry(Class::Connect),
+/// What one answer means. `after`: the receiver's own wish; with 429 and 503 it concerns the whole target.
+pub(crate) fn answered(status: u16, after: Option<Duration>, now: Instant, text: &str) -> Outcome {
+    match (verdict(status).outcome(true, Scope::Target, text), after) {
+        (Outcome::Retry { why, .. }, Some(after)) if matches!(status, 429 | 503) => {
+            Outcome::Throttled { until: now + after, why }
+        }
+        (Outcome::Retry { why, .. }, after) => Outcome::Retry { after, why },
+        (outcome, _) => outcome,
     }
 }
 
-/// Why a request failed, and its innermost reason in words. The words never hold the URL.
-pub(crate) fn silence(error: reqwest::Error) -> (Silence, String) {
+/// What it means that a request failed, and its innermost reason in words. The words never hold the URL.
+pub(crate) fn silence(error: reqwest::Error) -> (Verdict, String) {
     let error = error.without_url();
-    let silence = match find::<rustls::Error>(&error) {
-        Some(tls) => tls_silence(tls),
-        None if find::<Blocked>(&error).is_some() => Silence::Blocked,
-        None if error.is_dns() => Silence::Dns,
-        None if error.is_timeout() => Silence::Timeout,
-        None => Silence::Connect,
-    };
+    // `Connect`: not reachable, connection lost, answer truncated, or no HTTP.
+    let verdict = judge(&error).unwrap_or(Verdict::Retry(match (error.is_dns(), error.is_timeout()) {
+        (true, _) => Class::Dns,
+        (false, true) => Class::Timeout,
+        (false, false) => Class::Connect,
+    }));
     let mut innermost: &dyn Error = &error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    (silence, innermost.to_string())
-}
-
-/// The first error of type `E` in a chain of errors.
-pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An I/O error shows what it carries by `get_ref`; its `source` skips it.
-        let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match carried {
-            Some(carried) => Some(carried),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-fn tls_silence(error: &rustls::Error) -> Silence {
-    use rustls::Error as Tls;
-    match error {
-        Tls::InvalidCertificate(_)
-        | Tls::NoCertificatesPresented
-        | Tls::UnsupportedNameType
-        | Tls::InvalidCertRevocationList(_)
-        | Tls::PeerIncompatible(_)
-        | Tls::NoApplicationProtocol
-        | Tls::AlertReceived(_) => Silence::Tls,
-        _ => Silence::TlsBroken,
-    }
+    (verdict, innermost.to_string())
 }
 
 /// The pause that a `Retry-After` header asks for, at most an hour. Seconds, or a date; `None` if it is

@@ -1,16 +1,13 @@
-//! Every row of the HTTP table, every form of `Retry-After`, and TLS failures however deep they are wrapped.
-
-use std::io;
-use std::sync::Arc;
+//! Every row of the HTTP table, and every form of `Retry-After`.
 
 use super::*;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Row {
     Delivered,
-    Retry(ErrorClass),
-    Fault(ErrorClass),
-    Reject(ErrorClass),
+    Retry(Class),
+    Fault(Class),
+    Reject(Class),
 }
 
 fn row(status: u16) -> Row {
@@ -25,7 +22,6 @@ fn row(status: u16) -> Row {
 
 #[test]
 fn every_row() {
-    use ErrorClass as Class;
     let rows: &[(&[u16], Row)] = &[
         (&[200, 201, 202, 204, 299], Row::Delivered),
         (&[300, 301, 302, 303, 304, 307, 308, 399], Row::Fault(Class::Unroutable)),
@@ -73,38 +69,6 @@ fn a_receiver_that_asks_for_a_pause_slows_the_target_down() {
     }
     assert!(matches!(answered(500, after, now, ""), Outcome::Retry { after: Some(_), .. }));
     assert!(matches!(answered(200, after, now, ""), Outcome::Delivered));
-}
-
-#[test]
-fn silence_means() {
-    let class = |silence| match unanswered(silence, "") {
-        Outcome::Retry { after: None, why } => Row::Retry(why.class),
-        Outcome::Faulted { scope: Scope::Target, why } => Row::Fault(why.class),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(class(Silence::Dns), Row::Retry(ErrorClass::Dns));
-    assert_eq!(class(Silence::Connect), Row::Retry(ErrorClass::Connect));
-    assert_eq!(class(Silence::Timeout), Row::Retry(ErrorClass::Timeout));
-    assert_eq!(class(Silence::TlsBroken), Row::Retry(ErrorClass::Tls));
-    assert_eq!(class(Silence::Tls), Row::Fault(ErrorClass::Tls));
-    assert_eq!(class(Silence::Blocked), Row::Fault(ErrorClass::Unroutable));
-}
-
-#[test]
-fn tls_failures_are_found_however_deep() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("outer")]
-    struct Outer(#[source] io::Error);
-
-    let tls_of = |error: &(dyn Error + 'static)| find::<rustls::Error>(error).map(tls_silence);
-    let bad = || rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-    let nested = io::Error::other(io::Error::other(bad()));
-    assert_eq!(tls_of(&bad()), Some(Silence::Tls));
-    assert_eq!(tls_of(&Outer(nested)), Some(Silence::Tls));
-    assert_eq!(tls_of(&Outer(io::Error::other(rustls::Error::DecryptError))), Some(Silence::TlsBroken));
-    assert_eq!(tls_of(&Outer(io::ErrorKind::ConnectionReset.into())), None);
-    let other = rustls::CertificateError::Other(rustls::OtherError(Arc::new(io::Error::other("x"))));
-    assert_eq!(tls_of(&rustls::Error::InvalidCertificate(other)), Some(Silence::Tls));
 }
 
 #[test]

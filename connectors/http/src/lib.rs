@@ -5,10 +5,8 @@
 mod config;
 mod connector;
 mod error;
-mod guard;
 mod sender;
 mod sign;
-mod tls;
 mod window;
 
 pub use config::{HttpConfig, HttpOptions, Preset};

@@ -5,14 +5,15 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Response, redirect};
 use secrecy::ExposeSecret as _;
-use tidings_connector::{Cause, ErrorClass, Fault, Message, Outcome, Report};
+use tidings_common::{Addresses, Url, Verdict, nobody};
+use tidings_connector::{Cause, ErrorClass, Fault, Message, Outcome, Report, Scope};
 
 use crate::HttpConfig;
 use crate::config::Preset;
-use crate::error::{Silence, answered, retry_after, silence, unanswered};
-use crate::guard::Guard;
+use crate::error::{answered, retry_after, silence};
 use crate::sign::Signer;
 
 /// How much of an answer is read, so that its connection can be used again; then it is dropped.
@@ -44,7 +45,7 @@ pub(crate) struct Answer {
 impl HttpConfig {
     /// Headers that are the same in every request, the secret one read anew. `Err` begins with the key.
     pub(crate) fn own_headers(&self) -> Result<HeaderMap, String> {
-        let mut headers: HeaderMap = self.headers.iter().cloned().collect();
+        let mut headers = self.headers.clone();
         if let Some(secret) = &self.authorization {
             let illegal = |_| "the secret holds a character that no header may hold".to_owned();
             let value =
@@ -65,7 +66,7 @@ impl HttpConfig {
 
     /// What Tencent SCF tells a function beside the event, as far as it exists here.
     fn function_headers(&self, headers: &mut HeaderMap) {
-        let seconds = self.timeout.as_secs().max(1).to_string();
+        let seconds = self.options.timeout.0.as_secs().max(1).to_string();
         for (name, value) in [
             ("x-scf-memory", "128"),
             ("x-scf-timeout", &*seconds),
@@ -90,25 +91,32 @@ impl Sender {
         let cannot = |class, why: &str| Fault::faulted(class, format!("cannot call {origin}: {why}"));
         let secret = |why: String| cannot(ErrorClass::Auth, &why);
         let mut headers = config.own_headers().map_err(secret)?;
-        let function = config.preset == Preset::Scf;
+        let function = config.options.preset == Preset::Scf;
         if function {
             config.function_headers(&mut headers);
         }
         let client = Client::builder()
-            .connect_timeout(config.connect_timeout)
+            .connect_timeout(config.options.connect_timeout.0)
             .redirect(redirect::Policy::none())
             .referer(false)
             // Where events go is decided by the configuration file alone, not by the environment.
             .no_proxy()
-            .dns_resolver(Guard { allow_private: config.allow_private })
-            .pool_max_idle_per_host(config.max_in_flight)
+            .dns_resolver(Guard(Addresses { allow_private: config.options.allow_private }))
+            .pool_max_idle_per_host(config.options.max_in_flight)
             .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")));
-        let client = config.tls.apply(client, config.url.scheme() == "https");
-        let client = client.map_err(|why| cannot(ErrorClass::Tls, &why))?.build();
+        let client = match config.url.scheme() {
+            "https" => {
+                let mut tls = config.tls.client().map_err(|why| cannot(ErrorClass::Tls, &why))?;
+                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+                client.tls_backend_preconfigured(tls)
+            }
+            // Nobody is trusted, since nobody is asked.
+            _ => client.tls_backend_preconfigured(nobody().map_err(|why| cannot(ErrorClass::Tls, &why))?),
+        };
         Ok(Self {
-            client: client.map_err(|e| cannot(ErrorClass::Tls, &silence(e).1))?,
+            client: client.build().map_err(|e| cannot(ErrorClass::Tls, &silence(e).1))?,
             url: config.url.clone(),
-            timeout: config.timeout,
+            timeout: config.options.timeout.0,
             headers,
             signer: config.signer().map_err(secret)?,
             function,
@@ -121,9 +129,8 @@ impl Sender {
         let request = self.client.request(http::Method::OPTIONS, self.url.clone());
         let answer = request.headers(self.headers.clone()).timeout(within).send().await;
         answer.map(|answer| answer.status().as_u16()).map_err(|error| {
-            let (silence, why) = silence(error);
-            let message = format!("{} does not answer: {why}", self.origin);
-            Fault { outcome: unanswered(silence, &message), message }
+            let (verdict, why) = silence(error);
+            verdict.fault(format!("{} does not answer: {why}", self.origin))
         })
     }
 
@@ -134,13 +141,14 @@ impl Sender {
             Err(why) => return Answer { outcome: Outcome::Rejected { why }, report: None, pressed: false },
         };
         let request = self.client.post(self.url.clone()).headers(headers).body(message.payload);
-        let (silence, why) = match tokio::time::timeout(self.timeout, request.send()).await {
+        let late = Verdict::Retry(ErrorClass::Timeout);
+        let (verdict, why) = match tokio::time::timeout(self.timeout, request.send()).await {
             Ok(Ok(answer)) => return self.answered(answer).await,
             Ok(Err(error)) => silence(error),
-            Err(_) => (Silence::Timeout, format!("no answer within {:?}", self.timeout)),
+            Err(_) => (late, format!("no answer within {:?}", self.timeout)),
         };
-        let outcome = unanswered(silence, &format!("POST {}: {why}", self.origin));
-        Answer { outcome, report: None, pressed: silence == Silence::Timeout }
+        let outcome = verdict.outcome(true, Scope::Target, &format!("POST {}: {why}", self.origin));
+        Answer { outcome, report: None, pressed: verdict == late }
     }
 
     /// Status and headers decide; the body is read only to use the connection again.
@@ -188,6 +196,19 @@ impl Sender {
             set("webhook-signature", &signer.sign(&message.id, unix_s, &message.payload))?;
         }
         Ok(headers)
+    }
+}
+
+/// Looks names up for the client: a name is judged by the address that is dialled.
+struct Guard(Addresses);
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let addresses = self.0;
+        Box::pin(async move {
+            let found = addresses.of(name.as_str(), 0).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
     }
 }
 

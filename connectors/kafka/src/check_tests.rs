@@ -1,5 +1,7 @@
 //! Each finding by itself, and a topic without any.
 
+use tidings_connector::Severity;
+
 use super::*;
 
 const SAFE: &[(&str, &str)] = &[

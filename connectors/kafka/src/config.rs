@@ -5,92 +5,67 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use serde::Deserialize;
+use rdkafka::admin::AdminClient;
+use rdkafka::config::FromClientConfigAndContext as _;
+use tidings_common::options::{count, size, span, template};
+use tidings_common::{MAX_IN_FLIGHT, choice, endpoint, options};
 use tidings_connector::{Fault, Place, Size, Span, Template};
 
-use crate::security::{Sasl, Security};
+use crate::security::{Sasl, Security, Tokens};
 
-/// The keys of `[target.NAME.connector.kafka]` as they were typed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct KafkaOptions {
-    /// The brokers to ask first, each `host:port`. Required.
-    pub brokers: Vec<String>,
-    /// The topic; `{bucket}` and `{kind}` are replaced. Required.
-    pub topic: String,
-    /// Whether the brokers are reached with TLS; their certificate must be trusted and name their host.
-    pub tls: bool,
-    /// The certificates to trust instead of the system's, PEM; only with `tls`.
-    pub ca_file: String,
-    /// Our certificate and its chain, PEM; only with `tls` and `key_file`.
-    pub cert_file: String,
-    /// The key of our certificate, PEM.
-    pub key_file: String,
-    /// The variable that holds the password of `key_file`, if it has one.
-    pub key_password_env: String,
-    /// The file that holds it.
-    pub key_password_file: String,
-    /// How we prove who we are.
-    pub sasl: Sasl,
-    /// Who we are; only with `sasl`.
-    pub username: String,
-    /// The variable that holds the password.
-    pub password_env: String,
-    /// The file that holds the password; read for each connection.
-    pub password_file: String,
-    /// The file that holds the token of `oauthbearer`; read again at least every minute.
-    pub token_file: String,
-    /// How batches are compressed.
-    pub compression: Compression,
-    /// How long a message may wait for others of its batch, at most 1 s.
-    pub linger: Span,
-    /// Messages handed to the brokers and not acknowledged yet, 1 to 65,536.
-    pub max_in_flight: usize,
-    /// Bytes of the same, 1 MiB to 1 GiB.
-    pub max_bytes: Size,
-    /// How long reaching a broker may take, 100 ms to 60 s.
-    pub connect_timeout: Span,
-}
-
-/// How batches are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// LZ4: cheap.
-    Lz4,
-    /// Zstandard: smaller.
-    Zstd,
-}
-
-impl Default for KafkaOptions {
-    fn default() -> Self {
-        Self {
-            brokers: Vec::new(),
-            topic: String::new(),
-            tls: false,
-            ca_file: String::new(),
-            cert_file: String::new(),
-            key_file: String::new(),
-            key_password_env: String::new(),
-            key_password_file: String::new(),
-            sasl: Sasl::None,
-            username: String::new(),
-            password_env: String::new(),
-            password_file: String::new(),
-            token_file: String::new(),
-            compression: Compression::Lz4,
-            linger: Span(Duration::from_millis(1)),
-            max_in_flight: MAX_IN_FLIGHT,
-            max_bytes: Size(64 << 20),
-            connect_timeout: Span(Duration::from_secs(5)),
-        }
+options! {
+    /// The keys of `[target.NAME.connector.kafka]` as they were typed.
+    pub struct KafkaOptions {
+        /// The brokers to ask first, each `host:port`. Required.
+        brokers: Vec<String>,
+        /// The topic; `{bucket}` and `{kind}` are replaced. Required.
+        topic: String,
+        /// Whether the brokers are reached with TLS; their certificate must be trusted and name their host.
+        tls: bool,
+        /// The certificates to trust instead of the system's, PEM; only with `tls`.
+        ca_file: String,
+        /// Our certificate and its chain, PEM; only with `tls` and `key_file`.
+        cert_file: String,
+        /// The key of our certificate, PEM.
+        key_file: String,
+        /// The variable that holds the password of `key_file`, if it has one.
+        key_password_env: String,
+        /// The file that holds it.
+        key_password_file: String,
+        /// How we prove who we are.
+        sasl: Sasl = Sasl::None,
+        /// Who we are; only with `sasl`.
+        username: String,
+        /// The variable that holds the password.
+        password_env: String,
+        /// The file that holds the password; read for each connection.
+        password_file: String,
+        /// The file that holds the token of `oauthbearer`; read again at least every minute.
+        token_file: String,
+        /// How batches are compressed.
+        compression: Compression = Compression::Lz4,
+        /// How long a message may wait for others of its batch, at most 1 s.
+        linger: Span = Span(Duration::from_millis(1)),
+        /// Messages handed to the brokers and not acknowledged yet, 1 to 65,536.
+        max_in_flight: usize = MAX_IN_FLIGHT,
+        /// Bytes of the same, 1 MiB to 1 GiB.
+        max_bytes: Size = Size(64 << 20),
+        /// How long reaching a broker may take, 100 ms to 60 s.
+        connect_timeout: Span = Span(Duration::from_secs(5)),
     }
 }
 
-/// The most messages that may be outstanding: as many as a lane holds.
-const MAX_IN_FLIGHT: usize = 65_536;
+choice! {
+    /// How batches are compressed.
+    pub enum Compression {
+        /// Not at all.
+        None = "none",
+        /// LZ4: cheap.
+        Lz4 = "lz4",
+        /// Zstandard: smaller.
+        Zstd = "zstd",
+    }
+}
 
 /// The largest message that is sent: key, payload and headers. Brokers take 1,048,588 bytes a batch by
 /// default.
@@ -106,14 +81,9 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// A checked Kafka target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
-    pub(crate) brokers: String,
+    pub(crate) options: KafkaOptions,
     pub(crate) topic: Template,
     pub(crate) security: Security,
-    pub(crate) compression: Compression,
-    pub(crate) linger: Duration,
-    pub(crate) max_in_flight: usize,
-    pub(crate) max_bytes: usize,
-    pub(crate) connect_timeout: Duration,
 }
 
 impl KafkaOptions {
@@ -123,62 +93,48 @@ impl KafkaOptions {
             return Err("`brokers` is required: name at least one, such as [\"127.0.0.1:9092\"]".to_owned());
         }
         for broker in &self.brokers {
-            check_broker(broker)?;
+            // They become one comma-separated setting of the client library: nothing else may hide in them.
+            let url = endpoint("brokers", broker, &[""], "127.0.0.1:9092")?;
+            if url.port().is_none() || !url.path().is_empty() || url.query().is_some() {
+                let broker = broker.escape_debug();
+                return Err(format!("`brokers`: `{broker}` is not host:port, such as \"127.0.0.1:9092\""));
+            }
         }
-        if self.topic.is_empty() {
-            return Err("`topic` is required: name a topic, such as \"object-events\"".to_owned());
-        }
-        let topic = Template::parse(&self.topic, Place::KafkaTopic).map_err(|e| format!("`topic`: {e}"))?;
+        let hint = "name a topic, such as \"object-events\"";
+        let topic = template("topic", &self.topic, Place::KafkaTopic, hint)?;
         let security = Security::checked(&self)?;
-        if self.linger.0 > Duration::from_secs(1) {
-            return Err("`linger` may be at most 1s".to_owned());
-        }
-        if !(1..=MAX_IN_FLIGHT).contains(&self.max_in_flight) {
-            return Err(format!("`max_in_flight` must be 1 to {MAX_IN_FLIGHT}"));
-        }
-        if !((1 << 20)..=(1 << 30)).contains(&self.max_bytes.0) {
-            return Err("`max_bytes` must be 1MiB to 1GiB".to_owned());
-        }
-        if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.connect_timeout.0) {
-            return Err("`connect_timeout` must be 100ms to 60s".to_owned());
-        }
-        Ok(KafkaConfig {
-            brokers: self.brokers.join(","),
-            topic,
-            security,
-            compression: self.compression,
-            linger: self.linger.0,
-            max_in_flight: self.max_in_flight,
-            max_bytes: self.max_bytes.0 as usize,
-            connect_timeout: self.connect_timeout.0,
-        })
+        span("linger", self.linger, "0ms", "1s")?;
+        count("max_in_flight", self.max_in_flight, MAX_IN_FLIGHT)?;
+        size("max_bytes", self.max_bytes, "1MiB", "1GiB")?;
+        span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
+        Ok(KafkaConfig { topic, security, options: self })
     }
-}
-
-/// Brokers become one comma-separated setting of the client library: nothing else may hide in them.
-fn check_broker(broker: &str) -> Result<(), String> {
-    let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
-    let host_ok = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-        }
-    };
-    let port_ok = port.parse::<u16>().is_ok_and(|port| port != 0);
-    if host_ok && port_ok {
-        return Ok(());
-    }
-    Err(format!("`brokers`: `{}` is not host:port, such as \"127.0.0.1:9092\"", broker.escape_debug()))
 }
 
 impl KafkaConfig {
+    /// The brokers to ask first, as the client library and people read them.
+    pub(crate) fn brokers(&self) -> String {
+        self.options.brokers.join(",")
+    }
+
+    /// How long reaching a broker may take.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.options.connect_timeout.0
+    }
+
     /// The settings of any client: where the brokers are and who we are, with the secrets as they are now.
     pub(crate) fn network(&self) -> Result<ClientConfig, Fault> {
         let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.brokers).set("client.id", "tidings");
+        client.set("bootstrap.servers", self.brokers()).set("client.id", "tidings");
         self.security.apply(&mut client)?;
         Ok(client)
+    }
+
+    /// A client that looks at the cluster, or changes it. `Err` is for people.
+    pub(crate) fn admin(&self) -> Result<AdminClient<Tokens>, String> {
+        let client = self.network().map_err(|fault| fault.message)?;
+        AdminClient::from_config_and_context(&client, self.security.tokens())
+            .map_err(|e| self.security.refused(&e).message)
     }
 
     /// The producer's settings.
@@ -190,31 +146,27 @@ impl KafkaConfig {
     /// # Errors
     /// A secret cannot be read.
     pub fn client(&self) -> Result<ClientConfig, Fault> {
-        let compression = match self.compression {
-            Compression::None => "none",
-            Compression::Lz4 => "lz4",
-            Compression::Zstd => "zstd",
-        };
         let mut client = self.network()?;
-        let mut set = |key: &str, value: &str| {
+        let kib = 2 * (self.options.max_bytes.0 as usize + MAX_MESSAGE_BYTES).div_ceil(1024);
+        let dial = self.connect_timeout().max(Duration::from_secs(1));
+        for (key, value) in [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("message.timeout.ms", "0"),
+            ("partitioner", "murmur2_random"),
+            ("compression.type", self.options.compression.name()),
+            ("message.max.bytes", &MAX_MESSAGE_BYTES.to_string()),
+            ("queue.buffering.max.messages", &(2 * self.options.max_in_flight).to_string()),
+            ("queue.buffering.max.kbytes", &kib.to_string()),
+            ("allow.auto.create.topics", "false"),
+            ("topic.metadata.propagation.max.ms", &UNKNOWN_TOPIC_PATIENCE.as_millis().to_string()),
+            ("reconnect.backoff.max.ms", &RECONNECT_PAUSE.as_millis().to_string()),
+            ("socket.connection.setup.timeout.ms", &dial.as_millis().to_string()),
+            ("socket.keepalive.enable", "true"),
+            ("linger.ms", &self.options.linger.0.as_millis().to_string()),
+        ] {
             client.set(key, value);
-        };
-        set("acks", "all");
-        set("enable.idempotence", "true");
-        set("message.timeout.ms", "0");
-        set("partitioner", "murmur2_random");
-        set("compression.type", compression);
-        set("message.max.bytes", &MAX_MESSAGE_BYTES.to_string());
-        set("queue.buffering.max.messages", &(2 * self.max_in_flight).to_string());
-        let kib = 2 * (self.max_bytes + MAX_MESSAGE_BYTES).div_ceil(1024);
-        set("queue.buffering.max.kbytes", &kib.to_string());
-        set("allow.auto.create.topics", "false");
-        set("topic.metadata.propagation.max.ms", &UNKNOWN_TOPIC_PATIENCE.as_millis().to_string());
-        set("reconnect.backoff.max.ms", &RECONNECT_PAUSE.as_millis().to_string());
-        let dial = self.connect_timeout.max(Duration::from_secs(1));
-        set("socket.connection.setup.timeout.ms", &dial.as_millis().to_string());
-        set("socket.keepalive.enable", "true");
-        set("linger.ms", &self.linger.as_millis().to_string());
+        }
         Ok(client)
     }
 }

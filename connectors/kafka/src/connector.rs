@@ -4,48 +4,39 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
+use tidings_common::{CLOSE_WAIT, Token, Verdict, blocking};
 use tidings_connector::{
-    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome,
-    Receipt, Scope, Severity, Template,
+    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome, Template,
 };
 
 use crate::KafkaConfig;
 use crate::check::findings;
 use crate::config::MAX_MESSAGE_BYTES;
-use crate::fault::{missing_topic, unreachable};
-use crate::outstanding::{NoSlot, Outstanding, Reports};
+use crate::error::verdict;
+use crate::reports::{Reports, Shared};
 
 type Producer = ThreadedProducer<Reports>;
 
 /// Messages taken by one call of `deliver`: about a millisecond of one core.
 const BATCH: usize = 1_024;
 
-/// How long `close` waits for acknowledgements before it lets go.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
-
 #[async_trait]
 impl ConnectorConfig for KafkaConfig {
     async fn connect(&self) -> Result<Box<dyn Connector>, Fault> {
         let config = self.clone();
-        blocking(move || {
-            let (connector, _) = connect(&config)?;
-            Ok(Box::new(connector) as Box<dyn Connector>)
-        })
-        .await
+        blocking(REACHING, move || connect(&config).map(|(connector, _)| Box::new(connector) as _)).await
     }
 
     async fn check(&self) -> Vec<Finding> {
         let config = self.clone();
-        let found = blocking(move || connect(&config).map(|(_, copies)| findings(&config, copies))).await;
-        found.unwrap_or_else(|fault| vec![Finding { severity: Severity::Error, message: fault.message }])
+        let found = blocking(REACHING, move || connect(&config).map(|(_, copies)| findings(&config, copies)));
+        found.await.unwrap_or_else(|fault| vec![Finding::error(fault.message)])
     }
 
     fn kind(&self) -> &'static str {
@@ -65,53 +56,57 @@ impl ConnectorConfig for KafkaConfig {
     }
 }
 
-/// Runs what waits for a broker on a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let lost = || Err(Fault::retry(ErrorClass::Unknown, "the attempt to reach Kafka was cut off"));
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| lost())
-}
+/// What waits for a broker, on a thread that may wait.
+const REACHING: &str = "the attempt to reach Kafka";
 
 /// Makes a producer and asks a broker: for the topic if it is fixed, for the cluster's id otherwise.
 /// Blocks for at most `connect_timeout`. Also gives the fewest copies that a partition of the topic has.
 fn connect(config: &KafkaConfig) -> Result<(KafkaConnector, Option<usize>), Fault> {
-    let topic_scope = if config.topic.is_fixed() { Scope::Target } else { Scope::Destination };
-    let outstanding = Outstanding::new(config.max_in_flight, topic_scope);
+    let shared = Shared::new(config.options.max_in_flight, config.topic.scope());
     let settings = config.client()?;
-    let main = producer(config, &settings, &outstanding, false)?;
+    let main = producer(config, &settings, &shared, false)?;
     let producers = Some(Producers { main, alone: OnceLock::new() });
-    let connector = KafkaConnector { config: config.clone(), settings, outstanding, producers };
-    let client = connector.producers().main.client();
-    let replicas = match config.topic.is_fixed() {
-        true => {
-            let metadata = client
-                .fetch_metadata(Some(config.topic.source()), config.connect_timeout)
-                .map_err(|e| unreachable(config, &connector.outstanding, &e))?;
-            let topic = metadata.topics().first();
-            if let Some(code) = topic.and_then(|topic| topic.error()).map(Code::from) {
-                return Err(missing_topic(config, code));
-            }
-            topic.and_then(|topic| topic.partitions().iter().map(|p| p.replicas().len()).min())
-        }
-        false => {
-            let reached = client.fetch_cluster_id(config.connect_timeout);
-            let timed_out = KafkaError::MetadataFetch(Code::OperationTimedOut);
-            reached.ok_or_else(|| unreachable(config, &connector.outstanding, &timed_out))?;
-            None
-        }
+    let connector = KafkaConnector { config: config.clone(), settings, shared, producers };
+    let (client, bound) = (connector.producers().main.client(), config.connect_timeout());
+    let unreachable = |code: Code| {
+        // What the library said about its connections tells why better than the missing answer does.
+        let (code, reason) = connector.shared.trouble().clone().unwrap_or_else(|| (code, code.to_string()));
+        verdict(code).fault(format!("no Kafka broker answers at {}: {reason}", config.brokers()))
     };
-    Ok((connector, replicas))
+    if !config.topic.is_fixed() {
+        client.fetch_cluster_id(bound).ok_or_else(|| unreachable(Code::OperationTimedOut))?;
+        return Ok((connector, None));
+    }
+    let metadata = client
+        .fetch_metadata(Some(config.topic.source()), bound)
+        .map_err(|e| unreachable(e.rdkafka_error_code().unwrap_or(Code::Unknown)))?;
+    let topic = metadata.topics().first();
+    if let Some(code) = topic.and_then(|topic| topic.error()).map(Code::from) {
+        return Err(missing_topic(config, code));
+    }
+    let copies = topic.and_then(|topic| topic.partitions().iter().map(|p| p.replicas().len()).min());
+    Ok((connector, copies))
+}
+
+/// The brokers do not give us the topic.
+fn missing_topic(config: &KafkaConfig, code: Code) -> Fault {
+    let (topic, verdict) = (config.topic.source(), verdict(code));
+    verdict.fault(match verdict {
+        Verdict::NoWay(ErrorClass::Unroutable) => {
+            format!("topic `{topic}` does not exist at {}: create it", config.brokers())
+        }
+        _ => format!("topic `{topic}` cannot be used: {code}"),
+    })
 }
 
 /// `alone`: one message in each batch, so that a verdict about a batch is about a message.
 fn producer(
     config: &KafkaConfig,
     settings: &ClientConfig,
-    outstanding: &Arc<Outstanding>,
+    shared: &Arc<Shared>,
     alone: bool,
 ) -> Result<Producer, Fault> {
-    let reports = Reports { outstanding: Arc::clone(outstanding), tokens: config.security.tokens(), alone };
+    let reports = Reports { shared: Arc::clone(shared), tokens: config.security.tokens(), alone };
     ThreadedProducer::from_config_and_context(settings, reports).map_err(|e| config.security.refused(&e))
 }
 
@@ -120,7 +115,7 @@ struct KafkaConnector {
     config: KafkaConfig,
     /// With the secrets as they were when the connection was made.
     settings: ClientConfig,
-    outstanding: Arc<Outstanding>,
+    shared: Arc<Shared>,
     /// Present until the connector is dropped.
     producers: Option<Producers>,
 }
@@ -139,19 +134,19 @@ impl KafkaConnector {
     fn alone(&self) -> Option<Producer> {
         let mut settings = self.settings.clone();
         settings.set("batch.num.messages", "1").set("linger.ms", "0");
-        producer(&self.config, &settings, &self.outstanding, true).ok()
+        producer(&self.config, &settings, &self.shared, true).ok()
     }
 
     /// Hands one message to the library, which copies it. Never waits.
-    fn send(&self, message: &Message, slot: usize) {
+    fn send(&self, message: &Message, token: Token) {
         let producers = self.producers();
-        let suspect = self.outstanding.take_suspect(&message.key);
+        let suspect = self.shared.suspects.take(&message.key);
         let alone = || producers.alone.get_or_init(|| self.alone());
         let producer = match suspect.then(alone) {
             Some(Some(alone)) => alone,
             Some(None) | None => &producers.main,
         };
-        let mut record = BaseRecord::with_opaque_to(&message.destination, slot)
+        let mut record = BaseRecord::with_opaque_to(&message.destination, token as usize)
             .key(&message.key[..])
             .payload(&message.payload[..]);
         if !message.headers.is_empty() {
@@ -160,7 +155,7 @@ impl KafkaConnector {
         if let Err((error, _)) = producer.send(record) {
             let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
             // The library refused it before it was in any batch: the verdict is about this message.
-            self.outstanding.settle(slot, &message.key, code, true);
+            self.shared.settle(token, &message.key, code, true);
         }
     }
 }
@@ -175,20 +170,20 @@ fn headers(message: &Message) -> OwnedHeaders {
 #[async_trait]
 impl Connector for KafkaConnector {
     fn limits(&self) -> Limits {
-        let in_flight = self.config.max_in_flight;
-        Limits { in_flight, batch: BATCH.min(in_flight), bytes: self.config.max_bytes }
+        let in_flight = self.config.options.max_in_flight;
+        Limits { in_flight, batch: BATCH.min(in_flight), bytes: self.config.options.max_bytes.0 as usize }
     }
 
     async fn deliver(&self, batch: Vec<Delivery>) {
-        let (messages, receipts): (Vec<Message>, Vec<Receipt>) =
-            batch.into_iter().map(|delivery| (delivery.message, delivery.receipt)).unzip();
-        for (message, slot) in messages.iter().zip(self.outstanding.put_all(receipts)) {
-            match slot {
-                Ok(slot) if message.size() > MAX_MESSAGE_BYTES => {
-                    self.outstanding.settle(slot, &message.key, Code::MessageSizeTooLarge, true);
+        let (messages, receipts): (Vec<Message>, Vec<_>) =
+            batch.into_iter().map(|delivery| (delivery.message, (delivery.receipt, ()))).unzip();
+        for (message, token) in messages.iter().zip(self.shared.out.put_all(receipts)) {
+            match token {
+                Some(token) if message.size() > MAX_MESSAGE_BYTES => {
+                    self.shared.settle(token, &message.key, Code::MessageSizeTooLarge, true);
                 }
-                Ok(slot) => self.send(message, slot),
-                Err((receipt, no_slot)) => receipt.settle(refused(&no_slot), None),
+                Some(token) => self.send(message, token),
+                None => {}
             }
         }
     }
@@ -196,7 +191,7 @@ impl Connector for KafkaConnector {
     fn healthy(&self) -> bool {
         // Asked of the library itself: its report of a fatal error may come before this connector exists, and
         // then only purged messages tell of it.
-        !self.outstanding.is_closed() && self.producers().main.client().fatal_error().is_none()
+        self.shared.out.ended().is_none() && self.producers().main.client().fatal_error().is_none()
     }
 
     async fn close(self: Box<Self>) {
@@ -212,19 +207,11 @@ impl Connector for KafkaConnector {
     }
 }
 
-fn refused(why: &NoSlot) -> Outcome {
-    let why = match why {
-        NoSlot::Full => Cause::new(ErrorClass::Throttle, "more messages than the connector's window holds"),
-        NoSlot::Closed => Cause::new(ErrorClass::Connect, "the Kafka producer must be replaced"),
-    };
-    Outcome::Retry { after: None, why }
-}
-
 impl Drop for KafkaConnector {
     /// Settles what is left at once; the producer, whose end takes up to a second, goes on a thread of its
     /// own.
     fn drop(&mut self) {
-        self.outstanding.close(&Cause::new(ErrorClass::Connect, "the connection to Kafka was given up"));
+        self.shared.out.end(&Outcome::retry(ErrorClass::Connect, "the connection to Kafka was given up"));
         let producers = self.producers.take();
         let name = "kafka-producer-end".to_owned();
         // If no thread can be had, the closure is dropped here, and the producer with it.

@@ -2,129 +2,71 @@
 //!
 //! Must never hold a second table, and never call anything delivered or rejected that is not in this one.
 
-use std::time::Duration;
-
 use rdkafka::types::RDKafkaErrorCode as Code;
-use tidings_connector::{Cause, ErrorClass, Outcome, Scope};
+use tidings_common::Verdict::{self, Delivered, Fault, NoWay, Poison, Retry};
+use tidings_connector::ErrorClass as Class;
 
-/// What one error code means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The broker has it.
-    Delivered,
-    /// Not known to be written; waiting may mend it.
-    Retry(ErrorClass),
-    /// Nothing gets through to this topic until somebody mends it.
-    TopicFault(ErrorClass),
-    /// Nothing gets through at all until somebody mends it.
-    Fault(ErrorClass),
-    /// The record is unacceptable; true of the batch it travelled in, which may be more than the record.
-    Poison(ErrorClass),
-    /// The producer cannot be used any more. Nothing is wrong with the event.
-    Broken,
+/// One match, written as the table that it is.
+macro_rules! table {
+    ($code:expr, else $otherwise:expr, { $($verdict:expr => $($name:ident)+;)+ }) => {
+        match $code {
+            $($(Code::$name)|+ => $verdict,)+
+            _ => $otherwise,
+        }
+    };
 }
 
-/// The table. A code that is not in it may mean anything, so it is a Retry.
+/// The table. A code that is not in it may mean anything, so it is a Retry. Poison is true of the batch that
+/// a record travelled in, which may be more than the record.
 pub(crate) fn verdict(code: Code) -> Verdict {
-    use ErrorClass as Class;
-    match code {
-        Code::NoError | Code::DuplicateSequenceNumber => Verdict::Delivered,
+    table!(code, else Retry(Class::Unknown), {
+        Delivered => NoError DuplicateSequenceNumber;
 
-        Code::Resolve => Verdict::Retry(Class::Dns),
-        Code::BrokerTransportFailure
-        | Code::AllBrokersDown
-        | Code::BrokerDestroy
-        | Code::DestroyBroker
-        | Code::NodeUpdate
-        | Code::WaitingForCoordinator
-        | Code::WaitCache
-        | Code::LeaderNotAvailable
-        | Code::NotLeaderForPartition
-        | Code::BrokerNotAvailable
-        | Code::ReplicaNotAvailable
-        | Code::NetworkException
-        | Code::CoordinatorLoadInProgress
-        | Code::CoordinatorNotAvailable
-        | Code::NotCoordinator
-        | Code::NotController
-        | Code::FencedLeaderEpoch
-        | Code::UnknownLeaderEpoch
-        | Code::StaleControllerEpoch
-        | Code::StaleBrokerEpoch
-        | Code::PreferredLeaderNotAvailable
-        | Code::EligibleLeadersNotAvailable
-        | Code::RebootstrapRequired
-        | Code::PurgeQueue
-        | Code::PurgeInflight => Verdict::Retry(Class::Connect),
-        Code::MessageTimedOut | Code::OperationTimedOut | Code::TimedOutQueue | Code::RequestTimedOut => {
-            Verdict::Retry(Class::Timeout)
-        }
-        Code::QueueFull | Code::ThrottlingQuotaExceeded => Verdict::Retry(Class::Throttle),
-        Code::ISRInsufficient
-        | Code::NotEnoughReplicas
-        | Code::NotEnoughReplicasAfterAppend
-        | Code::KafkaStorageError
-        | Code::LogDirNotFound
-        | Code::InvalidMessage
-        | Code::InvalidDifferentRecord
-        | Code::OutOfOrderSequenceNumber
-        | Code::UnknownProducerId
-        | Code::InvalidProducerEpoch
-        | Code::InvalidProducerIdMapping => Verdict::Retry(Class::Nack),
+        Retry(Class::Dns) => Resolve;
+        Retry(Class::Connect) =>
+            BrokerTransportFailure AllBrokersDown BrokerDestroy DestroyBroker NodeUpdate WaitingForCoordinator
+            WaitCache LeaderNotAvailable NotLeaderForPartition BrokerNotAvailable ReplicaNotAvailable
+            NetworkException CoordinatorLoadInProgress CoordinatorNotAvailable NotCoordinator NotController
+            FencedLeaderEpoch UnknownLeaderEpoch StaleControllerEpoch StaleBrokerEpoch
+            PreferredLeaderNotAvailable EligibleLeadersNotAvailable RebootstrapRequired PurgeQueue
+            PurgeInflight
+            // The producer is beyond use; nothing is wrong with the event.
+            Fatal Fenced ProducerFenced GaplessGuarantee;
+        Retry(Class::Timeout) => MessageTimedOut OperationTimedOut TimedOutQueue RequestTimedOut;
+        Retry(Class::Throttle) => QueueFull ThrottlingQuotaExceeded;
+        Retry(Class::Nack) =>
+            ISRInsufficient NotEnoughReplicas NotEnoughReplicasAfterAppend KafkaStorageError LogDirNotFound
+            InvalidMessage InvalidDifferentRecord OutOfOrderSequenceNumber UnknownProducerId
+            InvalidProducerEpoch InvalidProducerIdMapping;
 
-        Code::UnknownTopicOrPartition
-        | Code::UnknownTopic
-        | Code::UnknownPartition
-        | Code::UnknownTopicId
-        | Code::InvalidTopic => Verdict::TopicFault(Class::Unroutable),
-        Code::TopicAuthorizationFailed => Verdict::TopicFault(Class::Auth),
+        NoWay(Class::Unroutable) =>
+            UnknownTopicOrPartition UnknownTopic UnknownPartition UnknownTopicId InvalidTopic;
+        NoWay(Class::Auth) => TopicAuthorizationFailed;
 
-        Code::ClusterAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed
-        | Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState
-        | Code::SecurityDisabled => Verdict::Fault(Class::Auth),
-        Code::SSL => Verdict::Fault(Class::Tls),
-        Code::InvalidRequiredAcks
-        | Code::UnsupportedVersion
-        | Code::UnsupportedForMessageFormat
-        | Code::UnsupportedCompressionType
-        | Code::UnsupportedFeature => Verdict::Fault(Class::Encode),
+        Fault(Class::Auth) =>
+            ClusterAuthorizationFailed TransactionalIdAuthorizationFailed Authentication
+            SaslAuthenticationFailed UnsupportedSASLMechanism IllegalSASLState SecurityDisabled;
+        Fault(Class::Tls) => SSL;
+        Fault(Class::Encode) =>
+            InvalidRequiredAcks UnsupportedVersion UnsupportedForMessageFormat UnsupportedCompressionType
+            UnsupportedFeature;
 
-        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Verdict::Poison(Class::TooLarge),
-        Code::InvalidRecord | Code::PolicyViolation => Verdict::Poison(Class::Encode),
+        Poison(Class::TooLarge) => MessageSizeTooLarge MessageBatchTooLarge;
+        Poison(Class::Encode) => InvalidRecord PolicyViolation;
+    })
+}
 
-        Code::Fatal | Code::Fenced | Code::ProducerFenced | Code::GaplessGuarantee => Verdict::Broken,
-
-        _ => Verdict::Retry(Class::Unknown),
-    }
+/// True if the producer cannot be used any more.
+pub(crate) fn is_fatal(code: Code) -> bool {
+    matches!(code, Code::Fatal | Code::Fenced | Code::ProducerFenced | Code::GaplessGuarantee)
 }
 
 /// What the library says of a connection. A broker that does not take our certificate says so after the
 /// handshake, and the library counts that as a connection that broke.
 pub(crate) fn of_connection(code: Code, reason: &str) -> Code {
-    let alert = code == Code::BrokerTransportFailure && reason.contains("SSL alert number");
-    if alert { Code::SSL } else { code }
-}
-
-/// The outcome of one attempt.
-///
-/// `single`: the verdict is about this message and no other. A batch that was refused may hold one culprit
-/// and many innocents, so a poison verdict about a batch is a Retry, and the message travels alone next time.
-/// `topic_scope`: what a missing topic affects: the target, or one destination of a template.
-pub(crate) fn outcome(code: Code, single: bool, topic_scope: Scope, text: &str) -> Outcome {
-    let after = None::<Duration>;
-    match verdict(code) {
-        Verdict::Delivered => Outcome::Delivered,
-        Verdict::Retry(class) => Outcome::Retry { after, why: Cause::new(class, text) },
-        Verdict::TopicFault(class) => Outcome::Faulted { scope: topic_scope, why: Cause::new(class, text) },
-        Verdict::Fault(class) => Outcome::Faulted { scope: Scope::Target, why: Cause::new(class, text) },
-        Verdict::Poison(class) if single => Outcome::Rejected { why: Cause::new(class, text) },
-        Verdict::Poison(class) => Outcome::Retry { after, why: Cause::new(class, text) },
-        Verdict::Broken => Outcome::Retry { after, why: Cause::new(ErrorClass::Connect, text) },
-    }
+    let about_trust =
+        ["SSL alert number", "certificate verify failed"].iter().any(|why| reason.contains(why));
+    if code == Code::BrokerTransportFailure && about_trust { Code::SSL } else { code }
 }
 
 #[cfg(test)]
@@ -134,56 +76,59 @@ mod tests {
     use super::*;
 
     const ROWS: &[(Code, Verdict)] = &[
-        (Code::NoError, Verdict::Delivered),
-        (Code::DuplicateSequenceNumber, Verdict::Delivered),
-        (Code::LeaderNotAvailable, Verdict::Retry(ErrorClass::Connect)),
-        (Code::CoordinatorNotAvailable, Verdict::Retry(ErrorClass::Connect)),
-        (Code::NotLeaderForPartition, Verdict::Retry(ErrorClass::Connect)),
-        (Code::NetworkException, Verdict::Retry(ErrorClass::Connect)),
-        (Code::BrokerTransportFailure, Verdict::Retry(ErrorClass::Connect)),
-        (Code::AllBrokersDown, Verdict::Retry(ErrorClass::Connect)),
-        (Code::PurgeQueue, Verdict::Retry(ErrorClass::Connect)),
-        (Code::PurgeInflight, Verdict::Retry(ErrorClass::Connect)),
-        (Code::Resolve, Verdict::Retry(ErrorClass::Dns)),
-        (Code::MessageTimedOut, Verdict::Retry(ErrorClass::Timeout)),
-        (Code::RequestTimedOut, Verdict::Retry(ErrorClass::Timeout)),
-        (Code::OperationTimedOut, Verdict::Retry(ErrorClass::Timeout)),
-        (Code::QueueFull, Verdict::Retry(ErrorClass::Throttle)),
-        (Code::ThrottlingQuotaExceeded, Verdict::Retry(ErrorClass::Throttle)),
-        (Code::NotEnoughReplicas, Verdict::Retry(ErrorClass::Nack)),
-        (Code::NotEnoughReplicasAfterAppend, Verdict::Retry(ErrorClass::Nack)),
-        (Code::KafkaStorageError, Verdict::Retry(ErrorClass::Nack)),
-        (Code::InvalidDifferentRecord, Verdict::Retry(ErrorClass::Nack)),
-        (Code::OutOfOrderSequenceNumber, Verdict::Retry(ErrorClass::Nack)),
-        (Code::InvalidProducerEpoch, Verdict::Retry(ErrorClass::Nack)),
-        (Code::UnknownTopicOrPartition, Verdict::TopicFault(ErrorClass::Unroutable)),
-        (Code::UnknownTopic, Verdict::TopicFault(ErrorClass::Unroutable)),
-        (Code::UnknownPartition, Verdict::TopicFault(ErrorClass::Unroutable)),
-        (Code::InvalidTopic, Verdict::TopicFault(ErrorClass::Unroutable)),
-        (Code::TopicAuthorizationFailed, Verdict::TopicFault(ErrorClass::Auth)),
-        (Code::ClusterAuthorizationFailed, Verdict::Fault(ErrorClass::Auth)),
-        (Code::SaslAuthenticationFailed, Verdict::Fault(ErrorClass::Auth)),
-        (Code::Authentication, Verdict::Fault(ErrorClass::Auth)),
-        (Code::SSL, Verdict::Fault(ErrorClass::Tls)),
-        (Code::InvalidRequiredAcks, Verdict::Fault(ErrorClass::Encode)),
-        (Code::UnsupportedVersion, Verdict::Fault(ErrorClass::Encode)),
-        (Code::UnsupportedForMessageFormat, Verdict::Fault(ErrorClass::Encode)),
-        (Code::UnsupportedCompressionType, Verdict::Fault(ErrorClass::Encode)),
-        (Code::MessageSizeTooLarge, Verdict::Poison(ErrorClass::TooLarge)),
-        (Code::MessageBatchTooLarge, Verdict::Poison(ErrorClass::TooLarge)),
-        (Code::InvalidRecord, Verdict::Poison(ErrorClass::Encode)),
-        (Code::PolicyViolation, Verdict::Poison(ErrorClass::Encode)),
-        (Code::Fatal, Verdict::Broken),
-        (Code::Fenced, Verdict::Broken),
-        (Code::ProducerFenced, Verdict::Broken),
-        (Code::Unknown, Verdict::Retry(ErrorClass::Unknown)),
-        (Code::InvalidArgument, Verdict::Retry(ErrorClass::Unknown)),
+        (Code::NoError, Delivered),
+        (Code::DuplicateSequenceNumber, Delivered),
+        (Code::LeaderNotAvailable, Retry(Class::Connect)),
+        (Code::CoordinatorNotAvailable, Retry(Class::Connect)),
+        (Code::NotLeaderForPartition, Retry(Class::Connect)),
+        (Code::NetworkException, Retry(Class::Connect)),
+        (Code::BrokerTransportFailure, Retry(Class::Connect)),
+        (Code::AllBrokersDown, Retry(Class::Connect)),
+        (Code::PurgeQueue, Retry(Class::Connect)),
+        (Code::PurgeInflight, Retry(Class::Connect)),
+        (Code::Resolve, Retry(Class::Dns)),
+        (Code::MessageTimedOut, Retry(Class::Timeout)),
+        (Code::RequestTimedOut, Retry(Class::Timeout)),
+        (Code::OperationTimedOut, Retry(Class::Timeout)),
+        (Code::QueueFull, Retry(Class::Throttle)),
+        (Code::ThrottlingQuotaExceeded, Retry(Class::Throttle)),
+        (Code::NotEnoughReplicas, Retry(Class::Nack)),
+        (Code::NotEnoughReplicasAfterAppend, Retry(Class::Nack)),
+        (Code::KafkaStorageError, Retry(Class::Nack)),
+        (Code::InvalidDifferentRecord, Retry(Class::Nack)),
+        (Code::OutOfOrderSequenceNumber, Retry(Class::Nack)),
+        (Code::InvalidProducerEpoch, Retry(Class::Nack)),
+        (Code::UnknownTopicOrPartition, NoWay(Class::Unroutable)),
+        (Code::UnknownTopic, NoWay(Class::Unroutable)),
+        (Code::UnknownPartition, NoWay(Class::Unroutable)),
+        (Code::InvalidTopic, NoWay(Class::Unroutable)),
+        (Code::TopicAuthorizationFailed, NoWay(Class::Auth)),
+        (Code::ClusterAuthorizationFailed, Fault(Class::Auth)),
+        (Code::SaslAuthenticationFailed, Fault(Class::Auth)),
+        (Code::Authentication, Fault(Class::Auth)),
+        (Code::SSL, Fault(Class::Tls)),
+        (Code::InvalidRequiredAcks, Fault(Class::Encode)),
+        (Code::UnsupportedVersion, Fault(Class::Encode)),
+        (Code::UnsupportedForMessageFormat, Fault(Class::Encode)),
+        (Code::UnsupportedCompressionType, Fault(Class::Encode)),
+        (Code::MessageSizeTooLarge, Poison(Class::TooLarge)),
+        (Code::MessageBatchTooLarge, Poison(Class::TooLarge)),
+        (Code::InvalidRecord, Poison(Class::Encode)),
+        (Code::PolicyViolation, Poison(Class::Encode)),
+        (Code::Fatal, Retry(Class::Connect)),
+        (Code::Fenced, Retry(Class::Connect)),
+        (Code::ProducerFenced, Retry(Class::Connect)),
+        (Code::GaplessGuarantee, Retry(Class::Connect)),
+        (Code::Unknown, Retry(Class::Unknown)),
+        (Code::InvalidArgument, Retry(Class::Unknown)),
     ];
 
     #[test]
     fn every_row() {
         for (code, expected) in ROWS {
             assert_eq!(verdict(*code), *expected, "{code:?}");
+            let fatal = [Code::Fatal, Code::Fenced, Code::ProducerFenced, Code::GaplessGuarantee];
+            assert_eq!(is_fatal(*code), fatal.contains(code), "{code:?}");
         }
     }
 
@@ -193,23 +138,15 @@ mod tests {
         let harmless =
             [Code::UnknownTopicId, Code::TransactionalIdAuthorizationFailed, Code::SecurityDisabled];
         let faults = [Code::UnsupportedSASLMechanism, Code::IllegalSASLState, Code::UnsupportedFeature];
-        let broken = [Code::GaplessGuarantee];
         let mut seen = 0;
         for code in (-200..200).filter_map(|n| RDKafkaRespErr::try_from(n).ok()).map(Code::from) {
-            let listed = [&named[..], &harmless, &faults, &broken].iter().any(|list| list.contains(&code));
+            let listed = [&named[..], &harmless, &faults].iter().any(|list| list.contains(&code));
             seen += 1;
             if !listed {
-                assert!(matches!(verdict(code), Verdict::Retry(_)), "{code:?} is {:?}", verdict(code));
+                assert!(matches!(verdict(code), Retry(_)), "{code:?} is {:?}", verdict(code));
             }
         }
         assert!(seen > 100, "only {seen} codes were tried");
-    }
-
-    #[test]
-    fn a_refused_batch_rejects_nobody() {
-        let of = |single| outcome(Code::MessageSizeTooLarge, single, Scope::Target, "too large");
-        assert!(matches!(of(false), Outcome::Retry { after: None, .. }));
-        assert!(matches!(of(true), Outcome::Rejected { .. }));
     }
 
     #[test]
@@ -221,12 +158,9 @@ mod tests {
         let end = "Receive failed: error:0A000126:SSL routines::unexpected eof while reading";
         assert_eq!(of_connection(broken, end), broken);
         assert_eq!(of_connection(Code::Authentication, alert), Code::Authentication);
-    }
-
-    #[test]
-    fn a_missing_topic_affects_what_names_it() {
-        let of = |scope| outcome(Code::UnknownTopic, false, scope, "no such topic");
-        assert!(matches!(of(Scope::Target), Outcome::Faulted { scope: Scope::Target, .. }));
-        assert!(matches!(of(Scope::Destination), Outcome::Faulted { scope: Scope::Destination, .. }));
+        // On a slow machine the library meets its own refusal of a certificate so.
+        let ours =
+            "error:0A000086:SSL routines::certificate verify failed (after 10ms in state SSL_HANDSHAKE)";
+        assert_eq!(of_connection(broken, ours), Code::SSL);
     }
 }

@@ -6,8 +6,7 @@ mod check;
 mod config;
 mod connector;
 mod error;
-mod fault;
-mod outstanding;
+mod reports;
 mod security;
 mod topic;
 

@@ -3,7 +3,6 @@
 //! Must never keep a secret of its own, only where it is read from, and never repeat one in an error.
 
 use std::error::Error;
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +11,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext};
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
+use tidings_common::options::first_given;
+use tidings_common::{TlsFiles, choice};
 use tidings_connector::{ErrorClass, Fault, SecretRef};
 
 use crate::KafkaOptions;
@@ -21,35 +21,19 @@ use crate::KafkaOptions;
 /// file that somebody renews is read again long before the token in it ends.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
-/// How we prove who we are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Sasl {
-    /// Not at all, or by a certificate.
-    #[serde(rename = "none")]
-    None,
-    /// Username and password as they are: only with TLS are they a secret.
-    #[serde(rename = "plain")]
-    Plain,
-    /// Username and password, salted.
-    #[serde(rename = "scram-sha-256")]
-    ScramSha256,
-    /// The same, with the longer hash.
-    #[serde(rename = "scram-sha-512")]
-    ScramSha512,
-    /// A token that somebody else renews in a file.
-    #[serde(rename = "oauthbearer")]
-    OauthBearer,
-}
-
-impl Sasl {
-    fn mechanism(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Plain => Some("PLAIN"),
-            Self::ScramSha256 => Some("SCRAM-SHA-256"),
-            Self::ScramSha512 => Some("SCRAM-SHA-512"),
-            Self::OauthBearer => Some("OAUTHBEARER"),
-        }
+choice! {
+    /// How we prove who we are. The words are the protocol's names of the mechanisms, in small letters.
+    pub enum Sasl {
+        /// Not at all, or by a certificate.
+        None = "none",
+        /// Username and password as they are: only with TLS are they a secret.
+        Plain = "plain",
+        /// Username and password, salted.
+        ScramSha256 = "scram-sha-256",
+        /// The same, with the longer hash.
+        ScramSha512 = "scram-sha-512",
+        /// A token that somebody else renews in a file.
+        OauthBearer = "oauthbearer",
     }
 }
 
@@ -57,8 +41,7 @@ impl Sasl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Security {
     tls: bool,
-    /// What the library calls each, and its file.
-    files: Vec<(&'static str, PathBuf)>,
+    files: TlsFiles,
     key_password: Option<SecretRef>,
     pub(crate) sasl: Sasl,
     username: String,
@@ -69,60 +52,46 @@ pub(crate) struct Security {
 impl Security {
     /// `Err` is one sentence that begins with the key.
     pub(crate) fn checked(options: &KafkaOptions) -> Result<Self, String> {
-        let KafkaOptions { tls, sasl, ca_file, cert_file, key_file, username, .. } = options;
-        match (cert_file.is_empty(), key_file.is_empty()) {
-            (false, true) => return Err("`cert_file` needs `key_file` beside it".to_owned()),
-            (true, false) => return Err("`key_file` needs `cert_file` beside it".to_owned()),
-            _ => {}
-        }
-        let mut files = Vec::new();
-        for (key, setting, file) in [
-            ("ca_file", "ssl.ca.location", ca_file),
-            ("cert_file", "ssl.certificate.location", cert_file),
-            ("key_file", "ssl.key.location", key_file),
-        ] {
-            match file.is_empty() {
-                true => continue,
-                false if !tls => {
-                    return Err(format!("`{key}` is used only with TLS: add `tls = true`, or leave it out"));
-                }
-                false => File::open(file).map_err(|e| format!("`{key}`: {file} cannot be read: {e}"))?,
-            };
-            files.push((setting, PathBuf::from(file)));
-        }
+        let KafkaOptions { tls, sasl, key_file, username, password_file, password_env, token_file, .. } =
+            options;
+        let unused = (!tls).then_some("is used only with TLS: add `tls = true`, or leave it out");
+        let files = TlsFiles::checked(&options.ca_file, &options.cert_file, key_file, unused)?;
         let key_password =
             SecretRef::checked("key_password", &options.key_password_file, &options.key_password_env)?;
         if let (Some(password), true) = (&key_password, key_file.is_empty()) {
             return Err(format!("`key_password{}` needs `key_file` beside it", password.suffix()));
         }
-        let password = SecretRef::checked("password", &options.password_file, &options.password_env)?;
-        let token = SecretRef::checked("token", &options.token_file, "")?;
+        let password = SecretRef::checked("password", password_file, password_env)?;
+        let token = SecretRef::checked("token", token_file, "")?;
         let secret = match (sasl, username.is_empty(), password, token) {
-            (Sasl::None, true, None, None) => None,
-            (Sasl::None, false, ..) => return Err(unused("username")),
-            (Sasl::None, _, Some(password), _) => {
-                return Err(unused(&format!("password{}", password.suffix())));
+            (Sasl::None, true, None, None) => Ok(None),
+            (Sasl::OauthBearer, true, None, Some(token)) => Ok(Some(token)),
+            (Sasl::Plain | Sasl::ScramSha256 | Sasl::ScramSha512, false, Some(password), None) => {
+                Ok(Some(password))
             }
-            (Sasl::None, ..) => return Err(unused("token_file")),
-            (Sasl::OauthBearer, true, None, Some(token)) => Some(token),
-            (Sasl::OauthBearer, ..) => {
-                return Err("`sasl` = \"oauthbearer\" needs `token_file`, and nothing else".to_owned());
-            }
-            (_, false, Some(password), None) => Some(password),
-            _ => {
-                return Err(
-                    "`sasl` needs `username` and `password_file` or `password_env`, and nothing else"
-                        .to_owned(),
-                );
-            }
+            (Sasl::None, ..) => Err(first_given(&[
+                ("username", username),
+                ("password_file", password_file),
+                ("password_env", password_env),
+                ("token_file", token_file),
+            ])),
+            _ => Err(None),
         };
+        let secret = secret.map_err(|unused| match (sasl, unused) {
+            (Sasl::OauthBearer, _) => "`sasl` = \"oauthbearer\" needs `token_file`, and nothing else".into(),
+            (_, Some(key)) => {
+                format!(
+                    "`{key}` is used only with `sasl`: say which, such as \"scram-sha-512\", or leave it out"
+                )
+            }
+            _ => "`sasl` needs `username` and `password_file` or `password_env`, and nothing else".to_owned(),
+        })?;
         Ok(Self { tls: *tls, files, key_password, sasl: *sasl, username: username.clone(), secret })
     }
 
     /// Every file that a connection reads.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let secrets = [&self.key_password, &self.secret].into_iter().flatten().filter_map(SecretRef::file);
-        self.files.iter().map(|(_, file)| file.clone()).chain(secrets.map(Into::into)).collect()
+        self.files.paths(self.key_password.iter().chain(&self.secret))
     }
 
     /// True if whoever listens on the network learns the password or token.
@@ -144,18 +113,19 @@ impl Security {
             client.set("enable.ssl.certificate.verification", "true");
             client.set("ssl.endpoint.identification.algorithm", "https");
         }
-        for (setting, file) in &self.files {
-            client.set(*setting, file.to_string_lossy());
+        if let Some(ca) = &self.files.ca {
+            client.set("ssl.ca.location", ca.to_string_lossy());
         }
-        let read = |secret: &SecretRef, class| secret.read().map_err(|why| Fault::faulted(class, why));
+        if let Some((cert, key)) = &self.files.identity {
+            client.set("ssl.certificate.location", cert.to_string_lossy());
+            client.set("ssl.key.location", key.to_string_lossy());
+        }
         if let Some(password) = &self.key_password {
-            client.set("ssl.key.password", read(password, ErrorClass::Tls)?.expose_secret());
-        }
-        if let Some(mechanism) = self.sasl.mechanism() {
-            client.set("sasl.mechanism", mechanism);
+            client.set("ssl.key.password", password.reveal(ErrorClass::Tls)?.expose_secret());
         }
         if let Some(secret) = &self.secret {
-            let secret = read(secret, ErrorClass::Auth)?;
+            let secret = secret.reveal(ErrorClass::Auth)?;
+            client.set("sasl.mechanism", self.sasl.name().to_uppercase());
             if self.sasl != Sasl::OauthBearer {
                 client.set("sasl.username", &self.username).set("sasl.password", secret.expose_secret());
             }
@@ -179,10 +149,6 @@ impl Security {
     pub(crate) fn tokens(&self) -> Tokens {
         Tokens(self.secret.clone().filter(|_| self.sasl == Sasl::OauthBearer))
     }
-}
-
-fn unused(key: &str) -> String {
-    format!("`{key}` is used only with `sasl`: say which, such as \"scram-sha-512\", or leave it out")
 }
 
 /// Reads the token whenever the library asks for it.

@@ -3,9 +3,7 @@
 //! Must never run for a configured target: topics, their partitions and their copies are the operator's
 //! business.
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::FromClientConfig as _;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use crate::KafkaConfig;
@@ -24,11 +22,9 @@ impl KafkaConfig {
         if !self.topic.is_fixed() {
             return Err(format!("topic `{topic}` has placeholders: there is no one topic to make"));
         }
-        let client = self.network().map_err(|fault| fault.message)?;
-        let failed = |why: String| format!("topic `{topic}` cannot be made at {}: {why}", self.brokers);
-        let admin =
-            AdminClient::<DefaultClientContext>::from_config(&client).map_err(|e| failed(e.to_string()))?;
-        let bound = Some(self.connect_timeout);
+        let failed = |why: String| format!("topic `{topic}` cannot be made at {}: {why}", self.brokers());
+        let admin = self.admin()?;
+        let bound = Some(self.connect_timeout());
         let options = AdminOptions::new().request_timeout(bound).operation_timeout(bound);
         let wanted = [NewTopic::new(topic, partitions, DEFAULT_COPIES)];
         let made = admin.create_topics(&wanted, &options).await.map_err(|e| failed(e.to_string()))?;

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 
 use async_nats::{Message, StatusCode};
 use serde::Deserialize;
+use tidings_common::Token;
 
 use crate::error::Met;
-use crate::outstanding::Token;
 
 /// An answer of JetStream, as far as it matters.
 #[derive(Deserialize)]

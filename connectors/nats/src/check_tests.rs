@@ -1,5 +1,7 @@
 //! Each finding by itself, and a stream without any.
 
+use tidings_connector::Severity;
+
 use super::*;
 use crate::NatsOptions;
 

@@ -1,5 +1,7 @@
 //! Good and bad options.
 
+use std::path::PathBuf;
+
 use tidings_connector::ConnectorConfig as _;
 
 use super::*;
@@ -20,7 +22,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
 #[test]
 fn the_smallest_useful_options_are_accepted() {
     let config = options().checked("t").expect("valid");
-    assert_eq!((config.identity, config.tls), (Identity::Nobody, Tls::default()));
+    assert_eq!((config.identity, config.tls), (None, TlsFiles::default()));
     assert!(!config.subject.is_fixed());
     for server in ["h:1", "[::1]:4222", "tls://nats.example.com:4443", "nats.example.com"] {
         let options = NatsOptions { servers: vec![server.to_owned()], ..options() };
@@ -39,7 +41,7 @@ fn bad_values_are_refused_by_name() {
         ("`servers`:", |o| o.servers = vec!["http://h:1".to_owned()]),
         ("`servers`:", |o| o.servers = vec!["h:1,g:1".to_owned()]),
         ("`servers`:", |o| o.servers = vec!["h:1/x".to_owned()]),
-        ("`servers`:", |o| o.servers = vec![String::new()]),
+        ("`servers` is required", |o| o.servers = vec![String::new()]),
         ("`servers` must not carry", |o| o.servers = vec!["nats://planted:secret@h:1".to_owned()]),
         ("`stream` is required", |o| o.stream.clear()),
         ("`stream`: `.`", |o| o.stream = "a.b".to_owned()),

@@ -36,7 +36,7 @@ async fn a_lost_connection_is_not_made_again_behind_the_lanes_back() {
         ..NatsOptions::default()
     };
     let config = options.checked("t").expect("valid");
-    let outstanding = Outstanding::new(1, Scope::Target);
+    let outstanding = Arc::new(Out::new(1));
     let client = connect(&config, &outstanding).await.expect("it says hello");
     // What the library still took would be sent when the server is back.
     let refused = async { while client.publish("s", "late".into()).await.is_ok() {} };

@@ -3,9 +3,8 @@
 //! Must never wait for a server in `deliver`, and never let the library await an acknowledgement: it would
 //! forget what went wrong.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
 use async_nats::header::{HeaderName, HeaderValue, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
@@ -13,24 +12,26 @@ use async_nats::{Client, HeaderMap, Subscriber, connection::State};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use tidings_common::{CLOSE_WAIT, Outstanding, ROUNDS, Token};
 use tidings_connector::{
-    Cause, Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome, Scope,
+    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome, Scope,
     Template,
 };
 use tokio::task::JoinHandle;
 
 use crate::NatsConfig;
 use crate::answer;
-use crate::config::Identity;
-use crate::error::Met;
-use crate::outstanding::{Outstanding, ROUNDS, SILENCE, Token};
+use crate::error::{Met, outcome};
+
+/// What one connection has outstanding, by subject.
+pub(crate) type Out = Outstanding<Arc<str>>;
 
 /// Messages taken by one call of `deliver`.
 const BATCH: usize = 1_024;
 /// Acknowledgements that are settled together.
 const CHUNK: usize = 256;
-/// How long `close` waits for acknowledgements before it lets go.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// What a silent attempt is told, for people.
+const SILENCE: &str = "no acknowledgement from NATS in time";
 /// The header of a message that an operator sends again; its value counts how often.
 const REPLAY: &str = "tidings-replay";
 
@@ -43,7 +44,7 @@ impl ConnectorConfig for NatsConfig {
     async fn check(&self) -> Vec<Finding> {
         match self.open().await {
             Ok(connector) => crate::check::findings(self, &connector.client).await,
-            Err(fault) => vec![crate::check::error(fault.message)],
+            Err(fault) => vec![Finding::error(fault.message)],
         }
     }
 
@@ -60,23 +61,14 @@ impl ConnectorConfig for NatsConfig {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let secret = match &self.identity {
-            Identity::Nobody => None,
-            Identity::User { password: secret, .. }
-            | Identity::Token(secret)
-            | Identity::Nkey(secret)
-            | Identity::Credentials(secret) => secret.file(),
-        };
-        let client = self.tls.client.iter().flat_map(|(certificate, key)| [certificate, key]);
-        secret.map(Path::to_owned).into_iter().chain(self.tls.ca.iter().chain(client).cloned()).collect()
+        self.tls.paths(self.identity.iter().map(|(_, secret)| secret))
     }
 }
 
 impl NatsConfig {
     async fn open(&self) -> Result<NatsConnector, Fault> {
-        let scope = if self.subject.is_fixed() { Scope::Target } else { Scope::Destination };
-        let outstanding = Outstanding::new(self.max_in_flight, scope);
-        let client = crate::connect::connect(self, &outstanding).await?;
+        let out = Arc::new(Out::new(self.options.max_in_flight));
+        let client = crate::connect::connect(self, &out).await?;
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await.map_err(|e| {
             Fault::retry(ErrorClass::Connect, format!("NATS took no subscription for its answers: {e}"))
@@ -85,13 +77,12 @@ impl NatsConfig {
         if let Some(fault) = crate::check::missing_stream(self, &client).await {
             return Err(fault);
         }
-        if let Some(Outcome::Faulted { scope, why }) = outstanding.ended() {
+        if let Some(Outcome::Faulted { scope, why }) = out.ended() {
             let message = why.text.to_string();
             return Err(Fault { outcome: Outcome::Faulted { scope, why }, message });
         }
-        let listening = listen(answers, Arc::clone(&outstanding), self.stream.clone(), self.ack_timeout);
-        let listener = tokio::spawn(listening);
-        Ok(NatsConnector { config: self.clone(), client, inbox, outstanding, listener })
+        let listener = tokio::spawn(listen(answers, Arc::clone(&out), self.clone()));
+        Ok(NatsConnector { config: self.clone(), client, inbox, out, listener })
     }
 }
 
@@ -101,7 +92,7 @@ struct NatsConnector {
     client: Client,
     /// The subject to which answers go; a token follows.
     inbox: String,
-    outstanding: Arc<Outstanding>,
+    out: Arc<Out>,
     listener: JoinHandle<()>,
 }
 
@@ -155,7 +146,7 @@ impl NatsConnector {
         }
         let payload: Bytes = tokens.iter().flat_map(|token| token.to_be_bytes()).collect();
         if let Err(error) = self.client.publish(format!("{}.0", self.inbox), payload).await {
-            self.outstanding.give_up(Met::Lost, &error.to_string());
+            self.out.end(&outcome(Met::Lost, Scope::Target, &error.to_string()));
         }
     }
 }
@@ -163,8 +154,8 @@ impl NatsConnector {
 #[async_trait]
 impl Connector for NatsConnector {
     fn limits(&self) -> Limits {
-        let in_flight = self.config.max_in_flight;
-        Limits { in_flight, batch: BATCH.min(in_flight), bytes: self.config.max_bytes }
+        let in_flight = self.config.options.max_in_flight;
+        Limits { in_flight, batch: BATCH.min(in_flight), bytes: self.config.options.max_bytes.0 as usize }
     }
 
     async fn deliver(&self, batch: Vec<Delivery>) {
@@ -175,13 +166,13 @@ impl Connector for NatsConnector {
                 (delivery.message, (delivery.receipt, subject))
             })
             .unzip();
-        let tokens = self.outstanding.put_all(receipts.into_iter());
+        let (tokens, scope) = (self.out.put_all(receipts), self.config.subject.scope());
         let mut sent = Vec::with_capacity(tokens.len());
         for (message, token) in messages.into_iter().zip(tokens) {
             let Some(token) = token else { continue };
             match self.send(message, token).await {
                 Ok(()) => sent.push(token),
-                Err((met, text)) => self.outstanding.settle(vec![(token, met, text)]),
+                Err((met, text)) => self.out.settle(token, outcome(met, scope, &text)),
             }
         }
         self.ask_for_echo(&sent).await;
@@ -189,44 +180,45 @@ impl Connector for NatsConnector {
 
     fn healthy(&self) -> bool {
         // The library's events may be dropped when there are many; its state is not.
-        self.outstanding.ended().is_none() && self.client.connection_state() == State::Connected
+        self.out.ended().is_none() && self.client.connection_state() == State::Connected
     }
 
     async fn close(self: Box<Self>) {
         // What is still out then settles as Retry when `self` is dropped.
-        let _ = tokio::time::timeout(CLOSE_WAIT, self.outstanding.emptied()).await;
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.out.emptied()).await;
     }
 }
 
 impl Drop for NatsConnector {
     fn drop(&mut self) {
-        let why = Cause::new(ErrorClass::Connect, "the connection to NATS was given up");
-        self.outstanding.close(&Outcome::Retry { after: None, why });
+        self.out.end(&Outcome::retry(ErrorClass::Connect, "the connection to NATS was given up"));
         self.listener.abort();
     }
 }
 
-/// Takes answers until the connection ends, or none came for longer than `patience`: then nothing that is out
+/// Takes answers until the connection ends, or none came for longer than
+/// `ack_timeout`: then nothing that is out
 /// can be relied on.
-async fn listen(
-    answers: Subscriber,
-    outstanding: Arc<Outstanding>,
-    stream: Option<String>,
-    patience: Duration,
-) {
+async fn listen(answers: Subscriber, out: Arc<Out>, config: NatsConfig) {
+    let (stream, scope) = (config.stream.as_deref(), config.subject.scope());
+    let late = outcome(Met::Silent, scope, SILENCE);
+    let end = |met, text| out.end(&outcome(met, Scope::Target, text));
     let mut answers = answers.ready_chunks(CHUNK);
-    let mut clock = tokio::time::interval(patience / ROUNDS);
+    let mut clock = tokio::time::interval(config.options.ack_timeout.0 / ROUNDS);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let idle = outstanding.is_empty();
+        let idle = out.is_empty();
         tokio::select! {
             chunk = answers.next() => match chunk {
-                Some(chunk) => outstanding.settle(answer::read_all(&chunk, stream.as_deref())),
-                None => break outstanding.give_up(Met::Lost, "the connection to NATS was lost"),
+                Some(chunk) => {
+                    let told = answer::read_all(&chunk, stream).into_iter();
+                    out.settle_all(told.map(|(token, met, text)| (token, outcome(met, scope, &text))));
+                }
+                None => break end(Met::Lost, "the connection to NATS was lost"),
             },
-            () = outstanding.filled(), if idle => clock.reset(),
-            _ = clock.tick(), if !idle => if !outstanding.count_round() {
-                break outstanding.give_up(Met::Silent, SILENCE);
+            () = out.filled(), if idle => clock.reset(),
+            _ = clock.tick(), if !idle => if !out.count_round(&late) {
+                break end(Met::Silent, SILENCE);
             },
         }
     }

@@ -3,10 +3,10 @@
 //! Must never hold a second table, and never call anything delivered or rejected that is not in this one.
 
 use std::error::Error as _;
-use std::io;
 
-use async_nats::{ConnectError, ConnectErrorKind, rustls};
-use tidings_connector::{Cause, ErrorClass, Fault, Outcome, Scope};
+use async_nats::{ConnectError, ConnectErrorKind as Kind};
+use tidings_common::{Verdict, judge};
+use tidings_connector::{ErrorClass as Class, Fault, Outcome, Scope};
 
 /// What one publish met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,45 +33,25 @@ pub(crate) enum Met {
     Lost,
     /// No answer in time.
     Silent,
-    /// More was handed over than may be outstanding.
-    Full,
-}
-
-/// What it means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Somebody has it.
-    Delivered,
-    /// Not known to be stored; waiting may mend it.
-    Retry(ErrorClass),
-    /// Nothing gets through to this subject until somebody mends it.
-    SubjectFault(ErrorClass),
-    /// Nothing gets through at all until somebody mends it.
-    Fault(ErrorClass),
-    /// The message is unacceptable.
-    Poison(ErrorClass),
 }
 
 /// The table.
 pub(crate) fn verdict(met: Met) -> Verdict {
-    use ErrorClass as Class;
     match met {
         Met::Stored | Met::Echoed => Verdict::Delivered,
-        Met::OtherStream | Met::NoResponders => Verdict::SubjectFault(Class::Unroutable),
-        Met::Denied => Verdict::SubjectFault(Class::Auth),
+        Met::OtherStream | Met::NoResponders => Verdict::NoWay(Class::Unroutable),
+        Met::Denied => Verdict::NoWay(Class::Auth),
         Met::Refused(code) => refused(code),
         Met::TooLarge => Verdict::Poison(Class::TooLarge),
         Met::Unwritable => Verdict::Poison(Class::Encode),
         Met::Lost => Verdict::Retry(Class::Connect),
         Met::Silent => Verdict::Retry(Class::Timeout),
-        Met::Full => Verdict::Retry(Class::Throttle),
         Met::Unreadable => Verdict::Retry(Class::Unknown),
     }
 }
 
 /// JetStream's own codes. One that is not here may mean anything, so it is a Retry.
 fn refused(code: u64) -> Verdict {
-    use ErrorClass as Class;
     match code {
         // The stream is full and refuses new messages; account, memory or disk are.
         10_077 | 10_002 | 10_023 | 10_028 | 10_047 | 10_122 => Verdict::Retry(Class::Throttle),
@@ -84,7 +64,7 @@ fn refused(code: u64) -> Verdict {
             Verdict::Retry(Class::Connect)
         }
         // Stream not found; not the expected one.
-        10_059 | 10_060 => Verdict::SubjectFault(Class::Unroutable),
+        10_059 | 10_060 => Verdict::NoWay(Class::Unroutable),
         // JetStream not enabled, at all or for this account; no account; the stream is sealed.
         10_035 | 10_039 | 10_076 | 10_109 => Verdict::Fault(Class::Unroutable),
         // Message or headers larger than the stream takes.
@@ -96,40 +76,22 @@ fn refused(code: u64) -> Verdict {
 /// The outcome of one attempt. `subject_scope`: what a fault of a subject affects: the target, or one
 /// destination of a template.
 pub(crate) fn outcome(met: Met, subject_scope: Scope, text: &str) -> Outcome {
-    match verdict(met) {
-        Verdict::Delivered => Outcome::Delivered,
-        Verdict::Retry(class) => Outcome::Retry { after: None, why: Cause::new(class, text) },
-        Verdict::SubjectFault(class) => {
-            Outcome::Faulted { scope: subject_scope, why: Cause::new(class, text) }
-        }
-        Verdict::Fault(class) => Outcome::Faulted { scope: Scope::Target, why: Cause::new(class, text) },
-        Verdict::Poison(class) => Outcome::Rejected { why: Cause::new(class, text) },
-    }
+    verdict(met).outcome(true, subject_scope, text)
 }
 
-/// What a failed connection to `server` means for the target.
+/// What a failed connection to `server` means for the target. A failed handshake comes as an I/O error with
+/// the reason inside.
 pub(crate) fn connect_fault(server: &str, error: &ConnectError) -> Fault {
-    use ErrorClass as Class;
-    let tls = is_tls(error);
     let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    let message = format!("NATS at {server}: {}{source}", error.kind());
-    match error.kind() {
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-            Fault::faulted(Class::Auth, message)
-        }
-        ConnectErrorKind::Tls => Fault::faulted(Class::Tls, message),
-        ConnectErrorKind::ServerParse => Fault::faulted(Class::Unknown, message),
-        ConnectErrorKind::Io if tls => Fault::faulted(Class::Tls, message),
-        ConnectErrorKind::Dns => Fault::retry(Class::Dns, message),
-        ConnectErrorKind::TimedOut => Fault::retry(Class::Timeout, message),
-        ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => Fault::retry(Class::Connect, message),
-    }
-}
-
-/// A failed handshake comes as an I/O error with the reason inside.
-fn is_tls(error: &ConnectError) -> bool {
-    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    io.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+    let verdict = judge(error).unwrap_or(match error.kind() {
+        Kind::Authentication | Kind::AuthorizationViolation => Verdict::Fault(Class::Auth),
+        Kind::Tls => Verdict::Fault(Class::Tls),
+        Kind::ServerParse => Verdict::Fault(Class::Unknown),
+        Kind::Dns => Verdict::Retry(Class::Dns),
+        Kind::TimedOut => Verdict::Retry(Class::Timeout),
+        Kind::Io | Kind::MaxReconnects => Verdict::Retry(Class::Connect),
+    });
+    verdict.fault(format!("NATS at {server}: {}{source}", error.kind()))
 }
 
 #[cfg(test)]

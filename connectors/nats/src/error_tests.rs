@@ -1,45 +1,48 @@
 //! Every row of the table.
 
+use std::io;
+
 use async_nats::error::Error;
+use async_nats::rustls;
+use tidings_connector::Cause;
 
 use super::*;
 
 const ROWS: &[(Met, Verdict)] = &[
     (Met::Stored, Verdict::Delivered),
     (Met::Echoed, Verdict::Delivered),
-    (Met::OtherStream, Verdict::SubjectFault(ErrorClass::Unroutable)),
-    (Met::NoResponders, Verdict::SubjectFault(ErrorClass::Unroutable)),
-    (Met::Denied, Verdict::SubjectFault(ErrorClass::Auth)),
-    (Met::TooLarge, Verdict::Poison(ErrorClass::TooLarge)),
-    (Met::Unwritable, Verdict::Poison(ErrorClass::Encode)),
-    (Met::Lost, Verdict::Retry(ErrorClass::Connect)),
-    (Met::Silent, Verdict::Retry(ErrorClass::Timeout)),
-    (Met::Full, Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Unreadable, Verdict::Retry(ErrorClass::Unknown)),
-    (Met::Refused(10_077), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_002), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_023), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_028), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_047), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_122), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_167), Verdict::Retry(ErrorClass::Throttle)),
-    (Met::Refused(10_158), Verdict::Retry(ErrorClass::Nack)),
-    (Met::Refused(10_004), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_005), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_006), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_007), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_008), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_009), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_041), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_118), Verdict::Retry(ErrorClass::Connect)),
-    (Met::Refused(10_059), Verdict::SubjectFault(ErrorClass::Unroutable)),
-    (Met::Refused(10_060), Verdict::SubjectFault(ErrorClass::Unroutable)),
-    (Met::Refused(10_035), Verdict::Fault(ErrorClass::Unroutable)),
-    (Met::Refused(10_039), Verdict::Fault(ErrorClass::Unroutable)),
-    (Met::Refused(10_076), Verdict::Fault(ErrorClass::Unroutable)),
-    (Met::Refused(10_109), Verdict::Fault(ErrorClass::Unroutable)),
-    (Met::Refused(10_054), Verdict::Poison(ErrorClass::TooLarge)),
-    (Met::Refused(10_097), Verdict::Poison(ErrorClass::TooLarge)),
+    (Met::OtherStream, Verdict::NoWay(Class::Unroutable)),
+    (Met::NoResponders, Verdict::NoWay(Class::Unroutable)),
+    (Met::Denied, Verdict::NoWay(Class::Auth)),
+    (Met::TooLarge, Verdict::Poison(Class::TooLarge)),
+    (Met::Unwritable, Verdict::Poison(Class::Encode)),
+    (Met::Lost, Verdict::Retry(Class::Connect)),
+    (Met::Silent, Verdict::Retry(Class::Timeout)),
+    (Met::Unreadable, Verdict::Retry(Class::Unknown)),
+    (Met::Refused(10_077), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_002), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_023), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_028), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_047), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_122), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_167), Verdict::Retry(Class::Throttle)),
+    (Met::Refused(10_158), Verdict::Retry(Class::Nack)),
+    (Met::Refused(10_004), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_005), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_006), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_007), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_008), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_009), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_041), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_118), Verdict::Retry(Class::Connect)),
+    (Met::Refused(10_059), Verdict::NoWay(Class::Unroutable)),
+    (Met::Refused(10_060), Verdict::NoWay(Class::Unroutable)),
+    (Met::Refused(10_035), Verdict::Fault(Class::Unroutable)),
+    (Met::Refused(10_039), Verdict::Fault(Class::Unroutable)),
+    (Met::Refused(10_076), Verdict::Fault(Class::Unroutable)),
+    (Met::Refused(10_109), Verdict::Fault(Class::Unroutable)),
+    (Met::Refused(10_054), Verdict::Poison(Class::TooLarge)),
+    (Met::Refused(10_097), Verdict::Poison(Class::TooLarge)),
 ];
 
 #[test]
@@ -53,7 +56,7 @@ fn every_row() {
 fn a_code_that_is_not_in_the_table_is_retried() {
     let listed = |code| ROWS.iter().any(|(met, _)| *met == Met::Refused(code));
     for code in (0..100_000).filter(|code| !listed(*code)) {
-        assert_eq!(verdict(Met::Refused(code)), Verdict::Retry(ErrorClass::Unknown), "{code}");
+        assert_eq!(verdict(Met::Refused(code)), Verdict::Retry(Class::Unknown), "{code}");
     }
 }
 
@@ -71,21 +74,22 @@ fn a_subject_without_a_stream_affects_what_names_it() {
 
 #[test]
 fn connections_fail_for_a_while_or_until_somebody_mends_them() {
-    use ConnectErrorKind as Kind;
     let retry = |class| Outcome::Retry { after: None, why: Cause::new(class, "") };
     let fault = |class| Outcome::Faulted { scope: Scope::Target, why: Cause::new(class, "") };
-    let handshake = io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError);
-    let cases: [(ConnectError, Outcome); 10] = [
-        (Error::new(Kind::Dns), retry(ErrorClass::Dns)),
-        (Error::new(Kind::TimedOut), retry(ErrorClass::Timeout)),
-        (Error::new(Kind::Io), retry(ErrorClass::Connect)),
-        (Error::with_source(Kind::Io, io::Error::other("reset")), retry(ErrorClass::Connect)),
-        (Error::new(Kind::MaxReconnects), retry(ErrorClass::Connect)),
-        (Error::new(Kind::Authentication), fault(ErrorClass::Auth)),
-        (Error::new(Kind::AuthorizationViolation), fault(ErrorClass::Auth)),
-        (Error::new(Kind::Tls), fault(ErrorClass::Tls)),
-        (Error::with_source(Kind::Io, handshake), fault(ErrorClass::Tls)),
-        (Error::new(Kind::ServerParse), fault(ErrorClass::Unknown)),
+    let handshake = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+    let stranger = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let cases: [(ConnectError, Outcome); 11] = [
+        (Error::new(Kind::Dns), retry(Class::Dns)),
+        (Error::new(Kind::TimedOut), retry(Class::Timeout)),
+        (Error::new(Kind::Io), retry(Class::Connect)),
+        (Error::with_source(Kind::Io, io::Error::other("reset")), retry(Class::Connect)),
+        (Error::new(Kind::MaxReconnects), retry(Class::Connect)),
+        (Error::new(Kind::Authentication), fault(Class::Auth)),
+        (Error::new(Kind::AuthorizationViolation), fault(Class::Auth)),
+        (Error::new(Kind::Tls), fault(Class::Tls)),
+        (Error::with_source(Kind::Io, handshake(stranger)), fault(Class::Tls)),
+        (Error::with_source(Kind::Io, handshake(rustls::Error::DecryptError)), retry(Class::Tls)),
+        (Error::new(Kind::ServerParse), fault(Class::Unknown)),
     ];
     for (error, expected) in cases {
         let told = connect_fault("nats://h:1", &error);

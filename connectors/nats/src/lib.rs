@@ -10,6 +10,5 @@ mod config;
 mod connect;
 mod connector;
 mod error;
-mod outstanding;
 
 pub use config::{NatsConfig, NatsOptions};

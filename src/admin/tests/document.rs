@@ -153,11 +153,12 @@ async fn every_documented_parameter_is_taken_and_no_other() {
     *world.fake.dead.lock().expect("held briefly") = Some(dead::letters(world.data.path(), 1).await);
     for route in ROUTES {
         let method = concrete(route).0;
-        let path = route.path.replace("{name}", "orders").replace("{offset}", "1");
+        let path = route.path.replace("{name}", "orders").replace("{bucket}", "photos");
+        let path = path.replace("{offset}", "1");
         for parameter in super::super::parameters::of(route.action) {
             let value = match parameter.name {
                 "since" | "until" => "2026-01-31T08:00:00Z",
-                "all" | "discard" | "rematch" => "true",
+                "all" | "discard" | "rematch" | "unlimited" => "true",
                 _ => "1",
             };
             let beside = match parameter.name {

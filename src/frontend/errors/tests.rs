@@ -1,6 +1,7 @@
 //! The error answers' tests.
 
 use super::*;
+use crate::commit::CommitError;
 
 fn text(response: HttpResponse) -> String {
     let bytes = response.into_body().bytes().expect("in memory");

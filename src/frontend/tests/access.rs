@@ -114,6 +114,8 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "DeleteObjectTagging" => row(Write, Method::DELETE, "/key", 204).query("tagging", ""),
         "PutBucketTagging" => row(Admin, Method::PUT, "", 200).query("tagging", "").body(TAGS),
         "DeleteBucketTagging" => row(Admin, Method::DELETE, "", 204).query("tagging", ""),
+        "PutBucketCors" => row(Admin, Method::PUT, "", 200).query("cors", "").body(CORS),
+        "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
             row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
         }
@@ -128,10 +130,13 @@ fn row_of(operation: &str, things: &Things) -> Row {
     }
 }
 
+const CORS: &str = "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>\
+                    <AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 
 /// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
-const OF_BUCKETS: [(&str, &str, u16); 14] = [
+const OF_BUCKETS: [(&str, &str, u16); 15] = [
+    ("GetBucketCors", "cors", 404),
     ("GetBucketTagging", "tagging", 404),
     ("GetBucketAcl", "acl", 200),
     ("GetBucketPolicy", "policy", 404),

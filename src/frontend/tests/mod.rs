@@ -6,6 +6,7 @@
 mod access;
 mod attacks;
 mod bodies;
+mod browsers;
 mod chunked;
 mod conditional;
 mod conditions;
@@ -16,6 +17,7 @@ mod memory;
 mod multipart;
 mod objects;
 mod properties;
+mod quota;
 mod real;
 mod serving;
 mod support;

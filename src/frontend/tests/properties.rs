@@ -201,7 +201,8 @@ async fn the_only_access_control_list_is_the_owners() {
     };
     let grantee = |kind: &str, what: &str| {
         format!(
-            "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\">{what}</Grantee>"
+            "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\">\
+             {what}</Grantee>"
         )
     };
     let everybody = "<URI>http://acs.amazonaws.com/groups/global/AllUsers</URI>";

@@ -4,30 +4,26 @@
 //! that is not synced.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::Status;
-use super::blobs::Blobs;
 use super::build::{self, Builder, Newest};
-use super::index::{Batch, Edit, Index, Space};
-use super::overlay::Overlay;
+use super::index::{Batch, Edit, Space};
 use super::pace::{Pace, Times};
 use super::pack_writer::PackWriter;
-use super::packs::Packs;
 use super::reclaim::Reclaim;
-use super::row::{self, BlobName};
+use super::row::BlobName;
+pub(super) use super::shared::Shared;
 use super::sweep::Sweep;
-use super::tags::tags_key;
-use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY, Unread};
+use super::tags;
+use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY};
 use super::usage::{Delta, Usage};
 use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
-use crate::store::{BodyBytes, StoreError};
+use crate::store::StoreError;
 
 /// Entries applied in one transaction …
 const BATCH_ENTRIES: usize = 4096;
@@ -45,20 +41,6 @@ const REPLAY_WAIT: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long it waits before it tries again on a full disk or a damaged journal.
 pub(super) const RETRY: Duration = Duration::from_millis(500);
-
-/// What readers and the index thread share.
-pub(super) struct Shared {
-    pub(super) overlay: Arc<Overlay>,
-    pub(super) unread: Unread,
-    pub(super) index: Box<dyn Index>,
-    pub(super) packs: Arc<Packs>,
-    pub(super) blobs: Arc<Blobs>,
-    /// One above the last offset in the synced checkpoint.
-    pub(super) checkpointed: AtomicU64,
-    /// What bodies take, as of the last applied change.
-    pub(super) bodies: Mutex<BodyBytes>,
-    pub(super) status: watch::Sender<Status>,
-}
 
 /// The index thread's own state.
 pub(super) struct Applier {
@@ -313,19 +295,13 @@ impl Applier {
         };
         let owned = self.builder.owned();
         let packs = &self.shared.packs;
-        let tagged = self.shared.overlay.has_tags();
+        let tagged = tags::noted(&self.shared.overlay, &self.builder.batch);
         let mut delta = Delta::default();
         let mut watch = |edit: &Edit<'_>, more: &mut Batch| {
             delta.add(edit);
             let (true, Some(old)) = (edit.space.has_bodies(), edit.old) else { return };
-            let made_at = |row| row::made_at(edit.key, row);
-            // A row that only says where its body went is the same object, which keeps its tags.
-            if tagged
-                && edit.space == Space::Objects
-                && let Some(of) = made_at(old)
-                && edit.new.and_then(made_at) != Some(of)
-            {
-                more.remove(Space::Tags, &tags_key(edit.key, of));
+            if tagged && edit.space == Space::Objects {
+                tags::remove_of_row(edit.key, old, edit.new, more);
             }
             for name in build::owned_by_row(packs, edit.key, old) {
                 if !owned.contains(&name) {

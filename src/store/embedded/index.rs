@@ -31,6 +31,21 @@ pub(super) enum Space {
     Meta,
 }
 
+impl Space {
+    /// All of them, in the order in which one transaction writes them.
+    pub(super) const ALL: [Space; 9] = [
+        Space::Objects,
+        Space::Buckets,
+        Space::Targets,
+        Space::Blobs,
+        Space::Uploads,
+        Space::OpenUploads,
+        Space::Parts,
+        Space::Tags,
+        Space::Meta,
+    ];
+}
+
 /// An ordered key-value engine, as far as the store needs one.
 ///
 /// One thread applies and checkpoints; any thread reads.

@@ -33,6 +33,7 @@ mod redb_index;
 mod row;
 mod row_edit;
 mod serve;
+mod shared;
 mod signal;
 mod sweep;
 mod tags;
@@ -51,13 +52,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 use self::apply::{Applier, Idle, LINGER, Shared};
 use self::index::{Index, Space};
-use self::pace::Times;
+use self::pace::{Times, Tuning};
 use self::pack_writer::PackWriter;
 use self::packs::{PACK_BYTES, PACK_BYTES_SMALL, PackEnd, Packs};
 use crate::fail;
@@ -67,12 +67,6 @@ use crate::store::{BodyBytes, StoreError};
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";
-
-/// What only tests choose.
-struct Tuning {
-    pack_bytes: u64,
-    linger: Duration,
-}
 
 /// What the index thread does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,12 +134,8 @@ impl EmbeddedStore {
         };
         let writer = PackWriter::open(packs.clone(), end, tuning.pack_bytes)?;
         let usage = usage::Usage::open(&index, &packs, end)?;
-        let overlay = overlay::Overlay::default();
-        if index.len(Space::Tags)? > 0 {
-            overlay.note_tags();
-        }
         let shared = Arc::new(Shared {
-            overlay: Arc::new(overlay),
+            overlay: Arc::default(),
             unread: unread::Unread::default(),
             checkpointed: AtomicU64::new(index.applied_next()),
             bodies: Mutex::new(usage.bytes()),
@@ -160,6 +150,7 @@ impl EmbeddedStore {
             checkpoint: config.checkpoint_interval,
             reclaim_rate: config.reclaim_rate,
         };
+        shared.overlay.tagged.look(&*shared.index)?;
         Ok(Arc::new(Self { shared, idle, times, thread: Mutex::default() }))
     }
 

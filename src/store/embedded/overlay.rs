@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::bucket_cache::BucketCache;
 use super::buckets::{BucketDelta, bucket_of};
 use super::row::object_key;
 use super::signal::Signal;
-use super::tags::{key_of_tags, tags_of};
+use super::tags::{TagChanges, Tagged};
 use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
 use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
@@ -28,8 +27,7 @@ pub(super) struct Overlay {
     pub(super) known_buckets: BucketCache,
     signal: Mutex<Signal>,
     wake: Condvar,
-    /// Tags were set after their object was made, some time.
-    tagged: AtomicBool,
+    pub(super) tagged: Tagged,
 }
 
 #[derive(Default)]
@@ -39,8 +37,7 @@ struct State {
     buckets: HashMap<Arc<str>, BucketDelta>,
     targets: BTreeMap<TargetNo, TargetDelta>,
     uploads: BTreeMap<UploadId, UploadDelta>,
-    /// Index key of tags → the newest change.
-    tags: HashMap<Vec<u8>, Arc<Stored>>,
+    tags: TagChanges,
 }
 
 /// The index key of the object that an entry changes.
@@ -98,19 +95,9 @@ impl Overlay {
         self.read().buckets.iter().map(|(name, delta)| (name.clone(), delta.clone())).collect()
     }
 
-    /// True if any object may have tags that were set after it was made.
-    pub(super) fn has_tags(&self) -> bool {
-        self.tagged.load(Ordering::Acquire)
-    }
-
-    /// Some object has tags that were set after it was made.
-    pub(super) fn note_tags(&self) {
-        self.tagged.store(true, Ordering::Release);
-    }
-
     /// The newest tags under this index key.
     pub(super) fn tags(&self, key: &[u8]) -> Option<Arc<Stored>> {
-        self.read().tags.get(key).cloned()
+        self.read().tags.get(key)
     }
 
     /// What changed about every changed target.
@@ -206,12 +193,8 @@ impl State {
             && self.targets.get(&target).is_some_and(|delta| delta.offset <= offset)
         {
             self.targets.remove(&target);
-        } else if let Some(tags) = tags_of(&stored.entry.change) {
-            let key = key_of_tags(tags);
-            if self.tags.get(&key).is_some_and(|s| s.position.offset <= offset) {
-                self.tags.remove(&key);
-            }
         }
+        self.tags.forget(stored);
     }
 }
 
@@ -232,9 +215,8 @@ impl Publish for Overlay {
                 bucket_changed = true;
             } else if let Some(target) = target_of(&stored.entry.change) {
                 state.targets.entry(target).or_default().add(stored);
-            } else if let Some(tags) = tags_of(&stored.entry.change) {
-                state.tags.insert(key_of_tags(tags), stored.clone());
-                self.note_tags();
+            } else if state.tags.add(stored) {
+                self.tagged.note();
             }
         }
         drop(state);

@@ -6,6 +6,12 @@
 
 use std::time::{Duration, Instant};
 
+/// What only tests choose.
+pub(super) struct Tuning {
+    pub(super) pack_bytes: u64,
+    pub(super) linger: Duration,
+}
+
 /// Log segments with something that no checkpoint covers, after which one is made.
 const SEGMENTS: usize = 16;
 /// Entries applied since the last checkpoint after which one is made. A restart applies 70,000 to 100,000 of

@@ -27,19 +27,6 @@ const META_FORMAT: &[u8] = b"format";
 const META_APPLIED: &[u8] = b"applied";
 /// The layout of spaces and rows: another number is a newer tidings.
 const FORMAT: u64 = 1;
-/// Spaces in the order in which one transaction writes them.
-const SPACES: [Space; 9] = [
-    Space::Objects,
-    Space::Buckets,
-    Space::Targets,
-    Space::Blobs,
-    Space::Uploads,
-    Space::OpenUploads,
-    Space::Parts,
-    Space::Tags,
-    Space::Meta,
-];
-
 fn table(space: Space) -> Table {
     TableDefinition::new(match space {
         Space::Objects => "objects",
@@ -124,7 +111,7 @@ impl RedbIndex {
             Err(e) => return Err(e),
         }
         // An index of a tidings that knew fewer spaces.
-        if index.tables()? < SPACES.len() {
+        if index.tables()? < Space::ALL.len() {
             index.with(Self::initialize)?;
         }
         if let Some(next) = index.number(META_APPLIED)? {
@@ -147,7 +134,7 @@ impl RedbIndex {
     fn initialize(db: &Database) -> Result<(), StoreError> {
         let mut write = db.begin_write().map_err(failed)?;
         write.set_quick_repair(true);
-        for space in SPACES {
+        for space in Space::ALL {
             write.open_table(table(space)).map_err(failed)?;
         }
         {
@@ -170,7 +157,7 @@ impl RedbIndex {
         for space in Space::WITH_BODIES {
             apply_space(&write, space, batch, &mut |edit| watch(edit, &mut more))?;
         }
-        for space in SPACES.into_iter().filter(|s| !s.has_bodies()) {
+        for space in Space::ALL.into_iter().filter(|s| !s.has_bodies()) {
             for batch in [batch, &more] {
                 apply_space(&write, space, batch, &mut |edit| {
                     if edit.space == Space::Blobs {

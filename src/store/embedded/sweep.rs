@@ -4,7 +4,7 @@
 //! Must never remove a superseded blob, nor a pack, before a synced checkpoint is past the change that let it
 //! go.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::apply::Applier;
 use super::index::Space;
@@ -83,8 +83,11 @@ impl Applier {
         let next = self.shared.index.applied_next();
         let from = self.sweep.found.len().saturating_sub(SWEEP_RUN);
         let some = self.sweep.found.split_off(from);
+        // One that a change let go since the start is on its way already, and was counted.
+        let retired = self.sweep.retired.iter().map(|(_, name, _)| *name);
+        let waiting: HashSet<_> = retired.chain(self.sweep.pinned.iter().map(|(name, _)| *name)).collect();
         let mut any = false;
-        for name in some {
+        for name in some.into_iter().filter(|name| !waiting.contains(name)) {
             // On an error the file stays: the next start looks again.
             if matches!(self.shared.index.get(Space::Blobs, &name), Ok(None)) {
                 let bytes = self.shared.blobs.bytes(&name).unwrap_or_default();

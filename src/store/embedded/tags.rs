@@ -3,16 +3,67 @@
 //!
 //! Must never show tags of an object that is not the one they were set for.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::apply::Shared;
-use super::index::{Batch, Space};
-use super::row::{ROW_VERSION, damaged, object_key, open, put_text, seal, take_text};
+use super::index::{Batch, Index, Space};
+use super::overlay::Overlay;
+use super::row::{ROW_VERSION, damaged, made_at, object_key, open, put_text, seal, take_text};
 use crate::queue::{Change, ObjectTags, Stored};
 use crate::store::{Object, StoreError};
 
 /// How often an object is looked up again that was replaced between its row and its tags.
 const MAX_LOOKUPS: usize = 8;
+
+/// Whether any object may have tags that were set after it was made: if none has, nobody looks for them.
+#[derive(Default)]
+pub(super) struct Tagged(AtomicBool);
+
+impl Tagged {
+    /// As an index says.
+    pub(super) fn look(&self, index: &dyn Index) -> Result<(), StoreError> {
+        if index.len(Space::Tags)? > 0 {
+            self.note();
+        }
+        Ok(())
+    }
+
+    pub(super) fn note(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Tags that are not in the index yet, by their index keys.
+#[derive(Default)]
+pub(super) struct TagChanges(HashMap<Vec<u8>, Arc<Stored>>);
+
+impl TagChanges {
+    /// Adds a change; false if it is none of tags.
+    pub(super) fn add(&mut self, stored: &Arc<Stored>) -> bool {
+        let Some(tags) = tags_of(&stored.entry.change) else { return false };
+        self.0.insert(key_of_tags(tags), stored.clone());
+        true
+    }
+
+    /// The index shows this change now.
+    pub(super) fn forget(&mut self, applied: &Stored) {
+        let Some(tags) = tags_of(&applied.entry.change) else { return };
+        let key = key_of_tags(tags);
+        if self.0.get(&key).is_some_and(|stored| stored.position.offset <= applied.position.offset) {
+            self.0.remove(&key);
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        self.0.get(key).cloned()
+    }
+}
 
 /// The tags that a change sets.
 pub(super) fn tags_of(change: &Change) -> Option<&Arc<ObjectTags>> {
@@ -38,8 +89,8 @@ pub(super) fn key_of_tags(tags: &ObjectTags) -> Vec<u8> {
     tags_key(&key, tags.of)
 }
 
-/// Adds the rows of all tags that entries set, but those of objects that did not outlive the batch: `gone` has
-/// their index keys and offsets.
+/// Adds the rows of all tags that entries set, but those of objects that did not outlive the batch: `gone`
+/// has their index keys and offsets.
 pub(super) fn add_all(batch: &mut Batch, fresh: &[Arc<Stored>], gone: &[(Box<[u8]>, u64)]) {
     for tags in fresh.iter().filter_map(|stored| tags_of(&stored.entry.change)) {
         let key = key_of_tags(tags);
@@ -52,6 +103,26 @@ pub(super) fn add_all(batch: &mut Batch, fresh: &[Arc<Stored>], gone: &[(Box<[u8
     }
     for (object, of) in gone {
         batch.remove(Space::Tags, &tags_key(object, *of));
+    }
+}
+
+/// Says whether any object has tags that were set after it was made, and remembers it for readers: entries
+/// that are replayed were never published.
+pub(super) fn noted(overlay: &Overlay, batch: &Batch) -> bool {
+    if batch.touches(Space::Tags) {
+        overlay.tagged.note();
+    }
+    overlay.tagged.any()
+}
+
+/// Removes the tags of the object of a row that is replaced. A row that only says where its body went is the
+/// same object, which keeps them.
+pub(super) fn remove_of_row(object: &[u8], old: &[u8], new: Option<&[u8]>, batch: &mut Batch) {
+    let of = |row| made_at(object, row);
+    if let Some(gone) = of(old)
+        && new.and_then(of) != Some(gone)
+    {
+        batch.remove(Space::Tags, &tags_key(object, gone));
     }
 }
 
@@ -68,7 +139,7 @@ impl Shared {
     /// The current object under this key, with the tags that it has now.
     pub(super) fn object(&self, bucket: &str, key: &str) -> Result<Option<Object>, StoreError> {
         let mut found = self.untagged(bucket, key)?;
-        if !self.overlay.has_tags() {
+        if !self.overlay.tagged.any() {
             return Ok(found);
         }
         for _ in 0..MAX_LOOKUPS {

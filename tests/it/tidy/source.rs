@@ -42,6 +42,19 @@ impl Source {
         self.text.lines().count().saturating_sub(tests.sum())
     }
 
+    /// The same without comments and blank lines.
+    pub(crate) fn code_lines(&self) -> usize {
+        let (mut counted, mut end) = (0, 0);
+        for line in self.text.split_inclusive('\n') {
+            end += line.len();
+            // Tests begin and end with a line: its last character tells.
+            let of_tests = self.in_tests(end - line.len() + line.trim_end().len().saturating_sub(1));
+            let said = line.trim();
+            counted += usize::from(!said.is_empty() && !said.starts_with("//") && !of_tests);
+        }
+        counted
+    }
+
     /// The line number of a byte, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.code.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1

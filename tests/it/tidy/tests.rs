@@ -104,6 +104,14 @@ fn the_flow_has_no_circle() {
 }
 
 #[test]
+fn lines_of_code_are_counted_without_comments_and_tests() {
+    let text = "//! Doc.\n\nuse a;\nfn b() {\n    // Why.\n    \"text\"\n}\n\n#[cfg(test)]\nmod tests {\n    \
+                fn c() {}\n}\n";
+    assert_eq!(source("src/x.rs", text).code_lines(), 4);
+    assert_eq!(source("src/x_tests.rs", text).code_lines(), 0);
+}
+
+#[test]
 fn crates_that_name_too_much_are_found() {
     let count = |member: &str, text: &str| crate_edges(member, text).len();
     assert_eq!(count("connectors/x", "[dependencies]\ntidings-connector.workspace = true\n"), 0);
@@ -111,6 +119,8 @@ fn crates_that_name_too_much_are_found() {
     assert_eq!(count("connectors/x", "[dev-dependencies]\ntidings-kafka.workspace = true\n"), 1);
     assert_eq!(count("connectors/x", "[dependencies]\nother = { path = \"../..\" }\n"), 1);
     assert_eq!(count("connectors/api", "[dependencies]\ntidings-connector.workspace = true\n"), 1);
+    let common = "[dependencies]\ntidings-common.workspace = true\n";
+    assert_eq!([count("connectors/x", common), count("connectors/api", common)], [0, 1]);
     assert_eq!(count("xtask", "[dependencies]\ntidings-connector.workspace = true\n"), 1);
 }
 

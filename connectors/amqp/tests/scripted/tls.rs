@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tidings_amqp::AmqpOptions;
-use tidings_connector::contract::{Driver, messages};
+use tidings_connector::contract::{Driver, Target, messages};
 use tidings_connector::{ErrorClass, Outcome, Scope};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -74,7 +74,11 @@ async fn delivers(options: AmqpOptions) {
 }
 
 async fn faults(options: AmqpOptions) -> String {
-    let fault = target(options).config.connect().await.err().expect("refused");
+    faults_at(&target(options)).await
+}
+
+async fn faults_at(target: &Target) -> String {
+    let fault = target.config.connect().await.err().expect("refused");
     assert!(matches!(fault.outcome, Outcome::Faulted { scope: Scope::Target, .. }), "{fault:?}");
     assert_eq!(class(&fault.outcome), ErrorClass::Tls, "{fault:?}");
     fault.message
@@ -107,9 +111,10 @@ async fn certificates_are_read_for_each_connection() {
     let broker = Broker::start(Manner::default(), |publish| ack(publish.tag, false)).await;
     let good = front(&broker, "server", false).await;
     let ca = broker.file("ca.pem", "no certificate");
-    assert!(faults(secured(&broker, good, &ca)).await.contains(&ca));
+    let checked = target(secured(&broker, good, &ca));
+    assert!(faults_at(&checked).await.contains(&ca));
     std::fs::remove_file(&ca).unwrap();
-    assert!(faults(secured(&broker, good, &ca)).await.contains(&ca));
+    assert!(faults_at(&checked).await.contains(&ca));
     std::fs::copy(file("ca.pem"), &ca).unwrap();
     delivers(secured(&broker, good, &ca)).await;
 }

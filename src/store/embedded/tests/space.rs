@@ -1,5 +1,7 @@
 //! Space: counted exactly, and won back from packs without losing a byte that an object needs.
 
+use super::super::index::{Batch, Index as _, Space};
+use super::super::redb_index::RedbIndex;
 use super::crash::tick_until;
 use super::*;
 use crate::store::BodyBytes;
@@ -46,7 +48,7 @@ fn the_space_of_overwritten_bodies_comes_back_and_no_body_is_lost() {
     // 3,000,000 bytes were written, 300,000 are needed.
     let small = || pack_files(dir.path()).iter().sum::<u64>() < 2 * 300_000 + 200_000;
     // Nothing else happens: the store does it by itself, and does not wait for changes.
-    wait(|| small());
+    wait(&small);
     check_bodies(&store, 0..100, 3000);
     let BodyBytes { live, dead } = store.body_bytes();
     assert_eq!(live, 300_000);
@@ -187,15 +189,16 @@ fn an_index_without_counts_is_counted() {
     let last = log.put("last", "x");
     log.wait_checkpointed(last + 1);
     let before = store.body_bytes();
-    let mut batch = crate::store::embedded::index::Batch::default();
+    let mut batch = Batch::default();
     for pack in 1..20_u32 {
         let key = [&b"live/"[..], &pack.to_be_bytes()].concat();
-        batch.remove(crate::store::embedded::index::Space::Meta, &key);
+        batch.remove(Space::Meta, &key);
     }
-    batch.remove(crate::store::embedded::index::Space::Meta, b"live-blobs");
-    store.stop();
-    store.shared.index.checkpoint(&batch).unwrap();
+    batch.remove(Space::Meta, b"live-blobs");
     drop(store);
+    let index = RedbIndex::open(&OsDisk, dir.path(), 1 << 20, true).unwrap();
+    index.checkpoint(&batch).unwrap();
+    drop(index);
     let store = open_only(os(), dir.path(), NEVER).unwrap();
     assert_eq!(store.body_bytes().live, before.live);
 }

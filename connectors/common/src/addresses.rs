@@ -5,11 +5,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-
 /// A name has no address that may be called.
 #[derive(Debug)]
-pub(crate) struct Blocked(String);
+pub struct Blocked(String);
 
 impl std::fmt::Display for Blocked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -19,16 +17,19 @@ impl std::fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// Looks names up and leaves out what may not be called. An address in a URL is not looked up: the
-/// configuration's check judges it.
+/// Looks names up and leaves out what may not be called.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Guard {
-    pub(crate) allow_private: bool,
+pub struct Addresses {
+    /// Private and loopback addresses may be called.
+    pub allow_private: bool,
 }
 
-impl Guard {
-    /// The addresses of a name that may be called. An error that holds [`Blocked`] if it has others only.
-    pub(crate) async fn addresses(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+impl Addresses {
+    /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
+    ///
+    /// # Errors The name is not known; an error that holds [`Blocked`] if it has only addresses that may not
+    /// be called.
+    pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         self.choose(host, tokio::net::lookup_host((host, port)).await?)
     }
 
@@ -52,21 +53,17 @@ impl Guard {
     }
 }
 
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let guard = *self;
-        Box::pin(async move {
-            let found = guard.addresses(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
+/// True if what is sent to this host, a name or an address, does not leave the machine.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// Why an address may not be called; `None` if it may.
 ///
 /// Some are refused whatever the configuration says: nothing that takes events listens there, but services
 /// that hand out a cloud machine's credentials.
-pub(crate) fn refusal(ip: IpAddr, allow_private: bool) -> Option<&'static str> {
+pub fn refusal(ip: IpAddr, allow_private: bool) -> Option<&'static str> {
     let v4 = match ip {
         IpAddr::V4(v4) => v4,
         IpAddr::V6(v6) => match embedded(v6) {
@@ -142,6 +139,8 @@ fn tunnelled(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidings_connector::ErrorClass;
+
     use super::*;
 
     fn may(address: &str, allow_private: bool) -> bool {
@@ -237,8 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_on_this_machine_is_known_by_address_or_name() {
+        for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "::1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example.com", "127.0.0.1.example.com", "128.0.0.1", "[::2]", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
     fn of_a_names_addresses_only_those_that_may_be_called_are_left() {
-        let guard = Guard { allow_private: false };
+        let guard = Addresses { allow_private: false };
         let of = |addresses: &[&str]| {
             guard.choose("hook", addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80)))
         };
@@ -246,6 +255,7 @@ mod tests {
         assert_eq!(left, ["8.8.8.8:80".parse().expect("an address")]);
         let blocked = of(&["10.0.0.1", "::1"]).expect_err("none is public");
         assert!(blocked.get_ref().is_some_and(|inner| inner.is::<Blocked>()), "{blocked:?}");
+        assert_eq!(crate::judge_io(&blocked), crate::Verdict::Fault(ErrorClass::Unroutable));
         assert_eq!(
             blocked.to_string(),
             "hook is 10.0.0.1, which may not be called: it is private, and `allow_private` is false"
