@@ -1,5 +1,6 @@
 //! `docker-compose.yml` and the `Dockerfile` against what they name: files, services, ports, topics and
 //! versions.
+//!
 //! Must never need an engine: what only one can say is not said here.
 
 use std::collections::BTreeSet;
