@@ -118,10 +118,7 @@ impl App {
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = commit_path(&queue, &store, &metrics);
-        expire::limit(&commit, &config.limits).await;
-        if let (Some(max), store) = (config.store.max_bytes, Arc::clone(&store)) {
-            commit.limit_bodies(max, move || store.body_bytes().total());
-        }
+        expire::limit(&commit, &store, &config).await;
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));

@@ -8,13 +8,19 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::Commit;
-use crate::config::Limits;
+use crate::config::Config;
+use crate::store::EmbeddedStore;
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// Counts the open uploads, and limits them from then on.
-pub(super) async fn limit(commit: &Arc<Commit>, limits: &Limits) {
+/// Limits what bodies take, if that is configured, and counts the open uploads and limits them from then on.
+pub(super) async fn limit(commit: &Arc<Commit>, store: &Arc<EmbeddedStore>, config: &Config) {
+    if let Some(max) = config.store.max_bytes {
+        let store = Arc::clone(store);
+        commit.limit_bodies(max, move || store.body_bytes().total());
+    }
+    let limits = &config.limits;
     let (commit, each, all) = (Arc::clone(commit), limits.open_uploads_per_key, limits.open_uploads);
     let counted = tokio::task::spawn_blocking(move || commit.limit_open_uploads(each, all)).await;
     match counted {

@@ -1,4 +1,5 @@
-//! `docker-compose.yml` and the `Dockerfile` against what they name: files, services, ports, topics, versions.
+//! `docker-compose.yml` and the `Dockerfile` against what they name: files, services, ports, topics and
+//! versions.
 //!
 //! Must never need an engine: what only one can say is not said here.
 
