@@ -44,7 +44,10 @@ impl TlsError {
 
 /// What tells one state of both files from another, without reading them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp([Option<(u64, u64, u64, i64, i64)>; 2]);
+pub(super) struct Stamp([Option<OfFile>; 2]);
+
+/// Device, inode, length, and when it was changed: seconds and nanoseconds.
+type OfFile = (u64, u64, u64, i64, i64);
 
 impl Stamp {
     pub(super) fn of(files: &TlsFiles) -> Self {

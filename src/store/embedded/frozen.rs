@@ -4,6 +4,7 @@
 //! Must never pass a change on: the index's engine repairs what it opens, and a look must not.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,13 +89,11 @@ impl DiskFile for FrozenFile {
         while !data.is_empty() {
             let (number, from) = (at / BLOCK, (at % BLOCK) as usize);
             let len = data.len().min(BLOCK as usize - from);
-            if !state.blocks.contains_key(&number) {
-                let block = self.beneath(number)?;
-                state.blocks.insert(number, block);
-            }
-            if let Some(block) = state.blocks.get_mut(&number) {
-                block[from..from + len].copy_from_slice(&data[..len]);
-            }
+            let block = match state.blocks.entry(number) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(none) => none.insert(self.beneath(number)?),
+            };
+            block[from..from + len].copy_from_slice(&data[..len]);
             (data, at) = (&data[len..], at + len as u64);
             state.len = state.len.max(at);
         }

@@ -5,7 +5,7 @@
 use std::ops::Bound;
 
 use super::build::Stays;
-use super::index::{Batch, Snapshot, Space, end_of_prefix};
+use super::index::{Batch, Snapshot, Space, Visit, end_of_prefix};
 use super::row::{self, BodyPlace};
 use super::version_rows::{identity, move_object, split_version_key, version_key};
 use super::versions::{KeyDelta, is_marker, version_of};
@@ -83,11 +83,7 @@ impl VersionEdits<'_> {
         Ok(())
     }
 
-    fn visit_older(
-        &self,
-        key: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
+    fn visit_older(&self, key: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
         let mut prefix = key.to_vec();
         prefix.push(0);
         let to = end_of_prefix(&prefix);

@@ -51,7 +51,8 @@ pub(super) fn identity(key: &[u8], row: &[u8]) -> Option<Identity> {
     let head = take_head(&mut rest)?;
     take_etag(&mut rest)?;
     for _ in 0..take_varint(&mut rest)? {
-        (take_text(&mut rest)?, take_text(&mut rest)?);
+        take_text(&mut rest)?;
+        take_text(&mut rest)?;
     }
     let version = take_version(&mut rest, head.offset)?;
     Some(Identity { version, offset: head.offset, marker: head.place == BodyPlace::Marker })
