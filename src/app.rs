@@ -13,6 +13,7 @@ mod keys;
 pub mod lock;
 mod observe;
 mod observe_store;
+mod refused;
 mod reload;
 mod storage;
 mod targets;
@@ -280,7 +281,7 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
         Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(move |noted| {
             match noted {
                 Noted::Accepted => counted.accepted.increment(1),
-                Noted::Refused(full) => counted.refused(observe::refusal(full)),
+                Noted::Refused(full) => counted.refused(refused::change(full)),
                 Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
                 Noted::OverQuota => counted.refused(RefuseReason::Quota),
                 Noted::BodiesFull => counted.refused(RefuseReason::StoreFull),
@@ -301,7 +302,7 @@ fn url(tls: bool, at: SocketAddr) -> String {
 /// Counts every refusal for the sake of a limit.
 fn limited(metrics: &Metrics) -> OnLimit {
     let counted = Arc::clone(&metrics.frontend);
-    Box::new(move |limit| counted.limited(observe::limit(limit)))
+    Box::new(move |limit| counted.limited(refused::limit(limit)))
 }
 
 async fn first(failed: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {

@@ -14,13 +14,10 @@ use crate::admin::{
 };
 use crate::config::WhenFull;
 use crate::delivery;
-use crate::frontend::Limit;
 use crate::journal::Damage;
-use crate::metrics::{
-    LimitReached, QueueSnapshot, RefuseReason, Snapshot, TargetSnapshot, TargetState, WriteResult,
-};
+use crate::metrics::{QueueSnapshot, Snapshot, TargetSnapshot, TargetState, WriteResult};
+use crate::queue::Rewound;
 use crate::queue::dead::DeadLetters;
-use crate::queue::{FullReason, Rewound};
 
 #[async_trait]
 impl AdminBackend for Parts {
@@ -134,28 +131,6 @@ impl AdminBackend for Parts {
 fn damage_view(damage: Damage) -> DamageView {
     let Damage { file, at, from, to, why } = damage;
     DamageView { from, to, why: why.label(), file, at }
-}
-
-/// How a refused change is counted.
-pub(super) fn refusal(full: FullReason) -> RefuseReason {
-    match full {
-        FullReason::Log => RefuseReason::QueueFull,
-        FullReason::Disk => RefuseReason::DiskFull,
-        FullReason::IndexBusy => RefuseReason::IndexBusy,
-        FullReason::IndexStalled => RefuseReason::IndexStalled,
-    }
-}
-
-/// How a request over a limit is counted.
-pub(super) fn limit(limit: Limit) -> LimitReached {
-    match limit {
-        Limit::ConnectionsPerAddress => LimitReached::ConnectionsPerAddress,
-        Limit::ConnectionsPerKey => LimitReached::ConnectionsPerKey,
-        Limit::Requests => LimitReached::Requests,
-        Limit::RequestsPerKey => LimitReached::RequestsPerKey,
-        Limit::Uploads => LimitReached::Uploads,
-        Limit::UploadsPerKey => LimitReached::UploadsPerKey,
-    }
 }
 
 impl Parts {
