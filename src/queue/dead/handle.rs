@@ -48,15 +48,20 @@ impl DeadLetters {
     /// The far side has a letter that was sent again. Repeated after a crash if this did not become durable:
     /// then the letter is still dead.
     pub fn replayed(&self, offset: u64) {
-        self.shared.state().replaying.remove(&offset);
-        let offsets = vec![offset];
-        self.shared.enqueue(Job::Gone { offsets, how: Gone::Replayed, done: None });
+        self.end_replay(offset, Job::Gone { offsets: vec![offset], how: Gone::Replayed, done: None });
     }
 
     /// A replay failed: the letter stays, with what came of it.
     pub fn replay_failed(&self, letter: Letter) {
-        self.shared.state().replaying.remove(&letter.position.offset);
-        self.shared.enqueue(Job::Update(Box::new(letter)));
+        self.end_replay(letter.position.offset, Job::Update(Box::new(letter)));
+    }
+
+    fn end_replay(&self, offset: u64, job: Job) {
+        let mut state = self.shared.state();
+        state.replaying.remove(&offset);
+        state.jobs.push_back(job);
+        drop(state);
+        self.shared.kick();
     }
 
     /// A lane that had letters to send again is gone, or has just begun: they wait for the next one.
@@ -112,6 +117,8 @@ impl DeadLetters {
     /// The letters in numbers.
     pub fn status(&self) -> DeadStatus {
         let mut state = self.shared.state();
+        // Who waits for the end of a replay finds the letter as it became.
+        let ending = state.ending + state.jobs.iter().filter(|job| job.ends_a_replay()).count();
         DeadStatus {
             letters: state.index.letters.len() as u64,
             bytes: state.index.bytes,
@@ -119,7 +126,7 @@ impl DeadLetters {
             oldest_unix_ms: state.index.oldest_ms(),
             written: state.written,
             failed: state.failed,
-            replaying: state.replaying.len() as u64,
+            replaying: (state.replaying.len() + ending) as u64,
             blocked: state.blocked.clone(),
         }
     }

@@ -100,7 +100,7 @@ pub struct DeadStatus {
     pub written: u64,
     /// Failures to write since the start.
     pub failed: u64,
-    /// Letters that wait to be sent again, or are being sent.
+    /// Letters that wait to be sent again, are being sent, or are not durably what they became.
     pub replaying: u64,
     /// Why nothing can be buried now.
     pub blocked: Option<Blocked>,
@@ -139,6 +139,8 @@ struct State {
     replays: VecDeque<u64>,
     /// … and all of them, with those that a lane has.
     replaying: HashSet<u64>,
+    /// Ends of replays among the jobs that are being written.
+    ending: usize,
     blocked: Option<Blocked>,
     running: bool,
     /// The target is forgotten: nothing is written any more.
@@ -171,6 +173,13 @@ enum Job {
     Load(Vec<u64>),
     /// Goes on without what is missing.
     Accept(oneshot::Sender<Result<u64, String>>),
+}
+
+impl Job {
+    /// True if it says how a replay ended.
+    fn ends_a_replay(&self) -> bool {
+        matches!(self, Self::Update(_) | Self::Gone { how: Gone::Replayed, .. })
+    }
 }
 
 /// Where dead letters are, beside the rows.

@@ -62,6 +62,7 @@ impl Shared {
                         let mut state = self.state();
                         batch.burials.into_iter().rev().for_each(|letter| state.burials.push_front(letter));
                         batch.jobs.into_iter().rev().for_each(|job| state.jobs.push_front(job));
+                        state.ending = 0;
                         drop(state);
                         return self.failed(&error);
                     }
@@ -95,7 +96,9 @@ impl Shared {
             return None;
         }
         let mut batch = Batch::default();
+        state.ending = 0;
         while let Some(job) = state.jobs.pop_front() {
+            state.ending += usize::from(job.ends_a_replay());
             match job {
                 Job::Load(offsets) => {
                     let letters: Vec<_> =
@@ -140,7 +143,11 @@ impl Shared {
             }
         }
         self.bury_some(&mut state, &mut batch);
-        (!batch.records.is_empty()).then_some(batch)
+        if batch.records.is_empty() {
+            state.ending = 0;
+            return None;
+        }
+        Some(batch)
     }
 
     /// Writes a batch and makes it durable.
@@ -166,7 +173,7 @@ impl Shared {
             from += whole;
         }
         state.reader = file.reader();
-        state.failures = 0;
+        (state.failures, state.ending) = (0, 0);
         state.written += batch.burials.len() as u64;
         if matches!(state.blocked, Some(Blocked::Failing(_))) {
             self.set_blocked(&mut state, None);
