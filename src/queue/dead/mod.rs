@@ -14,6 +14,7 @@ mod batch;
 mod file;
 mod handle;
 mod index;
+mod job;
 mod join;
 mod ledger;
 mod look;
@@ -30,7 +31,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 pub use file::{Carried, DamagedBytes};
 pub use index::Filter;
@@ -44,6 +45,7 @@ use crate::journal::{Disk, DiskFile, RandomFn};
 use crate::queue::entry::TargetNo;
 use file::LogFile;
 use index::Index;
+use job::Job;
 
 /// A target's dead letters may take this much until somebody says otherwise, in bytes.
 pub const MAX_BYTES: u64 = 256 << 20;
@@ -153,33 +155,6 @@ struct State {
     /// Letters that were durable and are not here any more.
     missing: u64,
     damaged: Option<DamagedBytes>,
-}
-
-/// What the worker does beside burying.
-enum Job {
-    /// A letter's replay failed: it has another last outcome.
-    Update(Box<Letter>),
-    Gone {
-        offsets: Vec<u64>,
-        how: Gone,
-        done: Option<oneshot::Sender<u64>>,
-    },
-    /// An operator wants these to be sent again; those that were not on their way are counted.
-    Wish {
-        offsets: Vec<u64>,
-        done: oneshot::Sender<u64>,
-    },
-    /// Reads letters for the lane.
-    Load(Vec<u64>),
-    /// Goes on without what is missing.
-    Accept(oneshot::Sender<Result<u64, String>>),
-}
-
-impl Job {
-    /// True if it says how a replay ended.
-    fn ends_a_replay(&self) -> bool {
-        matches!(self, Self::Update(_) | Self::Gone { how: Gone::Replayed, .. })
-    }
 }
 
 /// Where dead letters are, beside the rows.
