@@ -1,7 +1,8 @@
 //! The body of a request, and what becomes of the rest of it if the request is answered before it was read.
 //!
 //! A connection that is closed with bytes unread is reset, and a client that still sends never sees its
-//! answer: a broken pipe instead of 503. So the rest is read and thrown away beside the answer, within two bounds.
+//! answer: a broken pipe instead of 503. So the rest is read and thrown away beside the answer, within two
+//! bounds.
 //! Must never ask a client for a body that it holds back, and never wait for one that stands still.
 
 use std::pin::Pin;
