@@ -17,6 +17,7 @@ mod holes;
 mod idle;
 mod log;
 mod power;
+mod rematch;
 mod rules;
 mod space;
 mod stack;
