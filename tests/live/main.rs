@@ -19,6 +19,7 @@ mod kills;
 mod load;
 mod many;
 mod nats;
+mod neighbours;
 mod rabbitmq;
 mod receiver;
 mod record;
@@ -26,6 +27,7 @@ mod server;
 mod several;
 mod stuck;
 mod volume;
+mod watch;
 
 use tokio::sync::{Mutex, MutexGuard};
 
