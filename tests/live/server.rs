@@ -33,6 +33,8 @@ pub(crate) struct Server {
     path: PathBuf,
     running: Option<Running>,
     seen: Seen,
+    /// The deliberate fault of the next processes.
+    mutant: Option<String>,
 }
 
 struct Running {
@@ -73,7 +75,7 @@ impl Server {
             );
         }
         fs::write(path.join("tidings.toml"), config).expect("a writable directory");
-        Self { dir: Some(dir), path, running: None, seen: Seen::default() }
+        Self { dir: Some(dir), path, running: None, seen: Seen::default(), mutant: None }
     }
 
     /// Starts the process and does not wait for it. With `failpoint` it kills itself when it gets there.
@@ -84,6 +86,9 @@ impl Server {
         command.arg("serve").arg("--config").arg(self.path.join("tidings.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         command.env_remove("TIDINGS_FAILPOINT");
+        if let Some(mutant) = &self.mutant {
+            command.env("TIDINGS_MUTANT", mutant);
+        }
         if let Some(point) = failpoint {
             command.env("TIDINGS_FAILPOINT", point);
         }
@@ -115,8 +120,11 @@ impl Server {
                     client.with_timeout(REQUEST_TIMEOUT)
                 };
                 let (s3, admin) = (client(s3, &access_key, &secret_key), client(admin, "", ""));
-                let watch = Watch::begin(admin.clone(), self.seen.clone()).await;
-                self.running.as_mut()?.watch = Some(watch);
+                // One that misbehaves on purpose is judged by its test.
+                if self.mutant.is_none() {
+                    let watch = Watch::begin(admin.clone(), self.seen.clone()).await;
+                    self.running.as_mut()?.watch = Some(watch);
+                }
                 return Some(Ready { s3, admin });
             }
         }
@@ -175,6 +183,18 @@ impl Server {
         let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
         let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await;
         assert!(status.expect("a shell").success(), "kill -{name} {pid}");
+    }
+
+    /// Its data directory.
+    #[cfg(feature = "powercut")]
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// Switches a deliberate fault on for the processes that are launched from now on, or none.
+    #[cfg(feature = "powercut")]
+    pub(crate) fn deliberate(&mut self, mutant: Option<&str>) {
+        self.mutant = mutant.map(str::to_owned);
     }
 
     /// The configuration as it is on disk.
