@@ -195,7 +195,9 @@ async fn a_key_that_nobody_takes_holds_neither_the_log_nor_other_keys_nor_memory
         most = server.memory().max(most);
         if warm.is_none() && began.elapsed() > stuck_for / 4 {
             warm = Some(server.memory());
-            [&far.stuck, &far.timed, &control.timed].map(|flag| flag.store(true, Ordering::Relaxed));
+            for flag in [&far.stuck, &far.timed, &control.timed] {
+                flag.store(true, Ordering::Relaxed);
+            }
         }
     }
     load.stop();
