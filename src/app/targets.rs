@@ -48,6 +48,8 @@ pub(super) struct Targets {
     by_name: RwLock<BTreeMap<Arc<str>, Entry>>,
     pub(super) around: Surroundings,
     changing: Mutex<()>,
+    /// Held by whoever changes triggers.
+    pub(super) triggering: Mutex<()>,
 }
 
 impl Targets {
@@ -70,7 +72,12 @@ impl Targets {
             around.queue.readers_complete();
             forgotten.into_iter().try_for_each(|target| around.queue.forget_leftovers(target))?;
         }
-        Ok(Self { by_name: RwLock::new(by_name), around, changing: Mutex::default() })
+        Ok(Self {
+            by_name: RwLock::new(by_name),
+            around,
+            changing: Mutex::default(),
+            triggering: Mutex::default(),
+        })
     }
 
     /// Opens a reader for every registered target, then starts those that are wanted.

@@ -24,3 +24,4 @@ mod targets;
 mod terminal;
 mod tidy;
 mod tls;
+mod triggers;

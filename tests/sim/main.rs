@@ -15,6 +15,7 @@ mod full;
 mod holes;
 mod idle;
 mod log;
+mod own;
 mod power;
 mod rules;
 mod space;

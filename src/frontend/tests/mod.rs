@@ -15,6 +15,7 @@ mod limits;
 mod lists;
 mod memory;
 mod multipart;
+mod notification;
 mod objects;
 mod properties;
 mod quota;
