@@ -3,7 +3,7 @@
 //! Must never name a target that is not registered durably.
 
 use super::targets::Targets;
-use crate::config;
+use crate::config::{self, Encoding};
 use crate::rules::{Named, Names};
 
 impl Targets {
@@ -19,6 +19,7 @@ impl Targets {
                 Named {
                     target: entry.registered.target,
                     invokes: matches!(kind, "http" | "function"),
+                    tested: target.encoding != Encoding::Cos,
                     topic: topic.map(|topic| topic.source().into()),
                 },
             );

@@ -173,7 +173,6 @@ impl Commit {
                 inner.append_setting(permit, change).await?;
                 inner.named.note(&bucket, &rules);
             }
-            fail::point("rules.set");
             if let Some(announce) = announce {
                 inner.send_notice(&bucket, &rules, announce).await?;
             }
@@ -200,7 +199,8 @@ impl Inner {
         let mut deliveries: Vec<DeliveryTo> = Vec::new();
         // A function would take it for an event of an object, and fail.
         for rule in rules.rules().iter().filter(|rule| rule.form != Form::Function) {
-            let Some(named) = under.rules.names().get(&rule.target) else { continue };
+            let named = under.rules.names().get(&rule.target).filter(|named| named.tested);
+            let Some(named) = named else { continue };
             if deliveries.iter().all(|other| other.target != named.target) {
                 deliveries.push(DeliveryTo { target: named.target, rule: rule.id.as_str().into() });
             }

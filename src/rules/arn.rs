@@ -71,6 +71,8 @@ pub struct Named {
     pub target: TargetNo,
     /// It invokes something: a trigger may name it.
     pub invokes: bool,
+    /// It can take a test event: its events are not written as COS's, which has none.
+    pub tested: bool,
     /// The one Kafka topic that it writes to.
     pub topic: Option<Arc<str>>,
 }
@@ -179,7 +181,10 @@ mod tests {
     fn names() -> Names {
         let mut names = Names::default();
         let add = |names: &mut Names, name: &str, n, invokes, topic: Option<&str>| {
-            names.add(&name.into(), Named { target: TargetNo(n), invokes, topic: topic.map(Into::into) });
+            names.add(
+                &name.into(),
+                Named { target: TargetNo(n), invokes, tested: true, topic: topic.map(Into::into) },
+            );
         };
         add(&mut names, "orders", 1, false, Some("events"));
         add(&mut names, "audit", 2, false, Some("shared"));

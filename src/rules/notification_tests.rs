@@ -12,7 +12,7 @@ fn names() -> Names {
     let mut names = Names::default();
     for (n, name) in ["a", "b", "hook"].into_iter().enumerate() {
         let target = TargetNo(u32::try_from(n).expect("few"));
-        names.add(&name.into(), Named { target, invokes: name == "hook", topic: None });
+        names.add(&name.into(), Named { target, invokes: name == "hook", tested: true, topic: None });
     }
     names
 }

@@ -15,6 +15,9 @@ use crate::config::Rule;
 use crate::event::EventKind;
 use crate::queue::{DeliveryTo, TargetNo};
 
+/// What a node of a trie takes, in bytes, about.
+const NODE_BYTES: usize = 100;
+
 /// One bucket's own rules as they match now.
 #[derive(Debug)]
 pub(super) struct OwnRules {
@@ -32,7 +35,7 @@ pub(super) struct OwnCache(RwLock<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     buckets: HashMap<Box<str>, Arc<OwnRules>>,
-    nodes: usize,
+    weight: usize,
 }
 
 impl OwnRules {
@@ -65,6 +68,11 @@ impl OwnRules {
         visited
     }
 
+    /// What they take of the cache's bound: nodes, and the setting's bytes as if they were some.
+    fn weight(&self) -> usize {
+        self.trie.nodes() + self.value.len() / NODE_BYTES
+    }
+
     /// True for the setting that they are made of. The same bytes in the same place are not compared.
     fn is_of(&self, value: &Bytes) -> bool {
         let same = std::ptr::eq(self.value.as_ptr(), value.as_ptr()) && self.value.len() == value.len();
@@ -82,12 +90,12 @@ impl OwnCache {
         // Built outside the lock: two callers may build the same trie, nobody waits for one.
         let made = Arc::new(OwnRules::compile(value, names)?);
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = kept.buckets.remove(bucket).map_or(0, |before| before.trie.nodes());
-        kept.nodes -= before;
-        if kept.buckets.len() >= MAX_CACHED_BUCKETS || kept.nodes + made.trie.nodes() > MAX_CACHED_NODES {
+        let before = kept.buckets.remove(bucket).map_or(0, |before| before.weight());
+        kept.weight -= before;
+        if kept.buckets.len() >= MAX_CACHED_BUCKETS || kept.weight + made.weight() > MAX_CACHED_NODES {
             *kept = Kept::default();
         }
-        kept.nodes += made.trie.nodes();
+        kept.weight += made.weight();
         kept.buckets.insert(bucket.into(), Arc::clone(&made));
         Ok(made)
     }

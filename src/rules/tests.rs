@@ -178,7 +178,7 @@ fn put_rule(id: &str, to: &str, prefix: &str) -> PutRule {
 fn reaching(targets: &[(&str, u32)]) -> Names {
     let mut names = Names::default();
     for (name, n) in targets {
-        names.add(&(*name).into(), Named { target: TargetNo(*n), invokes: false, topic: None });
+        names.add(&(*name).into(), Named { target: TargetNo(*n), invokes: false, tested: true, topic: None });
     }
     names
 }

@@ -73,10 +73,10 @@ class Server:
     """The real binary on free ports."""
 
     def __init__(self, targets):
-        tables = [f'[target.{n}]\nbackoff_min = "10ms"\n[target.{n}.connector.http]\nurl = "{t.url}"\n' for n, t in targets.items()]
-        (DIR / "tidings.toml").write_text(
-            f'[server]\nlisten = "127.0.0.1:0"\ndata = "{DIR}/data"\n[admin]\nlisten = "127.0.0.1:0"\n' + "".join(tables)
-        )
+        text = f'[server]\nlisten = "127.0.0.1:0"\ndata = "{DIR}/data"\n[admin]\nlisten = "127.0.0.1:0"\n'
+        for name, target in targets.items():
+            text += f'[target.{name}]\nbackoff_min = "10ms"\n[target.{name}.connector.http]\nurl = "{target.url}"\n'
+        (DIR / "tidings.toml").write_text(text)
         self.start()
 
     def start(self):
@@ -200,16 +200,17 @@ def run(server, targets):
     targets["topic"].expect(of_topic)
 
     # A trigger is the other view of a CloudFunctionConfiguration; what is put is all there is.
-    made = server.tidings("trigger", "add", "resize", "--bucket", "photos", "--event", "cos:ObjectCreated:*", "--suffix", ".jpg")
+    words = ["--bucket", "photos", "--event", "cos:ObjectCreated:*", "--prefix", "pics/", "--suffix", ".jpg"]
+    made = server.tidings("trigger", "add", "resize", *words)
     [function] = shown(s3)["LambdaFunctionConfigurations"]
     assert function["Id"] == made["id"] and function["Events"] == ["cos:ObjectCreated:*"], function
-    s3.put_object(Bucket="photos", Key="cat.jpg", Body=b"x")
+    s3.put_object(Bucket="photos", Key="pics/cat.jpg", Body=b"x")
     server.kill()
     server.start()
     s3 = server.client()
     assert shown(s3) == {**both, "LambdaFunctionConfigurations": [function]}, shown(s3)
-    s3.put_object(Bucket="photos", Key="dog.jpg", Body=b"x")
-    of_resize = [(PUT, "cat.jpg", made["id"]), (PUT, "dog.jpg", made["id"])]
+    s3.put_object(Bucket="photos", Key="pics/dog.jpg", Body=b"x")
+    of_resize = [(PUT, "pics/cat.jpg", made["id"]), (PUT, "pics/dog.jpg", made["id"])]
     targets["resize"].expect(of_resize)
 
     # The same from the AWS CLI, with a function of its own making and no id.
@@ -228,7 +229,7 @@ def run(server, targets):
     of_resize.append((PUT, "in/a b+/2", trigger["id"]))
     server.aws(*api, "--notification-configuration", "{}")
     assert shown(s3) == {}
-    s3.put_object(Bucket="photos", Key="cow.jpg", Body=b"x")
+    s3.put_object(Bucket="photos", Key="pics/cow.jpg", Body=b"x")
     for name, wanted in [("resize", of_resize), ("queue", of_queue), ("topic", of_topic)]:
         targets[name].expect(wanted)
     for target in server.tidings("target", "ls")["targets"]:

@@ -1,5 +1,5 @@
-//! A bucket's own rules through power cuts and kills: who gets what follows from what was acknowledged, change
-//! by change, and a target that is not configured for a while gets what is matched after it returned.
+//! A bucket's own rules through power cuts and kills: who gets what follows from what was acknowledged,
+//! change by change, and a target that is not configured for a while gets what is matched after it returned.
 //!
 //! Must never ask the product what to expect: the reference is a list of configurations.
 
@@ -83,7 +83,7 @@ impl Told {
 
 fn names() -> Names {
     let mut names = Names::default();
-    names.add(&"target".into(), Named { target: TARGET, invokes: false, topic: None });
+    names.add(&"target".into(), Named { target: TARGET, invokes: false, tested: true, topic: None });
     names
 }
 

@@ -14,7 +14,7 @@ use crate::event::EventKind;
 use crate::queue::{Column, Queue as _, Reader, TargetNo};
 use crate::rules::{Named, Names, RuleSet};
 
-/// Targets by name; the last one invokes.
+/// Targets by name; the last one invokes, and takes no test event.
 const TARGETS: [&str; 3] = ["orders", "audit", "hook"];
 
 /// A server with targets that nobody serves.
@@ -29,7 +29,10 @@ fn reach(real: &Real, targets: &[&str]) {
     for (n, name) in (1..).zip(TARGETS) {
         real.queue.add_reader(TargetNo(n), 1).expect("opens");
         if targets.contains(&name) {
-            names.add(&name.into(), Named { target: TargetNo(n), invokes: name == "hook", topic: None });
+            names.add(
+                &name.into(),
+                Named { target: TargetNo(n), invokes: name == "hook", tested: name != "hook", topic: None },
+            );
         }
     }
     real.commit.set_rules(RuleSet::build(&[]).reaching(names));
@@ -210,8 +213,13 @@ async fn a_bucket_that_is_made_anew_has_no_rules_and_functions_get_no_test_event
     real.running.client.put("bucket", "unmatched", "x").await.expect("answered");
     assert_eq!(put(&real, "/bucket", &body).await.status, 200);
     real.running.client.put("bucket", "matched", "x").await.expect("answered");
+    let also = document(&[function.to_owned(), queue("q", "hook", &["s3:ObjectRemoved:*"], &[])]);
+    assert_eq!(put(&real, "/bucket", &also).await.status, 200);
+    real.running.client.delete("bucket", "matched").await.expect("answered");
     let mut hook = real.queue.open(TargetNo(3), 0).await.expect("opens");
-    assert_eq!(given(&mut hook, 3, 1).await, [event(EventKind::CreatedPut, "matched", "f")]);
+    let wanted =
+        [event(EventKind::CreatedPut, "matched", "f"), event(EventKind::RemovedDelete, "matched", "q")];
+    assert_eq!(given(&mut hook, 3, 2).await, wanted);
 }
 
 /// Nobody is told where the client says so.
