@@ -190,7 +190,7 @@ async fn a_function_has_ten_triggers_and_a_full_budget_refuses_nothing_for_their
     let mut world = World::start(&table).await;
     world.s3().create_bucket("more").await.expect("an answer");
     let add = |n: usize| {
-        let bucket = if n % 2 == 0 { "bucket" } else { "more" };
+        let bucket = if n.is_multiple_of(2) { "bucket" } else { "more" };
         format!("/v1/triggers?function=hook&bucket={bucket}&event=s3:ObjectCreated:*&prefix={n}/")
     };
     for n in 0..10 {

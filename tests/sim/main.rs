@@ -18,6 +18,7 @@ mod log;
 mod own;
 mod power;
 mod rules;
+mod sent;
 mod space;
 mod stack;
 mod versions;
