@@ -82,9 +82,11 @@ async fn anonymous_requests_are_refused() {
             }
         }
     }
-    // A form carries its credentials past the headers: it is anonymous here.
+    // A form carries its signature in its fields.
     let form = [("content-type".to_owned(), "multipart/form-data; boundary=x".to_owned())];
-    let answer = running.send(Method::POST, "/bucket", &form, "--x--").await;
+    let fields = ["key", "file"]
+        .map(|name| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nkey\r\n"));
+    let answer = running.send(Method::POST, "/bucket", &form, fields.concat() + "--x--").await;
     assert_eq!(told(&answer), (403, "AccessDenied"));
     running.nothing_happened().await;
 }
