@@ -5,6 +5,8 @@
 
 mod answer;
 mod request;
+mod spelling;
 
 pub(super) use answer::{answer, header_names};
 pub(super) use request::{form_headers, translate};
+pub(super) use spelling::Spelling;

@@ -50,12 +50,20 @@ pub(super) struct Layer {
     idle: Duration,
     now: fn() -> Timestamp,
     ids: Ids,
+    spelling: cos::Spelling,
 }
 
 impl Layer {
     /// A layer; a body may stand still for `idle`.
     pub(super) fn new(behind: Behind, rules: Rules, idle: Duration, ambient: Ambient) -> Self {
-        Self { behind, rules, idle, now: ambient.now, ids: Ids::new(ambient.seed) }
+        Self {
+            behind,
+            rules,
+            idle,
+            now: ambient.now,
+            ids: Ids::new(ambient.seed),
+            spelling: cos::Spelling::default(),
+        }
     }
 
     /// Answers one request from `peer`.
@@ -79,6 +87,9 @@ impl Layer {
         let failed = status.is_client_error() || status.is_server_error();
         self.ids.answer(asked.family, &asked.id, failed, headers);
         headers.insert(SERVER, NAME);
+        if asked.family == Family::Cos {
+            self.spelling.apply(&mut response).await;
+        }
         // A refusal for want of space, or of an operation, is an answer; this one is a failure.
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(request = %asked.id, method = %asked.method, "a request failed");

@@ -1,5 +1,5 @@
-//! The frontend of both families, S3 and COS: from a TCP connection to a call of the commit path, and back to an
-//! answer.
+//! The frontend of both families, S3 and COS: from a TCP connection to a call of the commit path, and back to
+//! an answer.
 //!
 //! ```text
 //! server.rs     listener, connection bound, timeouts, drain

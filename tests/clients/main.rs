@@ -1,4 +1,4 @@
-//! S3 clients that people use, with their default settings, against the real binary: what they are told, and
+//! Clients of S3 and of COS that people use, with their default settings, against the real binary: what they are told, and
 //! which events reach a target. The work itself is `run.py`.
 //!
 //! Must never give a client a setting that its users would not have.
@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn boto3_and_the_aws_cli_do_their_work_and_every_event_arrives() {
+fn clients_do_their_work_and_every_event_arrives() {
     let clients = std::env::var_os("TIDINGS_TEST_CLIENTS").expect(
-        "TIDINGS_TEST_CLIENTS names a Python environment with boto3 and awscli; `cargo xtask test` makes one",
+        "TIDINGS_TEST_CLIENTS names a Python environment with the clients; `cargo xtask test` makes one",
     );
     let dir = tempfile::tempdir().expect("a directory");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/run.py");

@@ -1,4 +1,4 @@
-"""boto3 and the AWS CLI, with their default settings, against a tidings server with an HTTP target.
+"""Clients of S3 and of COS, with their default settings, against a tidings server with an HTTP target.
 
 Arguments: the server's binary, an empty directory. Fails if a client is told what it should not be, if bytes do
 not come back, or if the target does not get exactly the events of what was done, in order for each object.
@@ -23,6 +23,9 @@ import boto3
 import boto3.s3.transfer
 from botocore.exceptions import ClientError
 
+import matrix
+import of_cos
+import of_s3
 import properties
 
 BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -288,12 +291,22 @@ def cli(server, wanted):
             wanted[at] = [*events, (GONE, 0)]
 
 
+def others(server, wanted):
+    """Every other client, each in a bucket of its own, one matrix for all."""
+    told = {}
+    for kind in [of_cos.PythonSdk, of_cos.NodeSdk, of_cos.Coscmd, of_s3.S3cmd, of_s3.Rclone]:
+        client = kind(server, DIR)
+        told[kind.__name__] = matrix.Work(client, server, DIR, wanted).run()
+    matrix.show(told)
+
+
 def main():
     target, wanted = Target(), {}
     server = Server(target)
     try:
         boto(server, wanted)
         cli(server, wanted)
+        others(server, wanted)
         target.expect(wanted)
         server.stop()
     finally:

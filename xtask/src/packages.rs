@@ -43,14 +43,15 @@ pub(crate) enum Need {
     /// Prometheus' tool, which tests the alert rules.
     Promtool,
     Python,
+    Node,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
 pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
 
-/// What the S3 clients of the tests need.
-pub(crate) const CLIENTS: &[Need] = &[Need::Python];
+/// What the clients of the tests need.
+pub(crate) const CLIENTS: &[Need] = &[Need::Python, Need::Node];
 
 impl Need {
     fn name(self) -> &'static str {
@@ -67,6 +68,7 @@ impl Need {
             Need::Rabbitmq => "RabbitMQ",
             Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
+            Need::Node => "Node.js with npm",
         }
     }
 
@@ -84,6 +86,7 @@ impl Need {
             Need::Rabbitmq => "rabbitmq-server",
             Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
+            Need::Node => "npm",
         }
     }
 
@@ -102,6 +105,7 @@ impl Need {
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
             Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
+            Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
         }
     }
 }
