@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use http::header::{HeaderValue, SERVER};
+use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
 use http::request::Parts;
 use http::{Extensions, Method, Request, StatusCode, Uri};
 use http_body_util::BodyStream;
@@ -73,6 +73,7 @@ impl Layer {
         let mut asked =
             Asked { id, family, method: request.method().clone(), uri: request.uri().clone(), peer };
         let asking = Asking::of(request.headers());
+        let waits = request.headers().contains_key(EXPECT);
         let answered = AssertUnwindSafe(self.guarded(request, &mut asked)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| {
             tracing::error!(request = %asked.id, method = %asked.method, "a request's handler panicked");
@@ -87,6 +88,11 @@ impl Layer {
         let failed = status.is_client_error() || status.is_server_error();
         self.ids.answer(asked.family, &asked.id, failed, headers);
         headers.insert(SERVER, NAME);
+        if waits && !status.is_success() {
+            // Whether the body that the client waits to send still comes is not known: what came next over
+            // this connection could be taken for it, and what is behind that for a request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if asked.family == Family::Cos {
             self.spelling.apply(&mut response).await;
         }

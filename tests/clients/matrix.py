@@ -10,7 +10,7 @@ import urllib.parse
 PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
 PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
 HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
-LARGE = 12 << 20
+LARGE = 21 << 20
 
 
 class Unsupported(Exception):

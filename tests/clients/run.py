@@ -77,7 +77,10 @@ class Target:
 
         with self.changed:
             self.changed.wait_for(lambda: self.events == wanted, DEADLINE)
-            assert self.events == wanted, f"the target has {self.events}\nbut was to have {wanted}"
+            places = self.events.keys() | wanted.keys()
+            both = {at: (self.events.get(at), wanted.get(at)) for at in places}
+            differ = {at: pair for at, pair in both.items() if pair[0] != pair[1]}
+            assert not differ, f"the target has, and was to have: {differ}"
 
 
 class Server:
