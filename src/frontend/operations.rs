@@ -14,12 +14,14 @@ use super::{
 use crate::commit::Commit;
 
 /// Everything the operations need.
+#[derive(Clone)]
 pub(super) struct Operations {
     pub(super) commit: Arc<Commit>,
     pub(super) limits: Limits,
 }
 
 /// What requests are measured against.
+#[derive(Clone)]
 pub(super) struct Limits {
     /// Bodies up to this many bytes travel in their record.
     pub(super) inline_bytes: u64,
