@@ -19,6 +19,7 @@ mod log;
 mod power;
 mod rematch;
 mod rules;
+mod sent;
 mod space;
 mod stack;
 mod versions;
