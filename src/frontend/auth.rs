@@ -115,6 +115,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutObjectAcl" => &["acl", "versionId"],
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
+        "PutBucketNotificationConfiguration" => &["notification"],
         _ => &[],
     }
 }

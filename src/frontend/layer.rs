@@ -198,7 +198,7 @@ impl Asked {
 fn is_setting(method: &Method, uri: &Uri) -> bool {
     let about = |part: &str| {
         let name = part.split_once('=').map_or(part, |(name, _)| name);
-        matches!(name, "tagging" | "acl" | "cors" | "versioning")
+        matches!(name, "tagging" | "acl" | "cors" | "versioning" | "notification")
     };
     *method == Method::PUT && uri.query().is_some_and(|query| query.split('&').any(about))
 }

@@ -45,6 +45,7 @@ mod list_v1;
 mod list_versions;
 mod multipart;
 mod names;
+mod notification;
 mod objects;
 mod operations;
 mod origins;
