@@ -41,6 +41,11 @@ fn ten_thousand_parts_are_one_object_and_lists_of_a_hundred_thousand_keys_are_wh
 }
 
 #[test]
+fn bad_input_is_refused_or_stored_exactly_and_leaves_nothing_elsewhere() {
+    script("bad.py", None);
+}
+
+#[test]
 fn the_suite_of_the_s3_library_passes_but_for_what_is_listed() {
     script("suite.py", Some(made("TIDINGS_TEST_S3S_E2E", "the binary s3s-e2e")));
 }
