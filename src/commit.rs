@@ -19,7 +19,9 @@ mod noted;
 mod open_uploads;
 mod quota;
 mod remove;
+mod restore;
 mod tags;
+mod timers;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +41,9 @@ use self::open_uploads::OpenUploads;
 use self::quota::Counts;
 pub use self::quota::{Quota, Usage};
 pub use self::remove::Removed;
+pub use self::restore::{Asked, WantedRestore};
+use self::timers::Timers;
+pub use self::timers::{LOOK_AGAIN, RestoresEnded};
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
@@ -71,6 +76,7 @@ struct Inner {
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     counts: Counts,
+    timers: Timers,
     observer: Observer,
 }
 
@@ -145,6 +151,7 @@ impl Commit {
             clock,
             random: Mutex::new(random),
             counts: Counts::default(),
+            timers: Timers::default(),
             observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
@@ -171,6 +178,11 @@ impl Commit {
     /// The store behind.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// The time, in microseconds since the Unix epoch, as changes have it.
+    pub fn now_us(&self) -> i64 {
+        (self.inner.clock)()
     }
 
     /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.

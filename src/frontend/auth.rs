@@ -113,6 +113,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutObjectTagging" | "DeleteObjectTagging" => &["tagging", "versionId"],
         "PutBucketTagging" | "DeleteBucketTagging" => &["tagging"],
         "PutObjectAcl" => &["acl", "versionId"],
+        "RestoreObject" => &["restore", "versionId"],
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         _ => &[],

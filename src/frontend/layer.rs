@@ -17,7 +17,7 @@ use s3s::service::S3Service;
 use s3s::{Body, HttpResponse, S3Error};
 
 use super::Ambient;
-use super::context::{BodyFault, RequestContext};
+use super::context::{BodyFault, Document, RequestContext, Status};
 use super::digest::{Declared, DocumentHash};
 use super::errors;
 use super::guard::{self, Payload, Rules};
@@ -119,7 +119,12 @@ impl Layer {
             Err(answer) => return *answer,
         };
         match self.service.call(request).await {
-            Ok(answer) if answer.status().as_u16() < 300 => until_sent(answer, context),
+            Ok(mut answer) if answer.status().as_u16() < 300 => {
+                if let Some(Status(status)) = answer.extensions_mut().remove() {
+                    *answer.status_mut() = status;
+                }
+                until_sent(answer, context)
+            }
             Ok(answer) => asked.complete(answer, context.fault.get().copied()),
             Err(_) => asked.internal(),
         }
@@ -149,7 +154,10 @@ impl Layer {
         };
         let document = (!declared.is_empty()).then(|| DocumentHash::new(declared));
         let (id, peer) = (Arc::clone(&asked.id), Arc::clone(&asked.peer));
-        let context = Arc::new(RequestContext::new(id, peer, claim));
+        let document_wanted = is_document && names(&parts.uri, &["restore"]);
+        let document_seen = document_wanted.then(Document::default);
+        let context = RequestContext { document: document_seen, ..RequestContext::new(id, peer, claim) };
+        let context = Arc::new(context);
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
             false => Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document)),
@@ -191,18 +199,18 @@ impl Asked {
 
 /// True for the PUT of a document that says what shall be of a bucket or an object.
 fn is_setting(method: &Method, uri: &Uri) -> bool {
-    let about = |part: &str| {
-        let name = part.split_once('=').map_or(part, |(name, _)| name);
-        matches!(name, "tagging" | "acl" | "cors" | "versioning")
-    };
-    *method == Method::PUT && uri.query().is_some_and(|query| query.split('&').any(about))
+    *method == Method::PUT && names(uri, &["tagging", "acl", "cors", "versioning"])
 }
 
 /// True if checksum headers are those of the object that an upload will be.
 fn is_about_upload(uri: &Uri) -> bool {
-    let about =
-        |part: &str| matches!(part.split_once('=').map_or(part, |(name, _)| name), "uploads" | "uploadId");
-    uri.query().is_some_and(|query| query.split('&').any(about))
+    names(uri, &["uploads", "uploadId"])
+}
+
+/// True if the query has any of these parameters.
+fn names(uri: &Uri, parameters: &[&str]) -> bool {
+    let name = |part: &'_ str| parameters.contains(&part.split_once('=').map_or(part, |(name, _)| name));
+    uri.query().is_some_and(|query| query.split('&').any(name))
 }
 
 #[cfg(test)]

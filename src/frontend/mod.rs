@@ -16,6 +16,7 @@
 
 mod access;
 mod acls;
+mod archive;
 mod auth;
 mod body;
 mod buckets;
@@ -49,6 +50,7 @@ mod origins;
 mod parts;
 mod peer;
 mod put;
+mod restore;
 mod server;
 mod slow_down;
 mod source;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 pub use super::fields::DecodeError;
 pub(super) use super::fields::{field, fields, fixed, header, put_header, tag, text, varint};
+use super::restore;
 use super::setting;
 use super::tags;
 use super::upload::{self, UploadId};
@@ -38,6 +39,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::CompleteUpload { .. } => 13,
         Change::SetBucketSetting { .. } => setting::CODE,
         Change::TagObject(_) => tags::CODE,
+        Change::Restore(_) => restore::CODE,
         Change::Upload(change) => upload::code(change),
     };
     out.extend_from_slice(&[VERSION, code]);
@@ -52,6 +54,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         }
         Change::Upload(change) => upload::encode(change, out),
         Change::TagObject(change) => tags::encode(change, out),
+        Change::Restore(change) => restore::encode(change, out),
         Change::DeleteObject => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
@@ -170,6 +173,7 @@ struct Fields<'a> {
     target: Option<TargetNo>,
     paused: Option<bool>,
     upload: Option<UploadId>,
+    restore: Option<&'a [u8]>,
     max_backlog: Option<u64>,
     sheds: Option<bool>,
     count: Option<u64>,
@@ -199,7 +203,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         return Ok(Entry::setting(Change::TagObject(Arc::new(tags::decode(rest)?))));
     }
     let mut f = gather(rest)?;
-    let change = match code {
+    let change = match *code {
         1 => Change::PutObject(std::mem::take(&mut f.meta)),
         2 => Change::DeleteObject,
         3 => Change::CreateBucket {
@@ -221,6 +225,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
             upload: f.upload.ok_or(missing.clone())?,
             meta: std::mem::take(&mut f.meta),
         },
+        restore::CODE => Change::Restore(Arc::new(restore::decode(f.restore.ok_or(missing.clone())?)?)),
         7 => Change::ConfigureTarget {
             target: f.target.ok_or(missing.clone())?,
             kind: text(f.kind.ok_or(missing.clone())?)?,
@@ -236,6 +241,8 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
             Some(event_of(&f).ok_or(missing)?)
         }
+        // Not every change of a restore is an event.
+        Change::Restore(_) if f.id.is_some() => Some(event_of(&f).ok_or(missing)?),
         _ => None,
     };
     let mut labels = labels;
@@ -306,6 +313,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::CRC64 => f.meta.crc64 = u64::from_le_bytes(fixed(value)?),
         tag::HEADER => f.meta.headers.push(header(value)?),
         tag::UPLOAD => f.upload = Some(UploadId(fixed(value)?)),
+        tag::RESTORE => f.restore = Some(value),
         tag::RULE => f.rules.push(text(value)?),
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::restore::RestoreChange;
 use super::setting::Setting;
 use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
@@ -63,6 +64,8 @@ pub enum Change {
     DeleteObject,
     /// An object has other tags from now on.
     TagObject(Arc<ObjectTags>),
+    /// A restore of an archived object began, was done, goes on for longer, or is over. The first two are events.
+    Restore(Arc<RestoreChange>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
     /// A bucket exists from now on.
@@ -128,6 +131,14 @@ impl Change {
         match self {
             Change::PutObject(meta) | Change::CompleteUpload { meta, .. } => Some(meta),
             _ => None,
+        }
+    }
+
+    /// Metadata headers of the object that the change is about, as far as it says them.
+    pub fn headers(&self) -> &[(Arc<str>, Arc<str>)] {
+        match self {
+            Change::Restore(change) => &change.headers,
+            _ => self.object().map_or(&[], |meta| &meta.headers),
         }
     }
 

@@ -37,6 +37,7 @@ mod reader;
 mod rematch;
 pub mod repair;
 mod replay;
+mod restore;
 mod rows;
 mod setting;
 mod space;
@@ -56,6 +57,7 @@ pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use progress::{Books, Column, Progress};
 pub use rematch::RematchFn;
+pub use restore::{Restore, RestoreChange, Tier, decode_restore, encode_restore};
 pub use setting::{MAX_SETTING_BYTES, Setting};
 pub use tags::{ObjectTags, TAGS};
 pub use upload::{

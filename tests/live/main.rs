@@ -22,6 +22,8 @@ mod nats;
 mod rabbitmq;
 mod receiver;
 mod record;
+#[cfg(feature = "faults")]
+mod restores;
 mod server;
 mod several;
 mod stuck;

@@ -16,6 +16,7 @@ mod holes;
 mod idle;
 mod log;
 mod power;
+mod restores;
 mod rules;
 mod space;
 mod stack;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -23,7 +24,11 @@ use crate::rules::{self, body};
 
 /// The one target.
 pub const TARGET: TargetNo = TargetNo(1);
-const BUCKET: &str = "bucket";
+pub const BUCKET: &str = "bucket";
+
+/// The clock of every stack, in microseconds since the Unix epoch. Whoever sets it must be the only one who
+/// looks at it.
+pub static NOW_US: AtomicI64 = AtomicI64::new(1_000_000);
 
 /// A server without its listeners.
 pub struct Stack {
@@ -144,7 +149,7 @@ impl Stack {
         queue: Arc<EmbeddedQueue>,
     ) -> Result<Self, String> {
         let rng = fastrand::Rng::with_seed(7);
-        let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, || 1_000_000, rng);
+        let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, now, rng);
         let known = store.targets().map_err(|e| e.to_string())?;
         let since = match known.first() {
             Some(target) => target.since,
@@ -159,7 +164,8 @@ impl Stack {
             prefix: String::new(),
             suffix: String::new(),
         };
-        let rules = vec![rule("s3:ObjectCreated:*"), rule("s3:ObjectRemoved:*")];
+        let kinds = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"];
+        let rules = kinds.map(rule).to_vec();
         commit.set_rules(RuleSet::build(&[(TARGET, rules)]));
         let stack = Self { disk: Arc::clone(disk), store, queue, commit, progress };
         if stack.store.bucket(BUCKET).map_err(|e| e.to_string())?.is_none() {
@@ -226,6 +232,17 @@ impl Stack {
     }
 
     async fn put_as(&self, key: &str, n: u64, permit: Permit, new: NewBody) -> Result<u64, CommitError> {
+        self.put_with(key, n, permit, new, Vec::new()).await
+    }
+
+    pub async fn put_with(
+        &self,
+        key: &str,
+        n: u64,
+        permit: Permit,
+        new: NewBody,
+        headers: Vec<(Arc<str>, Arc<str>)>,
+    ) -> Result<u64, CommitError> {
         let put = PutObject {
             bucket: BUCKET.into(),
             key: key.into(),
@@ -233,7 +250,7 @@ impl Stack {
             size: body(n).len() as u64,
             etag: n.to_string().into(),
             crc64: 0,
-            headers: Vec::new(),
+            headers,
             body: new,
             conditions: Conditions::default(),
             request: request(n),
@@ -306,7 +323,11 @@ impl Stack {
     }
 }
 
-fn request(n: u64) -> RequestInfo {
+fn now() -> i64 {
+    NOW_US.load(Ordering::SeqCst)
+}
+
+pub fn request(n: u64) -> RequestInfo {
     RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() }
 }
 

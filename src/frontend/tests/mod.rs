@@ -19,6 +19,7 @@ mod objects;
 mod properties;
 mod quota;
 mod real;
+mod restores;
 mod serving;
 mod support;
 mod versions;

@@ -34,6 +34,7 @@ mod pins;
 mod reclaim;
 mod redb_index;
 mod redb_read;
+mod restores;
 mod row;
 mod row_edit;
 mod scrub;
@@ -166,6 +167,7 @@ impl EmbeddedStore {
             reclaim_rate: config.reclaim_rate,
         };
         shared.overlay.tagged.look(&*shared.index)?;
+        shared.overlay.restored.look(&*shared.index)?;
         Ok(Arc::new(Self { shared, idle, times, threads: Mutex::default(), scrub_rate: config.scrub_rate }))
     }
 

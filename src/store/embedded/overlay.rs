@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::bucket_cache::BucketCache;
 use super::buckets::{BucketDelta, bucket_of};
+use super::restores::{RestoreChanges, Restored};
 use super::row::object_key;
 use super::signal::Signal;
 use super::tags::{TagChanges, Tagged};
@@ -30,6 +31,7 @@ pub(super) struct Overlay {
     signal: Mutex<Signal>,
     wake: Condvar,
     pub(super) tagged: Tagged,
+    pub(super) restored: Restored,
 }
 
 #[derive(Default)]
@@ -40,6 +42,7 @@ struct State {
     targets: BTreeMap<TargetNo, TargetDelta>,
     uploads: BTreeMap<UploadId, UploadDelta>,
     tags: TagChanges,
+    restores: RestoreChanges,
 }
 
 /// The index key of the object that an entry changes.
@@ -100,6 +103,16 @@ impl Overlay {
     /// The newest tags under this index key.
     pub(super) fn tags(&self, key: &[u8]) -> Option<Arc<Stored>> {
         self.read().tags.get(key)
+    }
+
+    /// The newest change of the restore under this index key.
+    pub(super) fn restore(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        self.read().restores.get(key)
+    }
+
+    /// Keys of timers of changed restores, in order.
+    pub(super) fn due_restores(&self, after: Bound<&[u8]>, until: &[u8], max: usize) -> Vec<Vec<u8>> {
+        self.read().restores.due(after, until, max)
     }
 
     /// What changed about every changed target.
@@ -197,6 +210,7 @@ impl State {
             self.targets.remove(&target);
         }
         self.tags.forget(stored);
+        self.restores.forget(stored);
     }
 }
 
@@ -222,6 +236,8 @@ impl Publish for Overlay {
                 state.targets.entry(target).or_default().add(stored);
             } else if state.tags.add(stored) {
                 self.tagged.note();
+            } else if state.restores.add(stored) {
+                self.restored.note();
             }
         }
         drop(state);

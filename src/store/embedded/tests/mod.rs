@@ -8,6 +8,7 @@ mod index_crash;
 mod model;
 mod model_versions;
 mod reads;
+mod restores;
 mod scrub;
 mod space;
 mod verify;

@@ -1,0 +1,246 @@
+//! Restores of archived objects: rows that name their object by its offset, so that what takes its place is
+//! never restored, and timers in the order in which they are due.
+//!
+//! A timer goes with the change that says what was due before. One whose object went first stays until it is
+//! due: whoever ends it finds nothing to restore. Must never show a restore of another object.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::apply::Shared;
+use super::index::{Batch, Index, Reads as _, Space};
+use super::overlay::Overlay;
+use super::row::{ROW_VERSION, damaged, object_key, open, seal};
+use super::tags::tags_key;
+use crate::fail;
+use crate::queue::{Change, Restore, RestoreChange, Stored, decode_restore, encode_restore};
+use crate::store::{DueRestore, StoreError};
+
+/// Bytes that a timer's key has before that of its restore.
+const DUE_BYTES: usize = 8;
+
+/// Whether any object may be restored: if none is, nobody looks for it.
+#[derive(Default)]
+pub(super) struct Restored(AtomicBool);
+
+impl Restored {
+    /// As an index says.
+    pub(super) fn look(&self, index: &dyn Index) -> Result<(), StoreError> {
+        if index.len(Space::Restores)? > 0 || index.len(Space::RestoreTimers)? > 0 {
+            self.note();
+        }
+        Ok(())
+    }
+
+    pub(super) fn note(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Changes of restores that are not in the index yet: the newest of each.
+#[derive(Default)]
+pub(super) struct RestoreChanges {
+    /// By index key.
+    newest: HashMap<Vec<u8>, Arc<Stored>>,
+    /// Keys of timers.
+    due: BTreeSet<Vec<u8>>,
+}
+
+impl RestoreChanges {
+    /// Adds a change; false if it is none of a restore.
+    pub(super) fn add(&mut self, stored: &Arc<Stored>) -> bool {
+        let Some(change) = restore_of(&stored.entry.change) else { return false };
+        let key = key_of_change(change);
+        if let Some(timer) = timer_of(change, &key) {
+            self.due.insert(timer);
+        }
+        if let Some(before) = self.newest.insert(key, stored.clone()) {
+            self.forget_timer(&before, stored);
+        }
+        true
+    }
+
+    /// The index shows this change now.
+    pub(super) fn forget(&mut self, applied: &Stored) {
+        let Some(change) = restore_of(&applied.entry.change) else { return };
+        let key = key_of_change(change);
+        if self.newest.get(&key).is_some_and(|stored| stored.position.offset <= applied.position.offset)
+            && let Some(before) = self.newest.remove(&key)
+            && let Some(timer) = restore_of(&before.entry.change).and_then(|change| timer_of(change, &key))
+        {
+            self.due.remove(&timer);
+        }
+    }
+
+    /// Removes the timer of a change that another one took the place of, unless that has the same.
+    fn forget_timer(&mut self, before: &Stored, by: &Stored) {
+        let timer = |stored: &Stored| {
+            let change = restore_of(&stored.entry.change)?;
+            timer_of(change, &key_of_change(change))
+        };
+        if let Some(gone) = timer(before).filter(|gone| timer(by).as_ref() != Some(gone)) {
+            self.due.remove(&gone);
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        self.newest.get(key).cloned()
+    }
+
+    /// Keys of timers behind `after` and up to `until`, the first `max`.
+    pub(super) fn due(&self, after: Bound<&[u8]>, until: &[u8], max: usize) -> Vec<Vec<u8>> {
+        let timers = self.due.range::<[u8], _>((after, Bound::Excluded(until)));
+        timers.take(max).cloned().collect()
+    }
+}
+
+/// The restore that a change is about.
+pub(super) fn restore_of(change: &Change) -> Option<&Arc<RestoreChange>> {
+    match change {
+        Change::Restore(change) => Some(change),
+        _ => None,
+    }
+}
+
+/// The index key of the restore of the object with this index key that the change at `of` made.
+fn restore_key(bucket: &str, key: &str, of: u64) -> Vec<u8> {
+    let mut object = Vec::new();
+    object_key(&mut object, bucket, key);
+    tags_key(&object, of)
+}
+
+fn key_of_change(change: &RestoreChange) -> Vec<u8> {
+    restore_key(&change.bucket, &change.key, change.of)
+}
+
+/// The key of the timer of what a change says, if it leaves something to be done.
+fn timer_of(change: &RestoreChange, key: &[u8]) -> Option<Vec<u8>> {
+    change.now.as_ref().map(|now| timer_key(now.due_us(), key))
+}
+
+/// The index key of a timer: times sort as numbers do, those before the epoch too.
+fn timer_key(due_us: i64, restore: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(DUE_BYTES + restore.len());
+    key.extend_from_slice(&due_bytes(due_us));
+    key.extend_from_slice(restore);
+    key
+}
+
+fn due_bytes(due_us: i64) -> [u8; DUE_BYTES] {
+    (due_us.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+/// What the key of a timer says; none if it makes no sense.
+pub(super) fn due_of(timer: &[u8]) -> Option<DueRestore> {
+    let (due, restore) = timer.split_first_chunk::<DUE_BYTES>()?;
+    let (object, of) = restore.split_last_chunk::<8>()?;
+    let object = std::str::from_utf8(object.strip_suffix(b"\0")?).ok()?;
+    let (bucket, key) = object.split_once('\0')?;
+    Some(DueRestore {
+        due_us: (u64::from_be_bytes(*due) ^ (1 << 63)).cast_signed(),
+        bucket: bucket.into(),
+        key: key.into(),
+        of: u64::from_be_bytes(*of),
+    })
+}
+
+/// Adds the rows and timers of all restores that entries change, but rows of objects that did not outlive the
+/// batch: `gone` has their index keys and offsets.
+pub(super) fn add_all(batch: &mut Batch, fresh: &[Arc<Stored>], gone: &[(Box<[u8]>, u64)]) {
+    for change in fresh.iter().filter_map(|stored| restore_of(&stored.entry.change)) {
+        let key = key_of_change(change);
+        if let Some(was_due) = change.was_due_us {
+            batch.remove(Space::RestoreTimers, &timer_key(was_due, &key));
+        }
+        match &change.now {
+            Some(now) => {
+                batch.put(Space::Restores, &key, |out| put_row(out, &key, now));
+                if !fail::mutant("restore-timer-lost") {
+                    batch.put(Space::RestoreTimers, &timer_key(now.due_us(), &key), |_| {});
+                }
+            }
+            None => batch.remove(Space::Restores, &key),
+        }
+    }
+    for (object, of) in gone {
+        batch.remove(Space::Restores, &tags_key(object, *of));
+    }
+}
+
+/// Says whether any object is restored, and remembers it for readers: entries that are replayed were never
+/// published.
+pub(super) fn noted(overlay: &Overlay, batch: &Batch) -> bool {
+    if batch.touches(Space::Restores) {
+        overlay.restored.note();
+    }
+    overlay.restored.any()
+}
+
+fn put_row(out: &mut Vec<u8>, key: &[u8], restore: &Restore) {
+    let from = out.len();
+    out.push(ROW_VERSION);
+    encode_restore(restore, out);
+    seal(out, from, key);
+}
+
+/// The restore of a row.
+pub(super) fn restore_row(key: &[u8], row: &[u8]) -> Result<Restore, StoreError> {
+    open(key, row).and_then(|row| decode_restore(row).ok()).ok_or_else(|| damaged(key))
+}
+
+impl Shared {
+    /// See [`crate::store::Restores::restore`].
+    pub(super) fn restore(&self, bucket: &str, key: &str, of: u64) -> Result<Option<Restore>, StoreError> {
+        if self.overlay.restored.any() {
+            let key = restore_key(bucket, key, of);
+            if let Some(stored) = self.overlay.restore(&key) {
+                return Ok(restore_of(&stored.entry.change).and_then(|change| change.now.clone()));
+            }
+            if let Some(row) = self.index.get(Space::Restores, &key)? {
+                return restore_row(&key, &row).map(Some);
+            }
+        }
+        self.unread.check_absence()?;
+        Ok(None)
+    }
+
+    /// See [`crate::store::Restores::due_restores`].
+    pub(super) fn due_restores(
+        &self,
+        after: Option<&DueRestore>,
+        until_us: i64,
+        max: usize,
+    ) -> Result<Vec<DueRestore>, StoreError> {
+        if !self.overlay.restored.any() {
+            return Ok(Vec::new());
+        }
+        let after = after.map(|due| timer_key(due.due_us, &restore_key(&due.bucket, &due.key, due.of)));
+        let after = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        // Above every time, where there is no next one.
+        let until =
+            until_us.checked_add(1).map_or(vec![u8::MAX; DUE_BYTES + 1], |end| due_bytes(end).to_vec());
+        if matches!(after, Bound::Excluded(after) if *after >= *until) {
+            return Ok(Vec::new());
+        }
+        let mut timers: BTreeSet<Vec<u8>> =
+            self.overlay.due_restores(after, &until, max).into_iter().collect();
+        let before = self.index.read()?;
+        let mut rows = 0;
+        before.scan(Space::RestoreTimers, after, Some(&until), &mut |timer, _| {
+            // What the overlay has is newer.
+            if self.overlay.restore(timer.get(DUE_BYTES..).unwrap_or_default()).is_none() {
+                timers.insert(timer.to_vec());
+                rows += 1;
+            }
+            Ok(rows < max)
+        })?;
+        let due = timers.into_iter().take(max).map(|timer| due_of(&timer).ok_or_else(|| damaged(&timer)));
+        due.collect()
+    }
+}
