@@ -121,7 +121,6 @@ impl App {
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = commit_path(&queue, &store, &metrics);
         expire::limit(&commit, &store, &config).await;
-        commit.set_restore_times(config.restore);
         let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
         let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
@@ -150,7 +149,6 @@ impl App {
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
         expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
-        restores::start(&parts.commit, now_us, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);

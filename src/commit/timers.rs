@@ -25,8 +25,8 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const AGAIN_US: i64 = 1_000_000;
 /// Timers looked at in one go.
 const RUN: usize = 256;
-/// What the record of a restore takes beside bucket and key, which stand in it twice: more than any does, with
-/// all metadata that an object may have.
+/// What the record of a restore takes beside bucket and key, which stand in it twice: more than any does,
+/// with all metadata that an object may have.
 const RECORD_BYTES: usize = 10 << 10;
 /// Nothing is due.
 const NEVER: i64 = i64::MAX;

@@ -22,7 +22,7 @@ pub(super) struct Raw {
     pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) store: Store,
-    pub(super) restore: Restore,
+    pub(super) restore: super::restore::Raw,
     pub(super) target: BTreeMap<String, Target>,
 }
 
@@ -87,17 +87,6 @@ pub(super) struct Store {
     pub(super) reclaim_rate: Size,
     pub(super) scrub_rate: Size,
     pub(super) max_bytes: Option<Size>,
-}
-
-/// `[restore]`
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-pub(super) struct Restore {
-    pub(super) archive_expedited: Span,
-    pub(super) archive_standard: Span,
-    pub(super) archive_bulk: Span,
-    pub(super) deep_archive_standard: Span,
-    pub(super) deep_archive_bulk: Span,
 }
 
 /// `[target.NAME]`
@@ -203,18 +192,6 @@ impl Default for Store {
             upload_expiry: ms(7 * 24 * 3_600_000),
             reclaim_rate: Size(64 << 20),
             scrub_rate: Size(4 << 20),
-        }
-    }
-}
-
-impl Default for Restore {
-    fn default() -> Self {
-        Self {
-            archive_expedited: ms(5 * 60_000),
-            archive_standard: ms(5 * 3_600_000),
-            archive_bulk: ms(12 * 3_600_000),
-            deep_archive_standard: ms(12 * 3_600_000),
-            deep_archive_bulk: ms(48 * 3_600_000),
         }
     }
 }

@@ -57,6 +57,15 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         &new.limits
     );
     differing!(found, "account", Account { appid }, account, &new.account);
+    found.extend(storage_needs_restart((queue, store, restore), new));
+    found
+}
+
+fn storage_needs_restart(
+    (queue, store, restore): (&Queue, &Store, &Restore),
+    new: &Config,
+) -> Vec<&'static str> {
+    let mut found = Vec::new();
     differing!(
         found,
         "queue",

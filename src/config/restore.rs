@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use tidings_connector::Span;
+
 use super::check::{Checker, HOUR, MS};
-use super::raw;
 use super::tree::KeyPath;
 
 /// How long it takes until an archived object can be read, by class and tier.
@@ -23,14 +25,38 @@ pub struct Restore {
     pub deep_archive_bulk: Duration,
 }
 
-impl Default for Restore {
+/// The same as it is typed.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct Raw {
+    archive_expedited: Span,
+    archive_standard: Span,
+    archive_bulk: Span,
+    deep_archive_standard: Span,
+    deep_archive_bulk: Span,
+}
+
+impl Default for Raw {
     fn default() -> Self {
-        Self::from(&raw::Restore::default())
+        let hours = |n| Span(n * HOUR);
+        Self {
+            archive_expedited: Span(Duration::from_secs(300)),
+            archive_standard: hours(5),
+            archive_bulk: hours(12),
+            deep_archive_standard: hours(12),
+            deep_archive_bulk: hours(48),
+        }
     }
 }
 
-impl From<&raw::Restore> for Restore {
-    fn from(raw: &raw::Restore) -> Self {
+impl Default for Restore {
+    fn default() -> Self {
+        Self::from(&Raw::default())
+    }
+}
+
+impl From<&Raw> for Restore {
+    fn from(raw: &Raw) -> Self {
         Self {
             archive_expedited: raw.archive_expedited.0,
             archive_standard: raw.archive_standard.0,
@@ -43,7 +69,7 @@ impl From<&raw::Restore> for Restore {
 
 impl Checker<'_> {
     /// `[restore]`.
-    pub(super) fn restore(&mut self, raw: &raw::Restore) -> Restore {
+    pub(super) fn restore(&mut self, raw: &Raw) -> Restore {
         let at = KeyPath::of(&["restore"]);
         for (key, value) in [
             ("archive_expedited", raw.archive_expedited),

@@ -64,7 +64,8 @@ pub enum Change {
     DeleteObject,
     /// An object has other tags from now on.
     TagObject(Arc<ObjectTags>),
-    /// A restore of an archived object began, was done, goes on for longer, or is over. The first two are events.
+    /// A restore of an archived object began, was done, goes on for longer, or is over. The first two are
+    /// events.
     Restore(Arc<RestoreChange>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),

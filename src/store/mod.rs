@@ -33,8 +33,8 @@ use crate::config::Budget;
 use crate::event::VersionId;
 use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
 
-/// Index and body access. At most 14 methods beside restores. A store that takes no uploads keeps the defaults, which show
-/// none; so does one without versions, which shows each object as its only one.
+/// Index and body access. At most 14 methods, beside restores. A store that takes no uploads keeps the
+/// defaults, which show none; so does one without versions, which shows each object as its only one.
 #[async_trait]
 pub trait Store: Restores + Send + Sync + 'static {
     /// The bucket with this name.

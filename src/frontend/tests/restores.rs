@@ -123,16 +123,20 @@ async fn an_archived_object_can_be_read_from_its_restore_to_its_expiry() {
     assert_eq!(real.ask(Method::PUT, "/bucket/parts", &part, &copy, "").await.status, 200);
     assert_eq!(real.of(Method::GET, "copy").await.header("x-amz-restore"), None, "a copy is not archived");
 
-    // Asked for again it stays for as many days from now on, and that is no event.
+    stays_longer_and_expires(real, &CLOCK, expiry).await;
+}
+
+/// Asked for again it stays for as many days from now on, and that is no event.
+async fn stays_longer_and_expires(mut real: Real, clock: &AtomicI64, expiry: &str) {
     assert_eq!(real.restore("cold", wish(3, "Bulk")).await.status, 200);
     let longer = expiry.replace("Fri, 17", "Sun, 19");
     assert_eq!(real.of(Method::HEAD, "cold").await.header("x-amz-restore"), Some(&*longer));
     real = real.restart().await;
     assert_eq!(real.of(Method::HEAD, "cold").await.header("x-amz-restore"), Some(&*longer));
-    CLOCK.fetch_add(72 * HOUR, Ordering::SeqCst);
+    clock.fetch_add(72 * HOUR, Ordering::SeqCst);
     assert_eq!(real.look().await, (0, 0, 0));
     assert_eq!(real.of(Method::GET, "cold").await.status, 200, "its last day has begun");
-    CLOCK.fetch_add(24 * HOUR, Ordering::SeqCst);
+    clock.fetch_add(24 * HOUR, Ordering::SeqCst);
     assert_eq!(real.of(Method::GET, "cold").await.status, 403, "whether or not somebody looked");
     assert_eq!(real.of(Method::HEAD, "cold").await.header("x-amz-restore"), None);
     assert_eq!(real.look().await, (0, 1, 0));

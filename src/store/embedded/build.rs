@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::META_PACK_END;
 use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Reads as _, Space};
-use super::overlay::key_of;
 use super::pack_writer::PackWriter;
 use super::packs::{PackEnd, Packs};
 use super::restores::{self, restore_of};
@@ -19,7 +18,7 @@ use super::tags::{self, tags_of};
 use super::targets::{self, TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use super::version_edits::VersionEdits;
-use super::versions::{KeyDelta, blobs_of};
+use super::versions::{KeyDelta, blobs_of, key_of};
 use crate::queue::{BodyRef, Stored, decode_manifest};
 use crate::store::StoreError;
 

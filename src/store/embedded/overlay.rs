@@ -12,13 +12,12 @@ use std::time::Duration;
 use super::bucket_cache::BucketCache;
 use super::buckets::{BucketDelta, bucket_of};
 use super::restores::{RestoreChanges, Restored};
-use super::row::object_key;
 use super::signal::Signal;
 use super::tags::{TagChanges, Tagged};
 use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
-use super::versions::Pending;
-use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
+use super::versions::{Pending, key_of};
+use crate::queue::{Publish, Stored, TargetNo, UploadId};
 
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
@@ -43,19 +42,6 @@ struct State {
     uploads: BTreeMap<UploadId, UploadDelta>,
     tags: TagChanges,
     restores: RestoreChanges,
-}
-
-/// The index key of the object that an entry changes.
-pub(super) fn key_of(stored: &Stored) -> Option<Box<[u8]>> {
-    let event = match &stored.entry.change {
-        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
-            stored.entry.event.as_ref()?
-        }
-        _ => return None,
-    };
-    let mut key = Vec::new();
-    object_key(&mut key, &event.bucket, &event.key);
-    Some(key.into_boxed_slice())
 }
 
 impl Overlay {

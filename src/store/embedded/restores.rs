@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::apply::Shared;
-use super::index::{Batch, Index, Reads as _, Space};
+use super::index::{Batch, Index, Reads as _, Snapshot, Space};
 use super::overlay::Overlay;
 use super::row::{ROW_VERSION, damaged, object_key, open, seal};
 use super::tags::tags_key;
@@ -20,6 +20,8 @@ use crate::store::{DueRestore, StoreError};
 
 /// Bytes that a timer's key has before that of its restore.
 const DUE_BYTES: usize = 8;
+/// How often timers are looked at again that changed meanwhile. Who ends one asks again under its key's lock.
+const MAX_LOOKS: usize = 8;
 
 /// Whether any object may be restored: if none is, nobody looks for it.
 #[derive(Default)]
@@ -228,19 +230,37 @@ impl Shared {
         if matches!(after, Bound::Excluded(after) if *after >= *until) {
             return Ok(Vec::new());
         }
-        let mut timers: BTreeSet<Vec<u8>> =
-            self.overlay.due_restores(after, &until, max).into_iter().collect();
-        let before = self.index.read()?;
+        let mut timers = BTreeSet::new();
+        for _ in 0..MAX_LOOKS {
+            timers = self.overlay.due_restores(after, &until, max).into_iter().collect();
+            let before = self.index.read()?;
+            self.add_timers(&*before, after, &until, max, &mut timers)?;
+            // What left the overlay meanwhile may be newer than a row of before.
+            if self.index.applied_next() == before.applied_next()? {
+                break;
+            }
+        }
+        let due = timers.into_iter().take(max).map(|timer| due_of(&timer).ok_or_else(|| damaged(&timer)));
+        due.collect()
+    }
+
+    /// Adds the timers of the index, but those that changed since.
+    fn add_timers(
+        &self,
+        before: &dyn Snapshot,
+        after: Bound<&[u8]>,
+        until: &[u8],
+        max: usize,
+        timers: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<(), StoreError> {
         let mut rows = 0;
-        before.scan(Space::RestoreTimers, after, Some(&until), &mut |timer, _| {
+        before.scan(Space::RestoreTimers, after, Some(until), &mut |timer, _| {
             // What the overlay has is newer.
             if self.overlay.restore(timer.get(DUE_BYTES..).unwrap_or_default()).is_none() {
                 timers.insert(timer.to_vec());
                 rows += 1;
             }
             Ok(rows < max)
-        })?;
-        let due = timers.into_iter().take(max).map(|timer| due_of(&timer).ok_or_else(|| damaged(&timer)));
-        due.collect()
+        })
     }
 }
