@@ -15,7 +15,8 @@ use crate::store::EmbeddedStore;
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// Says how long restores take. Limits what bodies take, if that is configured, and counts the open uploads and limits them from then on.
+/// Says how long restores take, limits what bodies take, if that is configured, and counts the open uploads
+/// and limits them from then on.
 pub(super) async fn limit(commit: &Arc<Commit>, store: &Arc<EmbeddedStore>, config: &Config) {
     if let Some(max) = config.store.max_bytes {
         let store = Arc::clone(store);

@@ -34,6 +34,7 @@ mod pins;
 mod reclaim;
 mod redb_index;
 mod redb_read;
+mod restore_rows;
 mod restores;
 mod row;
 mod row_edit;
