@@ -167,8 +167,7 @@ impl EmbeddedStore {
             checkpoint: config.checkpoint_interval,
             reclaim_rate: config.reclaim_rate,
         };
-        shared.overlay.tagged.look(&*shared.index)?;
-        shared.overlay.restored.look(&*shared.index)?;
+        shared.overlay.look(&*shared.index)?;
         Ok(Arc::new(Self { shared, idle, times, threads: Mutex::default(), scrub_rate: config.scrub_rate }))
     }
 
