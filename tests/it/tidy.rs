@@ -154,6 +154,7 @@ const CLOCKS: &[&str] = &[
     "src/delivery/",
     "src/frontend/inbound.rs",
     "src/frontend/layer.rs",
+    "src/frontend/rest.rs",
     "src/journal/",
     "src/queue/",
     "src/store/embedded/pace.rs",

@@ -18,6 +18,7 @@ mod log;
 mod power;
 mod restores;
 mod rules;
+mod sent;
 mod space;
 mod stack;
 mod versions;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tidings::commit::{Asked, CommitError, NewBody, WantedRestore};
+use tidings::commit::{Asked, CommitError, NewBody, PutObject, WantedRestore};
 use tidings::event::EventKind;
 use tidings::queue::{Column, Stored, Tier};
 use tidings::store::{Restores as _, Store as _};
@@ -34,7 +34,10 @@ impl Stack {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve(body(n).len()).await?;
         let class = vec![("x-amz-storage-class".into(), "ARCHIVE".into())];
-        self.put_with(key, n, permit, NewBody::Inline(body(n)), class).await
+        let put = self.new_object(key, n, NewBody::Inline(body(n)), request(n));
+        let position = self.commit.put_object(permit, PutObject { headers: class, ..put }).await?.position;
+        self.disk.mark(Mark::Durable { n, epoch: position.epoch, offset: position.offset });
+        Ok(position.offset)
     }
 
     /// A restore of the object under `key` as change `n`, noted on the trace if it begins.

@@ -148,7 +148,8 @@ impl Stack {
         store: Arc<EmbeddedStore>,
         queue: Arc<EmbeddedQueue>,
     ) -> Result<Self, String> {
-        let rng = fastrand::Rng::with_seed(7);
+        // Names that an earlier life gave are not given again.
+        let rng = fastrand::Rng::with_seed(queue.stat().durable_end);
         let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, now, rng);
         let known = store.targets().map_err(|e| e.to_string())?;
         let since = match known.first() {
@@ -186,18 +187,20 @@ impl Stack {
     pub async fn put_blob(&self, key: &str, n: u64) -> Result<u64, CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve(0).await?;
-        let mut blob = self.store.new_blob().await?;
-        blob.write(body(n)).await?;
-        let blob = blob.finish().await?;
+        let blob = self.blob(body(n)).await?;
         self.put_as(key, n, permit, NewBody::Blob(blob)).await
     }
 
     /// PUT of change `n` in a bucket with versions, noted on the trace; gives its version.
     pub async fn put_version(&self, key: &str, n: u64, large: bool) -> Result<VersionId, CommitError> {
         let offset = if large { self.put_blob(key, n).await? } else { self.put(key, n).await? };
-        let newest = self.store.version(BUCKET, key, None)?.expect("it was put");
-        assert_eq!(newest.object.offset, offset, "nobody else changes it");
-        Ok(newest.object.version)
+        assert_eq!(self.newest(key)?.offset, offset, "nobody else changes it");
+        Ok(self.newest(key)?.version)
+    }
+
+    /// The newest version of a key, which must be there.
+    pub fn newest(&self, key: &str) -> Result<Object, CommitError> {
+        Ok(self.store.version(BUCKET, key, None)?.expect("it was put").object)
     }
 
     /// DELETE of a version, or without one, as change `n`, noted on the trace. It must make an event.
@@ -232,32 +235,26 @@ impl Stack {
     }
 
     async fn put_as(&self, key: &str, n: u64, permit: Permit, new: NewBody) -> Result<u64, CommitError> {
-        self.put_with(key, n, permit, new, Vec::new()).await
-    }
-
-    pub async fn put_with(
-        &self,
-        key: &str,
-        n: u64,
-        permit: Permit,
-        new: NewBody,
-        headers: Vec<(Arc<str>, Arc<str>)>,
-    ) -> Result<u64, CommitError> {
-        let put = PutObject {
-            bucket: BUCKET.into(),
-            key: key.into(),
-            kind: EventKind::CreatedPut,
-            size: body(n).len() as u64,
-            etag: n.to_string().into(),
-            crc64: 0,
-            headers,
-            body: new,
-            conditions: Conditions::default(),
-            request: request(n),
-        };
+        let put = self.new_object(key, n, new, request(n));
         let position = self.commit.put_object(permit, put).await?.position;
         self.disk.mark(Mark::Durable { n, epoch: position.epoch, offset: position.offset });
         Ok(position.offset)
+    }
+
+    /// An object with the bytes of change `of`.
+    pub fn new_object(&self, key: &str, of: u64, body: NewBody, request: RequestInfo) -> PutObject {
+        PutObject {
+            bucket: BUCKET.into(),
+            key: key.into(),
+            kind: EventKind::CreatedPut,
+            size: rules::body(of).len() as u64,
+            etag: of.to_string().into(),
+            crc64: 0,
+            headers: Vec::new(),
+            body,
+            conditions: Conditions::default(),
+            request,
+        }
     }
 
     /// DELETE as change `n`, noted on the trace. The key must be there.
@@ -327,6 +324,7 @@ fn now() -> i64 {
     NOW_US.load(Ordering::SeqCst)
 }
 
+/// Who asks for change `n`.
 pub fn request(n: u64) -> RequestInfo {
     RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() }
 }

@@ -11,7 +11,7 @@ use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Reads as _, Space};
 use super::pack_writer::PackWriter;
 use super::packs::{PackEnd, Packs};
-use super::restore_rows::{self, restore_of};
+use super::restores::{self, restore_of};
 use super::row::{self, BlobName, BodyPlace};
 use super::row_edit;
 use super::tags::{self, tags_of};
@@ -67,7 +67,7 @@ impl Builder {
             self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
         }
         tags::add_all(&mut self.batch, fresh, &newest.gone);
-        restore_rows::add_all(&mut self.batch, fresh, &newest.gone);
+        restores::add_all(&mut self.batch, fresh, &newest.gone);
         self.settings(index, fresh)?;
         Ok(superseded)
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::bucket_cache::BucketCache;
 use super::buckets::{BucketDelta, bucket_of};
-use super::index::Index;
 use super::restores::{RestoreChanges, Restored};
 use super::signal::Signal;
 use super::tags::{TagChanges, Tagged};
@@ -19,7 +18,6 @@ use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
 use super::versions::{Pending, key_of};
 use crate::queue::{Publish, Stored, TargetNo, UploadId};
-use crate::store::StoreError;
 
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
@@ -47,12 +45,6 @@ struct State {
 }
 
 impl Overlay {
-    /// What stands beside objects, as an index says.
-    pub(super) fn look(&self, index: &dyn Index) -> Result<(), StoreError> {
-        self.tagged.look(index)?;
-        self.restored.look(index)
-    }
-
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

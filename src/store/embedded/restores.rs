@@ -4,17 +4,18 @@
 //! A timer goes with the change that says what was due before. One whose object went first stays until it is
 //! due: whoever ends it finds nothing to restore. Must never show a restore of another object.
 
+mod rows;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use self::rows::{DUE_BYTES, due_bytes, key_of_change, restore_key, timer_key, timer_of};
+pub(super) use self::rows::{add_all, due_of, restore_of, restore_row};
 use super::apply::Shared;
 use super::index::{Batch, Index, Reads as _, Snapshot, Space};
 use super::overlay::Overlay;
-use super::restore_rows::{
-    DUE_BYTES, due_bytes, due_of, key_of_change, restore_key, restore_of, restore_row, timer_key, timer_of,
-};
 use super::row::damaged;
 use crate::queue::{Restore, Stored};
 use crate::store::{DueRestore, StoreError};
@@ -41,6 +42,14 @@ impl Restored {
 
     pub(super) fn any(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Overlay {
+    /// What stands beside objects, as an index says.
+    pub(super) fn look(&self, index: &dyn Index) -> Result<(), StoreError> {
+        self.tagged.look(index)?;
+        self.restored.look(index)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::buckets::bucket_of;
-use super::restore_rows::restore_of;
+use super::restores::restore_of;
 use super::tags::tags_of;
 use crate::queue::{Feed, ReadError, Stored, key_hash};
 use crate::store::StoreError;

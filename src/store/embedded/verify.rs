@@ -9,13 +9,13 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::examine::{INDEX, Look, names};
+use super::examine::{INDEX, Look, names_of};
 use super::frozen::Frozen;
 use super::index::{Index, Reads, Space};
 use super::packs::{PackEnd, Packs};
 use super::redb_index::RedbIndex;
 use super::row::{self, BlobName};
-use super::{META_PACK_END, blobs, buckets, restore_rows, row_edit, upload_rows, usage};
+use super::{META_PACK_END, blobs, buckets, restores, row_edit, upload_rows, usage};
 use crate::journal::disk::Disk;
 use crate::store::{Finding, FindingKind, Inspection, StoreError};
 
@@ -105,7 +105,7 @@ impl Verifier<'_, '_> {
             self.row(space, key, row);
             Ok(true)
         });
-        let behind = || match names(&last) {
+        let behind = || match names_of(space, &last) {
             (Some(bucket), Some(key)) => format!("behind `{bucket}/{}`", key.escape_debug()),
             _ => format!("behind row {rows}"),
         };
@@ -136,8 +136,8 @@ impl Verifier<'_, '_> {
             Space::Buckets => buckets::bucket(key, row).is_ok(),
             Space::Targets => super::targets::target(key, row).is_ok(),
             Space::Tags => row::open(key, row).is_some(),
-            Space::Restores => restore_rows::restore_row(key, row).is_ok(),
-            Space::RestoreTimers => restore_rows::due_of(key).is_some(),
+            Space::Restores => restores::restore_row(key, row).is_ok(),
+            Space::RestoreTimers => restores::due_of(key).is_some(),
             Space::Uploads => upload_rows::upload(key, row).is_ok(),
             Space::OpenUploads => upload_rows::id_of_open_key(key)
                 .is_some_and(|id| matches!(self.index.get(Space::Uploads, &id.0), Ok(Some(_)))),
@@ -166,7 +166,7 @@ impl Verifier<'_, '_> {
         self.done.bytes += bytes;
         found.into_iter().for_each(|finding| self.done.add(finding));
         for (name, bytes) in owns {
-            let (bucket, object) = if space.has_bodies() { names(key) } else { (None, None) };
+            let (bucket, object) = names_of(space, key);
             if self.owners.insert(name, bytes).is_some() {
                 let (file, what) = (blobs::Blobs::file_name(&name), "two rows own this blob".into());
                 let kind = FindingKind::Mismatch;
