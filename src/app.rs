@@ -8,6 +8,7 @@ mod apply;
 mod buckets;
 mod doors;
 mod expire;
+mod functions;
 mod index;
 mod keys;
 pub mod lock;
@@ -36,11 +37,13 @@ use crate::config::credentials::Credentials;
 use crate::config::secret_file::Created;
 use crate::fail;
 use crate::frontend::{Ambient, Frontend, OnLimit, Served};
+use crate::functions::Functions;
 use crate::journal::{self, OsDisk};
 use crate::metrics::{LimitReached, Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 use doors::{Certificates, Doors};
+use functions::Configured;
 use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
@@ -56,12 +59,18 @@ struct Parts {
     queue: Arc<EmbeddedQueue>,
     commit: Arc<Commit>,
     targets: Targets,
+    functions: Arc<Functions>,
+    configured: std::sync::Mutex<Configured>,
+    changing_functions: tokio::sync::Mutex<()>,
     metrics: Metrics,
     clock: fn() -> i64,
     reloading: Reloading,
     keys: Arc<Keys>,
     tls: Certificates,
 }
+
+/// How long instances of functions may take to end once nobody sends them events any more.
+const FUNCTIONS_WAIT: Duration = Duration::from_secs(5);
 
 /// A running tidings.
 pub struct App {
@@ -134,7 +143,10 @@ impl App {
             unix_ms,
             seed: random_u64,
         };
-        let targets = match Targets::start(around, &config.targets, accept).await {
+        let functions = functions::open(&config)?;
+        let configured = Configured::of(&config);
+        let wanted = configured.wanted(&functions, config.functions.max_backlog, None);
+        let targets = match Targets::start(around, &wanted, accept).await {
             Ok(targets) => targets,
             Err(e) => {
                 close(store, queue).await?;
@@ -144,7 +156,20 @@ impl App {
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone()));
         let (in_force, tls) = (Arc::clone(&keys), doors.tls.clone());
-        let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys, tls };
+        let parts = Parts {
+            store,
+            queue,
+            commit,
+            targets,
+            functions,
+            configured: configured.into(),
+            changing_functions: tokio::sync::Mutex::default(),
+            metrics,
+            clock: now_us,
+            reloading,
+            keys,
+            tls,
+        };
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
         expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
@@ -267,6 +292,7 @@ impl App {
         }
         let _ = admin_task.await;
         parts.targets.stop(config.server.shutdown_timeout).await;
+        parts.functions.stop(FUNCTIONS_WAIT).await;
         close(Arc::clone(&parts.store), Arc::clone(&parts.queue)).await?;
         drop(_lock);
         Ok(())

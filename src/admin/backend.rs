@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::buckets::{BucketView, QuotaWish};
+use super::functions::FunctionBackend;
 use super::journal::JournalStat;
 use super::reloaded::Reloaded;
 use super::store::StoreStat;
@@ -66,6 +67,9 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
 
+    /// What the routes of functions need.
+    fn functions(&self) -> &dyn FunctionBackend;
+
     /// What bodies take, and damage that was found.
     async fn store_stat(&self) -> StoreStat;
 }
@@ -79,6 +83,9 @@ pub enum ChangeError {
     /// There is no such bucket.
     #[error("no bucket has this name")]
     NoSuchBucket,
+    /// There is no such function.
+    #[error("no function has this name")]
+    NoSuchFunction,
     /// There is no such dead letter.
     #[error("no dead letter has this offset")]
     NoSuchLetter,

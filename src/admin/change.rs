@@ -4,11 +4,12 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 
 use super::backend::{AdminBackend, ChangeError};
 use super::buckets::QuotaWish;
-use super::dead;
 use super::routes::Action;
+use super::{dead, functions};
 
 /// The parameters of a change, as its query has them: names, numbers and flags need no decoding.
 #[derive(Debug, Default)]
@@ -29,12 +30,14 @@ impl Parameters {
     }
 }
 
-/// Makes one change and answers with what it made. `target` is the one in the path, or the bucket.
+/// Makes one change and answers with what it made. `target` is the one in the path, or the bucket,
+/// or the function; `body` is empty but for routes that take one.
 pub(super) async fn perform(
     backend: &dyn AdminBackend,
     action: Action,
     target: &str,
     query: Option<&str>,
+    body: Bytes,
 ) -> Result<Response, ChangeError> {
     let parameters = Parameters::of(query);
     Ok(match action {
@@ -56,6 +59,9 @@ pub(super) async fn perform(
             Json(backend.forget(target, parameters.flag("discard")).await?).into_response()
         }
         Action::BucketQuota => Json(backend.set_quota(target, QuotaWish::of(query)?).await?).into_response(),
+        Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionRemove | Action::FunctionInvoke => {
+            functions::perform(backend.functions(), action, target, query, body).await?
+        }
         Action::Reload => Json(backend.reload(&parameters.all("accept")).await?).into_response(),
         Action::Live
         | Action::Ready
@@ -65,6 +71,10 @@ pub(super) async fn perform(
         | Action::DeadList
         | Action::DeadShow
         | Action::BucketList
+        | Action::FunctionList
+        | Action::FunctionShow
+        | Action::FunctionLogs
+        | Action::FunctionTemplates
         | Action::JournalStat
         | Action::StoreStat
         | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),

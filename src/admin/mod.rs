@@ -9,6 +9,7 @@ mod backend;
 mod buckets;
 mod change;
 mod dead;
+mod functions;
 mod guard;
 mod journal;
 mod names;
@@ -17,6 +18,7 @@ mod parameters;
 mod reloaded;
 mod routes;
 mod schemas;
+mod schemas_functions;
 mod schemas_kept;
 mod server;
 mod service;
@@ -31,6 +33,7 @@ pub use backend::{
     AdminBackend, ChangeError, FailureView, Forgotten, TargetView, Tested, UndeliveredView, rfc3339,
 };
 pub use buckets::{BucketView, QuotaWish};
+pub use functions::{FunctionBackend, Removed};
 pub use journal::{DamageView, JournalStat};
 pub use reloaded::Reloaded;
 pub use routes::{Access, Action, ROUTES, Route, Verb};

@@ -28,7 +28,9 @@ struct Words {
 }
 
 fn words(action: Action) -> Words {
-    use Code::{BadRequest, Invalid, NoSuchBucket, NoSuchLetter, NoSuchTarget, NotReady, Unavailable};
+    use Code::{
+        BadRequest, Invalid, NoSuchBucket, NoSuchFunction, NoSuchLetter, NoSuchTarget, NotReady, Unavailable,
+    };
     let (id, summary, answer, errors): (_, _, _, &[Code]) = match action {
         Action::Live => ("live", "Whether the process answers", "Live", &[]),
         Action::Ready => {
@@ -80,6 +82,32 @@ fn words(action: Action) -> Words {
         Action::BucketQuota => {
             ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
         }
+        Action::FunctionList => ("listFunctions", "Every function", "Functions", &[BadRequest]),
+        Action::FunctionShow => ("showFunction", "One function", "Function", &[BadRequest, NoSuchFunction]),
+        Action::FunctionCreate => {
+            ("createFunction", "Make a function of the JSON in the body", "Function", &[NoSuchFunction])
+        }
+        Action::FunctionUpdate => {
+            ("updateFunction", "Change what the JSON in the body names", "Function", &[NoSuchFunction])
+        }
+        Action::FunctionRemove => {
+            ("removeFunction", "Remove a function and its target", "RemovedFunction", &[NoSuchFunction])
+        }
+        Action::FunctionInvoke => {
+            ("invokeFunction", "Run a function with the event in the body", "Invoked", &[NoSuchFunction])
+        }
+        Action::FunctionLogs => (
+            "listRuns",
+            "What became of a function's runs",
+            "Runs",
+            &[BadRequest, NoSuchFunction, Unavailable],
+        ),
+        Action::FunctionTemplates => (
+            "listTemplates",
+            "Events to try functions with, and functions to begin with",
+            "Templates",
+            &[BadRequest],
+        ),
         Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
         Action::StoreStat => {
             ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
@@ -167,7 +195,10 @@ fn in_path(route: &Route) -> impl Iterator<Item = Value> {
     let parts = route.path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}'));
     parts.map(|name| {
         let schema = match name {
-            "name" => json!({ "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" }),
+            "name" => {
+                json!({ "type": "string", "pattern": "^(function:[A-Za-z0-9_-]{1,64}|[a-z0-9_-]{1,64})$" })
+            }
+            "function" => json!({ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,58}[A-Za-z0-9]$" }),
             "bucket" => json!({ "type": "string", "pattern": "^[a-z0-9.-]{3,63}$" }),
             _ => json!({ "type": "integer", "minimum": 0 }),
         };

@@ -13,6 +13,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Uri};
 use serde_json::json;
@@ -25,7 +26,7 @@ use super::guard::{self, Denied};
 use super::names::named;
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::token::Token;
-use super::{change, dead, openapi, parameters};
+use super::{change, dead, functions, openapi, parameters};
 
 /// Who changes something: there is one token, and without it nobody does, on this machine neither.
 const TOKEN_NAME: &str = "admin.token";
@@ -33,6 +34,12 @@ const TOKEN_NAME: &str = "admin.token";
 const MAX_BODY: usize = 64 << 10;
 /// Changes that are made at once, also those whose client has hung up.
 const MAX_CHANGES: usize = 16;
+/// Bodies with code that are received at once, and functions that are made of them.
+const MAX_CODE: usize = 2;
+/// Functions that are tried out at once.
+const MAX_INVOKED: usize = 16;
+/// How long a function may be tried out: its start, its run, and what is around them.
+const INVOKE_WAIT: Duration = Duration::from_secs(300 + 900 + 60);
 
 /// The admin interface, independent of any listener.
 #[derive(Clone)]
@@ -41,6 +48,8 @@ pub struct Admin {
     token: Token,
     audit: AuditLog,
     changes: Arc<Semaphore>,
+    code: Arc<Semaphore>,
+    invoked: Arc<Semaphore>,
 }
 
 /// The socket peer of a request.
@@ -56,6 +65,15 @@ pub(super) struct Entrance {
     pub(super) deadline: Duration,
 }
 
+/// One change that somebody asked for.
+struct Asked {
+    action: Action,
+    target: Arc<str>,
+    uri: Uri,
+    body: Bytes,
+    peer: SocketAddr,
+}
+
 /// Where a request's method and path lead.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -67,7 +85,9 @@ enum Place {
 impl Admin {
     /// The interface over a backend. `token` admits, `audit` records every change.
     pub fn new(backend: Arc<dyn AdminBackend>, token: Token, audit: AuditLog) -> Self {
-        Self { backend, token, audit, changes: Arc::new(Semaphore::new(MAX_CHANGES)) }
+        let bound = |many| Arc::new(Semaphore::new(many));
+        let (changes, code, invoked) = (bound(MAX_CHANGES), bound(MAX_CODE), bound(MAX_INVOKED));
+        Self { backend, token, audit, changes, code, invoked }
     }
 
     /// Everything as one service. Requests must carry a [`Peer`]; one without it is turned away.
@@ -120,18 +140,18 @@ impl Admin {
         };
         let name = named(route.path, path)?.to_owned();
         parameters::check(route.action, parts.uri.query())?;
-        bounded(entrance, read_body(body)).await??;
-        if route.action.audited().is_none() {
+        // Before the body: it may be large.
+        let permit = route.action.audited().map(|_| self.permit(route.action)).transpose()?;
+        let body = bounded(entrance, read_body(body, functions::max_body(route.action))).await??;
+        let Some(permit) = permit else {
             return bounded(entrance, self.read(route.action, name, &parts.uri)).await?;
-        }
+        };
         // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
         // line.
-        let Ok(permit) = Arc::clone(&self.changes).try_acquire_owned() else {
-            let why = format!("{MAX_CHANGES} changes are being made, more than that would wait");
-            return Err(Failure::new(Code::Busy, why));
-        };
-        let change = tokio::spawn(self.change(permit, route.action, name.into(), parts.uri.clone(), peer));
-        match tokio::time::timeout(entrance.deadline, change).await {
+        let deadline = if route.action == Action::FunctionInvoke { INVOKE_WAIT } else { entrance.deadline };
+        let asked = Asked { action: route.action, target: name.into(), uri: parts.uri.clone(), body, peer };
+        let change = tokio::spawn(self.change(permit, asked));
+        match tokio::time::timeout(deadline, change).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ChangeError::Unknown("the change was interrupted".into()).into()),
             Err(_) => Err(ChangeError::Unknown("the change is still being made".into()).into()),
@@ -162,6 +182,12 @@ impl Admin {
             Action::OpenApi => Ok(Json(openapi::document()).into_response()),
             Action::StoreStat => Ok(Json(self.backend.store_stat().await).into_response()),
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
+            Action::FunctionList
+            | Action::FunctionShow
+            | Action::FunctionLogs
+            | Action::FunctionTemplates => {
+                Ok(functions::read(self.backend.functions(), action, &name, uri.query()).await?)
+            }
             Action::DeadList | Action::DeadShow => {
                 let place = uri.path().rsplit('/').next().unwrap_or_default();
                 Ok(dead::read(&*self.backend, action, &name, place, uri.query()).await?)
@@ -170,14 +196,21 @@ impl Admin {
         }
     }
 
-    async fn change(
-        self,
-        _permit: OwnedSemaphorePermit,
-        action: Action,
-        target: Arc<str>,
-        uri: Uri,
-        peer: SocketAddr,
-    ) -> Result<Response, Failure> {
+    /// Leave to make one change: a bounded number are made at once.
+    fn permit(&self, action: Action) -> Result<OwnedSemaphorePermit, Failure> {
+        let (semaphore, most) = match action {
+            Action::FunctionCreate | Action::FunctionUpdate => (&self.code, MAX_CODE),
+            Action::FunctionInvoke => (&self.invoked, MAX_INVOKED),
+            _ => (&self.changes, MAX_CHANGES),
+        };
+        Arc::clone(semaphore).try_acquire_owned().map_err(|_| {
+            let why = format!("{most} changes are being made, more than that would wait");
+            Failure::new(Code::Busy, why)
+        })
+    }
+
+    async fn change(self, _permit: OwnedSemaphorePermit, asked: Asked) -> Result<Response, Failure> {
+        let Asked { action, target, uri, body, peer } = asked;
         let asked = parameters::excerpt(action, uri.query());
         let line = |result| Line {
             time: jiff::Timestamp::now().to_string(),
@@ -192,7 +225,7 @@ impl Admin {
             let why = format!("the audit log cannot be written, so nothing was changed: {e}");
             Failure::new(Code::AuditUnavailable, why)
         })?;
-        let answer = change::perform(&*self.backend, action, &target, uri.query()).await;
+        let answer = change::perform(&*self.backend, action, &target, uri.query(), body).await;
         let result = answer.as_ref().err().map_or("done", |e| e.code().name());
         if let Err(error) = self.audit.append(line(result)).await {
             // The change is announced in the log already; its result is in the answer and in the target's
@@ -203,10 +236,12 @@ impl Admin {
     }
 }
 
-/// Reads a body to its end and throws it away: no route needs one, and clients may send an empty object.
-async fn read_body(body: Body) -> Result<(), Failure> {
-    axum::body::to_bytes(body, MAX_BODY).await.map(drop).map_err(|_| {
-        let why = format!("a body may have {MAX_BODY} bytes, and must arrive whole");
+/// Reads a body to its end. Where a route takes none it is thrown away: clients may send an empty object.
+async fn read_body(body: Body, takes: Option<usize>) -> Result<Bytes, Failure> {
+    let most = takes.unwrap_or(MAX_BODY);
+    let body = axum::body::to_bytes(body, most).await;
+    body.map(|body| if takes.is_some() { body } else { Bytes::new() }).map_err(|_| {
+        let why = format!("a body may have {most} bytes, and must arrive whole");
         Failure::new(Code::BodyTooLarge, why)
     })
 }

@@ -16,6 +16,7 @@ mod credential;
 mod demo;
 mod dlq;
 mod event;
+mod function;
 mod journal;
 mod paint;
 mod remote;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{self, Config, Diagnostics};
+use crate::functions;
 
 /// Object storage whose every change is an event that reaches Kafka, NATS, RabbitMQ and HTTP functions.
 #[derive(Parser)]
@@ -53,6 +55,11 @@ enum Command {
     Target(remote::Target),
     /// Show the buckets of a running server, and set what each may hold.
     Bucket(bucket::Bucket),
+    /// Create, try and watch functions: code that runs for events.
+    Function(function::Function),
+    /// The first process of a function's instance; the server starts it.
+    #[command(hide = true)]
+    FunctionInit(functions::init::Init),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
     /// Add, list, rotate and remove the credentials that may sign requests.
@@ -114,7 +121,8 @@ const EXIT_CODES: &str = "Exit codes:
   0  done; `serve` stopped in order
   1  failed: standard error says what to do
   2  wrong arguments or configuration: nothing was started or changed
-  3  the command worked and found something wrong: `check`, `journal verify`, `dlq replay --wait`";
+  3  the command worked and found something wrong: `check`, `journal verify`, `dlq replay --wait`,
+     `function invoke`";
 
 fn with_exit_codes(command: clap::Command) -> clap::Command {
     command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
@@ -124,6 +132,11 @@ fn with_exit_codes(command: clap::Command) -> clap::Command {
 pub fn run() -> ExitCode {
     let matches = with_exit_codes(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    let command = match arguments.command {
+        // It runs beside code that has little memory: without a runtime and its threads.
+        Command::FunctionInit(init) => return init.run(),
+        command => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -133,13 +146,15 @@ pub fn run() -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        match arguments.command {
+        match command {
+            Command::FunctionInit(_) => Ok(()),
             Command::Serve(serve) => serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
             Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
             Command::Bucket(bucket) => bucket.run().await,
+            Command::Function(function) => function.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,

@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Limits, Queue, Server, Store, Target};
+use super::{Account, Admin, Config, Functions, Limits, Queue, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -17,7 +17,7 @@ macro_rules! differing {
 /// The keys outside targets that differ: they take effect with a restart.
 pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let Config { server, admin, limits, account, queue, store, targets: _, warnings: _ } = running;
+    let Config { server, admin, limits, account, queue, store, functions, targets: _, warnings: _ } = running;
     differing!(
         found,
         "server",
@@ -80,6 +80,26 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         },
         store,
         &new.store
+    );
+    // Rules take effect at once, as those of targets do.
+    let new = Functions { rules: functions.rules.clone(), ..new.functions.clone() };
+    differing!(
+        found,
+        "functions",
+        Functions {
+            allow_unsandboxed,
+            max_instances,
+            idle_timeout,
+            code_max_bytes,
+            log_max_bytes,
+            log_max_age,
+            max_backlog,
+            python3,
+            nodejs,
+            rules,
+        },
+        functions,
+        &new
     );
     found
 }
