@@ -31,6 +31,7 @@ pub(super) fn function() -> Value {
             json!({ "type": "string", "enum": ["forever", "scf-default"] }),
             "What events that fail do.",
         ),
+        ("max_retries", or_null(count()), "Retries after failures of the code, instead of those."),
         ("version", count(), "Which version of its code runs."),
         ("versions", list(version), "The versions that are kept, the latest last."),
         ("templates", list(text()), "The names of its own event templates."),

@@ -142,6 +142,9 @@ struct Settings {
     /// What becomes of events that fail: forever or scf-default.
     #[arg(long)]
     retry: Option<String>,
+    /// Retries after failures of the code before an event becomes a dead letter.
+    #[arg(long, value_name = "COUNT")]
+    max_retries: Option<u32>,
     /// An event to try it with, saved under a name: NAME=FILE. May be repeated.
     #[arg(long, value_name = "NAME=FILE")]
     test: Vec<String>,
@@ -175,6 +178,7 @@ impl Settings {
             ("timeout_s", self.timeout),
             ("start_timeout_s", self.start_timeout),
             ("concurrency", self.concurrency),
+            ("max_retries", self.max_retries),
         ] {
             put(key, value.map(Value::from));
         }

@@ -48,6 +48,8 @@ pub struct FunctionChange {
     pub network: Option<Network>,
     /// `forever` or `scf-default`.
     pub retry: Option<Retry>,
+    /// Retries after failures of the code; `retry` without it takes it back.
+    pub max_retries: Option<u32>,
     /// Events to try it with; null removes one.
     pub tests: BTreeMap<String, Option<Value>>,
 }
@@ -74,7 +76,10 @@ impl FunctionChange {
         set(&mut settings.start_timeout_s, self.start_timeout_s);
         set(&mut settings.concurrency, self.concurrency);
         set(&mut settings.network, self.network);
-        set(&mut settings.retry, self.retry);
+        if let Some(retry) = self.retry {
+            (settings.retry, settings.max_retries) = (retry, None);
+        }
+        settings.max_retries = self.max_retries.or(settings.max_retries);
         for (name, value) in std::mem::take(&mut self.environment) {
             match value {
                 Some(value) => drop(settings.environment.insert(name, value)),

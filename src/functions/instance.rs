@@ -50,7 +50,6 @@ pub(super) struct Instance {
     output: Output,
     sockets: Sockets,
     family: Family,
-    sandbox: Sandbox,
     slot: u32,
     caller: Caller,
     _room: OwnedSemaphorePermit,
@@ -106,19 +105,8 @@ impl Instance {
         let (host, deployed) = (host.clone(), deployed.clone());
         let output = Output::new(reader.into()).map_err(internal)?;
         let alive = child.stdin.take();
-        let mut instance = Self {
-            host,
-            deployed,
-            child,
-            alive,
-            output,
-            sockets,
-            family,
-            sandbox,
-            slot,
-            caller,
-            _room: room,
-        };
+        let mut instance =
+            Self { host, deployed, child, alive, output, sockets, family, slot, caller, _room: room };
         match instance.listens(listener).await {
             Ok(()) => Ok(instance),
             Err(mut ended) => {
@@ -209,9 +197,10 @@ impl Instance {
                     () = &mut late => break Event::Late,
                     _ = self.child.wait() => break Event::Gone,
                     _ = looks.tick() => {
-                        memory = memory.max(self.family.bytes());
-                        if memory > bound {
-                            break Event::Grown(memory);
+                        let now = self.family.bytes(bound);
+                        memory = memory.max(now);
+                        if now > bound {
+                            break Event::Grown(now);
                         }
                     }
                     () = self.output.more() => {}
@@ -219,7 +208,7 @@ impl Instance {
             }
         };
         let duration = began.elapsed();
-        memory = memory.max(self.family.bytes());
+        memory = memory.max(self.family.bytes(bound));
         let (answer, alive) = match event {
             Event::Answer(answer) if answer.broken => (self.hung_up(answer).await, false),
             Event::Answer(answer) => (answer, true),

@@ -22,8 +22,16 @@ impl Family {
         Self { first, own: if contained { 3 } else { 1 } }
     }
 
-    /// Bytes that all processes of the code hold now.
-    pub(super) fn bytes(&self) -> u64 {
+    /// Bytes that all processes of the code hold now. What seems to be more than `bound` is looked at more
+    /// closely, which costs more: processes that were forked share pages.
+    pub(super) fn bytes(&self, bound: u64) -> u64 {
+        match self.sum(resident) {
+            bytes if bytes > bound => self.sum(|process| share(process).unwrap_or_else(|| resident(process))),
+            bytes => bytes,
+        }
+    }
+
+    fn sum(&self, of: impl Fn(u32) -> u64) -> u64 {
         let mut chain = self.first;
         // The first child of each generation is the next one of ours; what the code leaves behind becomes a
         // later child of the sandbox's first process, and is counted.
@@ -45,7 +53,7 @@ impl Family {
             }
             let ours = own.contains(&process);
             if !ours {
-                bytes += resident(process);
+                bytes += of(process);
             }
             open.extend(children(process).into_iter().filter(|child| !own.contains(child)));
         }
@@ -57,6 +65,13 @@ fn resident(process: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
+}
+
+/// Its pages, those that it shares by its share.
+fn share(process: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
 }
 
 /// In the order in which they were made. Those of every thread: any of them may have forked.
@@ -82,10 +97,14 @@ mod tests {
             .expect("there is a cat");
         let me = std::process::id();
         assert!(children(me).contains(&child.id()));
-        assert!(Family { first: me, own: 1 }.bytes() >= resident(child.id()));
+        let family = Family { first: me, own: 1 };
+        assert!(family.bytes(u64::MAX) >= resident(child.id()));
         assert!(resident(child.id()) > 0);
+        // It shares its libraries with others.
+        let shares = share(child.id()).expect("ours");
+        assert!(0 < shares && shares < resident(child.id()), "{shares}");
         drop(child.stdin.take());
         child.wait().expect("ends");
-        assert_eq!(Family { first: u32::MAX, own: 3 }.bytes(), 0);
+        assert_eq!(Family { first: u32::MAX, own: 3 }.bytes(0), 0);
     }
 }

@@ -42,7 +42,7 @@ use pool::Pool;
 use registry::{Record, Registry};
 use runlog::{Bounds, RunLog};
 pub use runlog::{MAX_RUNS, Run, RunQuery, Runs};
-pub use spec::{is_name, target_name};
+pub use spec::{Network, Retry, Runtime, is_name, target_name};
 pub use templates::TemplateView;
 pub use view::{FunctionView, Invoked, Templates, VersionView};
 

@@ -116,6 +116,8 @@ pub struct Settings {
     pub network: Network,
     /// What becomes of events that fail.
     pub retry: Retry,
+    /// Retries after failures of the code, instead of those that `retry` says.
+    pub max_retries: Option<u32>,
 }
 
 impl Default for Settings {
@@ -131,6 +133,7 @@ impl Default for Settings {
             environment: BTreeMap::new(),
             network: Network::None,
             retry: Retry::Forever,
+            max_retries: None,
         }
     }
 }
@@ -207,10 +210,11 @@ impl Settings {
 
     /// What becomes of events that fail.
     pub fn policy(&self) -> Policy {
-        match self.retry {
+        let policy = match self.retry {
             Retry::Forever => Policy::default(),
             Retry::ScfDefault => Policy::SCF,
-        }
+        };
+        Policy { execution: self.max_retries.or(policy.execution), ..policy }
     }
 }
 

@@ -38,6 +38,8 @@ pub struct FunctionView {
     pub network: Network,
     /// What becomes of events that fail.
     pub retry: Retry,
+    /// Retries after failures of the code, instead of those.
+    pub max_retries: Option<u32>,
     /// Which version of its code runs.
     pub version: u32,
     /// The versions that are kept, the latest last.
@@ -88,6 +90,7 @@ impl FunctionView {
             environment: settings.environment.keys().cloned().collect(),
             network: settings.network,
             retry: settings.retry,
+            max_retries: settings.max_retries,
             version: record.current,
             versions: versions.collect(),
             templates: record.tests.keys().cloned().collect(),
