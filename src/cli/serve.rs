@@ -38,6 +38,7 @@ pub(super) fn init_logs(default: &str) {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        small_pages();
         let config = self.config.load()?;
         init_logs("info");
         for warning in &config.warnings {
@@ -75,6 +76,12 @@ impl Serve {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Memory in pages of 4 KiB: huge ones kept 80 MiB of a server that drained to four targets, for 2 % more PUTs
+/// at most. A kernel that has none refuses, and needs nothing.
+fn small_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 /// A configuration that does not fit what is kept is a wrong configuration.
