@@ -43,11 +43,19 @@ pub(crate) enum Need {
     /// Prometheus' tool, which tests the alert rules.
     Promtool,
     Python,
+    /// The sandbox of functions.
+    Bubblewrap,
+    /// The Python and the Node.js of functions: the system's own, which the sandbox shows.
+    SystemPython,
+    Node,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
 pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
+
+/// What the functions of the tests need.
+pub(crate) const FUNCTIONS: &[Need] = &[Need::Bubblewrap, Need::SystemPython, Need::Node];
 
 /// What the S3 clients of the tests need.
 pub(crate) const CLIENTS: &[Need] = &[Need::Python];
@@ -67,6 +75,9 @@ impl Need {
             Need::Rabbitmq => "RabbitMQ",
             Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
+            Need::Bubblewrap => "bubblewrap (bwrap)",
+            Need::SystemPython => "Python 3 in /usr/bin",
+            Need::Node => "Node.js in /usr/bin",
         }
     }
 
@@ -84,6 +95,9 @@ impl Need {
             Need::Rabbitmq => "rabbitmq-server",
             Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
+            Need::Bubblewrap => "bubblewrap",
+            Need::SystemPython => "python3",
+            Need::Node => "nodejs",
         }
     }
 
@@ -102,6 +116,9 @@ impl Need {
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
             Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
+            Need::Bubblewrap => Path::new("/usr/bin/bwrap").is_file(),
+            Need::SystemPython => Path::new("/usr/bin/python3").is_file(),
+            Need::Node => Path::new("/usr/bin/node").is_file(),
         }
     }
 }
