@@ -37,13 +37,12 @@ use crate::config::credentials::Credentials;
 use crate::config::secret_file::Created;
 use crate::fail;
 use crate::frontend::{Ambient, Frontend, OnLimit, Served};
-use crate::functions::Functions;
 use crate::journal::{self, OsDisk};
 use crate::metrics::{LimitReached, Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 use doors::{Certificates, Doors};
-use functions::Configured;
+use functions::Hosted;
 use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
@@ -59,9 +58,7 @@ struct Parts {
     queue: Arc<EmbeddedQueue>,
     commit: Arc<Commit>,
     targets: Targets,
-    functions: Arc<Functions>,
-    configured: std::sync::Mutex<Configured>,
-    changing_functions: tokio::sync::Mutex<()>,
+    hosted: Hosted,
     metrics: Metrics,
     clock: fn() -> i64,
     reloading: Reloading,
@@ -143,11 +140,8 @@ impl App {
             unix_ms,
             seed: random_u64,
         };
-        let functions = functions::open(&config)?;
-        let configured = Configured::of(&config);
-        let wanted = configured.wanted(&functions, config.functions.max_backlog, None);
-        let targets = match Targets::start(around, &wanted, accept).await {
-            Ok(targets) => targets,
+        let (targets, hosted) = match functions::start(around, &config, accept).await {
+            Ok(both) => both,
             Err(e) => {
                 close(store, queue).await?;
                 return Err(e);
@@ -156,20 +150,8 @@ impl App {
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone()));
         let (in_force, tls) = (Arc::clone(&keys), doors.tls.clone());
-        let parts = Parts {
-            store,
-            queue,
-            commit,
-            targets,
-            functions,
-            configured: configured.into(),
-            changing_functions: tokio::sync::Mutex::default(),
-            metrics,
-            clock: now_us,
-            reloading,
-            keys,
-            tls,
-        };
+        let clock = now_us;
+        let parts = Parts { store, queue, commit, targets, hosted, metrics, clock, reloading, keys, tls };
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
         expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
@@ -292,7 +274,7 @@ impl App {
         }
         let _ = admin_task.await;
         parts.targets.stop(config.server.shutdown_timeout).await;
-        parts.functions.stop(FUNCTIONS_WAIT).await;
+        parts.hosted.all.stop(FUNCTIONS_WAIT).await;
         close(Arc::clone(&parts.store), Arc::clone(&parts.queue)).await?;
         drop(_lock);
         Ok(())

@@ -28,7 +28,6 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// Every registered target, by name.
     async fn targets(&self) -> Vec<TargetView>;
-
     /// One target.
     async fn target(&self, name: &str) -> Option<TargetView>;
 
@@ -38,7 +37,7 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// The dead letters of a target.
     async fn dead_letters(&self, name: &str) -> Result<DeadLetters, ChangeError>;
 
-    /// Whether somebody is there to send dead letters again.
+    /// Whether somebody is there to send dead letters.
     async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
 
     /// Delivers everything from an offset or a time on once more; answers once that is durable.

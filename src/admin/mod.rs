@@ -15,6 +15,7 @@ mod journal;
 mod names;
 mod openapi;
 mod parameters;
+mod permits;
 mod reloaded;
 mod routes;
 mod schemas;

@@ -28,9 +28,7 @@ struct Words {
 }
 
 fn words(action: Action) -> Words {
-    use Code::{
-        BadRequest, Invalid, NoSuchBucket, NoSuchFunction, NoSuchLetter, NoSuchTarget, NotReady, Unavailable,
-    };
+    use Code::{BadRequest, Invalid, NoSuchBucket, NoSuchLetter, NoSuchTarget, NotReady, Unavailable};
     let (id, summary, answer, errors): (_, _, _, &[Code]) = match action {
         Action::Live => ("live", "Whether the process answers", "Live", &[]),
         Action::Ready => {
@@ -82,6 +80,27 @@ fn words(action: Action) -> Words {
         Action::BucketQuota => {
             ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
         }
+        Action::FunctionList
+        | Action::FunctionShow
+        | Action::FunctionCreate
+        | Action::FunctionUpdate
+        | Action::FunctionRemove
+        | Action::FunctionInvoke
+        | Action::FunctionLogs
+        | Action::FunctionTemplates => of_functions(action),
+        Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
+        Action::StoreStat => {
+            ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
+        }
+        Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
+    };
+    Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
+}
+
+/// The same for the routes of functions.
+fn of_functions(action: Action) -> (&'static str, &'static str, &'static str, &'static [Code]) {
+    use Code::{BadRequest, NoSuchFunction, Unavailable};
+    match action {
         Action::FunctionList => ("listFunctions", "Every function", "Functions", &[BadRequest]),
         Action::FunctionShow => ("showFunction", "One function", "Function", &[BadRequest, NoSuchFunction]),
         Action::FunctionCreate => {
@@ -102,19 +121,13 @@ fn words(action: Action) -> Words {
             "Runs",
             &[BadRequest, NoSuchFunction, Unavailable],
         ),
-        Action::FunctionTemplates => (
+        _ => (
             "listTemplates",
             "Events to try functions with, and functions to begin with",
             "Templates",
             &[BadRequest],
         ),
-        Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
-        Action::StoreStat => {
-            ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
-        }
-        Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
-    };
-    Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
+    }
 }
 
 /// The codes that a route may answer with, in the order of the table of codes.

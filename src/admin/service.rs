@@ -17,13 +17,14 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Uri};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Code, Failure};
 use super::audit::{AuditLog, Line};
 use super::backend::{AdminBackend, ChangeError};
 use super::guard::{self, Denied};
 use super::names::named;
+use super::permits::{self, Permits};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::token::Token;
 use super::{change, dead, functions, openapi, parameters};
@@ -32,14 +33,6 @@ use super::{change, dead, functions, openapi, parameters};
 const TOKEN_NAME: &str = "admin.token";
 /// The largest body that any route takes, in bytes.
 const MAX_BODY: usize = 64 << 10;
-/// Changes that are made at once, also those whose client has hung up.
-const MAX_CHANGES: usize = 16;
-/// Bodies with code that are received at once, and functions that are made of them.
-const MAX_CODE: usize = 2;
-/// Functions that are tried out at once.
-const MAX_INVOKED: usize = 16;
-/// How long a function may be tried out: its start, its run, and what is around them.
-const INVOKE_WAIT: Duration = Duration::from_secs(300 + 900 + 60);
 
 /// The admin interface, independent of any listener.
 #[derive(Clone)]
@@ -47,9 +40,7 @@ pub struct Admin {
     backend: Arc<dyn AdminBackend>,
     token: Token,
     audit: AuditLog,
-    changes: Arc<Semaphore>,
-    code: Arc<Semaphore>,
-    invoked: Arc<Semaphore>,
+    permits: Permits,
 }
 
 /// The socket peer of a request.
@@ -85,9 +76,7 @@ enum Place {
 impl Admin {
     /// The interface over a backend. `token` admits, `audit` records every change.
     pub fn new(backend: Arc<dyn AdminBackend>, token: Token, audit: AuditLog) -> Self {
-        let bound = |many| Arc::new(Semaphore::new(many));
-        let (changes, code, invoked) = (bound(MAX_CHANGES), bound(MAX_CODE), bound(MAX_INVOKED));
-        Self { backend, token, audit, changes, code, invoked }
+        Self { backend, token, audit, permits: Permits::new() }
     }
 
     /// Everything as one service. Requests must carry a [`Peer`]; one without it is turned away.
@@ -141,14 +130,14 @@ impl Admin {
         let name = named(route.path, path)?.to_owned();
         parameters::check(route.action, parts.uri.query())?;
         // Before the body: it may be large.
-        let permit = route.action.audited().map(|_| self.permit(route.action)).transpose()?;
+        let permit = route.action.audited().map(|_| self.permits.take(route.action)).transpose()?;
         let body = bounded(entrance, read_body(body, functions::max_body(route.action))).await??;
         let Some(permit) = permit else {
             return bounded(entrance, self.read(route.action, name, &parts.uri)).await?;
         };
         // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
         // line.
-        let deadline = if route.action == Action::FunctionInvoke { INVOKE_WAIT } else { entrance.deadline };
+        let deadline = permits::deadline(route.action, entrance.deadline);
         let asked = Asked { action: route.action, target: name.into(), uri: parts.uri.clone(), body, peer };
         let change = tokio::spawn(self.change(permit, asked));
         match tokio::time::timeout(deadline, change).await {
@@ -194,19 +183,6 @@ impl Admin {
             }
             _ => Err(Failure::new(Code::NotFound, "a change cannot be read")),
         }
-    }
-
-    /// Leave to make one change: a bounded number are made at once.
-    fn permit(&self, action: Action) -> Result<OwnedSemaphorePermit, Failure> {
-        let (semaphore, most) = match action {
-            Action::FunctionCreate | Action::FunctionUpdate => (&self.code, MAX_CODE),
-            Action::FunctionInvoke => (&self.invoked, MAX_INVOKED),
-            _ => (&self.changes, MAX_CHANGES),
-        };
-        Arc::clone(semaphore).try_acquire_owned().map_err(|_| {
-            let why = format!("{most} changes are being made, more than that would wait");
-            Failure::new(Code::Busy, why)
-        })
     }
 
     async fn change(self, _permit: OwnedSemaphorePermit, asked: Asked) -> Result<Response, Failure> {

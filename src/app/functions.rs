@@ -3,7 +3,7 @@
 //! Must never let a function get events before it is durable, nor lose those of one that is removed unless
 //! somebody said so.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,12 +11,34 @@ use uuid::Uuid;
 
 use super::Parts;
 use super::now_us;
+use super::targets::{Surroundings, Targets};
 use crate::admin::{ChangeError, FunctionBackend, Removed};
 use crate::config::{self, Budget, Encoding, OnReject, Rule, Target, TargetLimits, WhenFull};
 use crate::fail;
 use crate::functions::{
     FunctionChange, FunctionError, FunctionView, Functions, Invoked, RunQuery, Runs, Templates, target_name,
 };
+
+/// The functions that run here.
+pub(super) struct Hosted {
+    pub(super) all: Arc<Functions>,
+    pub(super) configured: Mutex<Configured>,
+    /// Held by whoever changes functions: one after the other.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+/// Opens the functions, then starts every target, those of functions among them.
+pub(super) async fn start(
+    around: Surroundings,
+    config: &config::Config,
+    accept: &[String],
+) -> anyhow::Result<(Targets, Hosted)> {
+    let all = open(config)?;
+    let configured = Configured::of(config);
+    let wanted = configured.wanted(&all, config.functions.max_backlog, None);
+    let targets = Targets::start(around, &wanted, accept).await?;
+    Ok((targets, Hosted { all, configured: configured.into(), changing: tokio::sync::Mutex::default() }))
+}
 
 /// The targets and the functions' rules of the configuration that runs.
 pub(super) struct Configured {
@@ -66,8 +88,8 @@ const FUNCTION_LIMITS: TargetLimits = TargetLimits {
 impl Parts {
     /// Every target that should have a lane now.
     fn wanted(&self, but: Option<&str>) -> Vec<Target> {
-        let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        configured.wanted(&self.functions, self.reloading.running.functions.max_backlog, but)
+        let configured = self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        configured.wanted(&self.hosted.all, self.reloading.running.functions.max_backlog, but)
     }
 
     /// Makes lanes fit the functions there are.
@@ -90,16 +112,16 @@ fn of_function(error: FunctionError) -> ChangeError {
 #[async_trait]
 impl FunctionBackend for Parts {
     fn list(&self) -> Vec<FunctionView> {
-        self.functions.views()
+        self.hosted.all.views()
     }
 
     fn show(&self, name: &str) -> Result<FunctionView, ChangeError> {
-        self.functions.view(name).map_err(of_function)
+        self.hosted.all.view(name).map_err(of_function)
     }
 
     async fn create(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
-        let _alone = self.changing_functions.lock().await;
-        let view = self.functions.create(name, change).await.map_err(of_function)?;
+        let _alone = self.hosted.changing.lock().await;
+        let view = self.hosted.all.create(name, change).await.map_err(of_function)?;
         fail::point("function.create.durable");
         self.follow(None).await?;
         tracing::info!(function = name, "was made");
@@ -107,16 +129,16 @@ impl FunctionBackend for Parts {
     }
 
     async fn update(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
-        let _alone = self.changing_functions.lock().await;
-        let view = self.functions.update(name, change).await.map_err(of_function)?;
+        let _alone = self.hosted.changing.lock().await;
+        let view = self.hosted.all.update(name, change).await.map_err(of_function)?;
         self.follow(None).await?;
         tracing::info!(function = name, version = view.version, "was changed");
         Ok(view)
     }
 
     async fn remove(&self, name: &str, discard: bool) -> Result<Removed, ChangeError> {
-        let _alone = self.changing_functions.lock().await;
-        self.functions.view(name).map_err(of_function)?;
+        let _alone = self.hosted.changing.lock().await;
+        self.hosted.all.view(name).map_err(of_function)?;
         self.follow(Some(name)).await?;
         // Its target first: a crash before the rest leaves a function that gets events from then on.
         match self.targets.forget(&target_name(name), discard).await {
@@ -127,31 +149,31 @@ impl FunctionBackend for Parts {
             }
         }
         fail::point("function.remove.forgotten");
-        self.functions.remove(name).await.map_err(of_function)?;
+        self.hosted.all.remove(name).await.map_err(of_function)?;
         tracing::info!(function = name, "was removed");
         Ok(Removed { name: name.to_owned() })
     }
 
     async fn invoke(&self, name: &str, template: Option<&str>, event: Bytes) -> Result<Invoked, ChangeError> {
         let event = match template {
-            Some(template) => self.functions.template(name, template).map_err(of_function)?,
+            Some(template) => self.hosted.all.template(name, template).map_err(of_function)?,
             None => event,
         };
         let id = Uuid::now_v7().to_string();
-        self.functions.invoke(name, event, &id).await.map_err(of_function)
+        self.hosted.all.invoke(name, event, &id).await.map_err(of_function)
     }
 
     async fn runs(&self, name: &str, query: RunQuery) -> Result<Runs, ChangeError> {
-        self.functions.runs(name, query).await.map_err(of_function)
+        self.hosted.all.runs(name, query).await.map_err(of_function)
     }
 
     fn templates(&self) -> Templates {
-        self.functions.templates()
+        self.hosted.all.templates()
     }
 }
 
 /// Opens the functions of a data directory.
-pub(super) fn open(config: &config::Config) -> anyhow::Result<Arc<Functions>> {
+fn open(config: &config::Config) -> anyhow::Result<Arc<Functions>> {
     use anyhow::Context as _;
     let place = crate::functions::Place {
         region: &config.server.region,

@@ -2,26 +2,26 @@
 //!
 //! Must never touch a data directory: it asks the admin API. Must never print a value of an environment.
 
-use std::collections::BTreeMap;
-use std::io::Read as _;
+mod code;
+mod settings;
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+use code::read;
+use settings::Settings;
+use show::{print_functions, print_run, print_templates};
 
 use super::Failure;
-use super::paint::{Table, print_fields, text};
+use super::paint::{print_fields, text};
 use super::remote::Server;
 use crate::functions::is_name;
 
-/// The most files of a folder, and the most bytes of all of them, that are sent.
-const MAX_FILES: usize = 10_000;
-const MAX_BYTES: u64 = 68 << 20;
 /// How often `--follow` looks: a person sees no difference.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -101,169 +101,6 @@ enum FunctionCommand {
     },
     /// List events to try functions with, and functions to begin with.
     Templates,
-}
-
-/// What a function should be.
-#[derive(Args)]
-struct Settings {
-    /// python3, nodejs or custom.
-    #[arg(long)]
-    runtime: Option<String>,
-    /// Its code: a file, a folder, or a zip file.
-    #[arg(long, value_name = "PATH")]
-    code: Option<PathBuf>,
-    /// Its code as text.
-    #[arg(long, value_name = "TEXT", conflicts_with = "code")]
-    text: Option<String>,
-    /// FILE.FUNCTION; index.main_handler unless said.
-    #[arg(long)]
-    handler: Option<String>,
-    /// For people.
-    #[arg(long)]
-    description: Option<String>,
-    /// MiB that it may hold, 64 to 3072.
-    #[arg(long, value_name = "MIB")]
-    memory: Option<u32>,
-    /// Seconds that one run may take, 1 to 900.
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u32>,
-    /// Seconds that its start may take, 1 to 300.
-    #[arg(long, value_name = "SECONDS")]
-    start_timeout: Option<u32>,
-    /// How many of its events may run at once, 1 to 256.
-    #[arg(long, value_name = "COUNT")]
-    concurrency: Option<u32>,
-    /// A variable, NAME=VALUE; NAME alone removes it. May be repeated.
-    #[arg(long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
-    /// What it may reach: none or all.
-    #[arg(long)]
-    network: Option<String>,
-    /// What becomes of events that fail: forever or scf-default.
-    #[arg(long)]
-    retry: Option<String>,
-    /// Retries after failures of the code before an event becomes a dead letter.
-    #[arg(long, value_name = "COUNT")]
-    max_retries: Option<u32>,
-    /// An event to try it with, saved under a name: NAME=FILE. May be repeated.
-    #[arg(long, value_name = "NAME=FILE")]
-    test: Vec<String>,
-}
-
-impl Settings {
-    fn body(self) -> anyhow::Result<Map<String, Value>> {
-        let mut body = Map::new();
-        let mut put = |key: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                body.insert(key.to_owned(), value);
-            }
-        };
-        let code = match (self.code, self.text) {
-            (Some(path), _) => Some(code(&path)?),
-            (None, Some(text)) => Some(json!({ "text": text })),
-            (None, None) => None,
-        };
-        put("code", code);
-        for (key, value) in [
-            ("runtime", self.runtime),
-            ("handler", self.handler),
-            ("description", self.description),
-            ("network", self.network),
-            ("retry", self.retry),
-        ] {
-            put(key, value.map(Value::from));
-        }
-        for (key, value) in [
-            ("memory_mb", self.memory),
-            ("timeout_s", self.timeout),
-            ("start_timeout_s", self.start_timeout),
-            ("concurrency", self.concurrency),
-            ("max_retries", self.max_retries),
-        ] {
-            put(key, value.map(Value::from));
-        }
-        let environment: Map<_, _> = self
-            .env
-            .iter()
-            .map(|pair| match pair.split_once('=') {
-                Some((name, value)) => (name.to_owned(), value.into()),
-                None => (pair.clone(), Value::Null),
-            })
-            .collect();
-        put("environment", Some(environment.into()));
-        let mut tests = Map::new();
-        for pair in &self.test {
-            let (name, file) = pair.split_once('=').context("--test is written NAME=FILE")?;
-            let event = serde_json::from_slice(&read(Path::new(file))?);
-            tests.insert(name.to_owned(), event.with_context(|| format!("{file} is no JSON"))?);
-        }
-        put("tests", Some(tests.into()));
-        Ok(body)
-    }
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().take(MAX_BYTES).read_to_end(&mut bytes).context("standard input")?;
-        return Ok(bytes);
-    }
-    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
-}
-
-/// The code in a file, a folder or a zip file.
-fn code(path: &Path) -> anyhow::Result<Value> {
-    if path.is_dir() {
-        let mut files = BTreeMap::new();
-        let mut bytes = 0;
-        collect(path, path, &mut files, &mut bytes)?;
-        return Ok(json!({ "files": files }));
-    }
-    let bytes = read(path)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        bail!("{} is larger than {} MiB", path.display(), MAX_BYTES >> 20);
-    }
-    if bytes.starts_with(b"PK") {
-        return Ok(json!({ "zip": STANDARD.encode(bytes) }));
-    }
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => json!({ "text": text }),
-        Err(bytes) => json!({ "files": { "bootstrap": STANDARD.encode(bytes.into_bytes()) } }),
-    })
-}
-
-fn collect(
-    root: &Path,
-    folder: &Path,
-    files: &mut BTreeMap<String, String>,
-    bytes: &mut u64,
-) -> anyhow::Result<()> {
-    let unreadable = || format!("{} cannot be read", folder.display());
-    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        let (kind, path) = (entry.file_type().with_context(unreadable)?, entry.path());
-        if kind.is_dir() {
-            if entry.file_name() != "__pycache__" && entry.file_name() != ".git" {
-                collect(root, &path, files, bytes)?;
-            }
-            continue;
-        }
-        if !kind.is_file() {
-            bail!(
-                "{} is neither a file nor a folder: leave it out, or copy what it points to",
-                path.display()
-            );
-        }
-        let content = read(&path)?;
-        *bytes += content.len() as u64;
-        if files.len() >= MAX_FILES || *bytes > MAX_BYTES {
-            bail!("{} holds more than {MAX_FILES} files or {} MiB", root.display(), MAX_BYTES >> 20);
-        }
-        let name = path.strip_prefix(root).unwrap_or(&path).to_str();
-        let name = name.with_context(|| format!("the name {} is not UTF-8", path.display()))?;
-        files.insert(name.to_owned(), STANDARD.encode(content));
-    }
-    Ok(())
 }
 
 /// A name that may stand in a path.
@@ -393,53 +230,4 @@ async fn logs(server: &Server, name: &str, query: &str, follow: bool) -> Result<
         path = format!("/v1/functions/{name}/logs?{query}&after={}", value["next"].as_u64().unwrap_or(0));
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-fn print_functions(value: &Value) {
-    let mut table = Table::new(&["NAME", "RUNTIME", ">VERSION", ">MIB", ">TIMEOUT s", "UPDATED"]);
-    for f in value["functions"].as_array().map_or(&[][..], Vec::as_slice) {
-        let fields = ["name", "runtime", "version", "memory_mb", "timeout_s", "updated"];
-        table.row(fields.map(|field| text(&f[field])));
-    }
-    table.print();
-}
-
-fn print_templates(value: &Value) {
-    let mut table = Table::new(&["KIND", "NAME", "DESCRIPTION"]);
-    for (kind, list) in [("event", "events"), ("function", "functions")] {
-        for t in value[list].as_array().map_or(&[][..], Vec::as_slice) {
-            table.row([kind.to_owned(), text(&t["name"]), text(&t["description"])]);
-        }
-    }
-    table.print();
-}
-
-/// One run: its head in a line, then what it gave back or why not, then what it wrote.
-fn print_run(run: &Value) {
-    let field = |name: &str| text(&run[name]);
-    let memory = run["memory_bytes"].as_u64().unwrap_or(0) >> 20;
-    let start = run["start"].as_str().map(|start| format!("{start}  ")).unwrap_or_default();
-    say!(
-        "{start}{} {}  {} ms  {memory} MiB  request {}{}{}",
-        field("status"),
-        field("outcome"),
-        field("duration_ms"),
-        field("request_id"),
-        run["retry"].as_u64().filter(|n| *n > 0).map(|n| format!("  retry {n}")).unwrap_or_default(),
-        run["object"].as_str().map(|o| format!("  {}", o.escape_debug())).unwrap_or_default(),
-    );
-    if let Some(result) = run["result"].as_str() {
-        say!("result: {}", clean(result));
-    }
-    if let Some(message) = run["message"].as_str().filter(|message| !message.is_empty()) {
-        say!("failed: {}", clean(message));
-    }
-    for line in run["log"].as_str().unwrap_or_default().lines() {
-        say!("  | {}", clean(line));
-    }
-}
-
-/// Without what a terminal would obey.
-fn clean(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
 }

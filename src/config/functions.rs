@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+use tidings_connector::{Size, Span};
+
 use super::check::{Checker, GIB, HOUR, MIB};
 use super::tree::KeyPath;
 use super::{Rule, raw};
@@ -35,8 +38,60 @@ pub struct Functions {
     pub rules: Vec<(Arc<str>, Rule)>,
 }
 
+/// `[functions]`, as typed.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct RawFunctions {
+    allow_unsandboxed: bool,
+    max_instances: usize,
+    idle_timeout: Span,
+    code_max_bytes: Size,
+    log_max_bytes: Size,
+    log_max_age: Span,
+    max_backlog: Size,
+    python3: Option<String>,
+    nodejs: Option<String>,
+    rule: Vec<RawRule>,
+}
+
+/// `[[functions.rule]]`, as typed.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+pub(super) struct RawRule {
+    function: String,
+    name: Option<String>,
+    bucket: String,
+    events: Option<Vec<String>>,
+    prefix: String,
+    suffix: String,
+}
+
+impl Default for RawFunctions {
+    fn default() -> Self {
+        Self {
+            allow_unsandboxed: false,
+            max_instances: 32,
+            idle_timeout: Span(Duration::from_secs(300)),
+            code_max_bytes: Size(256 << 20),
+            log_max_bytes: Size(4 << 20),
+            log_max_age: Span(7 * 24 * HOUR),
+            max_backlog: Size(1 << 30),
+            python3: None,
+            nodejs: None,
+            rule: Vec::new(),
+        }
+    }
+}
+
+impl Default for RawRule {
+    fn default() -> Self {
+        let raw::Rule { name, bucket, events, prefix, suffix } = raw::Rule::default();
+        Self { function: String::new(), name, bucket, events, prefix, suffix }
+    }
+}
+
 impl Checker<'_> {
-    pub(super) fn functions(&mut self, raw: raw::Functions) -> Functions {
+    pub(super) fn functions(&mut self, raw: RawFunctions) -> Functions {
         let at = KeyPath::of(&["functions"]);
         self.count(&at.key("max_instances"), raw.max_instances, 1..=10_000);
         self.span(&at.key("idle_timeout"), raw.idle_timeout, Duration::from_secs(1)..=24 * HOUR);
@@ -60,8 +115,8 @@ impl Checker<'_> {
         }
     }
 
-    fn function_rule(&mut self, at: &KeyPath, n: usize, raw: raw::FunctionRule) -> (Arc<str>, Rule) {
-        let raw::FunctionRule { function, name, bucket, events, prefix, suffix } = raw;
+    fn function_rule(&mut self, at: &KeyPath, n: usize, raw: RawRule) -> (Arc<str>, Rule) {
+        let RawRule { function, name, bucket, events, prefix, suffix } = raw;
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         if !(2..=60).contains(&function.len()) || !function.bytes().all(legal) {
             let what = format!("`{}` is no function's name", function.escape_debug());

@@ -12,6 +12,8 @@ use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
 use tidings_nats::NatsOptions;
 
+use super::functions::RawFunctions;
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -22,7 +24,7 @@ pub(super) struct Raw {
     pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) store: Store,
-    pub(super) functions: Functions,
+    pub(super) functions: RawFunctions,
     pub(super) target: BTreeMap<String, Target>,
 }
 
@@ -87,34 +89,6 @@ pub(super) struct Store {
     pub(super) reclaim_rate: Size,
     pub(super) scrub_rate: Size,
     pub(super) max_bytes: Option<Size>,
-}
-
-/// `[functions]`
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-pub(super) struct Functions {
-    pub(super) allow_unsandboxed: bool,
-    pub(super) max_instances: usize,
-    pub(super) idle_timeout: Span,
-    pub(super) code_max_bytes: Size,
-    pub(super) log_max_bytes: Size,
-    pub(super) log_max_age: Span,
-    pub(super) max_backlog: Size,
-    pub(super) python3: Option<String>,
-    pub(super) nodejs: Option<String>,
-    pub(super) rule: Vec<FunctionRule>,
-}
-
-/// `[[functions.rule]]`
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-pub(super) struct FunctionRule {
-    pub(super) function: String,
-    pub(super) name: Option<String>,
-    pub(super) bucket: String,
-    pub(super) events: Option<Vec<String>>,
-    pub(super) prefix: String,
-    pub(super) suffix: String,
 }
 
 /// `[target.NAME]`
@@ -221,30 +195,6 @@ impl Default for Store {
             reclaim_rate: Size(64 << 20),
             scrub_rate: Size(4 << 20),
         }
-    }
-}
-
-impl Default for Functions {
-    fn default() -> Self {
-        Self {
-            allow_unsandboxed: false,
-            max_instances: 32,
-            idle_timeout: ms(300_000),
-            code_max_bytes: Size(256 << 20),
-            log_max_bytes: Size(4 << 20),
-            log_max_age: ms(7 * 24 * 3_600_000),
-            max_backlog: Size(1 << 30),
-            python3: None,
-            nodejs: None,
-            rule: Vec::new(),
-        }
-    }
-}
-
-impl Default for FunctionRule {
-    fn default() -> Self {
-        let Rule { name, bucket, events, prefix, suffix } = Rule::default();
-        Self { function: String::new(), name, bucket, events, prefix, suffix }
     }
 }
 

@@ -81,8 +81,14 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         store,
         &new.store
     );
+    functions_need_restart(&mut found, functions, &new.functions);
+    found
+}
+
+/// The same of `[functions]`.
+fn functions_need_restart(found: &mut Vec<&'static str>, functions: &Functions, new: &Functions) {
     // Rules take effect at once, as those of targets do.
-    let new = Functions { rules: functions.rules.clone(), ..new.functions.clone() };
+    let new = Functions { rules: functions.rules.clone(), ..new.clone() };
     differing!(
         found,
         "functions",
@@ -101,7 +107,6 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         functions,
         &new
     );
-    found
 }
 
 impl Target {

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::code::{CodeInput, Tree};
-use super::registry::{Record, Registry, Version};
+use super::error::blocking;
+use super::record::{Record, Version};
+use super::registry::Registry;
 use super::spec::{Network, Retry, Runtime, Settings, is_name};
 use super::{FunctionError, FunctionView, Functions, presets};
 
@@ -244,11 +246,4 @@ impl Functions {
         let now = jiff::Timestamp::from_microsecond((self.now)());
         now.map(|now| now.to_string()).unwrap_or_default()
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, FunctionError> + Send + 'static,
-) -> Result<T, FunctionError> {
-    let broken = |_| FunctionError::Unavailable("the work broke off by a bug".into());
-    tokio::task::spawn_blocking(work).await.map_err(broken)?
 }

@@ -23,3 +23,11 @@ impl FunctionError {
         FunctionError::Unavailable(format!("{what}: {error}"))
     }
 }
+
+/// Does what waits for a disk on a thread that may wait.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FunctionError> + Send + 'static,
+) -> Result<T, FunctionError> {
+    let broken = |_| FunctionError::Unavailable("the work broke off by a bug".into());
+    tokio::task::spawn_blocking(work).await.map_err(broken)?
+}

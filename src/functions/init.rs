@@ -1,9 +1,9 @@
 //! The first process of an instance: it sets the limits, becomes nobody, starts the code, and ends with it.
 //!
-//! It is this program again, inside the sandbox, so that nothing else need be installed there. It also carries
-//! connections from the instance's socket to the port of a runtime that serves TCP. Its standard input is a
-//! pipe from the server: when that closes, the server is gone, and so is the code. Must never read the data
-//! directory or a configuration.
+//! It is this program again, inside the sandbox, so that nothing else need be installed there. It also
+//! carries connections from the instance's socket to the port of a runtime that serves TCP. Its standard
+//! input is a pipe from the server: when that closes, the server is gone, and so is the code. Must never read
+//! the data directory or a configuration.
 
 use std::fs;
 use std::io::{self, Read as _, Write};

@@ -1,8 +1,8 @@
 //! One instance of a function: a process group that runs one event after the other, until it is idle for too
 //! long, fails, or is not needed any more.
 //!
-//! Must never run two events at once, and never let anything of itself live on once it ended: its sandbox dies
-//! with it.
+//! Must never run two events at once, and never let anything of itself live on once it ended: its sandbox
+//! dies with it.
 
 use std::fs;
 use std::io;
@@ -10,29 +10,20 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tidings_function::{Call, Ended, Status};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::host::{Deployed, Host};
+use super::launch::{END_WAIT, EXIT_WAIT, command, exit, make_sockets, not_listening};
 use super::memory::Family;
 use super::output::Output;
-use super::sandbox::{Sandbox, Start};
-use super::spec::{NAMESPACE, Runtime};
+use super::sandbox::Start;
+use super::spec::NAMESPACE;
 use super::wire::{self, Answer, Caller, Sockets};
 
 /// How often memory is looked at while an event runs.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long the end of a process may take that was told to end.
-const END_WAIT: Duration = Duration::from_secs(2);
-/// How long after its connection a process may end, and count as ended.
-const EXIT_WAIT: Duration = Duration::from_millis(200);
-/// What our runners exit with if there is no such handler …
-const NO_HANDLER: i32 = 90;
-/// … and if the code failed while it was loaded.
-const FAILED_AT_START: i32 = 91;
-/// What the first process exits with if it cannot start the program.
-const NOT_STARTED: i32 = 126;
 
 /// One event for an instance, and where its end is told.
 pub(super) struct Job {
@@ -132,14 +123,7 @@ impl Instance {
                 },
                 ended = self.child.wait() => {
                     let code = ended.ok().and_then(|status| status.code());
-                    let (status, why) = match code {
-                        Some(NO_HANDLER) => (Status::Handler, "its code has no such handler".to_owned()),
-                        Some(FAILED_AT_START) => (Status::Handler, "its code failed while it was loaded".into()),
-                        Some(NOT_STARTED) if self.deployed.settings.runtime == Runtime::Custom => {
-                            (Status::Handler, "its `bootstrap` cannot be started".into())
-                        }
-                        code => (Status::Port, format!("it ended before it listened ({})", exit(code))),
-                    };
+                    let (status, why) = not_listening(code, self.deployed.settings.runtime);
                     return failed(status, why);
                 }
                 () = &mut late => {
@@ -252,55 +236,4 @@ impl Instance {
         let _ = fs::remove_dir_all(&self.sockets.path);
         self.host.give_slot(self.slot);
     }
-}
-
-fn exit(code: Option<i32>) -> String {
-    match code {
-        Some(code @ 129..) => format!("signal {}", code - 128),
-        Some(code) => format!("exit code {code}"),
-        None => "killed".to_owned(),
-    }
-}
-
-fn make_sockets(host: &Host, slot: u32) -> io::Result<Sockets> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = host.sockets_dir().join(slot.to_string());
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path)?;
-    // The folder around it is the server's alone; inside the sandbox there is one user.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
-    Sockets::open(path)
-}
-
-fn command(host: &Host, sandbox: &Sandbox, deployed: &Deployed, start: &Start<'_>) -> Command {
-    let words = sandbox.command(start);
-    let mut words = words.into_iter();
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).env_clear();
-    let port = sandbox.port(start).to_string();
-    for (name, value) in [
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        ("HOME", "/tmp"),
-        ("LANG", "C.UTF-8"),
-        ("SCF_FUNCTIONNAME", &*deployed.name),
-        ("SCF_FUNCTIONVERSION", &*deployed.version.to_string()),
-        ("SCF_NAMESPACE", NAMESPACE),
-        ("SCF_RUNTIME", deployed.settings.runtime.name()),
-        ("TENCENTCLOUD_RUNENV", "SCF"),
-        ("TENCENTCLOUD_REGION", host.region()),
-        ("TENCENTCLOUD_APPID", host.appid()),
-        ("USER_CODE_ROOT", "/var/user/"),
-    ] {
-        command.env(name, value);
-    }
-    if deployed.settings.runtime == Runtime::Custom {
-        command.env("PORT", port);
-    }
-    for (name, value) in &deployed.settings.environment {
-        command.env(name, value);
-    }
-    if !sandbox.contains() {
-        command.current_dir(&deployed.code);
-    }
-    command
 }

@@ -2,8 +2,8 @@
 //! every run.
 //!
 //! A function is a target like any other: its lane, books and dead letters are delivery's, and
-//! `connectors/function` stands between. Must never decide which event a function gets, and never let code see
-//! more than its own files and its event.
+//! `connectors/function` stands between. Must never decide which event a function gets, and never let code
+//! see more than its own files and its event.
 
 mod change;
 mod code;
@@ -11,11 +11,14 @@ mod error;
 mod host;
 pub mod init;
 mod instance;
+mod launch;
 mod memory;
 mod output;
 mod pool;
 mod presets;
+mod record;
 mod registry;
+mod run;
 mod runlog;
 mod sandbox;
 mod spawner;
@@ -39,9 +42,10 @@ pub use code::CodeInput;
 pub use error::FunctionError;
 use host::{Deployed, Deployment, Host};
 use pool::Pool;
-use registry::{Record, Registry};
+use record::Record;
+use registry::Registry;
+pub use run::{MAX_RUNS, Run, RunQuery, Runs};
 use runlog::{Bounds, RunLog};
-pub use runlog::{MAX_RUNS, Run, RunQuery, Runs};
 pub use spec::{Network, Retry, Runtime, is_name, target_name};
 pub use templates::TemplateView;
 pub use view::{FunctionView, Invoked, Templates, VersionView};

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::host::{Deployed, Host};
 use super::instance::{Instance, Job};
-use super::runlog::Run;
+use super::run::Run;
 
 /// How long a run waits while as many run as may.
 const TURN_WAIT: Duration = Duration::from_secs(1);

@@ -12,92 +12,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::FunctionError;
 use super::code::Tree;
-use super::spec::{Settings, is_name};
+use super::record::{FORMAT, Record};
+use super::spec::is_name;
 
-/// The only format of records.
-const FORMAT: u32 = 1;
 /// Functions of one server.
 const MAX_FUNCTIONS: usize = 10_000;
-/// Versions of one function's code that are kept.
-const MAX_VERSIONS: usize = 10;
-
-/// One function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    format: u32,
-    /// Its name.
-    pub name: String,
-    /// When it was made, RFC 3339 in UTC.
-    pub created: String,
-    /// When it was changed last.
-    pub updated: String,
-    /// Raised by every change.
-    pub revision: u64,
-    /// Everything but its code.
-    pub settings: Settings,
-    /// Which version of its code runs.
-    pub current: u32,
-    /// Its code, the latest last.
-    pub versions: Vec<Version>,
-    /// Events to try it with, by name.
-    #[serde(default)]
-    pub tests: BTreeMap<String, serde_json::Value>,
-}
-
-/// One version of a function's code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Version {
-    /// From 1; never given twice.
-    pub number: u32,
-    /// The hash of its files.
-    pub hash: String,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// When it was handed in.
-    pub time: String,
-}
-
-impl Record {
-    /// The code that runs.
-    pub fn version(&self) -> Option<&Version> {
-        self.versions.iter().find(|version| version.number == self.current)
-    }
-
-    /// A function that is made now.
-    pub(super) fn new(name: &str, settings: Settings, code: Version, now: &str) -> Self {
-        Self {
-            format: FORMAT,
-            name: name.to_owned(),
-            created: now.to_owned(),
-            updated: now.to_owned(),
-            revision: 1,
-            settings,
-            current: code.number,
-            versions: vec![code],
-            tests: BTreeMap::new(),
-        }
-    }
-
-    /// The same code again is the same version.
-    pub(super) fn take_code(&mut self, hash: String, bytes: u64, now: &str) {
-        if let Some(known) = self.versions.iter().find(|version| version.hash == hash) {
-            self.current = known.number;
-            return;
-        }
-        let number = self.versions.iter().map(|version| version.number).max().unwrap_or(0) + 1;
-        self.versions.push(Version { number, hash, bytes, time: now.to_owned() });
-        self.current = number;
-        if self.versions.len() > MAX_VERSIONS {
-            self.versions.remove(0);
-        }
-    }
-}
 
 /// The folder of all functions.
 #[derive(Debug, Clone)]
@@ -126,7 +47,8 @@ impl Registry {
                 Ok(record) => drop(records.insert(Arc::from(record.name.as_str()), record)),
                 Err(why) => {
                     whole = false;
-                    tracing::error!(file = %path.display(), "a function cannot be read and is not there: {why}");
+                    let file = path.display();
+                    tracing::error!(%file, "a function cannot be read and is not there: {why}");
                 }
             }
         }
@@ -265,7 +187,8 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::code::CodeInput;
-    use super::super::spec::Runtime;
+    use super::super::record::{MAX_VERSIONS, Version};
+    use super::super::spec::{Runtime, Settings};
     use super::*;
 
     fn tree(text: &str) -> Tree {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use tidings_function::Ended;
 
-use super::registry::Record;
+use super::record::Record;
 use super::spec::{NAMESPACE, Network, Retry, Runtime, target_name};
 use super::templates::TemplateView;
 
