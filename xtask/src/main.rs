@@ -9,6 +9,7 @@ mod fail;
 mod guard;
 mod packages;
 mod paths;
+mod powercut;
 mod process;
 mod steps;
 mod summary;
@@ -45,6 +46,9 @@ enum Command {
     /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
     /// ended.
     Bench(bench::Bench),
+    /// Cuts the power of a machine's disk at random moments and judges what is there after (root; not a part of
+    /// `test`).
+    Powercut(powercut::Powercut),
     /// Builds tidings and runs its demo; arguments after `--` go to the demo.
     Demo {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test { from } => test::run(from),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Powercut(powercut) => powercut::run(&powercut),
         Command::Demo { args } => demo::run(&args),
         Command::Brokers { command } => brokers::run(command),
         Command::Guard { set } => guard::serve(&set),

@@ -48,6 +48,10 @@ pub(crate) enum Need {
     /// The Python and the Node.js of functions: the system's own, which the sandbox shows.
     SystemPython,
     Node,
+    /// A block device of a program's own as a file.
+    Nbdfuse,
+    Fuse,
+    Ext4,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -78,6 +82,9 @@ impl Need {
             Need::Bubblewrap => "bubblewrap (bwrap)",
             Need::SystemPython => "Python 3 in /usr/bin",
             Need::Node => "Node.js in /usr/bin",
+            Need::Nbdfuse => "nbdfuse",
+            Need::Fuse => "fusermount3",
+            Need::Ext4 => "mkfs.ext4",
         }
     }
 
@@ -98,6 +105,9 @@ impl Need {
             Need::Bubblewrap => "bubblewrap",
             Need::SystemPython => "python3",
             Need::Node => "nodejs",
+            Need::Nbdfuse => "libnbd-bin",
+            Need::Fuse => "fuse3",
+            Need::Ext4 => "e2fsprogs",
         }
     }
 
@@ -119,6 +129,9 @@ impl Need {
             Need::Bubblewrap => Path::new("/usr/bin/bwrap").is_file(),
             Need::SystemPython => Path::new("/usr/bin/python3").is_file(),
             Need::Node => Path::new("/usr/bin/node").is_file(),
+            Need::Nbdfuse => paths::program("nbdfuse").is_some(),
+            Need::Fuse => paths::program("fusermount3").is_some(),
+            Need::Ext4 => paths::program("mkfs.ext4").is_some(),
         }
     }
 }
@@ -210,7 +223,8 @@ fn known_to_apt(package: &str) -> bool {
     asked.is_ok_and(|answer| answer.status.success() && !answer.stdout.is_empty())
 }
 
-fn root() -> bool {
+/// Whether this process may do everything.
+pub(crate) fn root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")
 }
 
