@@ -16,6 +16,7 @@ use super::FunctionError;
 use super::code::Tree;
 use super::record::{FORMAT, Record};
 use super::spec::is_name;
+use crate::fail;
 
 /// Functions of one server.
 const MAX_FUNCTIONS: usize = 10_000;
@@ -122,7 +123,9 @@ impl Registry {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
             sync_dir(folder)?;
         }
+        fail::point("function.code.synced");
         fs::rename(&new, &place)?;
+        fail::point("function.code.named");
         sync_dir(&code)
     }
 
@@ -138,7 +141,9 @@ impl Registry {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             file.write_all(&text)?;
             file.sync_all()?;
+            fail::point("function.record.synced");
             fs::rename(&new, &place)?;
+            fail::point("function.record.named");
             sync_dir(&dir)
         };
         written().map_err(failed)

@@ -96,3 +96,65 @@ async fn a_function_with_events_is_removed_only_if_somebody_says_so() {
     world.put("two").await;
     world.until(&["target", "show", "function:gone"], |v| v["books"]["delivered"] == 1).await;
 }
+
+/// Whatever the moment of a death, a function is as it was before the change or after it, whole; and the same
+/// change, made again, succeeds or says that it is made.
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_death_in_the_middle_leaves_a_function_whole_or_not_there() {
+    let mut world = World::start(&rule("hello", "")).await;
+    let text = |n: u32| format!("def main_handler(e, c): return {n}");
+    for (point, there) in [
+        ("function.code.synced", false),
+        ("function.code.named", false),
+        ("function.record.synced", false),
+        ("function.record.named", true),
+        ("function.create.durable", true),
+    ] {
+        world.stop().await;
+        world.open_until(Some(point)).await;
+        let (code, _) = world.run(&["function", "create", "hello", "--text", &text(1)]).await;
+        assert_eq!(code, 1, "{point}: nobody answered");
+        world.died().await;
+        world.open().await;
+        let (code, said) = world.run(&["function", "create", "hello", "--text", &text(1)]).await;
+        assert_eq!(code == 0, !there, "{point}: {said}");
+        assert_eq!(world.invoke("hello").await["result"], "1", "{point}");
+        // It is a target that gets events.
+        world.put(point).await;
+        world.until(&["target", "show", "function:hello"], |v| v["books"]["delivered"] == 1).await;
+        if there {
+            continue_with_an_update(&mut world, point, &text(2)).await;
+        }
+        world.json(&["function", "rm", "hello"]).await;
+        let left = std::fs::read_dir(world.data().join("functions/code")).expect("listed").count();
+        assert_eq!(left, 0, "{point}");
+    }
+    world.create("hello", &text(1), &[]).await;
+    world.stop().await;
+    world.open_until(Some("function.remove.forgotten")).await;
+    let (code, _) = world.run(&["function", "rm", "hello"]).await;
+    assert_eq!(code, 1);
+    world.died().await;
+    world.open().await;
+    // Its target was forgotten, the function not: it is a new target.
+    world.put("after").await;
+    world.until(&["target", "show", "function:hello"], |v| v["books"]["delivered"] == 1).await;
+    world.json(&["function", "rm", "hello"]).await;
+    assert_eq!(world.json(&["target", "ls"]).await["targets"], json!([]));
+}
+
+/// An update that dies leaves the version before it, or the one after.
+#[cfg(feature = "faults")]
+async fn continue_with_an_update(world: &mut World, point: &str, text: &str) {
+    if point == "function.create.durable" {
+        return;
+    }
+    world.stop().await;
+    world.open_until(Some(point)).await;
+    let (code, _) = world.run(&["function", "update", "hello", "--text", text]).await;
+    assert_eq!(code, 1, "{point}");
+    world.died().await;
+    world.open().await;
+    assert_eq!(world.invoke("hello").await["result"], "2", "{point}");
+}

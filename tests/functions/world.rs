@@ -54,7 +54,15 @@ impl World {
     }
 
     pub(crate) async fn open(&mut self) {
+        self.open_until(None).await;
+    }
+
+    /// The same; with `failpoint` the process kills itself when it gets there.
+    pub(crate) async fn open_until(&mut self, failpoint: Option<&str>) {
         let mut command = self.tidings();
+        if let Some(point) = failpoint {
+            command.env("TIDINGS_FAILPOINT", point);
+        }
         command.arg("serve").arg("--config").arg(self.dir.path().join("tidings.toml"));
         let log = std::fs::File::options().append(true).create(true).open(self.dir.path().join("log"));
         command.stdout(Stdio::piped()).stderr(log.expect("a log"));
@@ -84,6 +92,14 @@ impl World {
     /// The process of the server.
     pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).expect("runs")
+    }
+
+    /// Waits until the process has died by itself.
+    #[cfg(feature = "faults")]
+    pub(crate) async fn died(&mut self) {
+        let mut child = self.child.take().expect("runs");
+        let status = timeout(WAIT, child.wait()).await.expect("dies in time").expect("ends");
+        assert!(!status.success(), "{status}");
     }
 
     pub(crate) async fn kill(&mut self) {

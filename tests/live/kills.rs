@@ -229,7 +229,8 @@ mod at_failpoints {
     async fn kills_at_every_failpoint_lose_nothing() {
         // These have tests of their own: they need rejections, a log that cannot be trimmed, an operator, or
         // many holes.
-        const ELSEWHERE: [&str; 5] = ["compact.", "dead.", "replay.", "forget.", "cursor.piece."];
+        const ELSEWHERE: [&str; 6] =
+            ["compact.", "dead.", "replay.", "forget.", "function.", "cursor.piece."];
         let wanted = |point: &str| !ELSEWHERE.iter().any(|kind| point.starts_with(kind));
         die_at_each("failpoints", "", wanted).await;
     }
