@@ -93,11 +93,12 @@ const PROGRAMS: &[Row] = &[
 async fn whatever_code_does_is_a_status_and_harms_nobody() {
     let world = World::start("").await;
     world.create("good", "def main_handler(e, c): return 1", &[]).await;
-    let of =
-        |runtime| move |row: &(&'static str, &'static str, &'static [&'static str], u16)| (runtime, *row);
-    let all = HANDLERS.iter().map(of("python3")).chain(PROGRAMS.iter().map(of("custom")));
-    for (runtime, (name, code, more, status)) in all {
-        world.create(name, code, &[&["--runtime", runtime], more].concat()).await;
+    let of = |runtime, ending| move |row: &Row| (runtime, ending, *row);
+    let all = HANDLERS.iter().map(of("python3", "py")).chain(PROGRAMS.iter().map(of("custom", "program")));
+    for (runtime, ending, (name, more, status)) in all {
+        let file = format!("{}/tests/functions/handlers/{name}.{ending}", env!("CARGO_MANIFEST_DIR"));
+        let code = std::fs::read_to_string(file).expect("there");
+        world.create(name, &code, &[&["--runtime", runtime], more].concat()).await;
         let ended = world.invoke(name).await;
         assert_eq!(ended["status"], status, "{name}: {ended}");
         judge(name, &ended);

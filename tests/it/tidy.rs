@@ -182,6 +182,7 @@ const CLOCKS: &[&str] = &[
     "src/delivery/",
     "src/frontend/inbound.rs",
     "src/frontend/layer.rs",
+    "src/frontend/rest.rs",
     "src/functions/",
     "src/journal/",
     "src/queue/",

@@ -12,7 +12,7 @@ use crate::fail::{FAILED, MISSING, fail};
 use crate::guard::Guard;
 use crate::steps::{self, Steps};
 use crate::summary::Tally;
-use crate::{clients, fail as failure, packages, paths};
+use crate::{clients, fail as failure, packages, paths, suite};
 
 /// The features that add the tests against real brokers, and those that make the product die or misbehave on
 /// purpose.
@@ -46,6 +46,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     }
 
     let clients = steps.step("S3 clients", clients::environment);
+    let suite = steps.step("S3 test suite", || suite::binary(&mut guard));
     steps.step("brokers up", || set.fresh(&Broker::ALL, from));
     steps.step("cargo fmt", || {
         steps::run(&mut guard, &mut paths::cargo(&["fmt", "--all", "--check"])?, |_| ())
@@ -60,6 +61,9 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         cargo.env("CARGO_TERM_COLOR", "never");
         if let Some(clients) = &clients {
             cargo.env("TIDINGS_TEST_CLIENTS", clients);
+        }
+        if let Some(suite) = &suite {
+            cargo.env("TIDINGS_TEST_S3S_E2E", suite);
         }
         // Without a broker the live tests fail, and all others still tell something.
         if let Ok(variables) = set.env() {
