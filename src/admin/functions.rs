@@ -59,7 +59,7 @@ pub(super) fn max_body(action: Action) -> Option<usize> {
 
 fn values<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).last()
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
 }
 
 fn number(query: Option<&str>, name: &str) -> Result<Option<u64>, ChangeError> {

@@ -13,6 +13,7 @@ use tidings_function::{Call, Ended, Status};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::host::{Deployed, Host};
 use super::launch::{END_WAIT, EXIT_WAIT, command, exit, make_sockets, not_listening};
@@ -28,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// One event for an instance, and where its end is told.
 pub(super) struct Job {
     pub(super) call: Call,
+    /// Whoever asked is gone: the run ends.
+    pub(super) gone: CancellationToken,
     pub(super) done: oneshot::Sender<(Ended, bool)>,
 }
 
@@ -50,6 +53,7 @@ pub(super) struct Instance {
 enum Event {
     Answer(Answer),
     Late,
+    Abandoned,
     Grown(u64),
     Gone,
 }
@@ -142,8 +146,8 @@ impl Instance {
             tokio::select! {
                 biased;
                 job = jobs.recv() => {
-                    let Some(Job { call, done }) = job else { break };
-                    let (ended, alive) = self.run(&call).await;
+                    let Some(Job { call, gone, done }) = job else { break };
+                    let (ended, alive) = self.run(&call, &gone).await;
                     if !alive {
                         // Told only when nothing of it is left: the next one may need its room.
                         jobs.close();
@@ -164,7 +168,7 @@ impl Instance {
     }
 
     /// One event. False: the instance cannot go on.
-    async fn run(&mut self, call: &Call) -> (Ended, bool) {
+    async fn run(&mut self, call: &Call, gone: &CancellationToken) -> (Ended, bool) {
         self.output.forget();
         let began = Instant::now();
         let bound = u64::from(self.deployed.settings.memory_mb) << 20;
@@ -179,6 +183,7 @@ impl Instance {
                     biased;
                     answer = &mut answer => break Event::Answer(answer),
                     () = &mut late => break Event::Late,
+                    () = gone.cancelled() => break Event::Abandoned,
                     _ = self.child.wait() => break Event::Gone,
                     _ = looks.tick() => {
                         let now = self.family.bytes(bound);
@@ -199,6 +204,9 @@ impl Instance {
             Event::Late => {
                 let why = format!("it took longer than {} s", self.deployed.settings.timeout_s);
                 (Answer::failed(Status::Timeout, why), false)
+            }
+            Event::Abandoned => {
+                (Answer::failed(Status::Cancelled, "whoever asked for it is gone: it is ended"), false)
             }
             Event::Grown(bytes) => {
                 let why = format!("it held {} MiB; {} are allowed", bytes >> 20, bound >> 20);

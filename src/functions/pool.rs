@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use tidings_function::{Call, Ended, Invoker, Status};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::host::{Deployed, Host};
 use super::instance::{Instance, Job};
@@ -58,11 +59,15 @@ impl Pool {
 #[async_trait]
 impl Invoker for Pool {
     async fn invoke(&self, call: Call) -> Ended {
-        // In a task of its own: whoever asked may go away, and the run is written down all the same.
+        // In a task of its own: whoever asked may go away, and what became of the run is written down all the
+        // same. The run itself ends then: its event is sent again, and what an abandoned run still did could
+        // come after what later events of the object do.
         let shared = Arc::clone(&self.0);
+        let gone = CancellationToken::new();
+        let _here = gone.clone().drop_guard();
         let run = tokio::spawn(async move {
             let start = (shared.now)();
-            let ended = shared.run(&call).await;
+            let ended = shared.run(&call, &gone).await;
             let run = Run::new(&shared.deployed.name, shared.deployed.version, &call, &ended, start);
             shared.host.log().append(run).await;
             ended
@@ -76,7 +81,7 @@ impl Invoker for Pool {
 }
 
 impl Shared {
-    async fn run(self: &Arc<Self>, call: &Call) -> Ended {
+    async fn run(self: &Arc<Self>, call: &Call, gone: &CancellationToken) -> Ended {
         let Ok(Ok(_turn)) = timeout(TURN_WAIT, self.turns.acquire()).await else {
             let many = self.deployed.settings.concurrency;
             let why = format!("{many} of its events run, and its `concurrency` allows no more");
@@ -91,7 +96,7 @@ impl Shared {
                 },
             };
             let (done, ended) = oneshot::channel();
-            if jobs.send(Job { call: call.clone(), done }).await.is_err() {
+            if jobs.send(Job { call: call.clone(), gone: gone.clone(), done }).await.is_err() {
                 continue;
             }
             // Dropped: it ended before it looked at the event.

@@ -40,6 +40,31 @@ async fn a_killed_server_leaves_no_instance_and_loses_no_event() {
     assert!(world.stop().await.success());
 }
 
+/// An abandoned run must not go on beside the one that takes its place: its object's later events would come
+/// before what it still does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_an_update_abandons_is_ended() {
+    let world = World::start(&rule("slow", "")).await;
+    let marker = format!("marker-{}", world.id());
+    let sleeps = format!("subprocess.run(['sh', '-c', 'sleep 86000; : {marker}'])");
+    let code = format!("import subprocess\ndef main_handler(e, c):\n {sleeps}\n");
+    world.create("slow", &code, &["--timeout", "900"]).await;
+    world.put("one").await;
+    let began = async {
+        while world.processes(&marker).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::world::WAIT, began).await.expect("runs");
+    let text = "def main_handler(e, c): return 1";
+    world.json(&["function", "update", "slow", "--text", text]).await;
+    world.until(&["target", "show", "function:slow"], |v| v["books"]["delivered"] == 1).await;
+    assert_eq!(world.processes(&marker), Vec::<u32>::new(), "the first run goes on");
+    let runs = world.json(&["function", "logs", "slow"]).await;
+    let statuses: Vec<_> = runs["runs"].as_array().expect("a list").iter().map(|r| &r["status"]).collect();
+    assert_eq!(statuses, [&json!(499), &json!(200)], "{runs}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_is_used_again_until_it_is_idle_for_too_long() {
     let mut world = World::start("[functions]\nidle_timeout = \"1s\"\nmax_instances = 1\n").await;

@@ -52,7 +52,7 @@ impl Ended {
 #[async_trait]
 pub trait Invoker: Send + Sync {
     /// Runs the function once, and writes that down. Always ends: within the function's own timeouts and some
-    /// seconds. A caller that goes away ends nothing.
+    /// seconds. A caller that goes away ends the run: its event may be on its way again.
     async fn invoke(&self, call: Call) -> Ended;
 
     /// Whether the function can run at all, without running it.
