@@ -53,6 +53,7 @@ codes! {
     NoSuchTarget: NOT_FOUND, "no_such_target", "`tidings target ls` or GET /v1/targets lists them";
     NoSuchBucket: NOT_FOUND, "no_such_bucket", "`tidings bucket ls` or GET /v1/buckets lists them";
     NoSuchFunction: NOT_FOUND, "no_such_function", "`tidings function ls` or GET /v1/functions lists them";
+    NoSuchTrigger: NOT_FOUND, "no_such_trigger", "`tidings trigger ls` or GET /v1/triggers lists them";
     NoSuchLetter: NOT_FOUND, "no_such_dead_letter",
         "`tidings dlq ls NAME` or GET /v1/targets/{name}/dead-letters lists them";
     Invalid: UNPROCESSABLE_ENTITY, "invalid_configuration",
@@ -118,6 +119,7 @@ impl ChangeError {
             ChangeError::NoSuchTarget => Code::NoSuchTarget,
             ChangeError::NoSuchBucket => Code::NoSuchBucket,
             ChangeError::NoSuchFunction => Code::NoSuchFunction,
+            ChangeError::NoSuchTrigger => Code::NoSuchTrigger,
             ChangeError::NoSuchLetter => Code::NoSuchLetter,
             ChangeError::BadRequest(_) => Code::BadRequest,
             ChangeError::Invalid(_) => Code::Invalid,

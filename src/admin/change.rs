@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::backend::{AdminBackend, ChangeError};
 use super::buckets::QuotaWish;
 use super::routes::Action;
+use super::rules::{TriggerState, TriggerWish};
 use super::{dead, functions};
 
 /// The parameters of a change, as its query has them: names, numbers and flags need no decoding.
@@ -62,6 +63,10 @@ pub(super) async fn perform(
         Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionRemove | Action::FunctionInvoke => {
             functions::perform(backend.functions(), action, target, query, body).await?
         }
+        Action::TriggerAdd => Json(backend.trigger(TriggerWish::to_add(query)?).await?).into_response(),
+        Action::TriggerEnable => trigger(backend, query, TriggerState::Enabled).await?,
+        Action::TriggerDisable => trigger(backend, query, TriggerState::Disabled).await?,
+        Action::TriggerRemove => trigger(backend, query, TriggerState::Removed).await?,
         Action::Reload => Json(backend.reload(&parameters.all("accept")).await?).into_response(),
         Action::Live
         | Action::Ready
@@ -75,10 +80,20 @@ pub(super) async fn perform(
         | Action::FunctionShow
         | Action::FunctionLogs
         | Action::FunctionTemplates
+        | Action::RuleList
+        | Action::TriggerList
         | Action::JournalStat
         | Action::StoreStat
         | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
+}
+
+async fn trigger(
+    backend: &dyn AdminBackend,
+    query: Option<&str>,
+    to: TriggerState,
+) -> Result<Response, ChangeError> {
+    Ok(Json(backend.trigger(TriggerWish::to_change(query, to)?).await?).into_response())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::Code;
+use super::openapi_functions::of_functions;
 use super::parameters::{self, Kind};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::schemas;
@@ -88,6 +89,12 @@ fn words(action: Action) -> Words {
         | Action::FunctionInvoke
         | Action::FunctionLogs
         | Action::FunctionTemplates => of_functions(action),
+        Action::RuleList
+        | Action::TriggerList
+        | Action::TriggerAdd
+        | Action::TriggerEnable
+        | Action::TriggerDisable
+        | Action::TriggerRemove => of_rules(action),
         Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
         Action::StoreStat => {
             ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
@@ -97,35 +104,36 @@ fn words(action: Action) -> Words {
     Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
 }
 
-/// The same for the routes of functions.
-fn of_functions(action: Action) -> (&'static str, &'static str, &'static str, &'static [Code]) {
-    use Code::{BadRequest, NoSuchFunction, Unavailable};
+/// The words about rules and triggers.
+fn of_rules(action: Action) -> (&'static str, &'static str, &'static str, &'static [Code]) {
+    use Code::{BadRequest, NoSuchBucket, NoSuchTrigger, Unavailable};
     match action {
-        Action::FunctionList => ("listFunctions", "Every function", "Functions", &[BadRequest]),
-        Action::FunctionShow => ("showFunction", "One function", "Function", &[BadRequest, NoSuchFunction]),
-        Action::FunctionCreate => {
-            ("createFunction", "Make a function of the JSON in the body", "Function", &[NoSuchFunction])
+        Action::RuleList => {
+            ("listRules", "Rules of the configuration and of buckets", "Rules", &[BadRequest, Unavailable])
         }
-        Action::FunctionUpdate => {
-            ("updateFunction", "Change what the JSON in the body names", "Function", &[NoSuchFunction])
+        Action::TriggerList => {
+            ("listTriggers", "Triggers of functions", "Triggers", &[BadRequest, Unavailable])
         }
-        Action::FunctionRemove => {
-            ("removeFunction", "Remove a function and its target", "RemovedFunction", &[NoSuchFunction])
+        Action::TriggerAdd => (
+            "addTrigger",
+            "Invoke a function from the next such change on; one that is there stays as it is",
+            "Rule",
+            &[NoSuchBucket, NoSuchTrigger],
+        ),
+        Action::TriggerEnable => {
+            ("enableTrigger", "Let a trigger match again", "Rule", &[NoSuchBucket, NoSuchTrigger])
         }
-        Action::FunctionInvoke => {
-            ("invokeFunction", "Run a function with the event in the body", "Invoked", &[NoSuchFunction])
-        }
-        Action::FunctionLogs => (
-            "listRuns",
-            "What became of a function's runs",
-            "Runs",
-            &[BadRequest, NoSuchFunction, Unavailable],
+        Action::TriggerDisable => (
+            "disableTrigger",
+            "Let a trigger match nothing; what it matched is delivered",
+            "Rule",
+            &[NoSuchBucket, NoSuchTrigger],
         ),
         _ => (
-            "listTemplates",
-            "Events to try functions with, and functions to begin with",
-            "Templates",
-            &[BadRequest],
+            "removeTrigger",
+            "Remove a trigger; what it matched is delivered",
+            "Rule",
+            &[NoSuchBucket, NoSuchTrigger],
         ),
     }
 }

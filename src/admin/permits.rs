@@ -1,10 +1,12 @@
-//! How many changes are made at once, and how long one may take.
+//! How many changes are made at once, how long one may take, and how large a body may be.
 //!
 //! Must never make anybody wait: what is too much is refused.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::{Code, Failure};
@@ -18,6 +20,9 @@ const MAX_CODE: usize = 2;
 const MAX_INVOKED: usize = 16;
 /// How long a function may be tried out: its start, its run, and what is around them.
 const INVOKE_WAIT: Duration = Duration::from_secs(300 + 900 + 60);
+
+/// The largest body that any other route takes, in bytes.
+const MAX_BODY: usize = 64 << 10;
 
 /// Leave to make changes.
 #[derive(Clone)]
@@ -50,4 +55,14 @@ impl Permits {
 /// How long a change may take before its outcome counts as unknown.
 pub(super) fn deadline(action: Action, usual: Duration) -> Duration {
     if action == Action::FunctionInvoke { INVOKE_WAIT } else { usual }
+}
+
+/// Reads a body to its end. Where a route takes none it is thrown away: clients may send an empty object.
+pub(super) async fn read_body(body: Body, takes: Option<usize>) -> Result<Bytes, Failure> {
+    let most = takes.unwrap_or(MAX_BODY);
+    let body = axum::body::to_bytes(body, most).await;
+    body.map(|body| if takes.is_some() { body } else { Bytes::new() }).map_err(|_| {
+        let why = format!("a body may have {most} bytes, and must arrive whole");
+        Failure::new(Code::BodyTooLarge, why)
+    })
 }

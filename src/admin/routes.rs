@@ -89,6 +89,18 @@ pub enum Action {
     FunctionLogs,
     /// Events to try functions with, and functions to begin with.
     FunctionTemplates,
+    /// Every rule.
+    RuleList,
+    /// Every trigger of a function.
+    TriggerList,
+    /// Adds a trigger.
+    TriggerAdd,
+    /// Lets a trigger match again.
+    TriggerEnable,
+    /// Lets a trigger match nothing.
+    TriggerDisable,
+    /// Removes a trigger.
+    TriggerRemove,
     /// The journal in numbers.
     JournalStat,
     /// What bodies take, and damage that was found.
@@ -129,6 +141,12 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/functions/{function}/invoke", Action::FunctionInvoke, Access::Token),
     route(Verb::Get, "/v1/functions/{function}/logs", Action::FunctionLogs, Access::Token),
     route(Verb::Get, "/v1/function-templates", Action::FunctionTemplates, Access::Token),
+    route(Verb::Get, "/v1/rules", Action::RuleList, Access::Token),
+    route(Verb::Get, "/v1/triggers", Action::TriggerList, Access::Token),
+    route(Verb::Post, "/v1/triggers", Action::TriggerAdd, Access::Token),
+    route(Verb::Post, "/v1/triggers/enable", Action::TriggerEnable, Access::Token),
+    route(Verb::Post, "/v1/triggers/disable", Action::TriggerDisable, Access::Token),
+    route(Verb::Post, "/v1/triggers/remove", Action::TriggerRemove, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
     route(Verb::Get, "/v1/store", Action::StoreStat, Access::Token),
     route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
@@ -152,6 +170,10 @@ impl Action {
             Action::FunctionUpdate => Some("function:update"),
             Action::FunctionRemove => Some("function:remove"),
             Action::FunctionInvoke => Some("function:invoke"),
+            Action::TriggerAdd => Some("trigger:add"),
+            Action::TriggerEnable => Some("trigger:enable"),
+            Action::TriggerDisable => Some("trigger:disable"),
+            Action::TriggerRemove => Some("trigger:remove"),
             Action::Live
             | Action::Ready
             | Action::Metrics
@@ -164,6 +186,8 @@ impl Action {
             | Action::FunctionShow
             | Action::FunctionLogs
             | Action::FunctionTemplates
+            | Action::RuleList
+            | Action::TriggerList
             | Action::JournalStat
             | Action::StoreStat
             | Action::OpenApi => None,

@@ -26,13 +26,12 @@ use super::guard::{self, Denied};
 use super::names::named;
 use super::permits::{self, Permits};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
+use super::rules::{RulePage, RuleQuery};
 use super::token::Token;
 use super::{change, dead, functions, openapi, parameters};
 
 /// Who changes something: there is one token, and without it nobody does, on this machine neither.
 const TOKEN_NAME: &str = "admin.token";
-/// The largest body that any route takes, in bytes.
-const MAX_BODY: usize = 64 << 10;
 
 /// The admin interface, independent of any listener.
 #[derive(Clone)]
@@ -131,7 +130,7 @@ impl Admin {
         parameters::check(route.action, parts.uri.query())?;
         // Before the body: it may be large.
         let permit = route.action.audited().map(|_| self.permits.take(route.action)).transpose()?;
-        let body = bounded(entrance, read_body(body, functions::max_body(route.action))).await??;
+        let body = bounded(entrance, permits::read_body(body, functions::max_body(route.action))).await??;
         let Some(permit) = permit else {
             return bounded(entrance, self.read(route.action, name, &parts.uri)).await?;
         };
@@ -167,6 +166,13 @@ impl Admin {
             },
             Action::BucketList => {
                 Ok(Json(json!({ "buckets": self.backend.buckets().await? })).into_response())
+            }
+            Action::RuleList | Action::TriggerList => {
+                let triggers = action == Action::TriggerList;
+                let RulePage { rules, more } =
+                    self.backend.rules(RuleQuery::of(uri.query(), triggers)?).await?;
+                let name = if triggers { "triggers" } else { "rules" };
+                Ok(Json(json!({ name: rules, "more": more })).into_response())
             }
             Action::OpenApi => Ok(Json(openapi::document()).into_response()),
             Action::StoreStat => Ok(Json(self.backend.store_stat().await).into_response()),
@@ -210,16 +216,6 @@ impl Admin {
         }
         answer.map_err(Into::into)
     }
-}
-
-/// Reads a body to its end. Where a route takes none it is thrown away: clients may send an empty object.
-async fn read_body(body: Body, takes: Option<usize>) -> Result<Bytes, Failure> {
-    let most = takes.unwrap_or(MAX_BODY);
-    let body = axum::body::to_bytes(body, most).await;
-    body.map(|body| if takes.is_some() { body } else { Bytes::new() }).map_err(|_| {
-        let why = format!("a body may have {most} bytes, and must arrive whole");
-        Failure::new(Code::BodyTooLarge, why)
-    })
 }
 
 async fn bounded<T>(entrance: Entrance, work: impl Future<Output = T>) -> Result<T, Failure> {

@@ -47,11 +47,12 @@ pub(crate) enum Need {
     Bubblewrap,
     /// The Python and the Node.js of functions: the system's own, which the sandbox shows.
     SystemPython,
-    Node,
+    SystemNode,
     /// A block device of a program's own as a file.
     Nbdfuse,
     Fuse,
     Ext4,
+    Node,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -59,10 +60,10 @@ pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
 
 /// What the functions of the tests need.
-pub(crate) const FUNCTIONS: &[Need] = &[Need::Bubblewrap, Need::SystemPython, Need::Node];
+pub(crate) const FUNCTIONS: &[Need] = &[Need::Bubblewrap, Need::SystemPython, Need::SystemNode];
 
-/// What the S3 clients of the tests need.
-pub(crate) const CLIENTS: &[Need] = &[Need::Python];
+/// What the clients of the tests need.
+pub(crate) const CLIENTS: &[Need] = &[Need::Python, Need::Node];
 
 impl Need {
     fn name(self) -> &'static str {
@@ -81,10 +82,11 @@ impl Need {
             Need::Python => "Python 3 with venv",
             Need::Bubblewrap => "bubblewrap (bwrap)",
             Need::SystemPython => "Python 3 in /usr/bin",
-            Need::Node => "Node.js in /usr/bin",
+            Need::SystemNode => "Node.js in /usr/bin",
             Need::Nbdfuse => "nbdfuse",
             Need::Fuse => "fusermount3",
             Need::Ext4 => "mkfs.ext4",
+            Need::Node => "Node.js with npm",
         }
     }
 
@@ -104,10 +106,11 @@ impl Need {
             Need::Python => "python3-venv",
             Need::Bubblewrap => "bubblewrap",
             Need::SystemPython => "python3",
-            Need::Node => "nodejs",
+            Need::SystemNode => "nodejs",
             Need::Nbdfuse => "libnbd-bin",
             Need::Fuse => "fuse3",
             Need::Ext4 => "e2fsprogs",
+            Need::Node => "npm",
         }
     }
 
@@ -128,10 +131,11 @@ impl Need {
             Need::Python => venv(),
             Need::Bubblewrap => Path::new("/usr/bin/bwrap").is_file(),
             Need::SystemPython => Path::new("/usr/bin/python3").is_file(),
-            Need::Node => Path::new("/usr/bin/node").is_file(),
+            Need::SystemNode => Path::new("/usr/bin/node").is_file(),
             Need::Nbdfuse => paths::program("nbdfuse").is_some(),
             Need::Fuse => paths::program("fusermount3").is_some(),
             Need::Ext4 => paths::program("mkfs.ext4").is_some(),
+            Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
         }
     }
 }
