@@ -13,7 +13,7 @@ RUN RUSTUP_TOOLCHAIN=1.95.0 cargo build --release --locked --bin tidings
 
 FROM debian:12.12-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates libssl3 zlib1g \
+    && apt-get install --yes --no-install-recommends bubblewrap ca-certificates libssl3 python3 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 tidings \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/tidings --shell /usr/sbin/nologin tidings \

@@ -8,6 +8,7 @@ mod apply;
 mod buckets;
 mod doors;
 mod expire;
+mod functions;
 mod gone;
 mod index;
 mod keys;
@@ -45,6 +46,7 @@ use crate::metrics::{LimitReached, Metrics, RefuseReason};
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 use doors::{Certificates, Doors};
+use functions::Hosted;
 use keys::Keys;
 use lock::DirectoryLock;
 use reload::Reloading;
@@ -60,12 +62,16 @@ struct Parts {
     queue: Arc<EmbeddedQueue>,
     commit: Arc<Commit>,
     targets: Targets,
+    hosted: Hosted,
     metrics: Metrics,
     clock: fn() -> i64,
     reloading: Reloading,
     keys: Arc<Keys>,
     tls: Certificates,
 }
+
+/// How long instances of functions may take to end once nobody sends them events any more.
+const FUNCTIONS_WAIT: Duration = Duration::from_secs(5);
 
 /// A running tidings.
 pub struct App {
@@ -138,8 +144,8 @@ impl App {
             unix_ms,
             seed: random_u64,
         };
-        let targets = match Targets::start(around, &config.targets, accept).await {
-            Ok(targets) => targets,
+        let (targets, hosted) = match functions::start(around, &config, accept).await {
+            Ok(both) => both,
             Err(e) => {
                 close(store, queue).await?;
                 return Err(e);
@@ -148,7 +154,8 @@ impl App {
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone()));
         let (in_force, tls) = (Arc::clone(&keys), doors.tls.clone());
-        let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys, tls };
+        let parts =
+            Parts { store, queue, commit, targets, hosted, metrics, clock: now_us, reloading, keys, tls };
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
         work_aside(&parts, &config, &stop);
@@ -271,6 +278,7 @@ impl App {
         }
         let _ = admin_task.await;
         parts.targets.stop(config.server.shutdown_timeout).await;
+        parts.hosted.all.stop(FUNCTIONS_WAIT).await;
         close(Arc::clone(&parts.store), Arc::clone(&parts.queue)).await?;
         drop(_lock);
         Ok(())

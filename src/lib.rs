@@ -15,6 +15,7 @@ pub mod encode;
 pub mod event;
 pub mod fail;
 pub mod frontend;
+pub mod functions;
 pub mod journal;
 pub mod limits;
 pub mod metrics;

@@ -49,9 +49,10 @@ codes! {
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method_not_allowed", "the header `allow` names the methods";
     BadRequest: BAD_REQUEST, "bad_request", "GET /v1/openapi.json lists the parameters of every path";
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body_too_large",
-        "send no body: parameters stand in the query";
+        "only functions take a body: other parameters stand in the query";
     NoSuchTarget: NOT_FOUND, "no_such_target", "`tidings target ls` or GET /v1/targets lists them";
     NoSuchBucket: NOT_FOUND, "no_such_bucket", "`tidings bucket ls` or GET /v1/buckets lists them";
+    NoSuchFunction: NOT_FOUND, "no_such_function", "`tidings function ls` or GET /v1/functions lists them";
     NoSuchTrigger: NOT_FOUND, "no_such_trigger", "`tidings trigger ls` or GET /v1/triggers lists them";
     NoSuchLetter: NOT_FOUND, "no_such_dead_letter",
         "`tidings dlq ls NAME` or GET /v1/targets/{name}/dead-letters lists them";
@@ -117,6 +118,7 @@ impl ChangeError {
         match self {
             ChangeError::NoSuchTarget => Code::NoSuchTarget,
             ChangeError::NoSuchBucket => Code::NoSuchBucket,
+            ChangeError::NoSuchFunction => Code::NoSuchFunction,
             ChangeError::NoSuchTrigger => Code::NoSuchTrigger,
             ChangeError::NoSuchLetter => Code::NoSuchLetter,
             ChangeError::BadRequest(_) => Code::BadRequest,

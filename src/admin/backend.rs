@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::buckets::{BucketView, QuotaWish};
 pub use super::change_error::ChangeError;
+use super::functions::FunctionBackend;
 use super::journal::JournalStat;
 use super::reloaded::Reloaded;
 use super::rules::{RulePage, RuleQuery, RuleView, TriggerWish};
@@ -29,7 +30,6 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// Every registered target, by name.
     async fn targets(&self) -> Vec<TargetView>;
-
     /// One target.
     async fn target(&self, name: &str) -> Option<TargetView>;
 
@@ -39,7 +39,7 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// The dead letters of a target.
     async fn dead_letters(&self, name: &str) -> Result<DeadLetters, ChangeError>;
 
-    /// Whether somebody is there to send dead letters again.
+    /// Whether somebody is there to send dead letters.
     async fn can_replay(&self, name: &str) -> Result<(), ChangeError>;
 
     /// Delivers everything from an offset or a time on once more; answers once that is durable.
@@ -78,6 +78,9 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
+
+    /// What the routes of functions need.
+    fn functions(&self) -> &dyn FunctionBackend;
 
     /// What bodies take, and damage that was found.
     async fn store_stat(&self) -> StoreStat;

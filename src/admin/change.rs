@@ -4,12 +4,13 @@
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 
 use super::backend::{AdminBackend, ChangeError};
 use super::buckets::QuotaWish;
-use super::dead;
 use super::routes::Action;
 use super::rules::{TriggerState, TriggerWish};
+use super::{dead, functions};
 
 /// The parameters of a change, as its query has them: names, numbers and flags need no decoding.
 #[derive(Debug, Default)]
@@ -30,12 +31,14 @@ impl Parameters {
     }
 }
 
-/// Makes one change and answers with what it made. `target` is the one in the path, or the bucket.
+/// Makes one change and answers with what it made. `target` is the one in the path, or the bucket,
+/// or the function; `body` is empty but for routes that take one.
 pub(super) async fn perform(
     backend: &dyn AdminBackend,
     action: Action,
     target: &str,
     query: Option<&str>,
+    body: Bytes,
 ) -> Result<Response, ChangeError> {
     let parameters = Parameters::of(query);
     Ok(match action {
@@ -57,6 +60,9 @@ pub(super) async fn perform(
             Json(backend.forget(target, parameters.flag("discard")).await?).into_response()
         }
         Action::BucketQuota => Json(backend.set_quota(target, QuotaWish::of(query)?).await?).into_response(),
+        Action::FunctionCreate | Action::FunctionUpdate | Action::FunctionRemove | Action::FunctionInvoke => {
+            functions::perform(backend.functions(), action, target, query, body).await?
+        }
         Action::TriggerAdd => Json(backend.trigger(TriggerWish::to_add(query)?).await?).into_response(),
         Action::TriggerEnable => trigger(backend, query, TriggerState::Enabled).await?,
         Action::TriggerDisable => trigger(backend, query, TriggerState::Disabled).await?,
@@ -70,6 +76,10 @@ pub(super) async fn perform(
         | Action::DeadList
         | Action::DeadShow
         | Action::BucketList
+        | Action::FunctionList
+        | Action::FunctionShow
+        | Action::FunctionLogs
+        | Action::FunctionTemplates
         | Action::RuleList
         | Action::TriggerList
         | Action::JournalStat

@@ -11,6 +11,9 @@ pub enum ChangeError {
     /// There is no such bucket.
     #[error("no bucket has this name")]
     NoSuchBucket,
+    /// There is no such function.
+    #[error("no function has this name")]
+    NoSuchFunction,
     /// There is no such trigger.
     #[error("no trigger has this id")]
     NoSuchTrigger,

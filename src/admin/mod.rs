@@ -10,15 +10,19 @@ mod buckets;
 mod change;
 mod change_error;
 mod dead;
+mod functions;
 mod guard;
 mod journal;
 mod names;
 mod openapi;
+mod openapi_functions;
 mod parameters;
+mod permits;
 mod reloaded;
 mod routes;
 mod rules;
 mod schemas;
+mod schemas_functions;
 mod schemas_kept;
 mod server;
 mod service;
@@ -33,6 +37,7 @@ pub use backend::{
     AdminBackend, ChangeError, FailureView, Forgotten, TargetView, Tested, UndeliveredView, rfc3339,
 };
 pub use buckets::{BucketView, QuotaWish};
+pub use functions::{FunctionBackend, Removed};
 pub use journal::{DamageView, JournalStat};
 pub use reloaded::Reloaded;
 pub use routes::{Access, Action, ROUTES, Route, Verb};

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::Code;
+use super::openapi_functions::of_functions;
 use super::parameters::{self, Kind};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::schemas;
@@ -28,7 +29,7 @@ struct Words {
 }
 
 fn words(action: Action) -> Words {
-    use Code::{BadRequest, Invalid, NoSuchBucket, NoSuchLetter, NoSuchTarget, NotReady, Unavailable};
+    use Code::{BadRequest, Invalid, NoSuchBucket, NoSuchTarget, NotReady, Unavailable};
     let (id, summary, answer, errors): (_, _, _, &[Code]) = match action {
         Action::Live => ("live", "Whether the process answers", "Live", &[]),
         Action::Ready => {
@@ -41,6 +42,53 @@ fn words(action: Action) -> Words {
             ("pauseTarget", "Deliver nothing to a target, and keep everything", "Target", &[NoSuchTarget])
         }
         Action::TargetResume => ("resumeTarget", "Deliver again", "Target", &[NoSuchTarget]),
+        Action::DeadList | Action::DeadShow | Action::DeadReplay | Action::DeadPurge | Action::DeadAccept => {
+            of_letters(action)
+        }
+        Action::TargetReplay => (
+            "replayTarget",
+            "Deliver everything from an offset or a time on once more",
+            "Rewound",
+            &[NoSuchTarget],
+        ),
+        Action::TargetTest => {
+            ("testTarget", "Send one marked sample event, beside queue and books", "Tested", &[NoSuchTarget])
+        }
+        Action::TargetForget => {
+            ("forgetTarget", "Give up a target that is not configured any more", "Forgotten", &[NoSuchTarget])
+        }
+        Action::Reload => ("reload", "Read the configuration anew, as SIGHUP does", "Reloaded", &[Invalid]),
+        Action::BucketList => ("listBuckets", "Every bucket", "Buckets", &[BadRequest, Unavailable]),
+        Action::BucketQuota => {
+            ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
+        }
+        Action::FunctionList
+        | Action::FunctionShow
+        | Action::FunctionCreate
+        | Action::FunctionUpdate
+        | Action::FunctionRemove
+        | Action::FunctionInvoke
+        | Action::FunctionLogs
+        | Action::FunctionTemplates => of_functions(action),
+        Action::RuleList
+        | Action::TriggerList
+        | Action::TriggerAdd
+        | Action::TriggerEnable
+        | Action::TriggerDisable
+        | Action::TriggerRemove => of_rules(action),
+        Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
+        Action::StoreStat => {
+            ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
+        }
+        Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
+    };
+    Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
+}
+
+/// The words about dead letters.
+fn of_letters(action: Action) -> (&'static str, &'static str, &'static str, &'static [Code]) {
+    use Code::{BadRequest, NoSuchLetter, NoSuchTarget, Unavailable};
+    match action {
         Action::DeadList => (
             "listDeadLetters",
             "A page of a target's dead letters, by offset",
@@ -63,36 +111,9 @@ fn words(action: Action) -> Words {
             "Quarantined",
             &[NoSuchTarget],
         ),
-        Action::TargetReplay => (
-            "replayTarget",
-            "Deliver everything from an offset or a time on once more",
-            "Rewound",
-            &[NoSuchTarget],
-        ),
-        Action::TargetTest => {
-            ("testTarget", "Send one marked sample event, beside queue and books", "Tested", &[NoSuchTarget])
-        }
-        Action::TargetForget => {
-            ("forgetTarget", "Give up a target that is not configured any more", "Forgotten", &[NoSuchTarget])
-        }
-        Action::Reload => ("reload", "Read the configuration anew, as SIGHUP does", "Reloaded", &[Invalid]),
-        Action::BucketList => ("listBuckets", "Every bucket", "Buckets", &[BadRequest, Unavailable]),
-        Action::BucketQuota => {
-            ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
-        }
-        Action::RuleList
-        | Action::TriggerList
-        | Action::TriggerAdd
-        | Action::TriggerEnable
-        | Action::TriggerDisable
-        | Action::TriggerRemove => of_rules(action),
-        Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
-        Action::StoreStat => {
-            ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
-        }
-        Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
-    };
-    Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
+        // Not about letters: named nowhere, and a test finds a route without a name.
+        _ => ("", "", "", &[]),
+    }
 }
 
 /// The words about rules and triggers.
@@ -207,7 +228,10 @@ fn in_path(route: &Route) -> impl Iterator<Item = Value> {
     let parts = route.path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}'));
     parts.map(|name| {
         let schema = match name {
-            "name" => json!({ "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" }),
+            "name" => {
+                json!({ "type": "string", "pattern": "^(function:[A-Za-z0-9_-]{1,64}|[a-z0-9_-]{1,64})$" })
+            }
+            "function" => json!({ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,58}[A-Za-z0-9]$" }),
             "bucket" => json!({ "type": "string", "pattern": "^[a-z0-9.-]{3,63}$" }),
             _ => json!({ "type": "integer", "minimum": 0 }),
         };

@@ -85,6 +85,16 @@ const QUOTA: &[Parameter] = &[
     one("unlimited", Kind::Flag, "No quota any more; stands alone."),
 ];
 
+const TEMPLATE: &[Parameter] =
+    &[one("template", Kind::Text, "The event of this template instead of the body.")];
+const REMOVE: &[Parameter] =
+    &[one("discard", Kind::Flag, "Give up also the events that it has not got; else that is refused.")];
+const RUNS: &[Parameter] = &[
+    one("after", Kind::Offset, "Only runs above this number, the earliest first: the `next` before."),
+    one("limit", Kind::Count(PAGE_MAX), "So many at most; 100 unless said."),
+    one("status", Kind::Text, "`failed`: only those that did not succeed."),
+    one("request-id", Kind::Text, "Only runs of this request."),
+];
 const RULES: &[Parameter] = &[
     one("bucket", Kind::Text, "Of this bucket; of the configuration's those whose pattern it fits."),
     one("target", Kind::Text, "For this target."),
@@ -113,6 +123,9 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         Action::TargetReplay => FROM,
         Action::Reload => ACCEPT,
         Action::BucketQuota => QUOTA,
+        Action::FunctionInvoke => TEMPLATE,
+        Action::FunctionRemove => REMOVE,
+        Action::FunctionLogs => RUNS,
         Action::RuleList => RULES,
         Action::TriggerList => TRIGGERS,
         Action::TriggerAdd => TRIGGER,
@@ -128,6 +141,11 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         | Action::DeadShow
         | Action::DeadAccept
         | Action::BucketList
+        | Action::FunctionList
+        | Action::FunctionShow
+        | Action::FunctionCreate
+        | Action::FunctionUpdate
+        | Action::FunctionTemplates
         | Action::JournalStat
         | Action::StoreStat
         | Action::OpenApi => &[],

@@ -7,8 +7,8 @@
 pub struct Route {
     /// `GET` or `POST`.
     pub method: Verb,
-    /// The path, with `{name}` for a target's name, `{bucket}` for a bucket's and `{offset}` for a dead
-    /// letter's.
+    /// The path, with `{name}` for a target's name, `{bucket}` for a bucket's, `{function}` for a
+    /// function's and `{offset}` for a dead letter's.
     pub path: &'static str,
     /// What it does.
     pub action: Action,
@@ -73,6 +73,22 @@ pub enum Action {
     BucketList,
     /// Sets what a bucket may hold.
     BucketQuota,
+    /// Every function.
+    FunctionList,
+    /// One function.
+    FunctionShow,
+    /// Makes a function.
+    FunctionCreate,
+    /// Changes a function.
+    FunctionUpdate,
+    /// Removes a function.
+    FunctionRemove,
+    /// Runs a function with one event.
+    FunctionInvoke,
+    /// What became of a function's runs.
+    FunctionLogs,
+    /// Events to try functions with, and functions to begin with.
+    FunctionTemplates,
     /// Every rule.
     RuleList,
     /// Every trigger of a function.
@@ -117,6 +133,14 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/buckets", Action::BucketList, Access::Token),
     route(Verb::Post, "/v1/buckets/{bucket}/quota", Action::BucketQuota, Access::Token),
+    route(Verb::Get, "/v1/functions", Action::FunctionList, Access::Token),
+    route(Verb::Get, "/v1/functions/{function}", Action::FunctionShow, Access::Token),
+    route(Verb::Post, "/v1/functions/{function}/create", Action::FunctionCreate, Access::Token),
+    route(Verb::Post, "/v1/functions/{function}/update", Action::FunctionUpdate, Access::Token),
+    route(Verb::Post, "/v1/functions/{function}/remove", Action::FunctionRemove, Access::Token),
+    route(Verb::Post, "/v1/functions/{function}/invoke", Action::FunctionInvoke, Access::Token),
+    route(Verb::Get, "/v1/functions/{function}/logs", Action::FunctionLogs, Access::Token),
+    route(Verb::Get, "/v1/function-templates", Action::FunctionTemplates, Access::Token),
     route(Verb::Get, "/v1/rules", Action::RuleList, Access::Token),
     route(Verb::Get, "/v1/triggers", Action::TriggerList, Access::Token),
     route(Verb::Post, "/v1/triggers", Action::TriggerAdd, Access::Token),
@@ -142,6 +166,10 @@ impl Action {
             Action::TargetForget => Some("target:forget"),
             Action::Reload => Some("config:reload"),
             Action::BucketQuota => Some("bucket:quota"),
+            Action::FunctionCreate => Some("function:create"),
+            Action::FunctionUpdate => Some("function:update"),
+            Action::FunctionRemove => Some("function:remove"),
+            Action::FunctionInvoke => Some("function:invoke"),
             Action::TriggerAdd => Some("trigger:add"),
             Action::TriggerEnable => Some("trigger:enable"),
             Action::TriggerDisable => Some("trigger:disable"),
@@ -154,6 +182,10 @@ impl Action {
             | Action::DeadList
             | Action::DeadShow
             | Action::BucketList
+            | Action::FunctionList
+            | Action::FunctionShow
+            | Action::FunctionLogs
+            | Action::FunctionTemplates
             | Action::RuleList
             | Action::TriggerList
             | Action::JournalStat

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::schemas_kept;
+use super::{schemas_functions, schemas_kept};
 
 use tidings_connector::ErrorClass;
 
@@ -57,6 +57,12 @@ pub(super) fn all() -> Value {
             ("books", reference("Books"), "As they ended."),
         ]),
         "Reloaded": reloaded(),
+        "Functions": object(vec![("functions", list(reference("Function")), "By name.")]),
+        "Function": schemas_functions::function(),
+        "RemovedFunction": schemas_functions::removed(),
+        "Invoked": schemas_functions::invoked(),
+        "Runs": schemas_functions::runs(),
+        "Templates": schemas_functions::templates(),
         "Buckets": object(vec![("buckets", list(reference("Bucket")), "By name.")]),
         "Bucket": buckets::schema(),
         "Rule": rules::schema(),

@@ -8,32 +8,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Uri};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Code, Failure};
 use super::audit::{AuditLog, Line};
 use super::backend::{AdminBackend, ChangeError};
 use super::guard::{self, Denied};
 use super::names::named;
+use super::permits::{self, Permits};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::rules::{RulePage, RuleQuery};
 use super::token::Token;
-use super::{change, dead, openapi, parameters};
+use super::{change, dead, functions, openapi, parameters};
 
 /// Who changes something: there is one token, and without it nobody does, on this machine neither.
 const TOKEN_NAME: &str = "admin.token";
-/// The largest body that any route takes, in bytes.
-const MAX_BODY: usize = 64 << 10;
-/// Changes that are made at once, also those whose client has hung up.
-const MAX_CHANGES: usize = 16;
 
 /// The admin interface, independent of any listener.
 #[derive(Clone)]
@@ -41,7 +38,7 @@ pub struct Admin {
     backend: Arc<dyn AdminBackend>,
     token: Token,
     audit: AuditLog,
-    changes: Arc<Semaphore>,
+    permits: Permits,
 }
 
 /// The socket peer of a request.
@@ -57,6 +54,15 @@ pub(super) struct Entrance {
     pub(super) deadline: Duration,
 }
 
+/// One change that somebody asked for.
+struct Asked {
+    action: Action,
+    target: Arc<str>,
+    uri: Uri,
+    body: Bytes,
+    peer: SocketAddr,
+}
+
 /// Where a request's method and path lead.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -68,7 +74,7 @@ enum Place {
 impl Admin {
     /// The interface over a backend. `token` admits, `audit` records every change.
     pub fn new(backend: Arc<dyn AdminBackend>, token: Token, audit: AuditLog) -> Self {
-        Self { backend, token, audit, changes: Arc::new(Semaphore::new(MAX_CHANGES)) }
+        Self { backend, token, audit, permits: Permits::new() }
     }
 
     /// Everything as one service. Requests must carry a [`Peer`]; one without it is turned away.
@@ -121,18 +127,18 @@ impl Admin {
         };
         let name = named(route.path, path)?.to_owned();
         parameters::check(route.action, parts.uri.query())?;
-        bounded(entrance, read_body(body)).await??;
-        if route.action.audited().is_none() {
+        // Before the body: it may be large.
+        let permit = route.action.audited().map(|_| self.permits.take(route.action)).transpose()?;
+        let body = bounded(entrance, permits::read_body(body, functions::max_body(route.action))).await??;
+        let Some(permit) = permit else {
             return bounded(entrance, self.read(route.action, name, &parts.uri)).await?;
-        }
+        };
         // A change runs in a task of its own: a client that hangs up cannot stand between it and its audit
         // line.
-        let Ok(permit) = Arc::clone(&self.changes).try_acquire_owned() else {
-            let why = format!("{MAX_CHANGES} changes are being made, more than that would wait");
-            return Err(Failure::new(Code::Busy, why));
-        };
-        let change = tokio::spawn(self.change(permit, route.action, name.into(), parts.uri.clone(), peer));
-        match tokio::time::timeout(entrance.deadline, change).await {
+        let deadline = permits::deadline(route.action, entrance.deadline);
+        let asked = Asked { action: route.action, target: name.into(), uri: parts.uri.clone(), body, peer };
+        let change = tokio::spawn(self.change(permit, asked));
+        match tokio::time::timeout(deadline, change).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ChangeError::Unknown("the change was interrupted".into()).into()),
             Err(_) => Err(ChangeError::Unknown("the change is still being made".into()).into()),
@@ -170,6 +176,12 @@ impl Admin {
             Action::OpenApi => Ok(Json(openapi::document()).into_response()),
             Action::StoreStat => Ok(Json(self.backend.store_stat().await).into_response()),
             Action::JournalStat => Ok(Json(self.backend.journal_stat().await).into_response()),
+            Action::FunctionList
+            | Action::FunctionShow
+            | Action::FunctionLogs
+            | Action::FunctionTemplates => {
+                Ok(functions::read(self.backend.functions(), action, &name, uri.query()).await?)
+            }
             Action::DeadList | Action::DeadShow => {
                 let place = uri.path().rsplit('/').next().unwrap_or_default();
                 Ok(dead::read(&*self.backend, action, &name, place, uri.query()).await?)
@@ -178,14 +190,8 @@ impl Admin {
         }
     }
 
-    async fn change(
-        self,
-        _permit: OwnedSemaphorePermit,
-        action: Action,
-        target: Arc<str>,
-        uri: Uri,
-        peer: SocketAddr,
-    ) -> Result<Response, Failure> {
+    async fn change(self, _permit: OwnedSemaphorePermit, asked: Asked) -> Result<Response, Failure> {
+        let Asked { action, target, uri, body, peer } = asked;
         let asked = parameters::excerpt(action, uri.query());
         let line = |result| Line {
             time: jiff::Timestamp::now().to_string(),
@@ -200,7 +206,7 @@ impl Admin {
             let why = format!("the audit log cannot be written, so nothing was changed: {e}");
             Failure::new(Code::AuditUnavailable, why)
         })?;
-        let answer = change::perform(&*self.backend, action, &target, uri.query()).await;
+        let answer = change::perform(&*self.backend, action, &target, uri.query(), body).await;
         let result = answer.as_ref().err().map_or("done", |e| e.code().name());
         if let Err(error) = self.audit.append(line(result)).await {
             // The change is announced in the log already; its result is in the answer and in the target's
@@ -209,14 +215,6 @@ impl Admin {
         }
         answer.map_err(Into::into)
     }
-}
-
-/// Reads a body to its end and throws it away: no route needs one, and clients may send an empty object.
-async fn read_body(body: Body) -> Result<(), Failure> {
-    axum::body::to_bytes(body, MAX_BODY).await.map(drop).map_err(|_| {
-        let why = format!("a body may have {MAX_BODY} bytes, and must arrive whole");
-        Failure::new(Code::BodyTooLarge, why)
-    })
 }
 
 async fn bounded<T>(entrance: Entrance, work: impl Future<Output = T>) -> Result<T, Failure> {

@@ -3,6 +3,7 @@
 mod audit;
 mod dead;
 mod document;
+mod functions;
 mod listener;
 
 use std::net::SocketAddr;
@@ -170,6 +171,10 @@ impl AdminBackend for Fake {
         Ok(Reloaded { rebuilt: accept.to_vec(), ..Reloaded::default() })
     }
 
+    fn functions(&self) -> &dyn FunctionBackend {
+        self
+    }
+
     async fn store_stat(&self) -> StoreStat {
         let damage = vec![BodyDamageView { key: Some("k".into()), at: Some(7), ..BodyDamageView::default() }];
         StoreStat { live_bytes: 5, damaged: 1, damage, ..StoreStat::default() }
@@ -262,7 +267,7 @@ fn concrete(route: &Route) -> (&'static str, String) {
         _ => "",
     };
     let path = route.path.replace("{name}", "orders").replace("{bucket}", "photos");
-    (method, path.replace("{offset}", "1") + wish)
+    (method, path.replace("{function}", "hello").replace("{offset}", "1") + wish)
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
-    AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, JournalStat, QuotaWish,
-    Reloaded, RulePage, RuleQuery, RuleView, StoreStat, TargetView, Tested, TriggerWish, rfc3339,
+    AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, FunctionBackend, JournalStat,
+    QuotaWish, Reloaded, RulePage, RuleQuery, RuleView, StoreStat, TargetView, Tested, TriggerWish, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -98,6 +98,10 @@ impl AdminBackend for Parts {
 
     async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
         Parts::reload(self, accept).await
+    }
+
+    fn functions(&self) -> &dyn FunctionBackend {
+        self
     }
 
     async fn store_stat(&self) -> StoreStat {

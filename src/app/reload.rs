@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Parts;
 use super::apply::KindChanged;
+use super::functions::Configured;
 use crate::admin::{ChangeError, Reloaded};
 use crate::config::credentials::{self, Credentials};
 use crate::config::{self, Config, Diagnostics};
@@ -75,12 +76,15 @@ impl Parts {
         let config = read.map_err(|wrong| ChangeError::Invalid(wrong.to_string()))?;
         // Everything is read before anything is changed.
         let credentials = self.reloading.credentials().await?;
-        let mut done = self.targets.apply(&config.targets, accept).await.map_err(|e| {
-            match e.downcast_ref::<KindChanged>() {
+        let _alone = self.hosted.changing.lock().await;
+        let configured = Configured::of(&config);
+        let wanted = configured.wanted(&self.hosted.all, self.reloading.running.functions.max_backlog, None);
+        let mut done =
+            self.targets.apply(&wanted, accept).await.map_err(|e| match e.downcast_ref::<KindChanged>() {
                 Some(changed) => ChangeError::Conflict(changed.to_string()),
                 None => ChangeError::Unavailable(format!("{e:#}")),
-            }
-        })?;
+            })?;
+        *self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner) = configured;
         done.warnings = config.warnings.clone();
         // A renewed certificate that does not work must not keep targets and credentials from their reload.
         if let Err(error) = self.tls.reload().await {

@@ -30,18 +30,28 @@ impl Ready {
 
 impl Server {
     pub(super) async fn call(&self, method: reqwest::Method, path: &str) -> Result<Value, Failure> {
+        self.call_with(method, path, None).await
+    }
+
+    /// The same with a body.
+    pub(super) async fn call_with(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Value, Failure> {
         let config = self.config.load()?;
         let data = self.data.as_ref().unwrap_or(&config.server.data);
         let token = Token::load(data).with_context(|| {
             format!("no admin token in {}: name the server's data directory with --data", data.display())
         })?;
         let admin = self.address(&config);
-        let sent = self
-            .client(admin.starts_with("https:"))?
-            .request(method, format!("{admin}{path}"))
-            .bearer_auth(token.expose())
-            .send()
-            .await;
+        let client = self.client(admin.starts_with("https:"))?;
+        let mut request = client.request(method, format!("{admin}{path}")).bearer_auth(token.expose());
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let sent = request.send().await;
         let answer =
             sent.with_context(|| format!("no server answers at {admin}: is `tidings serve` running?"))?;
         let status = answer.status();

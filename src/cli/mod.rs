@@ -16,6 +16,7 @@ mod credential;
 mod demo;
 mod dlq;
 mod event;
+mod function;
 mod journal;
 mod paint;
 mod remote;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{self, Config, Diagnostics};
+use crate::functions;
 
 /// Object storage whose every change is an event that reaches Kafka, NATS, RabbitMQ and HTTP functions.
 #[derive(Parser)]
@@ -54,6 +56,11 @@ enum Command {
     Target(remote::Target),
     /// Show the buckets of a running server, and set what each may hold.
     Bucket(bucket::Bucket),
+    /// Create, try and watch functions: code that runs for events.
+    Function(function::Function),
+    /// The first process of a function's instance; the server starts it.
+    #[command(hide = true)]
+    FunctionInit(functions::init::Init),
     /// Bind functions to buckets of a running server: which changes invoke them.
     Trigger(trigger::Trigger),
     /// List, show, replay and purge dead letters: events that their target rejected.
@@ -118,7 +125,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  failed: standard error says what to do
   2  wrong arguments or configuration: nothing was started or changed
   3  the command worked and found something wrong: `check`, `target test`, `journal verify`,
-     `dlq replay --wait`";
+     `dlq replay --wait`, `function invoke`";
 
 fn with_exit_codes(command: clap::Command) -> clap::Command {
     command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
@@ -128,6 +135,11 @@ fn with_exit_codes(command: clap::Command) -> clap::Command {
 pub fn run() -> ExitCode {
     let matches = with_exit_codes(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    let command = match arguments.command {
+        // It runs beside code that has little memory: without a runtime and its threads.
+        Command::FunctionInit(init) => return init.run(),
+        command => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -137,13 +149,15 @@ pub fn run() -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        match arguments.command {
+        match command {
+            Command::FunctionInit(_) => Ok(()),
             Command::Serve(serve) => serve.run().await,
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run().await,
             Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
             Command::Bucket(bucket) => bucket.run().await,
+            Command::Function(function) => function.run().await,
             Command::Trigger(trigger) => trigger.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),

@@ -175,7 +175,7 @@ impl Server {
 
 /// A name that may stand in a path.
 pub(super) fn checked(name: &str) -> anyhow::Result<&str> {
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:".contains(&b)) {
         bail!("`{name}` is not a target's name");
     }
     Ok(name)

@@ -44,7 +44,7 @@ impl Serve {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        if config.targets.is_empty() {
+        if config.targets.is_empty() && config.functions.rules.is_empty() {
             tracing::warn!(
                 "no target is configured: changes are kept and nobody is told; see `[target.NAME]`"
             );

@@ -211,7 +211,7 @@ impl Checker<'_> {
         rules
     }
 
-    fn rule(&mut self, at: &KeyPath, target: &str, n: usize, raw: raw::Rule) -> Rule {
+    pub(super) fn rule(&mut self, at: &KeyPath, target: &str, n: usize, raw: raw::Rule) -> Rule {
         let name = raw.name.unwrap_or_else(|| format!("{target}-{}", n + 1));
         // A default name may be longer than a name may be: the target's name has its own problem then, or
         // none.

@@ -12,6 +12,7 @@ mod check_target;
 pub mod credentials;
 mod decode;
 mod diagnostics;
+mod functions;
 mod limits;
 mod load;
 pub mod pattern;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use tidings_connector::ConnectorConfig;
 
 pub use diagnostics::{Diagnostics, Place, Problem};
+pub use functions::Functions;
 pub use limits::Limits;
 pub use load::load;
 pub use reload::needs_restart;
@@ -58,6 +60,8 @@ pub struct Config {
     pub store: Store,
     /// `[restore]`
     pub restore: Restore,
+    /// `[functions]`
+    pub functions: Functions,
     /// `[target.NAME]`, in name order.
     pub targets: Vec<Target>,
     /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at

@@ -12,6 +12,8 @@ use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
 use tidings_nats::NatsOptions;
 
+use super::functions::RawFunctions;
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -23,6 +25,7 @@ pub(super) struct Raw {
     pub(super) queue: Queue,
     pub(super) store: Store,
     pub(super) restore: super::restore::Raw,
+    pub(super) functions: RawFunctions,
     pub(super) target: BTreeMap<String, Target>,
 }
 

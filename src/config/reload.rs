@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Limits, Queue, Restore, Server, Store, Target};
+use super::{Account, Admin, Config, Functions, Limits, Queue, Restore, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -17,7 +17,8 @@ macro_rules! differing {
 /// The keys outside targets that differ: they take effect with a restart.
 pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let Config { server, admin, limits, account, queue, store, restore, targets: _, warnings: _ } = running;
+    let Config { server, admin, limits, account, queue, store, restore, functions, targets: _, warnings: _ } =
+        running;
     differing!(
         found,
         "server",
@@ -58,6 +59,7 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     );
     differing!(found, "account", Account { appid }, account, &new.account);
     found.extend(storage_needs_restart((queue, store, restore), new));
+    functions_need_restart(&mut found, functions, &new.functions);
     found
 }
 
@@ -104,6 +106,30 @@ fn storage_needs_restart(
         &new.restore
     );
     found
+}
+
+/// The same of `[functions]`.
+fn functions_need_restart(found: &mut Vec<&'static str>, functions: &Functions, new: &Functions) {
+    // Rules take effect at once, as those of targets do.
+    let new = Functions { rules: functions.rules.clone(), ..new.clone() };
+    differing!(
+        found,
+        "functions",
+        Functions {
+            allow_unsandboxed,
+            max_instances,
+            idle_timeout,
+            code_max_bytes,
+            log_max_bytes,
+            log_max_age,
+            max_backlog,
+            python3,
+            nodejs,
+            rules,
+        },
+        functions,
+        &new
+    );
 }
 
 impl Target {

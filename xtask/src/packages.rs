@@ -43,6 +43,11 @@ pub(crate) enum Need {
     /// Prometheus' tool, which tests the alert rules.
     Promtool,
     Python,
+    /// The sandbox of functions.
+    Bubblewrap,
+    /// The Python and the Node.js of functions: the system's own, which the sandbox shows.
+    SystemPython,
+    SystemNode,
     /// A block device of a program's own as a file.
     Nbdfuse,
     Fuse,
@@ -53,6 +58,9 @@ pub(crate) enum Need {
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
 pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
+
+/// What the functions of the tests need.
+pub(crate) const FUNCTIONS: &[Need] = &[Need::Bubblewrap, Need::SystemPython, Need::SystemNode];
 
 /// What the clients of the tests need.
 pub(crate) const CLIENTS: &[Need] = &[Need::Python, Need::Node];
@@ -72,6 +80,9 @@ impl Need {
             Need::Rabbitmq => "RabbitMQ",
             Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
+            Need::Bubblewrap => "bubblewrap (bwrap)",
+            Need::SystemPython => "Python 3 in /usr/bin",
+            Need::SystemNode => "Node.js in /usr/bin",
             Need::Nbdfuse => "nbdfuse",
             Need::Fuse => "fusermount3",
             Need::Ext4 => "mkfs.ext4",
@@ -93,6 +104,9 @@ impl Need {
             Need::Rabbitmq => "rabbitmq-server",
             Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
+            Need::Bubblewrap => "bubblewrap",
+            Need::SystemPython => "python3",
+            Need::SystemNode => "nodejs",
             Need::Nbdfuse => "libnbd-bin",
             Need::Fuse => "fuse3",
             Need::Ext4 => "e2fsprogs",
@@ -115,6 +129,9 @@ impl Need {
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
             Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
+            Need::Bubblewrap => Path::new("/usr/bin/bwrap").is_file(),
+            Need::SystemPython => Path::new("/usr/bin/python3").is_file(),
+            Need::SystemNode => Path::new("/usr/bin/node").is_file(),
             Need::Nbdfuse => paths::program("nbdfuse").is_some(),
             Need::Fuse => paths::program("fusermount3").is_some(),
             Need::Ext4 => paths::program("mkfs.ext4").is_some(),

@@ -32,6 +32,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     let needs = [
         packages::BUILD,
         packages::CLIENTS,
+        packages::FUNCTIONS,
         &[packages::Need::Promtool],
         &brokers::needs(&Broker::ALL, from)?,
     ]

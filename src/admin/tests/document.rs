@@ -154,10 +154,11 @@ async fn every_documented_parameter_is_taken_and_no_other() {
     for route in ROUTES {
         let method = concrete(route).0;
         let path = route.path.replace("{name}", "orders").replace("{bucket}", "photos");
-        let path = path.replace("{offset}", "1");
+        let path = path.replace("{offset}", "1").replace("{function}", "hello");
         for parameter in super::super::parameters::of(route.action) {
             let value = match parameter.name {
                 "since" | "until" => "2026-01-31T08:00:00Z",
+                "status" => "failed",
                 "all" | "discard" | "rematch" | "unlimited" | "allow_overlap" => "true",
                 _ => "1",
             };

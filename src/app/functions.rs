@@ -1,0 +1,200 @@
+//! Functions as targets, and what operators ask of them.
+//!
+//! Must never let a function get events before it is durable, nor lose those of one that is removed unless
+//! somebody said so.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::Parts;
+use super::now_us;
+use super::targets::{Surroundings, Targets};
+use crate::admin::{ChangeError, FunctionBackend, Removed};
+use crate::config::{self, Budget, Encoding, OnReject, Rule, Target, TargetLimits, WhenFull};
+use crate::fail;
+use crate::functions::{
+    FunctionChange, FunctionError, FunctionView, Functions, Invoked, RunQuery, Runs, Templates, target_name,
+};
+
+/// The functions that run here.
+pub(super) struct Hosted {
+    pub(super) all: Arc<Functions>,
+    pub(super) configured: Mutex<Configured>,
+    /// Held by whoever changes functions: one after the other.
+    pub(super) changing: tokio::sync::Mutex<()>,
+}
+
+/// Opens the functions, then starts every target, those of functions among them.
+pub(super) async fn start(
+    around: Surroundings,
+    config: &config::Config,
+    accept: &[String],
+) -> anyhow::Result<(Targets, Hosted)> {
+    let all = open(config)?;
+    let configured = Configured::of(config);
+    let wanted = configured.wanted(&all, config.functions.max_backlog, None);
+    let targets = Targets::start(around, &wanted, accept).await?;
+    Ok((targets, Hosted { all, configured: configured.into(), changing: tokio::sync::Mutex::default() }))
+}
+
+/// The targets and the functions' rules of the configuration that runs.
+pub(super) struct Configured {
+    targets: Vec<Target>,
+    rules: Vec<(Arc<str>, Rule)>,
+}
+
+impl Configured {
+    pub(super) fn of(config: &config::Config) -> Self {
+        Self { targets: config.targets.clone(), rules: config.functions.rules.clone() }
+    }
+
+    /// Every target that should have a lane; `but` names a function that should not.
+    pub(super) fn wanted(&self, functions: &Functions, max_backlog: u64, but: Option<&str>) -> Vec<Target> {
+        let names = functions.names().into_iter().filter(|name| but != Some(&**name));
+        let functions = names.filter_map(|name| self.target(functions, &name, max_backlog));
+        self.targets.iter().cloned().chain(functions).collect()
+    }
+
+    fn target(&self, functions: &Functions, name: &Arc<str>, max_backlog: u64) -> Option<Target> {
+        let (connector, attempt_timeout) = functions.connector(name)?;
+        let rules = self.rules.iter().filter(|(function, _)| function == name);
+        Some(Target {
+            name: target_name(name).into(),
+            encoding: Encoding::Cos,
+            rules: rules.map(|(_, rule)| rule.clone()).collect(),
+            // A function can never make an object's change fail.
+            budget: Budget { max_backlog, when_full: WhenFull::Shed },
+            limits: TargetLimits { attempt_timeout, ..FUNCTION_LIMITS },
+            connector: Arc::new(connector),
+        })
+    }
+}
+
+/// As those of a target that says nothing about them.
+const FUNCTION_LIMITS: TargetLimits = TargetLimits {
+    attempt_timeout: std::time::Duration::from_secs(60),
+    backoff_min: std::time::Duration::from_secs(1),
+    backoff_max: std::time::Duration::from_secs(300),
+    max_in_flight: 8_192,
+    max_held: 1_000_000,
+    rate_limit: None,
+    on_reject: OnReject::DeadLetter,
+    dead_letters_max_bytes: 256 << 20,
+};
+
+impl Parts {
+    /// Every target that should have a lane now.
+    fn wanted(&self, but: Option<&str>) -> Vec<Target> {
+        let configured = self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        configured.wanted(&self.hosted.all, self.reloading.running.functions.max_backlog, but)
+    }
+
+    /// Makes lanes fit the functions there are.
+    async fn follow(&self, but: Option<&str>) -> Result<(), ChangeError> {
+        let wanted = self.wanted(but);
+        let done = self.targets.apply(&wanted, &[]).await;
+        done.map(drop).map_err(|e| ChangeError::Unknown(format!("its target cannot be changed: {e:#}")))
+    }
+}
+
+fn of_function(error: FunctionError) -> ChangeError {
+    match error {
+        FunctionError::Missing => ChangeError::NoSuchFunction,
+        FunctionError::Invalid(why) => ChangeError::BadRequest(why),
+        FunctionError::Conflict(why) => ChangeError::Conflict(why),
+        FunctionError::Unavailable(why) => ChangeError::Unavailable(why),
+    }
+}
+
+#[async_trait]
+impl FunctionBackend for Parts {
+    fn list(&self) -> Vec<FunctionView> {
+        self.hosted.all.views()
+    }
+
+    fn show(&self, name: &str) -> Result<FunctionView, ChangeError> {
+        self.hosted.all.view(name).map_err(of_function)
+    }
+
+    async fn create(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
+        let _alone = self.hosted.changing.lock().await;
+        let view = self.hosted.all.create(name, change).await.map_err(of_function)?;
+        fail::point("function.create.durable");
+        self.follow(None).await?;
+        tracing::info!(function = name, "was made");
+        Ok(view)
+    }
+
+    async fn update(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
+        let _alone = self.hosted.changing.lock().await;
+        let view = self.hosted.all.update(name, change).await.map_err(of_function)?;
+        self.follow(None).await?;
+        tracing::info!(function = name, version = view.version, "was changed");
+        Ok(view)
+    }
+
+    async fn remove(&self, name: &str, discard: bool) -> Result<Removed, ChangeError> {
+        let _alone = self.hosted.changing.lock().await;
+        self.hosted.all.view(name).map_err(of_function)?;
+        self.follow(Some(name)).await?;
+        // Its target first: a crash before the rest leaves a function that gets events from then on.
+        match self.targets.forget(&target_name(name), discard).await {
+            Ok(_) | Err(ChangeError::NoSuchTarget) => {}
+            Err(refused) => {
+                self.follow(None).await?;
+                return Err(refused);
+            }
+        }
+        fail::point("function.remove.forgotten");
+        self.hosted.all.remove(name).await.map_err(of_function)?;
+        tracing::info!(function = name, "was removed");
+        Ok(Removed { name: name.to_owned() })
+    }
+
+    async fn invoke(&self, name: &str, template: Option<&str>, event: Bytes) -> Result<Invoked, ChangeError> {
+        let event = match template {
+            Some(template) => self.hosted.all.template(name, template).map_err(of_function)?,
+            None => event,
+        };
+        let id = Uuid::now_v7().to_string();
+        self.hosted.all.invoke(name, event, &id).await.map_err(of_function)
+    }
+
+    async fn runs(&self, name: &str, query: RunQuery) -> Result<Runs, ChangeError> {
+        self.hosted.all.runs(name, query).await.map_err(of_function)
+    }
+
+    fn templates(&self) -> Templates {
+        self.hosted.all.templates()
+    }
+}
+
+/// Opens the functions of a data directory.
+fn open(config: &config::Config) -> anyhow::Result<Arc<Functions>> {
+    use anyhow::Context as _;
+    let place = crate::functions::Place {
+        region: &config.server.region,
+        appid: &config.account.appid,
+        data: &config.server.data,
+        program: program()?,
+        now: now_us,
+    };
+    let functions = Functions::open(&config.functions, place).context("functions cannot be opened")?;
+    let hosted = functions.names().len();
+    if let Some(why) = functions.cannot_host().filter(|_| hosted > 0) {
+        tracing::warn!(hosted, "functions cannot run, and their events wait: {why}");
+    } else if config.functions.allow_unsandboxed {
+        tracing::warn!(
+            "`functions.allow_unsandboxed` is set: where bubblewrap is missing, code sees everything"
+        );
+    }
+    Ok(Arc::new(functions))
+}
+
+/// This program, which is also the first process of every instance.
+fn program() -> anyhow::Result<std::path::PathBuf> {
+    Ok(std::env::current_exe()?)
+}

@@ -1,0 +1,110 @@
+//! What a function should be, as somebody says it on the command line.
+//!
+//! Must never check what the server checks.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::code::{code, read};
+
+/// What a function should be.
+#[derive(Args)]
+pub(super) struct Settings {
+    /// python3, nodejs or custom.
+    #[arg(long)]
+    runtime: Option<String>,
+    /// Its code: a file, a folder, or a zip file.
+    #[arg(long, value_name = "PATH")]
+    code: Option<PathBuf>,
+    /// Its code as text.
+    #[arg(long, value_name = "TEXT", conflicts_with = "code")]
+    text: Option<String>,
+    /// FILE.FUNCTION; index.main_handler unless said.
+    #[arg(long)]
+    handler: Option<String>,
+    /// For people.
+    #[arg(long)]
+    description: Option<String>,
+    /// MiB that it may hold, 64 to 3072.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
+    /// Seconds that one run may take, 1 to 900.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+    /// Seconds that its start may take, 1 to 300.
+    #[arg(long, value_name = "SECONDS")]
+    start_timeout: Option<u32>,
+    /// How many of its events may run at once, 1 to 256.
+    #[arg(long, value_name = "COUNT")]
+    concurrency: Option<u32>,
+    /// A variable, NAME=VALUE; NAME alone removes it. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// What it may reach: none or all.
+    #[arg(long)]
+    network: Option<String>,
+    /// What becomes of events that fail: forever or scf-default.
+    #[arg(long)]
+    retry: Option<String>,
+    /// Retries after failures of the code before an event becomes a dead letter.
+    #[arg(long, value_name = "COUNT")]
+    max_retries: Option<u32>,
+    /// An event to try it with, saved under a name: NAME=FILE. May be repeated.
+    #[arg(long, value_name = "NAME=FILE")]
+    test: Vec<String>,
+}
+
+impl Settings {
+    pub(super) fn body(self) -> anyhow::Result<Map<String, Value>> {
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), value);
+            }
+        };
+        let code = match (self.code, self.text) {
+            (Some(path), _) => Some(code(&path)?),
+            (None, Some(text)) => Some(json!({ "text": text })),
+            (None, None) => None,
+        };
+        put("code", code);
+        for (key, value) in [
+            ("runtime", self.runtime),
+            ("handler", self.handler),
+            ("description", self.description),
+            ("network", self.network),
+            ("retry", self.retry),
+        ] {
+            put(key, value.map(Value::from));
+        }
+        for (key, value) in [
+            ("memory_mb", self.memory),
+            ("timeout_s", self.timeout),
+            ("start_timeout_s", self.start_timeout),
+            ("concurrency", self.concurrency),
+            ("max_retries", self.max_retries),
+        ] {
+            put(key, value.map(Value::from));
+        }
+        let environment: Map<_, _> = self
+            .env
+            .iter()
+            .map(|pair| match pair.split_once('=') {
+                Some((name, value)) => (name.to_owned(), value.into()),
+                None => (pair.clone(), Value::Null),
+            })
+            .collect();
+        put("environment", Some(environment.into()));
+        let mut tests = Map::new();
+        for pair in &self.test {
+            let (name, file) = pair.split_once('=').context("--test is written NAME=FILE")?;
+            let event = serde_json::from_slice(&read(Path::new(file))?);
+            tests.insert(name.to_owned(), event.with_context(|| format!("{file} is no JSON"))?);
+        }
+        put("tests", Some(tests.into()));
+        Ok(body)
+    }
+}

@@ -1,0 +1,171 @@
+//! The first process of an instance: it sets the limits, becomes nobody, starts the code, and ends with it.
+//!
+//! It is this program again, inside the sandbox, so that nothing else need be installed there. It also
+//! carries connections from the instance's socket to the port of a runtime that serves TCP. Its standard
+//! input is a pipe from the server: when that closes, the server is gone, and so is the code. Must never read
+//! the data directory or a configuration.
+
+use std::fs;
+use std::io::{self, Read as _, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
+
+/// Bytes of one file that the code may write.
+const FILE_BYTES: u64 = 512 << 20;
+/// Files that one of its processes may have open.
+const FILES: u64 = 1_024;
+/// Processes and threads that its user may have: the user is this instance's alone.
+const PROCESSES: u64 = 256;
+/// What one process may hold above the instance's bound before the kernel says no: the bound itself is
+/// watched from outside.
+const MEMORY_SLACK: u64 = 512 << 20;
+/// How long between two looks for the port of a starting runtime.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What this exits with if the code cannot be started.
+const FAILED: u8 = 126;
+
+/// What an instance is started with.
+#[derive(Debug, clap::Args)]
+pub struct Init {
+    /// The user that the code runs as; without it, who started this.
+    #[arg(long)]
+    user: Option<u32>,
+    /// MiB that the instance may hold.
+    #[arg(long)]
+    memory: u64,
+    /// The port on which the code serves, if it is not the socket.
+    #[arg(long)]
+    port: Option<u16>,
+    /// The folder of the sockets.
+    #[arg(long)]
+    sockets: PathBuf,
+    /// This is the second process, which has become nobody: it sets the limits and becomes the program.
+    #[arg(long)]
+    last: bool,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Init {
+    /// Runs until the code ends or the server is gone. The exit code is the code's, or 128 and its signal.
+    pub fn run(self) -> ExitCode {
+        match self.start() {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "the instance cannot be started: {error}");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+
+    fn start(&self) -> io::Result<u8> {
+        if self.last {
+            return self.become_the_program();
+        }
+        let relay = match self.port {
+            Some(port) => Some((UnixListener::bind(self.sockets.join("s"))?, port)),
+            None => None,
+        };
+        // This program once more: limits would count for the first process too, which is another user.
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["function-init", "--last", "--memory", &self.memory.to_string()]);
+        command.arg("--sockets").arg(&self.sockets).arg("--").args(&self.command);
+        command.stdin(Stdio::null()).process_group(0);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        let mut child = command.spawn()?;
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        thread::spawn(move || end_with_the_server(group));
+        if let Some((listener, port)) = relay {
+            let sockets = self.sockets.clone();
+            thread::spawn(move || carry(&listener, port, &sockets));
+        }
+        let code = wait(&mut child)?;
+        // What it forked ends with it.
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+        Ok(code)
+    }
+
+    fn become_the_program(&self) -> io::Result<u8> {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        self.limit()?;
+        Err(Command::new(program).args(arguments).exec())
+    }
+
+    fn limit(&self) -> io::Result<()> {
+        let set = |resource, most: u64| {
+            let had = rustix::process::getrlimit(resource).maximum;
+            let most = had.map_or(most, |had| had.min(most));
+            setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+        };
+        set(Resource::Core, 0)?;
+        set(Resource::Fsize, FILE_BYTES)?;
+        set(Resource::Nofile, FILES)?;
+        set(Resource::Data, (self.memory << 20) + MEMORY_SLACK)?;
+        if counted_alone() {
+            set(Resource::Nproc, PROCESSES)?;
+        }
+        Ok(())
+    }
+}
+
+/// True if the processes of this user are this instance's alone: it is a user that only we use, or one in a
+/// namespace of its own.
+fn counted_alone() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let alone = map.split_whitespace().nth(2).is_some_and(|count| count == "1");
+    alone || rustix::process::getuid().as_raw() >= super::sandbox::FIRST_USER
+}
+
+fn wait(child: &mut Child) -> io::Result<u8> {
+    let status = child.wait()?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+}
+
+fn end_with_the_server(group: Option<Pid>) {
+    let mut rest = [0; 64];
+    while io::stdin().read(&mut rest).is_ok_and(|read| read > 0) {}
+    // Whoever waits for the code then ends this process too.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+}
+
+/// Tells the server once the port answers, then joins every connection to it.
+#[expect(clippy::disallowed_methods, reason = "nothing tells a process that another one listens on a port")]
+fn carry(listener: &UnixListener, port: u16, sockets: &std::path::Path) {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    while TcpStream::connect(at).is_err() {
+        thread::sleep(LOOK_EVERY);
+    }
+    drop(UnixStream::connect(sockets.join("ready")));
+    for server in listener.incoming().flatten() {
+        thread::spawn(move || {
+            if let Ok(code) = TcpStream::connect(at) {
+                let _ = join(&server, &code);
+            }
+        });
+    }
+}
+
+fn join(server: &UnixStream, code: &TcpStream) -> io::Result<()> {
+    let (mut to, mut from) = (code.try_clone()?, server.try_clone()?);
+    let there = thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    let _ = io::copy(&mut &*code, &mut &*server);
+    server.shutdown(Shutdown::Both)?;
+    let _ = there.join();
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Functions: code that tidings runs for events. What there is, on the disk; how it is hosted; what became of
+//! every run.
+//!
+//! A function is a target like any other: its lane, books and dead letters are delivery's, and
+//! `connectors/function` stands between. Must never decide which event a function gets, and never let code
+//! see more than its own files and its event.
+
+mod change;
+mod code;
+mod error;
+mod host;
+pub mod init;
+mod instance;
+mod launch;
+mod memory;
+mod output;
+mod pool;
+mod presets;
+mod record;
+mod registry;
+mod run;
+mod runlog;
+mod sandbox;
+mod spawner;
+mod spec;
+mod templates;
+mod view;
+mod wire;
+mod zip;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidings_function::{Call, Ended, FunctionConfig, Invoker as _};
+use tokio::sync::Mutex;
+
+pub use change::FunctionChange;
+pub use code::CodeInput;
+pub use error::FunctionError;
+use host::{Deployed, Deployment, Host};
+use pool::Pool;
+use record::Record;
+use registry::Registry;
+pub use run::{MAX_RUNS, Run, RunQuery, Runs};
+use runlog::{Bounds, RunLog};
+pub use spec::{Network, Retry, Runtime, is_name, target_name};
+pub use templates::TemplateView;
+pub use view::{FunctionView, Invoked, Templates, VersionView};
+
+use crate::config;
+
+/// The largest event, in bytes, as SCF takes it.
+pub const MAX_EVENT: usize = 6 << 20;
+
+/// Where functions live: what they are told of the server around them.
+pub struct Place<'a> {
+    /// The region that events carry.
+    pub region: &'a str,
+    /// The numeric appid.
+    pub appid: &'a str,
+    /// The data directory.
+    pub data: &'a Path,
+    /// This program, which is also the first process of every instance.
+    pub program: PathBuf,
+    /// The clock, in microseconds since the Unix epoch.
+    pub now: fn() -> i64,
+}
+
+/// Every function of a server.
+pub struct Functions {
+    registry: Registry,
+    host: Host,
+    all: RwLock<BTreeMap<Arc<str>, Live>>,
+    changing: Mutex<()>,
+    code_room: usize,
+    now: fn() -> i64,
+    region: Arc<str>,
+    appid: Arc<str>,
+}
+
+/// A function and its instances.
+#[derive(Clone)]
+struct Live {
+    record: Arc<Record>,
+    pool: Pool,
+}
+
+impl Functions {
+    /// Reads every function of a data directory, and prepares to host them. Must be called in a runtime.
+    ///
+    /// # Errors
+    /// What the system says of the data directory. A function whose record cannot be read is told in the log.
+    pub fn open(options: &config::Functions, place: Place<'_>) -> Result<Self, FunctionError> {
+        let failed = |e| FunctionError::disk("functions cannot be hosted", &e);
+        let (registry, records) = Registry::open(place.data)?;
+        let bounds = Bounds { bytes: options.log_max_bytes, age: options.log_max_age };
+        let runs = registry.runs_dir("");
+        let log = RunLog::start(runs, bounds, place.now).map_err(failed)?;
+        let around = (place.region, place.appid);
+        let within = (place.data, registry.sockets_dir());
+        let host = Host::new(options.clone(), around, place.program, within, log).map_err(failed)?;
+        let functions = Self {
+            registry,
+            host,
+            all: RwLock::default(),
+            changing: Mutex::default(),
+            code_room: usize::try_from(options.code_max_bytes).unwrap_or(usize::MAX),
+            now: place.now,
+            region: place.region.into(),
+            appid: place.appid.into(),
+        };
+        for record in records.into_values() {
+            functions.put(record)?;
+        }
+        Ok(functions)
+    }
+
+    /// Why code cannot be hosted on this machine, if it cannot.
+    pub fn cannot_host(&self) -> Option<String> {
+        self.host.sandbox().err()
+    }
+
+    /// The names of all functions, in order.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.live().keys().cloned().collect()
+    }
+
+    /// Every function, by name.
+    pub fn views(&self) -> Vec<FunctionView> {
+        self.live().values().map(|live| self.view_of(&live.record)).collect()
+    }
+
+    /// One function.
+    ///
+    /// # Errors
+    /// [`FunctionError::Missing`].
+    pub fn view(&self, name: &str) -> Result<FunctionView, FunctionError> {
+        Ok(self.view_of(&self.get(name)?.record))
+    }
+
+    fn view_of(&self, record: &Record) -> FunctionView {
+        FunctionView::new(record, self.host.can_host(record.settings.runtime).err())
+    }
+
+    /// A function as a far side, and how long one attempt may take.
+    pub fn connector(&self, name: &str) -> Option<(FunctionConfig, Duration)> {
+        let live = self.get(name).ok()?;
+        let settings = &live.record.settings;
+        let config = FunctionConfig {
+            name: live.record.name.as_str().into(),
+            concurrency: settings.concurrency as usize,
+            policy: settings.policy(),
+            revision: live.record.revision.to_string(),
+            invoker: Arc::new(live.pool),
+        };
+        // Its turn, room, the start, the run, and what ending an instance takes.
+        let longest = settings.start_timeout() + settings.timeout() + Duration::from_secs(30);
+        Some((config, longest))
+    }
+
+    /// Runs a function with an event that somebody typed; `request_id` names the run.
+    ///
+    /// # Errors
+    /// There is no such function, or the event is none.
+    pub async fn invoke(&self, name: &str, event: Bytes, request_id: &str) -> Result<Invoked, FunctionError> {
+        let live = self.get(name)?;
+        if event.len() > MAX_EVENT {
+            return Err(FunctionError::Invalid(format!("an event may have {MAX_EVENT} bytes")));
+        }
+        let known: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&event);
+        known.map_err(|e| FunctionError::Invalid(format!("the event is no JSON: {e}")))?;
+        let request_id: Arc<str> = request_id.into();
+        let call =
+            Call { event, request_id: Arc::clone(&request_id), event_id: None, object: None, retry: 0 };
+        let ended: Ended = live.pool.invoke(call).await;
+        Ok(Invoked::new(&live.record, &request_id, ended))
+    }
+
+    /// The event of a template: one that was saved with the function, or one of ours.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn template(&self, function: &str, template: &str) -> Result<Bytes, FunctionError> {
+        let record = self.get(function)?.record;
+        if let Some(saved) = record.tests.get(template) {
+            return Ok(saved.to_string().into());
+        }
+        templates::event(template, &self.region, &self.appid).ok_or_else(|| {
+            let what = format!("no event template is named `{}`", template.escape_debug());
+            FunctionError::Invalid(format!("{what}: `tidings function templates` lists them"))
+        })
+    }
+
+    /// Every template.
+    pub fn templates(&self) -> Templates {
+        Templates { events: templates::events(), functions: presets::all() }
+    }
+
+    /// Runs of a function.
+    ///
+    /// # Errors
+    /// There is no such function, or its log cannot be read.
+    pub async fn runs(&self, name: &str, query: RunQuery) -> Result<Runs, FunctionError> {
+        self.get(name)?;
+        let failed = |e| FunctionError::disk("the run log cannot be read", &e);
+        self.host.log().read(name, query).await.map_err(failed)
+    }
+
+    /// Ends every instance; those that work may go on until the deadline.
+    pub async fn stop(&self, deadline: Duration) {
+        self.host.stop(deadline).await;
+    }
+
+    fn get(&self, name: &str) -> Result<Live, FunctionError> {
+        self.live().get(name).cloned().ok_or(FunctionError::Missing)
+    }
+
+    fn live(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Arc<str>, Live>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a function in the place of the one with its name, whose idle instances end.
+    fn put(&self, record: Record) -> Result<(), FunctionError> {
+        let version = record.version().ok_or_else(|| {
+            FunctionError::Unavailable(format!("the code of function `{}` is not there", record.name))
+        })?;
+        let handler = match record.settings.runtime {
+            spec::Runtime::Custom => code::Handler { module: String::new(), function: String::new() },
+            _ => code::Handler::parse(&record.settings.handler)?,
+        };
+        let deployment = Deployment {
+            name: record.name.as_str().into(),
+            version: version.number,
+            settings: record.settings.clone(),
+            handler,
+            code: self.registry.code_dir(&version.hash),
+        };
+        let pool = Pool::new(self.host.clone(), Deployed(Arc::new(deployment)), self.now);
+        let name = Arc::from(record.name.as_str());
+        let live = Live { record: Arc::new(record), pool };
+        let before = self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, live);
+        if let Some(before) = before {
+            before.pool.close();
+        }
+        Ok(())
+    }
+}

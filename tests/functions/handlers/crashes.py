@@ -1,0 +1,2 @@
+import os
+def main_handler(e, c): os.kill(os.getpid(), 11)

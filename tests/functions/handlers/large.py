@@ -1,0 +1,1 @@
+def main_handler(e, c): return 'x' * (7 << 20)

@@ -1,0 +1,2 @@
+def main_handler(e, c):
+ while True: pass

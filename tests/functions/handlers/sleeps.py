@@ -1,0 +1,2 @@
+import time
+def main_handler(e, c): time.sleep(99)

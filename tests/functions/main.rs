@@ -1,0 +1,8 @@
+//! Functions of the real program in their real sandbox: Python, Node.js and programs of one's own.
+//!
+//! Must never reach into the process: what is judged is what commands say and what S3 answers.
+
+mod bad;
+mod life;
+mod steps;
+mod world;
