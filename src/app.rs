@@ -35,14 +35,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
-use crate::commit::{Commit, Noted};
+use crate::commit::Commit;
 use crate::config::Config;
 use crate::config::credentials::Credentials;
 use crate::config::secret_file::Created;
 use crate::fail;
 use crate::frontend::{Ambient, Frontend, OnLimit, Served};
 use crate::journal::{self, OsDisk};
-use crate::metrics::{LimitReached, Metrics, RefuseReason};
+use crate::metrics::Metrics;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
 use doors::{Certificates, Doors};
@@ -289,19 +289,8 @@ impl App {
 fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: &Metrics) -> Arc<Commit> {
     let random = fastrand::Rng::with_seed(random_u64());
     let counted = Arc::clone(&metrics.frontend);
-    let commit =
-        Commit::new(queue.clone(), store.clone(), now_us, random).observed_by(Box::new(move |noted| {
-            match noted {
-                Noted::Accepted => counted.accepted.increment(1),
-                Noted::Refused(full) => counted.refused(refused::change(full)),
-                Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
-                Noted::OverQuota => counted.refused(RefuseReason::Quota),
-                Noted::BodiesFull => counted.refused(RefuseReason::StoreFull),
-                Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
-                Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
-            }
-        }));
-    let commit = Arc::new(commit);
+    let commit = Commit::new(queue.clone(), store.clone(), now_us, random);
+    let commit = Arc::new(commit.observed_by(Box::new(move |noted| refused::count(&counted, noted))));
     let rules = Arc::downgrade(&commit);
     queue.rematch_by(Arc::new(move |target, event| rules.upgrade()?.rule_now(target, event)));
     commit

@@ -2,12 +2,26 @@
 //!
 //! Must never decide what is refused.
 
+use crate::commit::Noted;
 use crate::frontend::Limit;
-use crate::metrics::{LimitReached, RefuseReason};
+use crate::metrics::{FrontendMetrics, LimitReached, RefuseReason};
 use crate::queue::FullReason;
 
+/// Counts what became of a change.
+pub(super) fn count(counted: &FrontendMetrics, noted: Noted) {
+    match noted {
+        Noted::Accepted => counted.accepted.increment(1),
+        Noted::Refused(full) => counted.refused(change(full)),
+        Noted::OverBudget => counted.refused(RefuseReason::TargetFull),
+        Noted::OverQuota => counted.refused(RefuseReason::Quota),
+        Noted::BodiesFull => counted.refused(RefuseReason::StoreFull),
+        Noted::TooManyUploads { of_owner: true } => counted.limited(LimitReached::OpenUploadsPerKey),
+        Noted::TooManyUploads { of_owner: false } => counted.limited(LimitReached::OpenUploads),
+    }
+}
+
 /// How a refused change is counted.
-pub(super) fn change(full: FullReason) -> RefuseReason {
+fn change(full: FullReason) -> RefuseReason {
     match full {
         FullReason::Log => RefuseReason::QueueFull,
         FullReason::Disk => RefuseReason::DiskFull,

@@ -250,9 +250,17 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         Change::Restore(_) if f.id.is_some() => Some(event_of(&f).ok_or(missing)?),
         _ => None,
     };
-    let mut labels = labels;
+    let (deliveries, shed) = sides(f.rules, labels)?;
+    Ok(Entry { change, event, deliveries, shed })
+}
+
+/// Who gets an entry, and who shed it: each of the rules has a label.
+fn sides(
+    rules: Vec<Arc<str>>,
+    mut labels: impl Iterator<Item = u32>,
+) -> Result<(Vec<DeliveryTo>, Vec<DeliveryTo>), DecodeError> {
     let (mut deliveries, mut shed) = (Vec::new(), Vec::new());
-    for rule in f.rules {
+    for rule in rules {
         let label = labels.next().ok_or(DecodeError::Malformed("labels and rules differ in number"))?;
         let side = if label & SHED == 0 { &mut deliveries } else { &mut shed };
         side.push(DeliveryTo { target: TargetNo(label & !SHED), rule });
@@ -260,7 +268,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
     if labels.next().is_some() {
         return Err(DecodeError::Malformed("labels and rules differ in number"));
     }
-    Ok(Entry { change, event, deliveries, shed })
+    Ok((deliveries, shed))
 }
 
 fn event_of(f: &Fields<'_>) -> Option<Event> {
