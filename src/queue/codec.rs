@@ -22,6 +22,8 @@ use crate::event::{Event, EventKind, Position, RequestInfo, Version, VersionId};
 /// Set in the label of a target that shed the entry: the log counts those apart.
 pub(super) const SHED: u32 = 1 << 31;
 
+/// The code of [`Change::Notice`].
+const NOTICE: u8 = 30;
 /// The version of the layout below.
 const VERSION: u8 = 1;
 
@@ -37,6 +39,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::ConfigureTarget { .. } => 7,
         Change::ForgetTarget { .. } => 8,
         Change::CompleteUpload { .. } => 13,
+        Change::Notice => NOTICE,
         Change::SetBucketSetting { .. } => setting::CODE,
         Change::TagObject(_) => tags::CODE,
         Change::Upload(change) => upload::code(change),
@@ -53,7 +56,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         }
         Change::Upload(change) => upload::encode(change, out),
         Change::TagObject(change) => tags::encode(change, out),
-        Change::DeleteObject => {}
+        Change::DeleteObject | Change::Notice => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
             field(out, tag::TIME, &time_us.to_le_bytes());
@@ -203,6 +206,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
     let change = match code {
         1 => Change::PutObject(std::mem::take(&mut f.meta)),
         2 => Change::DeleteObject,
+        &NOTICE => Change::Notice,
         3 => Change::CreateBucket {
             bucket: f.bucket.clone().ok_or(missing.clone())?,
             time_us: f.time_us.ok_or(missing.clone())?,
@@ -234,7 +238,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         _ => return Err(DecodeError::Newer(*code)),
     };
     let event = match change {
-        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
+        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject | Change::Notice => {
             Some(event_of(&f).ok_or(missing)?)
         }
         _ => None,

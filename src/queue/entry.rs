@@ -24,7 +24,7 @@ pub struct TargetNo(pub u32);
 pub struct Entry {
     /// What changes in the store.
     pub change: Change,
-    /// The event it makes; always present for changes of objects, absent for settings.
+    /// The event it makes; always present for changes of objects and notices, absent for settings.
     pub event: Option<Event>,
     /// Who gets the event: one delivery per target, decided at commit under the rules of that moment.
     pub deliveries: Vec<DeliveryTo>,
@@ -66,6 +66,8 @@ pub enum Change {
     TagObject(Arc<ObjectTags>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
+    /// Nothing: the entry's event is all there is.
+    Notice,
     /// A bucket exists from now on.
     CreateBucket {
         /// Its name.

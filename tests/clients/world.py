@@ -23,6 +23,7 @@ BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
 DEADLINE = 240  # seconds for one command, and for the last event
 PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
 PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
+POST = "ObjectCreated:Post"
 HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
 REGION = "ap-guangzhou"
 

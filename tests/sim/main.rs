@@ -16,6 +16,7 @@ mod full;
 mod holes;
 mod idle;
 mod log;
+mod own;
 mod power;
 mod rematch;
 mod rules;

@@ -57,6 +57,12 @@ fn entries() -> Vec<Entry> {
             deliveries: vec![],
             shed: vec![],
         },
+        Entry {
+            change: Change::Notice,
+            event: Some(Event { kind: EventKind::Test, ..event("") }),
+            deliveries: vec![to(4, "from the bucket")],
+            shed: vec![],
+        },
         plain(Change::CreateBucket { bucket: "b".into(), time_us: -1, owner: "me".into() }),
         plain(Change::DeleteBucket { bucket: "b".into() }),
         plain(Change::SetBucketSetting {
