@@ -172,7 +172,10 @@ pub(crate) async fn rows(run: &Run) -> Result<()> {
     let text = markdown(&table, run, turns);
     println!("\n{text}");
     if let Some(path) = &run.write {
-        std::fs::write(path, text)?;
+        // What others measured stands behind.
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        let behind = before.find("\n## ").map_or("", |at| &before[at..]);
+        std::fs::write(path, text + behind)?;
     }
     Ok(())
 }
