@@ -191,7 +191,7 @@ impl Fields<'_> {
 }
 
 /// Reads what [`encode`] wrote; `labels` are the record's, in order.
-pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, DecodeError> {
+pub fn decode(bytes: &[u8], mut labels: impl Iterator<Item = u32>) -> Result<Entry, DecodeError> {
     let missing = DecodeError::Malformed("a field is missing");
     let [version, code, rest @ ..] = bytes else { return Err(DecodeError::Malformed("too short")) };
     if *version != VERSION {
@@ -250,7 +250,6 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         Change::Restore(_) if f.id.is_some() => Some(event_of(&f).ok_or(missing)?),
         _ => None,
     };
-    let mut labels = labels;
     let (mut deliveries, mut shed) = (Vec::new(), Vec::new());
     for rule in f.rules {
         let label = labels.next().ok_or(DecodeError::Malformed("labels and rules differ in number"))?;
