@@ -1,7 +1,6 @@
 //! The only file that knows every part: build, start, run, drain.
 //!
-//! Must never decide anything about a change or a delivery; it connects those who do, and ends them in the
-//! right order.
+//! Must never decide anything about a change or a delivery: it connects and ends those who do, in order.
 
 mod again;
 mod apply;
@@ -18,7 +17,6 @@ mod observe_store;
 mod reachable;
 mod refused;
 mod reload;
-mod restores;
 mod rules;
 mod storage;
 mod targets;
