@@ -242,14 +242,13 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         },
         _ => return Err(DecodeError::Newer(*code)),
     };
-    let event = match change {
-        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject | Change::Notice => {
-            Some(event_of(&f).ok_or(missing)?)
-        }
+    let is_event = match change {
+        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject | Change::Notice => true,
         // Not every change of a restore is an event.
-        Change::Restore(_) if f.id.is_some() => Some(event_of(&f).ok_or(missing)?),
-        _ => None,
+        Change::Restore(_) => f.id.is_some(),
+        _ => false,
     };
+    let event = if is_event { Some(event_of(&f).ok_or(missing)?) } else { None };
     let mut labels = labels;
     let (mut deliveries, mut shed) = (Vec::new(), Vec::new());
     for rule in f.rules {

@@ -28,7 +28,7 @@ const ARCHITECTURE_LINES: usize = 250;
 /// shrink.
 const LONG_FILES: &[(&str, usize)] = &[
     ("src/queue/holes.rs", 280),
-    ("src/app.rs", 322),
+    ("src/app.rs", 323),
     ("src/client.rs", 252),
     ("src/commit.rs", 405),
     ("src/config/check_target.rs", 314),
