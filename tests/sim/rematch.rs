@@ -16,7 +16,7 @@ use tidings::rules::RuleSet;
 use crate::disk::{Mark, Op, SimDisk};
 use crate::power::Power;
 use crate::rules::after;
-use crate::stack::{NEVER, Stack, TARGET, change, drain, empty};
+use crate::stack::{NEVER, Stack, TARGET, change, drain, empty, options};
 use crate::{sane, scale, seed};
 
 /// The change that comes last in every judgement.
@@ -69,7 +69,10 @@ impl Known {
 
 /// A stack whose log is kept, and whose rules of now match everything.
 async fn open(disk: &Arc<SimDisk>) -> Result<Stack, String> {
-    let stack = Stack::open_retaining(disk, NEVER).await?;
+    let mut options = options(1 << 20);
+    // The log keeps what an operator may want to see again.
+    (options.journal.retain_bytes, options.journal.retain_age) = (1 << 30, Duration::from_secs(3_600));
+    let stack = Stack::open_with(disk, NEVER, options).await?;
     stack.queue.rematch_by(Arc::new(|target, _| (target == TARGET).then(|| "today".into())));
     Ok(stack)
 }

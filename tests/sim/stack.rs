@@ -54,7 +54,7 @@ pub const OFTEN: Pace = Pace(Duration::ZERO);
 /// Only at the stop.
 pub const NEVER: Pace = Pace(Duration::from_secs(3_600));
 
-fn options(tail_bytes: u64) -> Options {
+pub fn options(tail_bytes: u64) -> Options {
     Options {
         journal: rules::options(&data().join("journal")),
         progress_dir: data().join("progress"),
@@ -72,13 +72,6 @@ impl Stack {
 
     pub async fn open_with_tail(disk: &Arc<SimDisk>, pace: Pace, tail_bytes: u64) -> Result<Self, String> {
         Self::open_with(disk, pace, options(tail_bytes)).await
-    }
-
-    /// The log keeps what an operator may want to see again.
-    pub async fn open_retaining(disk: &Arc<SimDisk>, pace: Pace) -> Result<Self, String> {
-        let mut options = options(1 << 20);
-        (options.journal.retain_bytes, options.journal.retain_age) = (1 << 30, Duration::from_secs(3_600));
-        Self::open_with(disk, pace, options).await
     }
 
     /// Store and queue as the server opens them, before the targets are known.
@@ -123,7 +116,7 @@ impl Stack {
         Ok((store, Arc::new(queue)))
     }
 
-    async fn open_with(disk: &Arc<SimDisk>, pace: Pace, options: Options) -> Result<Self, String> {
+    pub async fn open_with(disk: &Arc<SimDisk>, pace: Pace, options: Options) -> Result<Self, String> {
         Self::open_on(disk, disk.disk(), pace, options).await
     }
 
