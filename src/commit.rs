@@ -43,7 +43,7 @@ pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
 use crate::fail;
-use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Permit, Queue, TargetNo, UploadId, key_hash};
+use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Pause, Permit, Queue, TargetNo, UploadId, key_hash};
 use crate::rules::RuleSet;
 use crate::store::{BlobHandle, Bucket, Store};
 
@@ -230,7 +230,7 @@ impl Commit {
     }
 
     /// Pauses or resumes a target, durably.
-    pub async fn pause_target(&self, target: TargetNo, paused: bool) -> Result<Position, CommitError> {
+    pub async fn pause_target(&self, target: TargetNo, paused: Pause) -> Result<Position, CommitError> {
         self.setting(Change::PauseTarget { target, paused }).await
     }
 

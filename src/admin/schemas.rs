@@ -48,7 +48,7 @@ pub(super) fn all() -> Value {
         "Quarantined": object(vec![("quarantined", count(), "So many were missing.")]),
         "Rewound": object(vec![
             ("from", count(), "The first offset that is given again."),
-            ("until", count(), "The position from before."),
+            ("until", count(), "Where it ends: the position from before, or (rematch) the log's end."),
             ("rematch", flag(), "What today's rules match is given too."),
         ]),
         "Tested": tested(),

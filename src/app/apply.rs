@@ -184,6 +184,7 @@ impl Targets {
             now: tokio::time::Instant::now,
             unix_ms: Arc::clone(&around.unix_ms),
             seed: (around.seed)(),
+            gone: Arc::clone(&self.gone),
         };
         let RegisteredTarget { target: number, paused, .. } = entry.registered;
         let reader = around.queue.open(number, 0).await.map_err(|e| e.to_string())?;

@@ -165,8 +165,9 @@ impl Parts {
             view.replaying = dead.replaying;
             view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());
         }
-        let last_error = entry.lane.as_ref().and_then(|lane| lane.status().last_error);
-        view.last_failure = last_error.and_then(|e| {
+        let Some(status) = entry.lane.as_ref().map(delivery::TargetHandle::status) else { return view };
+        view.blocked = view.blocked.or(status.blocked.map(|blocked| blocked.to_string()));
+        view.last_failure = status.last_error.and_then(|e| {
             Some(FailureView {
                 time: rfc3339(e.at_unix_ms.saturating_mul(1_000))?,
                 class: e.class.label(),

@@ -78,8 +78,8 @@ impl Serve {
     }
 }
 
-/// Memory in pages of 4 KiB: huge ones kept 80 MiB of a server that drained to four targets, for 2 % more PUTs
-/// at most. A kernel that has none refuses, and needs nothing.
+/// Memory in pages of 4 KiB: huge ones kept 80 MiB of a server that drained to four targets, for 2 % more
+/// PUTs at most. A kernel that has none refuses, and needs nothing.
 fn small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

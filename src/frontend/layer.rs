@@ -29,6 +29,7 @@ use super::ids::Ids;
 use super::inbound::Inbound;
 use super::origins::{Asking, Origins, is_preflight};
 use super::peer::{Peer, until_sent};
+use super::rest::Rest;
 use super::{Ambient, CredentialLookup, auth, cos, errors};
 
 const NAME: HeaderValue = HeaderValue::from_static("tidings");
@@ -141,6 +142,7 @@ impl Layer {
         let claim =
             Claim { access_key: "".into(), payload: Payload::Unsigned, length: Some(length), qsign: None };
         let reading = Arc::new(RequestContext::new(Arc::clone(&asked.id), Arc::clone(&asked.peer), claim));
+        let body = Rest::new(body, &parts.headers).of(&reading);
         let body = Inbound::new(body, Arc::clone(&reading), self.idle, None);
         let body = BodyStream::new(body)
             .filter_map(|frame| std::future::ready(frame.map(|frame| frame.into_data().ok()).transpose()));
@@ -163,6 +165,7 @@ impl Layer {
         asked: &Asked,
     ) -> Result<(Request<Body>, Arc<RequestContext>), Box<HttpResponse>> {
         let (mut parts, body) = request.into_parts();
+        let body = Rest::new(body, &parts.headers);
         let (claim, verified) = self.admit(&mut parts, asked).map_err(|refusal| {
             tracing::debug!(request = %asked.id, ?refusal, "refused");
             Box::new(errors::refused(&refusal, asked.about()))
@@ -182,7 +185,10 @@ impl Layer {
         let context = Arc::new(context);
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
-            false => Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document)),
+            false => {
+                let body = body.of(&context);
+                Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document))
+            }
         };
         let mut request = Request::from_parts(parts, body);
         // Whatever came with the request, only our own context goes on.

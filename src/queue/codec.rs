@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 pub use super::fields::DecodeError;
 pub(super) use super::fields::{field, fields, fixed, header, put_header, tag, text, varint};
+use super::pause::Pause;
 use super::setting;
 use super::tags;
 use super::upload::{self, UploadId};
@@ -69,7 +70,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         }
         Change::PauseTarget { target, paused } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
-            field(out, tag::PAUSED, &[u8::from(*paused)]);
+            field(out, tag::PAUSED, &[paused.byte()]);
         }
         Change::ConfigureTarget { target, kind, budget } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
@@ -168,7 +169,7 @@ struct Fields<'a> {
     rules: Vec<Arc<str>>,
     name: Option<Arc<str>>,
     target: Option<TargetNo>,
-    paused: Option<bool>,
+    paused: Option<Pause>,
     upload: Option<UploadId>,
     max_backlog: Option<u64>,
     sheds: Option<bool>,
@@ -309,7 +310,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::RULE => f.rules.push(text(value)?),
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),
-        tag::PAUSED => f.paused = Some(fixed::<1>(value)?[0] != 0),
+        tag::PAUSED => f.paused = Some(Pause::of_byte(fixed::<1>(value)?[0])),
         tag::MAX_BACKLOG => f.max_backlog = Some(u64::from_le_bytes(fixed(value)?)),
         tag::SHEDS => f.sheds = Some(fixed::<1>(value)?[0] != 0),
         tag::COUNT => f.count = Some(u64::from_le_bytes(fixed(value)?)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::pause::Pause;
 use super::setting::Setting;
 use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
@@ -97,12 +98,12 @@ pub enum Change {
         /// The connector's kind: `kafka`, `nats`, `amqp`, `http`.
         kind: Arc<str>,
     },
-    /// An operator paused or resumed a target.
+    /// A target is paused or resumed.
     PauseTarget {
         /// The target.
         target: TargetNo,
-        /// True from now on: nothing is delivered, everything is kept.
-        paused: bool,
+        /// So from now on.
+        paused: Pause,
     },
     /// A target's connector and its budget are these from now on: what counts while it is not configured.
     ConfigureTarget {

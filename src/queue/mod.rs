@@ -30,6 +30,7 @@ mod keeper;
 mod lookup;
 mod manifest;
 mod oldest;
+mod pause;
 mod pieces;
 pub mod progress;
 mod read;
@@ -54,6 +55,7 @@ pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo
 pub use error::{AppendError, Full, FullReason, OpenError, ReadError, RewindError, Rewound};
 pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
+pub use pause::Pause;
 pub use progress::{Books, Column, Progress};
 pub use rematch::RematchFn;
 pub use setting::{MAX_SETTING_BYTES, Setting};

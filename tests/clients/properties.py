@@ -8,24 +8,12 @@ import urllib.error
 import urllib.request
 
 import requests
-from botocore.exceptions import ClientError
 
-PUT, COPY, GONE = "ObjectCreated:Put", "ObjectCreated:Copy", "ObjectRemoved:Delete"
-POST = "ObjectCreated:Post"
-PARTS = "ObjectCreated:CompleteMultipartUpload"
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-    else:
-        raise AssertionError(f"{code} was to be answered")
+from world import COPY, GONE, PUT, make_bucket, refused
 
 
 def run(s3, server, wanted):
-    s3.create_bucket(Bucket="props", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    make_bucket(s3, "props")
     conditions(s3, wanted)
     tags(s3, wanted)
     classes(s3, wanted)
@@ -140,7 +128,7 @@ def form(s3, wanted):
         if size <= 200_000:
             shown = s3.head_object(Bucket="props", Key=f"forms/file {size}")
             assert (shown["ContentLength"], shown["ContentType"]) == (size, "text/plain"), shown
-            wanted["props", f"forms/file {size}"] = [(POST, size)]
+            wanted["props", f"forms/file {size}"] = [("ObjectCreated:Post", size)]
 
 
 def unset(s3):
@@ -162,7 +150,7 @@ def unset(s3):
 
 
 def quota(s3, server, wanted):
-    s3.create_bucket(Bucket="small", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    make_bucket(s3, "small")
     s3.put_object(Bucket="small", Key="a", Body=b"x" * 600)
     set_ = server.tidings("bucket", "quota", "small", "--bytes", "1KiB", "--objects", "2")
     assert (set_["bytes"], set_["objects"], set_["max_bytes"]) == (600, 1, 1024), set_

@@ -4,6 +4,7 @@
 //! Must never judge by the product's own word: what is expected comes from what callers were told. Every run
 //! prints its seed; `TIDINGS_SEED` repeats its choices.
 
+mod behind;
 mod calls;
 mod cuts;
 mod damage;
@@ -16,7 +17,9 @@ mod holes;
 mod idle;
 mod log;
 mod power;
+mod rematch;
 mod rules;
+mod sent;
 mod space;
 mod stack;
 mod versions;

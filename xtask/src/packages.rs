@@ -44,6 +44,10 @@ pub(crate) enum Need {
     Promtool,
     Python,
     Node,
+    /// A block device of a program's own as a file.
+    Nbdfuse,
+    Fuse,
+    Ext4,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -69,6 +73,9 @@ impl Need {
             Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
             Need::Node => "Node.js with npm",
+            Need::Nbdfuse => "nbdfuse",
+            Need::Fuse => "fusermount3",
+            Need::Ext4 => "mkfs.ext4",
         }
     }
 
@@ -87,6 +94,9 @@ impl Need {
             Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
             Need::Node => "npm",
+            Need::Nbdfuse => "libnbd-bin",
+            Need::Fuse => "fuse3",
+            Need::Ext4 => "e2fsprogs",
         }
     }
 
@@ -106,6 +116,9 @@ impl Need {
             Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
             Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
+            Need::Nbdfuse => paths::program("nbdfuse").is_some(),
+            Need::Fuse => paths::program("fusermount3").is_some(),
+            Need::Ext4 => paths::program("mkfs.ext4").is_some(),
         }
     }
 }
@@ -197,7 +210,8 @@ fn known_to_apt(package: &str) -> bool {
     asked.is_ok_and(|answer| answer.status.success() && !answer.stdout.is_empty())
 }
 
-fn root() -> bool {
+/// Whether this process may do everything.
+pub(crate) fn root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")
 }
 

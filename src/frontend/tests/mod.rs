@@ -5,6 +5,7 @@
 
 mod access;
 mod attacks;
+mod attributes;
 mod bodies;
 mod browsers;
 mod chunked;
@@ -22,6 +23,7 @@ mod properties;
 mod qsign;
 mod quota;
 mod real;
+mod rest;
 mod serving;
 mod support;
 mod versions;

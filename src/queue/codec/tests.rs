@@ -72,7 +72,8 @@ fn entries() -> Vec<Entry> {
             tags: "a=1&b=".into(),
         }))),
         plain(Change::RegisterTarget { target: TargetNo(3), name: "orders".into(), kind: "kafka".into() }),
-        plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
+        plain(Change::PauseTarget { target: TargetNo(3), paused: Pause::Operator }),
+        plain(Change::PauseTarget { target: TargetNo(3), paused: Pause::Gone }),
         plain(Change::ConfigureTarget {
             target: TargetNo(3),
             kind: "http".into(),
