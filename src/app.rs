@@ -14,8 +14,11 @@ mod keys;
 pub mod lock;
 mod observe;
 mod observe_store;
+mod reachable;
 mod refused;
 mod reload;
+mod restores;
+mod rules;
 mod storage;
 mod targets;
 

@@ -17,9 +17,12 @@ mod expire;
 mod in_use;
 mod noted;
 mod open_uploads;
+mod own_rules;
 mod quota;
 mod remove;
+mod restore;
 mod tags;
+mod timers;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,16 +39,23 @@ pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;
+use self::own_rules::Named;
+pub use self::own_rules::{Announce, NamedBy};
 use self::quota::Counts;
 pub use self::quota::{Quota, Usage};
 pub use self::remove::Removed;
+pub use self::restore::{Asked, WantedRestore};
+use self::timers::Timers;
+pub use self::timers::{LOOK_AGAIN, RestoresEnded};
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
 use crate::fail;
-use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Pause, Permit, Queue, TargetNo, UploadId, key_hash};
-use crate::rules::RuleSet;
-use crate::store::{BlobHandle, Bucket, Store};
+use crate::queue::{
+    BodyRef, Change, Entry, ObjectMeta, Pause, Permit, Queue, Setting, TargetNo, UploadId, key_hash,
+};
+use crate::rules::{Matched, RuleSet};
+use crate::store::{BlobHandle, Bucket, Store, StoreError};
 
 /// Locks over all keys: two keys that share one merely wait for each other.
 const KEY_STRIPES: usize = 4_096;
@@ -71,6 +81,8 @@ struct Inner {
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     counts: Counts,
+    named: Named,
+    timers: Timers,
     observer: Observer,
 }
 
@@ -145,6 +157,8 @@ impl Commit {
             clock,
             random: Mutex::new(random),
             counts: Counts::default(),
+            named: Named::default(),
+            timers: Timers::default(),
             observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
@@ -171,6 +185,11 @@ impl Commit {
     /// The store behind.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// The time, in microseconds since the Unix epoch, as changes have it.
+    pub fn now_us(&self) -> i64 {
+        (self.inner.clock)()
     }
 
     /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.
@@ -207,7 +226,7 @@ impl Commit {
             };
             let event = Event { version, ..inner.event(kind, bucket, key, size, etag, request) };
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
-            let admitted = inner.admit(&mut permit, change, event)?;
+            let admitted = inner.admit(&within.bucket, &mut permit, change, event)?;
             if let Some(mut blob) = blob {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
@@ -296,13 +315,23 @@ impl Inner {
         Event { id, kind, time_us, bucket, key, version: None, size, etag, request }
     }
 
-    /// Matches the rules of this moment and charges the budgets of those who get the event. After an error
-    /// nothing has happened.
-    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Admitted, CommitError> {
+    /// Matches the rules of this moment, the bucket's own with them, and charges the budgets of those who get
+    /// the event. After an error nothing has happened.
+    fn admit(
+        &self,
+        bucket: &Bucket,
+        permit: &mut Permit,
+        change: Change,
+        event: Event,
+    ) -> Result<Admitted, CommitError> {
         let under = self.rules.begin();
-        let deliveries = under.rules.matching(&event.bucket, &event.key, event.kind);
+        let own = bucket.setting(Setting::Notification);
+        let matched = under.rules.matched(&event.bucket, own, &event.key, event.kind);
+        // Not taken for no rules: somebody waits for these events.
+        let unreadable = |e| StoreError::Index(format!("bucket {}: {e}", bucket.name));
+        let Matched { deliveries, shedding } = matched.map_err(unreadable)?;
         let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
-        let admitted = self.queue.admit(permit, &mut entry);
+        let admitted = self.queue.admit(permit, &mut entry, &shedding);
         admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;
         Ok(Admitted { entry, _under: under })
     }

@@ -51,7 +51,7 @@ impl Targets {
                 entry.progress.budget().set(&target.name, target.budget);
             }
         }
-        self.around.commit.set_rules(RuleSet::build(&rules));
+        self.around.commit.set_rules(RuleSet::build(&rules).reaching(self.reachable(wanted)));
         let lanes = self.all().into_iter().map(|entry| {
             let target = wanted.iter().find(|t| t.name == entry.registered.name);
             self.bring_up(entry, target)

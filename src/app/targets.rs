@@ -50,6 +50,8 @@ pub(super) struct Targets {
     changing: Mutex<()>,
     /// Told by a lane whose far side said that it is gone.
     pub(super) gone: Arc<Notify>,
+    /// Held by whoever changes triggers.
+    pub(super) triggering: Mutex<()>,
 }
 
 impl Targets {
@@ -72,8 +74,13 @@ impl Targets {
             around.queue.readers_complete();
             forgotten.into_iter().try_for_each(|target| around.queue.forget_leftovers(target))?;
         }
-        let (by_name, changing) = (RwLock::new(by_name), Mutex::default());
-        Ok(Self { by_name, around, changing, gone: Arc::default() })
+        Ok(Self {
+            by_name: RwLock::new(by_name),
+            around,
+            changing: Mutex::default(),
+            triggering: Mutex::default(),
+            gone: Arc::default(),
+        })
     }
 
     /// Opens a reader for every registered target, then starts those that are wanted.

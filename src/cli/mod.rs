@@ -21,6 +21,7 @@ mod paint;
 mod remote;
 mod serve;
 mod store;
+mod trigger;
 mod wait;
 
 use std::io::Write as _;
@@ -53,6 +54,8 @@ enum Command {
     Target(remote::Target),
     /// Show the buckets of a running server, and set what each may hold.
     Bucket(bucket::Bucket),
+    /// Bind functions to buckets of a running server: which changes invoke them.
+    Trigger(trigger::Trigger),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
     /// Add, list, rotate and remove the credentials that may sign requests.
@@ -141,6 +144,7 @@ pub fn run() -> ExitCode {
             Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
             Command::Bucket(bucket) => bucket.run().await,
+            Command::Trigger(trigger) => trigger.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,

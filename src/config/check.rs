@@ -55,6 +55,7 @@ impl Checker<'_> {
         }
         let queue = self.queue(&raw.queue);
         let store = self.store(&raw.store);
+        let restore = self.restore(&raw.restore);
         let region = server.as_ref().map(|s| s.region.clone()).unwrap_or_default();
         let targets = self.targets(raw.target, &region);
         Some(Config {
@@ -64,6 +65,7 @@ impl Checker<'_> {
             account: Account { appid },
             queue,
             store,
+            restore,
             targets: targets?,
             warnings: std::mem::take(&mut self.warnings),
         })

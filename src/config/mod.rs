@@ -18,6 +18,7 @@ pub mod pattern;
 mod places;
 mod raw;
 mod reload;
+mod restore;
 pub mod secret_file;
 mod server;
 mod store;
@@ -34,6 +35,7 @@ pub use diagnostics::{Diagnostics, Place, Problem};
 pub use limits::Limits;
 pub use load::load;
 pub use reload::needs_restart;
+pub use restore::Restore;
 pub use server::{Admin, Server, TlsFiles};
 pub use store::Store;
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub queue: Queue,
     /// `[store]`
     pub store: Store,
+    /// `[restore]`
+    pub restore: Restore,
     /// `[target.NAME]`, in name order.
     pub targets: Vec<Target>,
     /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at

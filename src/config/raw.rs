@@ -22,6 +22,7 @@ pub(super) struct Raw {
     pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) store: Store,
+    pub(super) restore: super::restore::Raw,
     pub(super) target: BTreeMap<String, Target>,
 }
 

@@ -90,8 +90,11 @@ impl Lane {
         (self.paused, self.stop_by) = (wish.paused.is_on(), wish.stop_by);
         let gone = wish.paused == Pause::Gone;
         if std::mem::replace(&mut self.view.gone, gone) && !gone {
-            // Somebody says that it is back: one event asks, whatever waits.
-            self.health.close(true, now);
+            // Somebody says that it is back: of what waits, one event asks.
+            let books = self.shared.progress().books();
+            if books.backlog + books.held > 0 {
+                self.health.close(true, now);
+            }
         }
         self.rewinding = self.shared.wants_rewind();
         if wish.releases != self.releases {

@@ -179,8 +179,10 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutObjectTagging" | "DeleteObjectTagging" => &["tagging", "versionId"],
         "PutBucketTagging" | "DeleteBucketTagging" => &["tagging"],
         "PutObjectAcl" => &["acl", "versionId"],
+        "RestoreObject" => &["restore", "versionId"],
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
+        "PutBucketNotificationConfiguration" => &["notification"],
         _ => &[],
     }
 }

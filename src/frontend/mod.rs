@@ -21,6 +21,7 @@
 
 mod access;
 mod acls;
+mod archive;
 mod asked;
 mod auth;
 mod body;
@@ -55,6 +56,7 @@ mod list_v1;
 mod list_versions;
 mod multipart;
 mod names;
+mod notification;
 mod objects;
 mod operations;
 mod origins;
@@ -62,6 +64,7 @@ mod parts;
 mod peer;
 mod put;
 mod rest;
+mod restore;
 mod server;
 mod slow_down;
 mod source;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::pause::Pause;
+use super::restore::RestoreChange;
 use super::setting::Setting;
 use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
@@ -24,7 +25,7 @@ pub struct TargetNo(pub u32);
 pub struct Entry {
     /// What changes in the store.
     pub change: Change,
-    /// The event it makes; always present for changes of objects, absent for settings.
+    /// The event it makes; always present for changes of objects and notices, absent for settings.
     pub event: Option<Event>,
     /// Who gets the event: one delivery per target, decided at commit under the rules of that moment.
     pub deliveries: Vec<DeliveryTo>,
@@ -64,8 +65,13 @@ pub enum Change {
     DeleteObject,
     /// An object has other tags from now on.
     TagObject(Arc<ObjectTags>),
+    /// A restore of an archived object began, was done, goes on for longer, or is over. The first two are
+    /// events.
+    Restore(Arc<RestoreChange>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
+    /// Nothing: the entry's event is all there is.
+    Notice,
     /// A bucket exists from now on.
     CreateBucket {
         /// Its name.
@@ -129,6 +135,14 @@ impl Change {
         match self {
             Change::PutObject(meta) | Change::CompleteUpload { meta, .. } => Some(meta),
             _ => None,
+        }
+    }
+
+    /// Metadata headers of the object that the change is about, as far as it says them.
+    pub fn headers(&self) -> &[(Arc<str>, Arc<str>)] {
+        match self {
+            Change::Restore(change) => &change.headers,
+            _ => self.object().map_or(&[], |meta| &meta.headers),
         }
     }
 

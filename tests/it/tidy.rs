@@ -81,7 +81,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("delivery", &["event", "queue", "config", "metrics", "fail"]),
     ("tls", &["config"]),
     ("commit", &["event", "journal", "queue", "rules", "store", "config", "limits", "fail"]),
-    ("frontend", &["event", "queue", "store", "commit", "config", "limits", "tls", "fail"]),
+    ("frontend", &["event", "queue", "store", "commit", "rules", "config", "limits", "tls", "fail"]),
     ("admin", &["event", "queue", "config", "metrics", "tls"]),
     (
         "app",

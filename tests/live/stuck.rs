@@ -35,6 +35,7 @@ const LOG_MIB: u64 = 8;
 const MEMORY_GROWTH: u64 = 64 << 20;
 /// The key that nobody takes; one of those that the clients share.
 const STUCK: &str = "live-stuck/plain/00000";
+const KEY: &str = "plain/00000";
 /// How often the foreign process is asked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Far longer than anything waited for here takes.
@@ -190,14 +191,15 @@ async fn a_key_that_nobody_takes_holds_neither_the_log_nor_other_keys_nor_memory
     let (mut warm, mut most, mut delivered, mut rounds) = (None, 0, 0, 0_u64);
     while began.elapsed() < stuck_for || logged(&load.shared) < 2 * (log_mib << 20) {
         acknowledged(&load, load.acknowledged_now() + 2_000).await;
+        // Of many keys each comes seldom; this one has something in every round.
+        assert!(load.shared.put(&ready.s3, KEY).await, "no write is refused");
         delivered = more_than(&ready, delivered).await;
         rounds += 1;
         most = server.memory().max(most);
         if warm.is_none() && began.elapsed() > stuck_for / 4 {
             warm = Some(server.memory());
-            for flag in [&far.stuck, &far.timed, &control.timed] {
-                flag.store(true, Ordering::Relaxed);
-            }
+            let flags = [&far.stuck, &far.timed, &control.timed];
+            flags.into_iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
         }
     }
     load.stop();

@@ -43,11 +43,11 @@ pub(crate) enum Need {
     /// Prometheus' tool, which tests the alert rules.
     Promtool,
     Python,
-    Node,
     /// A block device of a program's own as a file.
     Nbdfuse,
     Fuse,
     Ext4,
+    Node,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -72,10 +72,10 @@ impl Need {
             Need::Rabbitmq => "RabbitMQ",
             Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
-            Need::Node => "Node.js with npm",
             Need::Nbdfuse => "nbdfuse",
             Need::Fuse => "fusermount3",
             Need::Ext4 => "mkfs.ext4",
+            Need::Node => "Node.js with npm",
         }
     }
 
@@ -93,10 +93,10 @@ impl Need {
             Need::Rabbitmq => "rabbitmq-server",
             Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
-            Need::Node => "npm",
             Need::Nbdfuse => "libnbd-bin",
             Need::Fuse => "fuse3",
             Need::Ext4 => "e2fsprogs",
+            Need::Node => "npm",
         }
     }
 
@@ -115,10 +115,10 @@ impl Need {
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
             Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
-            Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
             Need::Nbdfuse => paths::program("nbdfuse").is_some(),
             Need::Fuse => paths::program("fusermount3").is_some(),
             Need::Ext4 => paths::program("mkfs.ext4").is_some(),
+            Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
         }
     }
 }

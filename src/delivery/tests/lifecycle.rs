@@ -117,6 +117,12 @@ async fn a_far_side_that_is_gone_is_not_called_again_until_somebody_resumes_it()
     assert_eq!((again.queue.delivered(), again.status().state), (0, TargetState::Faulted));
     again.handle.resume();
     again.until_delivered(1).await;
+
+    // Where nothing waits nobody can ask, and nothing is wrong.
+    let idle = Bench::open(Queue::default(), bench.far.clone(), LIMITS, Pause::Gone);
+    idle.until("gone", |s| s.state == TargetState::Faulted).await;
+    idle.handle.resume();
+    idle.until("up", |s| s.state == TargetState::Up).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -94,6 +94,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "DeleteObjects" => row(Write, Method::POST, "", 200)
             .query("delete", "")
             .body("<Delete><Object><Key>key</Key></Object><Object><Key>none</Key></Object></Delete>"),
+        "RestoreObject" => row(Write, Method::POST, "/cold", 202)
+            .query("restore", "")
+            .body("<RestoreRequest><Days>1</Days></RestoreRequest>"),
         "CreateMultipartUpload" => row(Write, Method::POST, "/big", 200).query("uploads", ""),
         "UploadPart" => upload(row(Write, Method::PUT, "/big", 200).query("partNumber", "2").body("part")),
         "UploadPartCopy" => {
@@ -121,6 +124,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "PutBucketVersioning" => row(Admin, Method::PUT, "", 200).query("versioning", "").body(VERSIONING),
         "ListObjectVersions" => row(Read, Method::GET, "", 200).query("versions", ""),
         "PutBucketCors" => row(Admin, Method::PUT, "", 200).query("cors", "").body(CORS),
+        "PutBucketNotificationConfiguration" => {
+            row(Admin, Method::PUT, "", 200).query("notification", "").body(NOTIFICATION)
+        }
         "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
             row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
@@ -139,13 +145,15 @@ fn row_of(operation: &str, things: &Things) -> Row {
 const VERSIONING: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
 const CORS: &str = "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>\
                     <AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
+const NOTIFICATION: &str = "<NotificationConfiguration></NotificationConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 
 /// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
-const OF_BUCKETS: [(&str, &str, u16); 15] = [
+const OF_BUCKETS: [(&str, &str, u16); 16] = [
     ("GetBucketCors", "cors", 404),
     ("GetBucketTagging", "tagging", 404),
     ("GetBucketAcl", "acl", 200),
+    ("GetBucketNotificationConfiguration", "notification", 200),
     ("GetBucketPolicy", "policy", 404),
     ("GetBucketPolicyStatus", "policyStatus", 404),
     ("GetBucketLifecycleConfiguration", "lifecycle", 404),
@@ -182,6 +190,9 @@ async fn things(admin: &Client, n: usize) -> Things {
     };
     ask(Method::PUT, "", &[], "").await;
     ask(Method::PUT, "/key", &[], "body").await;
+    let cold = (&format!("/{bucket}/cold"), [("x-amz-storage-class", "ARCHIVE")]);
+    let put = admin.request(Method::PUT, cold.0, &[], &cold.1, Bytes::from("body")).await;
+    assert_eq!(put.expect("answered").status, 200);
     let upload = text(&ask(Method::POST, "/big", &[("uploads", "")], "").await, "UploadId");
     let query = [("partNumber", "1"), ("uploadId", upload.as_str())];
     let part = ask(Method::PUT, "/big", &query, "part").await;
