@@ -145,6 +145,7 @@ impl Layer {
         let claim =
             Claim { access_key: "".into(), payload: Payload::Unsigned, length: Some(length), qsign: None };
         let reading = Arc::new(RequestContext::new(Arc::clone(&asked.id), Arc::clone(&asked.peer), claim));
+        let body = Rest::new(body, &parts.headers).of(&reading);
         let body = Inbound::new(body, Arc::clone(&reading), self.idle, None);
         let body = BodyStream::new(body)
             .filter_map(|frame| std::future::ready(frame.map(|frame| frame.into_data().ok()).transpose()));

@@ -36,6 +36,11 @@ fn clients_do_their_work_and_every_event_arrives() {
 }
 
 #[test]
+fn the_clients_of_cos_and_two_more_of_s3_do_their_work_and_every_event_arrives() {
+    script("others.py", None);
+}
+
+#[test]
 fn ten_thousand_parts_are_one_object_and_lists_of_a_hundred_thousand_keys_are_whole_while_others_write() {
     script("many.py", None);
 }

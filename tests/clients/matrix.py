@@ -1,15 +1,14 @@
 """Every client does the same work, each in its own words; what it cannot do it says itself.
 
-Called by run.py. After each operation that changes an object its event is written down; nothing else may arrive.
+Called by others.py. After each operation that changes an object its event is written down; nothing else may arrive.
 """
 
 import http.client
 import os
 import urllib.parse
 
-PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
-PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
-HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
+from world import COPY, GONE, HIDDEN, PARTS, PUT
+
 LARGE = 21 << 20
 
 

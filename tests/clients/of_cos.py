@@ -216,6 +216,9 @@ class Coscmd:
         access, secret = server.pair
         pair = ["-a", access, "-s", secret, "-b", self.bucket, "-r", REGION]
         self("config", *pair, "-p", "5", "--do-not-use-ssl")
+        # Below 100 MiB it would send one piece.
+        conf = directory / "coscmd.conf"
+        conf.write_text(conf.read_text().rstrip() + "\nmultiupload_threshold = 20\n")
 
     def __call__(self, *words):
         command = [str(self.tool), *self.files, *words]
