@@ -165,7 +165,10 @@ impl Parts {
             view.replaying = dead.replaying;
             view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());
         }
-        let last_error = entry.lane.as_ref().and_then(|lane| lane.status().last_error);
+        let status = entry.lane.as_ref().map(delivery::TargetHandle::status);
+        let (unread, last_error) =
+            status.map_or((None, None), |status| (status.read_error, status.last_error));
+        view.blocked = view.blocked.or_else(|| unread.map(|why| why.to_string()));
         view.last_failure = last_error.and_then(|e| {
             Some(FailureView {
                 time: rfc3339(e.at_unix_ms.saturating_mul(1_000))?,

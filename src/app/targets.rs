@@ -125,7 +125,14 @@ impl Targets {
             lane.pause();
         }
         if entry.registered.paused != paused {
-            self.around.commit.pause_target(entry.registered.target, paused).await.map_err(of_setting)?;
+            let noted = self.around.commit.pause_target(entry.registered.target, paused).await;
+            if let Err(error) = noted {
+                // Nobody was told that it pauses, and the next start would not.
+                if paused {
+                    lane.resume();
+                }
+                return Err(of_setting(error));
+            }
             entry.registered.paused = paused;
             self.put(entry);
         }

@@ -56,7 +56,16 @@ fn open(dir: &Path, segments: u64, applied: u64, targets: u32) -> Arc<EmbeddedQu
 }
 
 pub(super) fn open_with(options: Options, applied: u64, targets: u32) -> Arc<EmbeddedQueue> {
-    let queue = EmbeddedQueue::open(Arc::new(OsDisk), options, applied, Arc::new(NoStore));
+    open_over(Arc::new(OsDisk), options, applied, targets)
+}
+
+pub(super) fn open_over(
+    disk: Arc<dyn journal::Disk>,
+    options: Options,
+    applied: u64,
+    targets: u32,
+) -> Arc<EmbeddedQueue> {
+    let queue = EmbeddedQueue::open(disk, options, applied, Arc::new(NoStore));
     let queue = queue.expect("opens");
     for target in 1..=targets {
         queue.add_reader(TargetNo(target), 1).expect("added");

@@ -25,7 +25,7 @@ const SMALL: u64 = 16 << 10;
 /// What one batch changed.
 #[derive(Default)]
 pub(super) struct Delta {
-    packs: BTreeMap<u32, i64>,
+    packs: BTreeMap<u32, OfPack>,
     blobs: i64,
     /// Blobs that have no owner any more, with their bytes.
     let_go: HashMap<BlobName, u64>,
@@ -33,13 +33,29 @@ pub(super) struct Delta {
     pub(super) adopted: Vec<BlobName>,
 }
 
+/// What one batch changed about one pack.
+#[derive(Default)]
+struct OfPack {
+    /// Needed bytes.
+    bytes: i64,
+    /// A row was put that names it.
+    named: bool,
+}
+
 impl Delta {
+    /// Packs that rows name which were put.
+    pub(super) fn named(&self) -> impl Iterator<Item = u32> {
+        self.packs.iter().filter(|(_, of)| of.named).map(|(pack, _)| *pack)
+    }
+
     /// Adds an edit.
     pub(super) fn add(&mut self, edit: &Edit<'_>) {
         if edit.space != Space::Blobs {
             for (row, sign) in [(edit.old, -1), (edit.new, 1)] {
                 if let Some(Ok(Some(packed))) = row.map(|row| row_edit::packed(edit.key, row)) {
-                    *self.packs.entry(packed.pack).or_default() += sign * packed.bytes as i64;
+                    let of = self.packs.entry(packed.pack).or_default();
+                    of.bytes += sign * packed.bytes as i64;
+                    of.named |= sign > 0;
                 }
             }
             return;
@@ -105,9 +121,9 @@ impl Usage {
 
     /// An applied batch changed this, and the packs end here.
     pub(super) fn add(&mut self, delta: &Delta, end: PackEnd) {
-        for (pack, change) in delta.packs.iter().filter(|(_, change)| **change != 0) {
+        for (pack, of) in delta.packs.iter().filter(|(_, of)| of.bytes != 0) {
             let live = self.live.entry(*pack).or_default();
-            *live = live.saturating_add_signed(*change);
+            *live = live.saturating_add_signed(of.bytes);
             self.changed.insert(*pack);
         }
         self.blobs = self.blobs.saturating_add_signed(delta.blobs);

@@ -48,6 +48,11 @@ impl Receiver {
         let mut taken = self.count.subscribe();
         let waited = tokio::time::timeout(WAIT, taken.wait_for(|n| *n >= count)).await;
         assert!(waited.is_ok(), "{} of {count} events came", *self.count.borrow());
+        self.taken()
+    }
+
+    /// Every event that came so far: key and request id.
+    pub fn taken(&self) -> Vec<(String, String)> {
         self.taken.lock().expect("nobody panics here").clone()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::index::Space;
+use super::super::index::{Reads as _, Space};
 use super::*;
 use crate::queue::{NewPart, NewUpload, ObjectTags, Piece, UploadChange, UploadId, encode_manifest};
 
