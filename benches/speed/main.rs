@@ -19,6 +19,7 @@ mod null;
 mod puts;
 mod report;
 mod server;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Command {
     Receiver,
     /// Runs the rows and prints them.
     Run(report::Run),
+    /// Puts, overwrites and removes many objects, and looks what that leaves behind.
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Some(Command::NullServer) => null::run(),
         Some(Command::Receiver) => http::run(),
         Some(Command::Run(run)) => rows(&run),
+        Some(Command::Soak(soak)) => runtime().and_then(|runtime| runtime.block_on(soak::run(&soak))),
         None => rows(&report::Run::default()),
     };
     match result {
@@ -74,7 +78,10 @@ fn main() -> ExitCode {
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
 fn rows(run: &report::Run) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(report::rows(run))
+    runtime()?.block_on(report::rows(run))
 }

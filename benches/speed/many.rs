@@ -15,8 +15,10 @@ use crate::{amqp, backlog, http, machine, nats, puts};
 
 /// Targets without events.
 const IDLE: usize = 1_000;
-/// Seconds without a request before and while idleness is measured.
-const QUIET: f64 = 5.0;
+/// Seconds without a request before idleness is measured: past the first checkpoint of the index.
+const SETTLE: f64 = 15.0;
+/// Seconds for which it is measured.
+const QUIET: f64 = 10.0;
 /// Looks at what the four have.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -97,7 +99,7 @@ async fn memory(run: &Run, table: &mut Table, targets: &str) -> Result<()> {
         let server = home.start()?;
         server.create_bucket().await?;
         let pid = server.pid();
-        tokio::task::block_in_place(|| machine::pause(quiet));
+        tokio::task::block_in_place(|| machine::pause(Duration::from_secs_f64(SETTLE)));
         let (writes, bytes) = (machine::io(pid, "syscw")?, machine::io(pid, "write_bytes")?);
         let cpu = machine::cpu_seconds(pid)?;
         tokio::task::block_in_place(|| machine::pause(quiet));

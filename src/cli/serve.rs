@@ -85,14 +85,14 @@ impl Serve {
     }
 }
 
-/// Memory in pages of 4 KiB: huge ones kept 80 MiB of a server that drained to four targets, for 2 % more PUTs
-/// at most. A kernel that has none refuses, and needs nothing.
+/// Memory in pages of 4 KiB: huge ones kept 80 MiB of a server that drained to four targets, for 2 % more
+/// PUTs at most. A kernel that has none refuses, and needs nothing.
 fn small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-/// Nobody was served yet, so that nothing has to be made durable: the next start goes on from what is on disk.
-/// A recovery under way works on until the process ends, which is when the data directory is free again.
+/// Nobody was served yet, so that nothing has to be made durable: the next start goes on from what is on
+/// disk. A recovery under way works on until the process ends, and the data directory is free only then.
 fn stopped_early(starting: impl Future<Output: Sized>) -> Result<(), Failure> {
     std::mem::forget(starting);
     tracing::info!("stopped before it was ready");

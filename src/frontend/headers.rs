@@ -3,8 +3,11 @@
 //! Must never drop a header that changes what the client asked for: a header that an operation does not know
 //! is refused.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
@@ -92,6 +95,7 @@ pub(super) fn give_back(kept: &[(Arc<str>, Arc<str>)], checksums: bool, into: &m
         }
         // Both were headers when they came; what cannot be one is left out rather than failing the read.
         let kept_sum_is_composite = value.contains('-');
+        let value = if name.starts_with(USER_METADATA) { in_ascii(value) } else { Cow::Borrowed(&**value) };
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
             into.insert(name, value);
@@ -101,6 +105,15 @@ pub(super) fn give_back(kept: &[(Arc<str>, Arc<str>)], checksums: bool, into: &m
             let kind = if kept_sum_is_composite { "COMPOSITE" } else { "FULL_OBJECT" };
             into.insert("x-amz-checksum-type", HeaderValue::from_static(kind));
         }
+    }
+}
+
+/// A client's own value as S3 gives it back: as it came if it is ASCII, else as RFC 2047 writes it.
+fn in_ascii(value: &str) -> Cow<'_, str> {
+    if value.is_ascii() {
+        Cow::Borrowed(value)
+    } else {
+        format!("=?UTF-8?B?{}?=", BASE64.encode(value)).into()
     }
 }
 
@@ -202,8 +215,14 @@ mod tests {
         );
         let mut back = HeaderMap::new();
         give_back(&kept, false, &mut back);
-        assert_eq!(back.get("x-amz-meta-zoo"), came.get("x-amz-meta-zoo"));
+        assert_eq!(back.get("x-amz-meta-a"), came.get("x-amz-meta-a"));
         assert_eq!(back.len(), 5);
+        // No header may carry it as it is; who wrote it so gets the same back.
+        let encoded = back["x-amz-meta-zoo"].to_str().expect("ASCII");
+        assert_eq!(encoded, "=?UTF-8?B?w7xuw69jb2RlICB0d28=?=");
+        let again = metadata(&headers(&[("x-amz-meta-zoo", encoded)])).expect("small");
+        give_back(&again, false, &mut back);
+        assert_eq!(back["x-amz-meta-zoo"], "=?UTF-8?B?w7xuw69jb2RlICB0d28=?=");
         assert!(metadata(&headers(&[("content-encoding", "AWS-chunked")])).expect("small").is_empty());
     }
 

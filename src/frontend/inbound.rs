@@ -13,20 +13,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::chunks::Chunks;
 use super::context::{BodyFault, RequestContext};
 use super::digest::DocumentHash;
 use super::guard::Payload;
+use super::rest::Rest;
 
 /// A body that moves by less than this within the idle timeout stands still: else a byte now and then would
 /// hold the reserved space for weeks.
 const PROGRESS: usize = 16 << 10;
 
 /// A watched body.
-pub(super) struct Inbound<B = Incoming> {
+pub(super) struct Inbound<B = Rest> {
     inner: B,
     context: Arc<RequestContext>,
     idle: Duration,

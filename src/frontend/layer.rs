@@ -24,6 +24,7 @@ use super::guard::{self, Payload, Rules};
 use super::inbound::Inbound;
 use super::origins::{Asking, Origins, is_preflight};
 use super::peer::{Peer, until_sent};
+use super::rest::Rest;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -133,6 +134,7 @@ impl Layer {
         asked: &Asked,
     ) -> Result<(Request<Body>, Arc<RequestContext>), Box<HttpResponse>> {
         let (parts, body) = request.into_parts();
+        let body = Rest::new(body, &parts.headers);
         let now = (self.now)().as_second();
         let claim = guard::check(&parts, &self.rules, asked.peer.is_private(), now).map_err(|refusal| {
             tracing::debug!(request = %asked.id, ?refusal, "refused");
@@ -152,7 +154,10 @@ impl Layer {
         let context = Arc::new(RequestContext::new(id, peer, claim));
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
-            false => Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document)),
+            false => {
+                let body = body.of(&context);
+                Body::http_body(Inbound::new(body, Arc::clone(&context), self.idle, document))
+            }
         };
         let mut request = Request::from_parts(parts, body);
         // Whatever came with the request, only our own context goes on.

@@ -13,7 +13,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::context::Caller;
 use super::list::{common_prefix, encodes, page_size, past_every_key, url_encode};
 use super::operations::Operations;
-use super::{buckets, errors, headers, versioning};
+use super::{buckets, classes, errors, headers, versioning};
 use crate::event::VersionId;
 use crate::store::{ObjectVersion, Store, StoreError, VersionsAfter};
 
@@ -86,7 +86,7 @@ fn listed(version: &ObjectVersion, key: String, owner: &Owner) -> Listed {
         last_modified: Some(buckets::time(object.modified_us)),
         owner: Some(owner.clone()),
         size: i64::try_from(object.size).ok(),
-        storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+        storage_class: Some(ObjectVersionStorageClass::from(classes::of_kept(&object.meta.headers))),
         version_id: Some(object.version.to_string()),
         ..Default::default()
     }

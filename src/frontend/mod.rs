@@ -9,6 +9,7 @@
 //! going.rs      what clients have going on, against the limits
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
+//! rest.rs       the bytes that nobody reads
 //! ```
 //!
 //! Must never make a change durable by itself (that is `commit`), never answer success to a change that
@@ -21,6 +22,7 @@ mod body;
 mod buckets;
 #[macro_use]
 mod checksum;
+mod attributes;
 mod chunks;
 mod classes;
 mod complete;
@@ -49,6 +51,7 @@ mod origins;
 mod parts;
 mod peer;
 mod put;
+mod rest;
 mod server;
 mod slow_down;
 mod source;

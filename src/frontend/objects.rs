@@ -26,7 +26,7 @@ use super::{errors, headers};
 use crate::store::StoreError;
 
 /// How often a row is looked up again when its body was replaced meanwhile.
-const MAX_LOOKUPS: usize = 5;
+pub(super) const MAX_LOOKUPS: usize = 5;
 
 /// Answers the object, or a range of it.
 pub(super) async fn get(

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
-    acls, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1, list_versions,
-    multipart, objects, parts, put, tagging, unset, versioning,
+    acls, attributes, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1,
+    list_versions, multipart, objects, parts, put, tagging, unset, versioning,
 };
 use crate::commit::Commit;
 
@@ -71,6 +71,7 @@ answered! {
     put_object(PutObjectInput) -> PutObjectOutput: put::object.await;
     get_object(GetObjectInput) -> GetObjectOutput: objects::get.await;
     head_object(HeadObjectInput) -> HeadObjectOutput: objects::head.await;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput: attributes::get.await;
     copy_object(CopyObjectInput) -> CopyObjectOutput: copy::object.await;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput: delete::object.await;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput: delete::objects.await;

@@ -12,7 +12,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use super::buckets::{existing, set};
 use super::context::Caller;
 use super::copy::MAX_LOOKUPS;
-use super::found::lookup;
+use super::found::{lookup, version_of};
 use super::multipart::RECORD_OVERHEAD;
 use super::operations::Operations;
 use super::{errors, headers, names, tags};
@@ -32,8 +32,9 @@ pub(super) async fn put(
     check(operations, &req)?;
     let input = req.input;
     let kept = tags::of_document(input.tagging.tag_set, OF_OBJECT)?;
-    change(operations, &input.bucket, &input.key, input.version_id.as_deref(), &kept).await?;
-    Ok(S3Response::new(PutObjectTaggingOutput { version_id: input.version_id }))
+    let version_id =
+        change(operations, &input.bucket, &input.key, input.version_id.as_deref(), &kept).await?;
+    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }
 
 /// Takes an object's tags away.
@@ -43,8 +44,8 @@ pub(super) async fn delete(
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     check(operations, &req)?;
     let input = req.input;
-    change(operations, &input.bucket, &input.key, input.version_id.as_deref(), "").await?;
-    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id: input.version_id }))
+    let version_id = change(operations, &input.bucket, &input.key, input.version_id.as_deref(), "").await?;
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }
 
 /// Shows an object's tags.
@@ -57,16 +58,18 @@ pub(super) fn get(
     names::check_key(&input.key)?;
     let object = lookup(operations, &input.bucket, &input.key, input.version_id.as_deref())?;
     let tag_set = tags::of_kept(object.meta.tags());
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: input.version_id }))
+    let version_id = version_of(operations, &object)?;
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id }))
 }
 
+/// Gives the name of the version that has other tags now, as answers say it.
 async fn change(
     operations: &Operations,
     bucket: &str,
     key: &str,
     version: Option<&str>,
     kept: &str,
-) -> S3Result<()> {
+) -> S3Result<Option<String>> {
     names::check_key(key)?;
     let record = RECORD_OVERHEAD + bucket.len() + key.len() + kept.len();
     for _ in 0..MAX_LOOKUPS {
@@ -74,7 +77,8 @@ async fn change(
         let permit = operations.commit.reserve(record).await.map_err(errors::of_commit)?;
         match operations.commit.tag_object(permit, &object, kept).await {
             Err(CommitError::Replaced) => {}
-            done => return done.map_err(errors::of_commit),
+            Err(error) => return Err(errors::of_commit(error)),
+            Ok(_) => return version_of(operations, &object),
         }
     }
     Err(errors::of_commit(CommitError::Replaced))

@@ -43,9 +43,9 @@ impl Progress {
 
 impl EmbeddedQueue {
     /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch, or
-    /// about when, if its record is damaged. None if there is none. Blocks while it reads: segments without an event for the
-    /// target are passed over, so that at most the one in which the reader stands is searched; the answer is
-    /// remembered.
+    /// about when, if its record is damaged. None if there is none. Blocks while it reads: segments without
+    /// an event for the target are passed over, so that at most the one in which the reader stands is
+    /// searched; the answer is remembered.
     pub fn oldest_unsettled_us(&self, target: TargetNo) -> Option<i64> {
         let progress = self.inner.routes.get(target)?;
         let from = match progress.oldest() {

@@ -71,7 +71,7 @@ pub(crate) struct Op {
 /// Records operations of many clients.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    clock: AtomicU64,
+    clock: Arc<AtomicU64>,
     ids: AtomicU64,
     ops: Mutex<Vec<Op>>,
 }
@@ -84,6 +84,11 @@ pub(crate) struct Pending<'a> {
 }
 
 impl Recorder {
+    /// On a clock that others use too, with numbers from `first_id` on.
+    pub(crate) fn on(clock: &Arc<AtomicU64>, first_id: u64) -> Self {
+        Self { clock: Arc::clone(clock), ids: AtomicU64::new(first_id), ops: Mutex::default() }
+    }
+
     /// A number that no other operation of the run has.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)

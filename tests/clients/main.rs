@@ -1,22 +1,46 @@
 //! S3 clients that people use, with their default settings, against the real binary: what they are told, and
-//! which events reach a target. The work itself is `run.py`.
+//! which events reach a target. The work itself is in the scripts.
 //!
 //! Must never give a client a setting that its users would not have.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Each takes the whole machine, and has deadlines.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// What `cargo xtask test` made, by the variable that names it.
+fn made(variable: &str, what: &str) -> PathBuf {
+    let path = std::env::var_os(variable);
+    path.unwrap_or_else(|| panic!("{variable} names {what}; `cargo xtask test` makes one")).into()
+}
+
+/// Runs a script of this directory; what it says stands above a failure.
+fn script(name: &str, more: Option<PathBuf>) {
+    let clients = made("TIDINGS_TEST_CLIENTS", "a Python environment with boto3 and awscli");
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().expect("a directory");
+    let ended = Command::new(clients.join("bin/python"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name))
+        .arg(env!("CARGO_BIN_EXE_tidings"))
+        .arg(dir.path())
+        .args(more)
+        .status();
+    assert!(ended.expect("Python starts").success(), "see what it printed above");
+}
 
 #[test]
 fn boto3_and_the_aws_cli_do_their_work_and_every_event_arrives() {
-    let clients = std::env::var_os("TIDINGS_TEST_CLIENTS").expect(
-        "TIDINGS_TEST_CLIENTS names a Python environment with boto3 and awscli; `cargo xtask test` makes one",
-    );
-    let dir = tempfile::tempdir().expect("a directory");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/run.py");
-    let ended = Command::new(Path::new(&clients).join("bin/python"))
-        .arg(script)
-        .arg(env!("CARGO_BIN_EXE_tidings"))
-        .arg(dir.path())
-        .status();
-    assert!(ended.expect("Python starts").success(), "see what it printed above");
+    script("run.py", None);
+}
+
+#[test]
+fn ten_thousand_parts_are_one_object_and_lists_of_a_hundred_thousand_keys_are_whole_while_others_write() {
+    script("many.py", None);
+}
+
+#[test]
+fn the_suite_of_the_s3_library_passes_but_for_what_is_listed() {
+    script("suite.py", Some(made("TIDINGS_TEST_S3S_E2E", "the binary s3s-e2e")));
 }

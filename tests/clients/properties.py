@@ -7,23 +7,11 @@ alone.
 import urllib.error
 import urllib.request
 
-from botocore.exceptions import ClientError
-
-PUT, COPY, GONE = "ObjectCreated:Put", "ObjectCreated:Copy", "ObjectRemoved:Delete"
-PARTS = "ObjectCreated:CompleteMultipartUpload"
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-    else:
-        raise AssertionError(f"{code} was to be answered")
+from world import COPY, GONE, PUT, make_bucket, refused
 
 
 def run(s3, server, wanted):
-    s3.create_bucket(Bucket="props", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    make_bucket(s3, "props")
     conditions(s3, wanted)
     tags(s3, wanted)
     classes(s3, wanted)
@@ -146,7 +134,7 @@ def unset(s3):
 
 
 def quota(s3, server, wanted):
-    s3.create_bucket(Bucket="small", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    make_bucket(s3, "small")
     s3.put_object(Bucket="small", Key="a", Body=b"x" * 600)
     set_ = server.tidings("bucket", "quota", "small", "--bytes", "1KiB", "--objects", "2")
     assert (set_["bytes"], set_["objects"], set_["max_bytes"]) == (600, 1, 1024), set_

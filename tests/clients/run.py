@@ -6,140 +6,19 @@ not come back, or if the target does not get exactly the events of what was done
 
 import filecmp
 import hashlib
-import http.server
 import io
-import json
 import os
-import pathlib
-import re
-import signal
-import subprocess
-import sys
-import threading
-import tomllib
-import urllib.parse
 
-import boto3
 import boto3.s3.transfer
-from botocore.exceptions import ClientError
 
 import properties
-
-BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
-DEADLINE = 240  # seconds for one command, and for the last event
-PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
-PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
-HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
-
-
-class Target:
-    """An HTTP receiver that keeps each event once, and wakes whoever waits for more."""
-
-    def __init__(self):
-        self.seen, self.events, self.changed = set(), {}, threading.Condition()
-        target = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with target.changed:
-                    if self.headers["tidings-event-id"] not in target.seen:
-                        target.seen.add(self.headers["tidings-event-id"])
-                        for record in body["Records"]:
-                            target.take(record)
-                    target.changed.notify_all()
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/events"
-
-    def take(self, record):
-        s3 = record["s3"]
-        key = urllib.parse.unquote_plus(s3["object"]["key"])
-        told = (record["eventName"], s3["object"].get("size", 0))
-        if "versionId" in s3["object"]:
-            told += (s3["object"]["versionId"],)
-        self.events.setdefault((s3["bucket"]["name"], key), []).append(told)
-
-    def expect(self, wanted):
-        """Waits for these events and no others: (bucket, key) to a list of (name, size), and the version's id
-        where the bucket has versions."""
-
-        with self.changed:
-            self.changed.wait_for(lambda: self.events == wanted, DEADLINE)
-            assert self.events == wanted, f"the target has {self.events}\nbut was to have {wanted}"
-
-
-class Server:
-    """The real binary on free ports."""
-
-    def __init__(self, target):
-        (DIR / "tidings.toml").write_text(
-            f"""
-[server]
-listen = "127.0.0.1:0"
-data = "{DIR}/data"
-[admin]
-listen = "127.0.0.1:0"
-[target.hook.connector.http]
-url = "{target.url}"
-[[target.hook.rule]]
-bucket = "*"
-events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
-"""
-        )
-        command = [BINARY, "serve", "--config", str(DIR / "tidings.toml")]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if match := re.match(r"listening s3 (\S+)", line):
-                self.endpoint = match[1]
-            if match := re.match(r"listening admin (\S+)", line):
-                self.admin = re.sub("^https?://", "", match[1])
-            if line.strip() == "ready":
-                break
-        else:
-            raise AssertionError(f"the server ended with {self.process.wait()}")
-        pair = tomllib.loads((DIR / "data/credentials.toml").read_text())["credential"][0]
-        self.pair = (pair["access_key"], pair["secret_key"])
-
-    def tidings(self, *words):
-        """What one of our own commands prints."""
-        where = ["--config", str(DIR / "tidings.toml"), "--admin", self.admin, "--json"]
-        done = subprocess.run([BINARY, *words, *where], capture_output=True, text=True, timeout=DEADLINE)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return json.loads(done.stdout)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(DEADLINE) == 0, "the server did not stop in order"
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-    else:
-        raise AssertionError(f"{code} was to be answered")
+import world
+from world import COPY, DIR, GONE, HIDDEN, PARTS, PUT, make_bucket, refused
 
 
 def boto(server, wanted):
-    access, secret = server.pair
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        aws_access_key_id=access,
-        aws_secret_access_key=secret,
-        region_name="ap-guangzhou",
-    )
-    s3.create_bucket(Bucket="boto", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    s3 = server.client()
+    make_bucket(s3, "boto")
     large = os.urandom(100 << 20)
     s3.upload_fileobj(io.BytesIO(large), "boto", "large")
     head = s3.head_object(Bucket="boto", Key="large", ChecksumMode="ENABLED")
@@ -188,7 +67,7 @@ def boto(server, wanted):
 
 def versions(s3, wanted):
     """A round trip through the versions of a bucket."""
-    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "ap-guangzhou"})
+    make_bucket(s3, "kept")
     assert "Status" not in s3.get_bucket_versioning(Bucket="kept")
     at = {"Bucket": "kept", "Key": "a key/ä"}
     s3.put_object(**at, Body=b"zero")
@@ -238,31 +117,12 @@ def versions(s3, wanted):
 
 
 def cli(server, wanted):
-    access, secret = server.pair
-    none = str(DIR / "none")
-    variables = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(DIR),
-        "AWS_ACCESS_KEY_ID": access,
-        "AWS_SECRET_ACCESS_KEY": secret,
-        "AWS_DEFAULT_REGION": "ap-guangzhou",
-        "AWS_CONFIG_FILE": none,
-        "AWS_SHARED_CREDENTIALS_FILE": none,
-    }
-
-    def aws(*words):
-        aws = pathlib.Path(sys.executable).with_name("aws")
-        command = [aws, "--endpoint-url", server.endpoint, "s3", *words]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=DEADLINE)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
-
     size = 30 << 20
     (DIR / "file").write_bytes(os.urandom(size))
-    aws("mb", "s3://cli")
-    aws("cp", str(DIR / "file"), "s3://cli/file")
-    aws("cp", "s3://cli/file", "s3://cli/copy")
-    aws("cp", "s3://cli/copy", str(DIR / "back"))
+    server.aws("mb", "s3://cli")
+    server.aws("cp", str(DIR / "file"), "s3://cli/file")
+    server.aws("cp", "s3://cli/file", "s3://cli/copy")
+    server.aws("cp", "s3://cli/copy", str(DIR / "back"))
     assert filecmp.cmp(DIR / "file", DIR / "back", shallow=False), "30 MiB did not come back"
     wanted["cli", "file"] = wanted["cli", "copy"] = [(PARTS, size)]
     for n in range(20):
@@ -270,35 +130,27 @@ def cli(server, wanted):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(n))
         wanted["cli", f"tree/{n % 3}/file {n}"] = [(PUT, len(str(n)))]
-    aws("sync", str(DIR / "tree"), "s3://cli/tree")
-    assert aws("sync", str(DIR / "tree"), "s3://cli/tree") == "", "a second sync has nothing to do"
+    server.aws("sync", str(DIR / "tree"), "s3://cli/tree")
+    assert server.aws("sync", str(DIR / "tree"), "s3://cli/tree") == "", "a second sync has nothing to do"
     (DIR / "tree/0/file 0").unlink()
     (DIR / "tree/1/file 1").write_text("changed")
-    aws("sync", "--delete", str(DIR / "tree"), "s3://cli/tree")
+    server.aws("sync", "--delete", str(DIR / "tree"), "s3://cli/tree")
     wanted["cli", "tree/0/file 0"].append((GONE, 0))
     wanted["cli", "tree/1/file 1"].append((PUT, 7))
-    assert len(aws("ls", "--recursive", "s3://cli").splitlines()) == 21
-    assert [line.split()[-1] for line in aws("ls", "s3://cli/tree/").splitlines()] == ["0/", "1/", "2/"]
-    aws("mv", "s3://cli/tree/2/file 2", "s3://cli/moved")
+    assert len(server.aws("ls", "--recursive", "s3://cli").splitlines()) == 21
+    assert [line.split()[-1] for line in server.aws("ls", "s3://cli/tree/").splitlines()] == ["0/", "1/", "2/"]
+    server.aws("mv", "s3://cli/tree/2/file 2", "s3://cli/moved")
     wanted["cli", "moved"] = [(COPY, 1)]
     wanted["cli", "tree/2/file 2"].append((GONE, 0))
-    aws("rb", "--force", "s3://cli")
+    server.aws("rb", "--force", "s3://cli")
     for at, events in wanted.items():
         if at[0] == "cli" and events[-1][0] != GONE:
             wanted[at] = [*events, (GONE, 0)]
 
 
-def main():
-    target, wanted = Target(), {}
-    server = Server(target)
-    try:
-        boto(server, wanted)
-        cli(server, wanted)
-        target.expect(wanted)
-        server.stop()
-    finally:
-        server.process.kill()
-    print(f"{sum(map(len, wanted.values()))} events of {len(wanted)} objects, each as it was to be")
+def work(server, wanted):
+    boto(server, wanted)
+    cli(server, wanted)
 
 
-main()
+world.run(work)

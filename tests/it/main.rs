@@ -22,6 +22,7 @@ mod readme;
 mod reloads;
 mod rot;
 mod sample;
+mod space;
 mod start;
 mod targets;
 mod terminal;

@@ -14,11 +14,11 @@ use tokio::time::timeout;
 use crate::targets::world::WAIT;
 
 /// A data directory, its configuration, and the process that may run on it.
-pub(crate) struct Program {
+pub struct Program {
     pub dir: TempDir,
     pub child: Option<Child>,
-    s3: String,
-    admin: String,
+    pub s3: String,
+    pub admin: String,
 }
 
 impl Program {
@@ -73,9 +73,16 @@ impl Program {
 
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        let Output { status, stderr, .. } =
-            timeout(WAIT, self.command(arguments).output()).await.expect("ends in time").expect("starts");
-        (status.code(), String::from_utf8(stderr).expect("UTF-8"))
+        let (code, _, errors) = self.output(arguments).await;
+        (code, errors)
+    }
+
+    /// The same, with what it printed before its errors.
+    pub async fn output(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let ended = timeout(WAIT, self.command(arguments).output()).await.expect("ends in time");
+        let Output { status, stdout, stderr } = ended.expect("starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (status.code(), text(stdout), text(stderr))
     }
 
     pub fn client(&self) -> Client {

@@ -1,5 +1,6 @@
-//! A rotten sector in the log of the real program, in every kind of place, with the server stopped and running:
-//! found, named, never passed over, and given up only by an operator. The simulator has every sector, and kills.
+//! A rotten sector in the log of the real program, in every kind of place, with the server stopped and
+//! running: found, named, never passed over, and given up only by an operator. The simulator has every
+//! sector, and kills.
 //!
 //! Must never know more of a segment than that the bodies of small objects stand in it as they came.
 
@@ -188,8 +189,8 @@ impl<'a> Case<'a> {
         view
     }
 
-    /// The target gets what lies before the damage, never what is damaged, and everybody is told. Of what lies
-    /// behind it gets what it had taken before, since other objects do not wait for this one.
+    /// The target gets what lies before the damage, never what is damaged, and everybody is told. Of what
+    /// lies behind it gets what it had taken before, since other objects do not wait for this one.
     async fn stops_at_damage(&self) {
         let named = format!("records {0} to {0} are damaged", self.offset());
         self.far.wait_for(self.n).await;

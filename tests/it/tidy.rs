@@ -53,7 +53,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/store/embedded/apply.rs", 385),
     ("src/store/embedded/redb_index.rs", 303),
     ("src/store/embedded/row.rs", 313),
-    ("xtask/src/packages.rs", 268),
+    ("xtask/src/packages.rs", 284),
 ];
 
 /// Lines of code each connector may have, comments, blank lines and tests left out: they may only shrink.
@@ -154,6 +154,7 @@ const CLOCKS: &[&str] = &[
     "src/delivery/",
     "src/frontend/inbound.rs",
     "src/frontend/layer.rs",
+    "src/frontend/rest.rs",
     "src/journal/",
     "src/queue/",
     "src/store/embedded/pace.rs",

@@ -91,14 +91,16 @@ fn judge(
     report
 }
 
-async fn read_every_key(client: &Client, shared: &Shared) {
+/// GETs every key and records what was there.
+pub(crate) async fn read_every_key(client: &Client, shared: &Shared) {
     let reads = stream::iter(shared.keys()).map(|key| async move {
         assert!(shared.read(client, &key).await, "no answer to GET {key} at the end");
     });
     reads.buffer_unordered(READERS).collect::<Vec<()>>().await;
 }
 
-async fn list_all(client: &Client, bucket: &str) -> Vec<Listed> {
+/// The whole listing of a bucket.
+pub(crate) async fn list_all(client: &Client, bucket: &str) -> Vec<Listed> {
     let mut listed = Vec::new();
     let mut token: Option<String> = None;
     loop {

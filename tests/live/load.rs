@@ -64,10 +64,15 @@ pub(crate) struct Load {
 impl Load {
     /// Starts the clients; they wait for a server.
     pub(crate) fn start(bucket: &str, plan: Plan) -> Self {
+        Self::start_with(bucket, plan, Recorder::default())
+    }
+
+    /// The same with a recorder of the caller's.
+    pub(crate) fn start_with(bucket: &str, plan: Plan, recorder: Recorder) -> Self {
         let shared = Arc::new(Shared {
             plan,
             bucket: bucket.to_owned(),
-            recorder: Recorder::default(),
+            recorder,
             acknowledged: watch::Sender::new(0),
             stopped: AtomicBool::new(false),
             refused: AtomicU64::new(0),

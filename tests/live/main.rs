@@ -19,6 +19,8 @@ mod kills;
 mod load;
 mod many;
 mod nats;
+#[cfg(feature = "powercut")]
+mod powercut;
 mod rabbitmq;
 mod receiver;
 mod record;

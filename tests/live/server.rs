@@ -31,6 +31,8 @@ pub(crate) struct Server {
     dir: Option<TempDir>,
     path: PathBuf,
     running: Option<Running>,
+    /// The deliberate fault of the next processes.
+    mutant: Option<String>,
 }
 
 struct Running {
@@ -70,7 +72,7 @@ impl Server {
             );
         }
         fs::write(path.join("tidings.toml"), config).expect("a writable directory");
-        Self { dir: Some(dir), path, running: None }
+        Self { dir: Some(dir), path, running: None, mutant: None }
     }
 
     /// Starts the process and does not wait for it. With `failpoint` it kills itself when it gets there.
@@ -81,6 +83,9 @@ impl Server {
         command.arg("serve").arg("--config").arg(self.path.join("tidings.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         command.env_remove("TIDINGS_FAILPOINT");
+        if let Some(mutant) = &self.mutant {
+            command.env("TIDINGS_MUTANT", mutant);
+        }
         if let Some(point) = failpoint {
             command.env("TIDINGS_FAILPOINT", point);
         }
@@ -157,6 +162,18 @@ impl Server {
         let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
         let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().await;
         assert!(status.expect("a shell").success(), "kill -{name} {pid}");
+    }
+
+    /// Its data directory.
+    #[cfg(feature = "powercut")]
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// Switches a deliberate fault on for the processes that are launched from now on, or none.
+    #[cfg(feature = "powercut")]
+    pub(crate) fn deliberate(&mut self, mutant: Option<&str>) {
+        self.mutant = mutant.map(str::to_owned);
     }
 
     /// The configuration as it is on disk.

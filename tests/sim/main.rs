@@ -17,6 +17,7 @@ mod idle;
 mod log;
 mod power;
 mod rules;
+mod sent;
 mod space;
 mod stack;
 mod versions;

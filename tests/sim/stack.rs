@@ -23,7 +23,7 @@ use crate::rules::{self, body};
 
 /// The one target.
 pub const TARGET: TargetNo = TargetNo(1);
-const BUCKET: &str = "bucket";
+pub const BUCKET: &str = "bucket";
 
 /// A server without its listeners.
 pub struct Stack {
@@ -143,7 +143,8 @@ impl Stack {
         store: Arc<EmbeddedStore>,
         queue: Arc<EmbeddedQueue>,
     ) -> Result<Self, String> {
-        let rng = fastrand::Rng::with_seed(7);
+        // Names that an earlier life gave are not given again.
+        let rng = fastrand::Rng::with_seed(queue.stat().durable_end);
         let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, || 1_000_000, rng);
         let known = store.targets().map_err(|e| e.to_string())?;
         let since = match known.first() {
@@ -180,18 +181,20 @@ impl Stack {
     pub async fn put_blob(&self, key: &str, n: u64) -> Result<u64, CommitError> {
         self.disk.mark(Mark::Begun(n));
         let permit = self.commit.reserve(0).await?;
-        let mut blob = self.store.new_blob().await?;
-        blob.write(body(n)).await?;
-        let blob = blob.finish().await?;
+        let blob = self.blob(body(n)).await?;
         self.put_as(key, n, permit, NewBody::Blob(blob)).await
     }
 
     /// PUT of change `n` in a bucket with versions, noted on the trace; gives its version.
     pub async fn put_version(&self, key: &str, n: u64, large: bool) -> Result<VersionId, CommitError> {
         let offset = if large { self.put_blob(key, n).await? } else { self.put(key, n).await? };
-        let newest = self.store.version(BUCKET, key, None)?.expect("it was put");
-        assert_eq!(newest.object.offset, offset, "nobody else changes it");
-        Ok(newest.object.version)
+        assert_eq!(self.newest(key)?.offset, offset, "nobody else changes it");
+        Ok(self.newest(key)?.version)
+    }
+
+    /// The newest version of a key, which must be there.
+    pub fn newest(&self, key: &str) -> Result<Object, CommitError> {
+        Ok(self.store.version(BUCKET, key, None)?.expect("it was put").object)
     }
 
     /// DELETE of a version, or without one, as change `n`, noted on the trace. It must make an event.
@@ -226,21 +229,26 @@ impl Stack {
     }
 
     async fn put_as(&self, key: &str, n: u64, permit: Permit, new: NewBody) -> Result<u64, CommitError> {
-        let put = PutObject {
-            bucket: BUCKET.into(),
-            key: key.into(),
-            kind: EventKind::CreatedPut,
-            size: body(n).len() as u64,
-            etag: n.to_string().into(),
-            crc64: 0,
-            headers: Vec::new(),
-            body: new,
-            conditions: Conditions::default(),
-            request: request(n),
-        };
+        let put = self.new_object(key, n, new, request(n));
         let position = self.commit.put_object(permit, put).await?.position;
         self.disk.mark(Mark::Durable { n, epoch: position.epoch, offset: position.offset });
         Ok(position.offset)
+    }
+
+    /// An object with the bytes of change `of`.
+    pub fn new_object(&self, key: &str, of: u64, body: NewBody, request: RequestInfo) -> PutObject {
+        PutObject {
+            bucket: BUCKET.into(),
+            key: key.into(),
+            kind: EventKind::CreatedPut,
+            size: rules::body(of).len() as u64,
+            etag: of.to_string().into(),
+            crc64: 0,
+            headers: Vec::new(),
+            body,
+            conditions: Conditions::default(),
+            request,
+        }
     }
 
     /// DELETE as change `n`, noted on the trace. The key must be there.
@@ -306,7 +314,8 @@ impl Stack {
     }
 }
 
-fn request(n: u64) -> RequestInfo {
+/// Who asks for change `n`.
+pub fn request(n: u64) -> RequestInfo {
     RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() }
 }
 

@@ -1,6 +1,6 @@
-//! A bucket with versions through power cuts and kills: every state is that after the acknowledged
-//! changes, or
-//! after those and the one that was on its way; every event names the version that it is about.
+//! A bucket with versions through power cuts and kills: every state is that after the acknowledged changes,
+//! or after those and the one that was on its way; every event names the version that it is about; whoever
+//! asks again for the object of an upload gets the one that was made, or makes it now, once.
 //!
 //! Must never ask the product what to expect: the reference is a list of versions for each key.
 
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidings::commit::{CommitError, Completion};
 use tidings::event::{EventKind, VersionId};
 use tidings::queue::{Column, Stored};
 use tidings::store::Versioning;
@@ -16,6 +17,7 @@ use crate::cuts::{runtime, until};
 use crate::disk::{Op, SimDisk};
 use crate::power::Power;
 use crate::rules::after;
+use crate::sent::Sent;
 use crate::stack::{NEVER, OFTEN, Pace, Stack, Story, change, empty};
 use crate::{sane, scale, seed};
 
@@ -23,15 +25,18 @@ use crate::{sane, scale, seed};
 #[derive(Debug, Clone)]
 enum Step {
     Put(String),
+    /// An object of two parts.
+    Upload(String),
+    /// A copy of what this change made, whatever has become of it.
+    Copy(String, u64),
     Hide(String),
     /// The version goes that this change made.
     Remove(String, u64),
     Mode(Versioning),
 }
 
-/// The versions of each key, the newest first: which change made each, whether it is a marker, whether it
-/// is the
-/// null version.
+/// The versions of each key, the newest first: which change made each, whether it is a marker, whether it is
+/// the null version.
 type State = BTreeMap<String, Vec<(u64, bool, bool)>>;
 
 /// What was done, and what clients were told.
@@ -39,6 +44,7 @@ type State = BTreeMap<String, Vec<(u64, bool, bool)>>;
 struct Told {
     steps: BTreeMap<u64, Step>,
     ids: BTreeMap<u64, VersionId>,
+    uploads: BTreeMap<u64, Sent>,
     story: Story,
 }
 
@@ -49,7 +55,7 @@ impl Told {
         for (n, step) in self.steps.range(..=last) {
             match step {
                 Step::Mode(wanted) => mode = *wanted,
-                Step::Put(key) | Step::Hide(key) => {
+                Step::Put(key) | Step::Upload(key) | Step::Copy(key, _) | Step::Hide(key) => {
                     let null = mode == Versioning::Suspended;
                     let versions = state.entry(key.clone()).or_default();
                     versions.retain(|(_, _, was)| !(null && *was));
@@ -62,14 +68,40 @@ impl Told {
         state
     }
 
+    /// The change whose bytes the object has that change `n` made.
+    fn bytes_of(&self, n: u64) -> u64 {
+        match self.steps[&n] {
+            Step::Copy(_, of) => of,
+            _ => n,
+        }
+    }
+
     /// How a list of versions shows a state.
     fn shown(&self, state: &State) -> Vec<(String, Option<u64>, VersionId)> {
         let of_key = |(key, versions): (&String, &Vec<(u64, bool, bool)>)| {
-            let shown =
-                |(n, marker, _): &(u64, bool, bool)| (key.clone(), (!marker).then_some(*n), self.ids[n]);
+            let shown = |(n, marker, _): &(u64, bool, bool)| {
+                (key.clone(), (!marker).then(|| self.bytes_of(*n)), self.ids[n])
+            };
             versions.iter().map(shown).collect::<Vec<_>>()
         };
         state.iter().flat_map(of_key).collect()
+    }
+
+    /// What to do as change `n` to this key.
+    fn next(&self, rng: &mut fastrand::Rng, n: u64, key: String) -> Step {
+        let there = self.state(n).get(&key).cloned().unwrap_or_default();
+        match rng.u8(0..8) {
+            _ if n == 1 => Step::Mode(Versioning::Enabled),
+            0 => Step::Mode(if rng.bool() { Versioning::Enabled } else { Versioning::Suspended }),
+            1 | 2 => Step::Hide(key),
+            3 | 4 if !there.is_empty() => Step::Remove(key, there[rng.usize(0..there.len())].0),
+            5 => Step::Upload(key),
+            6 => match there.iter().find(|(_, marker, _)| !marker) {
+                Some((of, ..)) => Step::Copy(format!("key-{}", rng.u8(0..2)), self.bytes_of(*of)),
+                None => Step::Upload(key),
+            },
+            _ => Step::Put(key),
+        }
     }
 
     /// An event must be that of its change.
@@ -78,6 +110,8 @@ impl Told {
         let kind = stored.entry.event.as_ref().map(|event| event.kind);
         let (wanted, of) = match self.steps.get(&n) {
             Some(Step::Put(_)) => (EventKind::CreatedPut, n),
+            Some(Step::Upload(_)) => (EventKind::CreatedMultipart, n),
+            Some(Step::Copy(..)) => (EventKind::CreatedCopy, n),
             Some(Step::Hide(_)) => (EventKind::RemovedMarker, n),
             Some(Step::Remove(_, of)) => (EventKind::RemovedDelete, *of),
             Some(Step::Mode(_)) => return Err(format!("{n} is no event")),
@@ -92,6 +126,16 @@ impl Told {
     }
 }
 
+/// The key that a step changes.
+fn key_of(step: &Step) -> Option<&String> {
+    match step {
+        Step::Put(key) | Step::Upload(key) | Step::Copy(key, _) | Step::Hide(key) | Step::Remove(key, _) => {
+            Some(key)
+        }
+        Step::Mode(_) => None,
+    }
+}
+
 /// Eight changes over two keys; the server stops, dies or goes on.
 fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Told) {
     let (mut rng, mut disk, mut told) = (fastrand::Rng::with_seed(seed), empty(), Told::default());
@@ -99,19 +143,21 @@ fn live(seed: u64, pace: Pace) -> (Arc<SimDisk>, Told) {
         let mut stack = Stack::open(&disk, pace).await.expect("an empty disk opens");
         for n in 1..9 {
             let key = format!("key-{}", rng.u8(0..2));
-            let there = told.state(n).get(&key).cloned().unwrap_or_default();
-            let step = match rng.u8(0..8) {
-                _ if n == 1 => Step::Mode(Versioning::Enabled),
-                0 => Step::Mode(if rng.bool() { Versioning::Enabled } else { Versioning::Suspended }),
-                1 | 2 => Step::Hide(key),
-                3..=5 if !there.is_empty() => Step::Remove(key, there[rng.usize(0..there.len())].0),
-                _ => Step::Put(key),
-            };
+            let step = told.next(&mut rng, n, key);
             told.steps.insert(n, step.clone());
-            if let Step::Put(key) | Step::Hide(key) | Step::Remove(key, _) = &step {
+            if let Some(key) = key_of(&step) {
                 told.story.plan.insert(n, (key.clone(), true));
             }
             match step {
+                Step::Upload(key) => {
+                    let sent = stack.upload(&key, n).await.expect("the disk is sound");
+                    told.uploads.insert(n, sent);
+                    told.ids.insert(n, stack.newest(&key).expect("reads").version);
+                }
+                Step::Copy(key, of) => {
+                    stack.copy(&key, of, n).await.expect("the disk is sound");
+                    told.ids.insert(n, stack.newest(&key).expect("reads").version);
+                }
                 Step::Put(key) => {
                     let id = stack.put_version(&key, n, rng.bool()).await.expect("the disk is sound");
                     told.ids.insert(n, id);
@@ -185,6 +231,12 @@ async fn judge_open(stack: &Stack, told: &Told) -> Result<(), String> {
             }
         }
     }
+    let mut told = told.clone();
+    for sent in told.uploads.range(..=begun).map(|(_, sent)| sent.clone()).collect::<Vec<_>>() {
+        if let Some(id) = ask_again(stack, &told, &sent, sent.n <= acknowledged).await? {
+            told.ids.insert(sent.n, id);
+        }
+    }
     let probe = 900_000_000;
     let mut story = story.clone();
     story.plan.insert(probe, ("probe".to_owned(), false));
@@ -201,6 +253,38 @@ async fn judge_open(stack: &Stack, told: &Told) -> Result<(), String> {
         reader.settle(&settled);
     }
     story.check_deliveries()
+}
+
+/// A client that heard nothing asks for the object of its upload again, and once more; gives the version if
+/// it is made only now.
+async fn ask_again(
+    stack: &Stack,
+    told: &Told,
+    sent: &Sent,
+    acknowledged: bool,
+) -> Result<Option<VersionId>, String> {
+    let before = stack.versions().await?;
+    let name = told.ids[&sent.n].to_string();
+    let first = stack.complete(sent).await;
+    match &first {
+        Ok(Completion::Repeated(done)) if done.version.as_deref() == Some(&*name) => {}
+        // The record was not there: it is made now, and stands where another one may have stood.
+        Ok(Completion::Made(_)) if !acknowledged => {}
+        Err(CommitError::NoSuchUpload | CommitError::PartsChanged) if !acknowledged => {}
+        other => return Err(format!("P1: asked again, upload {} answers {other:?}", sent.n)),
+    }
+    let made = matches!(first, Ok(Completion::Made(_)));
+    let after = stack.versions().await?;
+    let fresh = after.iter().filter(|version| !before.contains(version)).count();
+    if fresh > usize::from(made) || (!made && after != before) {
+        return Err(format!("P1: asked again, upload {} turned {before:?} into {after:?}", sent.n));
+    }
+    let again = stack.complete(sent).await;
+    if stack.versions().await? != after || (made && !matches!(again, Ok(Completion::Repeated(_)))) {
+        return Err(format!("P2: asked twice, upload {} answers {again:?}", sent.n));
+    }
+    let id = made.then(|| stack.newest(&sent.key).map(|object| object.version));
+    id.transpose().map_err(|e| e.to_string())
 }
 
 #[test]

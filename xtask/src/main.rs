@@ -9,8 +9,11 @@ mod fail;
 mod guard;
 mod packages;
 mod paths;
+mod powercut;
 mod process;
+mod soak;
 mod steps;
+mod suite;
 mod summary;
 mod test;
 
@@ -45,6 +48,15 @@ enum Command {
     /// TIDINGS_TEST_KAFKA=host:port names a broker that runs already; otherwise one is started, and always
     /// ended.
     Bench(bench::Bench),
+    /// Cuts the power of a disk at random moments and judges what is there after (root; not part of `test`).
+    Powercut(powercut::Powercut),
+    /// Puts, overwrites and removes many objects while lists are asked for: space must come back, memory and
+    /// latency must stay. Prints a table.
+    Soak {
+        /// How many objects.
+        #[arg(long, default_value_t = 1_000_000)]
+        objects: u64,
+    },
     /// Builds tidings and runs its demo; arguments after `--` go to the demo.
     Demo {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -64,6 +76,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test { from } => test::run(from),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Powercut(powercut) => powercut::run(&powercut),
+        Command::Soak { objects } => soak::run(objects),
         Command::Demo { args } => demo::run(&args),
         Command::Brokers { command } => brokers::run(command),
         Command::Guard { set } => guard::serve(&set),

@@ -43,6 +43,10 @@ pub(crate) enum Need {
     /// Prometheus' tool, which tests the alert rules.
     Promtool,
     Python,
+    /// A block device of a program's own as a file.
+    Nbdfuse,
+    Fuse,
+    Ext4,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
@@ -67,6 +71,9 @@ impl Need {
             Need::Rabbitmq => "RabbitMQ",
             Need::Promtool => "promtool",
             Need::Python => "Python 3 with venv",
+            Need::Nbdfuse => "nbdfuse",
+            Need::Fuse => "fusermount3",
+            Need::Ext4 => "mkfs.ext4",
         }
     }
 
@@ -84,6 +91,9 @@ impl Need {
             Need::Rabbitmq => "rabbitmq-server",
             Need::Promtool => "prometheus",
             Need::Python => "python3-venv",
+            Need::Nbdfuse => "libnbd-bin",
+            Need::Fuse => "fuse3",
+            Need::Ext4 => "e2fsprogs",
         }
     }
 
@@ -102,6 +112,9 @@ impl Need {
             Need::Rabbitmq => Path::new(brokers::RABBITMQ).is_file(),
             Need::Promtool => paths::program("promtool").is_some(),
             Need::Python => venv(),
+            Need::Nbdfuse => paths::program("nbdfuse").is_some(),
+            Need::Fuse => paths::program("fusermount3").is_some(),
+            Need::Ext4 => paths::program("mkfs.ext4").is_some(),
         }
     }
 }
@@ -193,7 +206,8 @@ fn known_to_apt(package: &str) -> bool {
     asked.is_ok_and(|answer| answer.status.success() && !answer.stdout.is_empty())
 }
 
-fn root() -> bool {
+/// Whether this process may do everything.
+pub(crate) fn root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")
 }
 

@@ -12,11 +12,14 @@ use crate::fail::{FAILED, MISSING, fail};
 use crate::guard::Guard;
 use crate::steps::{self, Steps};
 use crate::summary::Tally;
-use crate::{clients, fail as failure, packages, paths};
+use crate::{clients, fail as failure, packages, paths, suite};
 
 /// The features that add the tests against real brokers, and those that make the product die or misbehave on
 /// purpose.
 const LIVE: &str = "tidings/live,tidings/faults,tidings-kafka/live,tidings-nats/live,tidings-amqp/live";
+
+/// Lints also see the tests that only `cargo xtask powercut` runs.
+const LINTED: &str = "tidings/powercut,tidings-kafka/live,tidings-nats/live,tidings-amqp/live";
 
 /// Runs everything, prints a table of the steps and, as the last line, `N passed, N failed`.
 pub(crate) fn run(from: Option<From>) -> Result<()> {
@@ -42,12 +45,13 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
     }
 
     let clients = steps.step("S3 clients", clients::environment);
+    let suite = steps.step("S3 test suite", || suite::binary(&mut guard));
     steps.step("brokers up", || set.fresh(&Broker::ALL, from));
     steps.step("cargo fmt", || {
         steps::run(&mut guard, &mut paths::cargo(&["fmt", "--all", "--check"])?, |_| ())
     });
     steps.step("cargo clippy", || {
-        let words = ["clippy", "--workspace", "--all-targets", "--features", LIVE, "--", "-D", "warnings"];
+        let words = ["clippy", "--workspace", "--all-targets", "--features", LINTED, "--", "-D", "warnings"];
         steps::run(&mut guard, &mut paths::cargo(&words)?, |_| ())
     });
     steps.step("alert rules", || alert_rules(&mut guard, &root));
@@ -56,6 +60,9 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         cargo.env("CARGO_TERM_COLOR", "never");
         if let Some(clients) = &clients {
             cargo.env("TIDINGS_TEST_CLIENTS", clients);
+        }
+        if let Some(suite) = &suite {
+            cargo.env("TIDINGS_TEST_S3S_E2E", suite);
         }
         // Without a broker the live tests fail, and all others still tell something.
         if let Ok(variables) = set.env() {

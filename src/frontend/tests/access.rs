@@ -109,6 +109,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "ListParts" => upload(row(Read, Method::GET, "/big", 200)),
         "ListMultipartUploads" => row(Read, Method::GET, "", 200).query("uploads", ""),
         "CopyObject" => row(Write, Method::PUT, "/copy", 200).copy(&things.bucket),
+        "GetObjectAttributes" => row(Read, Method::GET, "/key", 200)
+            .query("attributes", "")
+            .header("x-amz-object-attributes", "ETag,ObjectSize"),
         "GetObjectTagging" => row(Read, Method::GET, "/key", 200).query("tagging", ""),
         "PutObjectTagging" => row(Write, Method::PUT, "/key", 200).query("tagging", "").body(TAGS),
         "DeleteObjectTagging" => row(Write, Method::DELETE, "/key", 204).query("tagging", ""),

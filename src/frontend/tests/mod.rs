@@ -5,6 +5,7 @@
 
 mod access;
 mod attacks;
+mod attributes;
 mod bodies;
 mod browsers;
 mod chunked;
@@ -19,6 +20,7 @@ mod objects;
 mod properties;
 mod quota;
 mod real;
+mod rest;
 mod serving;
 mod support;
 mod versions;

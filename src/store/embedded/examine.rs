@@ -11,6 +11,8 @@ use super::index::Space;
 use super::packs::Packs;
 use super::row::{self, BlobName, BodyPlace};
 use super::upload_rows;
+use super::version_rows::{identity, split_version_key};
+use crate::event::VersionId;
 use crate::journal::disk::read_exact_at;
 use crate::queue::{Piece, decode_manifest};
 use crate::store::{Finding, FindingKind};
@@ -30,6 +32,8 @@ pub(super) struct Look<'a> {
     pace: &'a mut Pace<'a>,
     bucket: Option<String>,
     key: Option<String>,
+    /// The version that the row is of, if it is not the current one.
+    version: Option<VersionId>,
     pub(super) found: Vec<Finding>,
     /// Blobs that the row owns, each with its bytes.
     pub(super) owns: Vec<(BlobName, u64)>,
@@ -44,19 +48,24 @@ impl<'a> Look<'a> {
         (space, key, row): (Space, &[u8], &[u8]),
         pace: &'a mut Pace<'a>,
     ) -> Self {
-        let (bucket, name) = if space.has_bodies() { names(key) } else { (None, None) };
+        let (bucket, name) = names_of(space, key);
+        let version = identity(key, row).filter(|_| space == Space::Versions).map(|found| found.version);
         let (found, owns) = (Vec::new(), Vec::new());
-        let mut look = Self { packs, blobs, pace, bucket, key: name, found, owns };
+        let mut look = Self { packs, blobs, pace, bucket, key: name, version, found, owns };
         match space {
             Space::Parts => look.part(key, row),
-            _ => look.object(key, row),
+            _ => look.object(object_of(space, key), key, row),
         }
         look
     }
 
     fn tell(&mut self, kind: FindingKind, file: String, at: Option<u64>, what: impl Into<String>) {
         let (bucket, key) = (self.bucket.clone(), self.key.clone());
-        self.found.push(Finding { kind, bucket, key, file, at, what: what.into() });
+        let what = match self.version {
+            Some(id) => format!("{} (version {id})", what.into()),
+            None => what.into(),
+        };
+        self.found.push(Finding { kind, bucket, key, file, at, what });
     }
 
     fn part(&mut self, key: &[u8], row: &[u8]) {
@@ -66,9 +75,11 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn object(&mut self, key: &[u8], row: &[u8]) {
+    /// `object` is the index key of the object whose row, or whose version's row, stands under `key`.
+    fn object(&mut self, object: &[u8], key: &[u8], row: &[u8]) {
         let bucket = self.bucket.as_deref().unwrap_or_default().into();
-        let (Some((size, place)), Ok(_)) = (row::body(key, row), row::object(&bucket, key, row)) else {
+        let whole = row::version(&bucket, object, key, row);
+        let (Some((size, place)), Ok(_)) = (row::body(key, row), whole) else {
             return self.tell(FindingKind::Row, INDEX.into(), None, "the row of the object is damaged");
         };
         match place {
@@ -137,8 +148,21 @@ impl<'a> Look<'a> {
     }
 }
 
+/// The index key of the object that a row with a body is of.
+fn object_of(space: Space, key: &[u8]) -> &[u8] {
+    match space {
+        Space::Versions => split_version_key(key).map_or(key, |(object, _)| object),
+        _ => key,
+    }
+}
+
+/// Bucket and key of a row with a body; of other rows nothing.
+pub(super) fn names_of(space: Space, key: &[u8]) -> (Option<String>, Option<String>) {
+    if space.has_bodies() { names(object_of(space, key)) } else { (None, None) }
+}
+
 /// Bucket and key of an object's row, as far as they are text.
-pub(super) fn names(key: &[u8]) -> (Option<String>, Option<String>) {
+fn names(key: &[u8]) -> (Option<String>, Option<String>) {
     let text = |bytes: &[u8]| Some(String::from_utf8_lossy(bytes).into_owned());
     match key.iter().position(|b| *b == 0) {
         Some(end) => (text(&key[..end]), text(&key[end + 1..])),

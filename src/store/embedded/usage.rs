@@ -235,28 +235,3 @@ fn count(index: &dyn Index, live: &mut BTreeMap<u32, u64>, blobs: &mut u64) -> R
         Ok(true)
     })
 }
-
-/// Blobs that are being written, or that no applied change names yet: bytes by name.
-#[derive(Default)]
-pub(super) struct Unowned {
-    by_name: HashMap<BlobName, u64>,
-    bytes: u64,
-}
-
-impl Unowned {
-    /// So many bytes were written to a blob.
-    pub(super) fn wrote(&mut self, name: BlobName, bytes: u64) {
-        *self.by_name.entry(name).or_default() += bytes;
-        self.bytes += bytes;
-    }
-
-    /// A blob has an owner, or is gone.
-    pub(super) fn forget(&mut self, name: &BlobName) {
-        self.bytes -= self.by_name.remove(name).unwrap_or_default();
-    }
-
-    /// All of them.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::examine::{INDEX, Look, names};
+use super::examine::{INDEX, Look, names_of};
 use super::frozen::Frozen;
 use super::index::{Index, Reads, Space};
 use super::packs::{PackEnd, Packs};
@@ -105,7 +105,7 @@ impl Verifier<'_, '_> {
             self.row(space, key, row);
             Ok(true)
         });
-        let behind = || match names(&last) {
+        let behind = || match names_of(space, &last) {
             (Some(bucket), Some(key)) => format!("behind `{bucket}/{}`", key.escape_debug()),
             _ => format!("behind row {rows}"),
         };
@@ -164,7 +164,7 @@ impl Verifier<'_, '_> {
         self.done.bytes += bytes;
         found.into_iter().for_each(|finding| self.done.add(finding));
         for (name, bytes) in owns {
-            let (bucket, object) = if space.has_bodies() { names(key) } else { (None, None) };
+            let (bucket, object) = names_of(space, key);
             if self.owners.insert(name, bytes).is_some() {
                 let (file, what) = (blobs::Blobs::file_name(&name), "two rows own this blob".into());
                 let kind = FindingKind::Mismatch;

@@ -27,7 +27,7 @@ pub const WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Receiver {
     pub url: String,
-    taken: Arc<Mutex<Vec<(String, String)>>>,
+    taken: Arc<Mutex<Vec<Value>>>,
     pub takes: watch::Sender<bool>,
     count: watch::Sender<usize>,
 }
@@ -53,23 +53,34 @@ impl Receiver {
 
     /// Every event that came so far: key and request id.
     pub fn taken(&self) -> Vec<(String, String)> {
+        let of = |record: &Value| {
+            let request = &record["responseElements"]["x-amz-request-id"];
+            (text(&record["s3"]["object"]["key"]), text(request))
+        };
+        self.records().iter().map(of).collect()
+    }
+
+    /// Every record that was taken, in its order.
+    pub fn records(&self) -> Vec<Value> {
         self.taken.lock().expect("nobody panics here").clone()
     }
 }
 
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
 async fn take(State(receiver): State<Receiver>, body: Bytes) -> StatusCode {
-    let value: Value = serde_json::from_slice(&body).expect("JSON");
-    let record = &value["Records"][0];
-    let text = |v: &Value| v.as_str().expect("a text").to_owned();
+    let mut value: Value = serde_json::from_slice(&body).expect("JSON");
+    let record = value["Records"][0].take();
     if !*receiver.takes.borrow() {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }
     if text(&record["s3"]["object"]["key"]).starts_with("bad") {
         return StatusCode::BAD_REQUEST;
     }
-    let came = (text(&record["s3"]["object"]["key"]), text(&record["responseElements"]["x-amz-request-id"]));
     let mut taken = receiver.taken.lock().expect("nobody panics here");
-    taken.push(came);
+    taken.push(record);
     receiver.count.send_replace(taken.len());
     StatusCode::OK
 }

@@ -6,7 +6,6 @@ mod crash;
 mod faults;
 mod index_crash;
 mod model;
-mod model_versions;
 mod reads;
 mod scrub;
 mod space;
