@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::detached::Detached;
 use super::{Commit, CommitError, Inner};
-use crate::queue::{Change, Permit, UploadChange};
+use crate::queue::{Change, NewUpload, Permit, UploadChange};
 use crate::store::Upload;
 
 /// A completed upload is remembered for so long: a repeated completion gets the same answer.
@@ -37,7 +37,7 @@ impl Commit {
                 if upload.begun.time_us >= open_before.max(done_before) {
                     return Ok(ended);
                 }
-                if is_over(upload) && self.expire_upload(upload, is_over).await? {
+                if is_over(upload) && self.expire_upload(&upload.begun, is_over).await? {
                     ended += 1;
                 }
             }
@@ -51,14 +51,13 @@ impl Commit {
     /// Ends an upload whose time is over: `is_over` is asked again when nobody else can change it.
     async fn expire_upload(
         &self,
-        upload: &Upload,
+        begun: &NewUpload,
         is_over: impl Fn(&Upload) -> bool + Send + 'static,
     ) -> Result<bool, CommitError> {
         let permit = self.inner.queue.reserve_setting().await?;
-        let inner = Arc::clone(&self.inner);
-        let (bucket, upload) = (Arc::clone(&upload.begun.bucket), upload.begun.id);
+        let (inner, upload, bucket) = (Arc::clone(&self.inner), begun.id, Arc::clone(&begun.bucket));
         Detached::new(async move {
-            // A bucket that goes ends its uploads with its own lock alone.
+            // A bucket that goes ends its uploads by itself: ended twice, one would be counted away twice.
             let _bucket = inner.bucket_lock(&bucket).read().await;
             let _upload = inner.upload_lock(upload).write().await;
             let Some(over) = inner.store.upload(upload)?.filter(|upload| is_over(upload)) else {

@@ -6,19 +6,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::Method;
+use http::{HeaderMap, Method};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
+use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use secrecy::ExposeSecret;
 
 use super::CredentialLookup;
 use super::access::Principal;
-use super::context::RequestContext;
-use super::guard::unknown_to;
+use super::context::{Caller, RequestContext};
+use super::guard::{Claim, Refusal, unknown_to};
+use super::hosts::Hosts;
 use super::operations::Operations;
 
 /// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
@@ -28,7 +30,7 @@ const MAX_XML_BYTES: usize = 4 << 20;
 pub(super) fn service(
     operations: Operations,
     credentials: Arc<dyn CredentialLookup>,
-    domain: Option<&str>,
+    hosts: Arc<Hosts>,
 ) -> S3Service {
     let mut config = S3Config::default();
     config.xml_max_body_size = MAX_XML_BYTES;
@@ -41,10 +43,16 @@ pub(super) fn service(
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Secrets(Arc::clone(&credentials)));
     builder.set_access(Gate(credentials));
-    if let Some(domain) = domain {
-        builder.set_host(Domain(domain.to_ascii_lowercase()));
-    }
+    builder.set_host(OurHosts(hosts));
     builder.build()
+}
+
+struct OurHosts(Arc<Hosts>);
+
+impl S3Host for OurHosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        self.0.parse_host_header(host)
+    }
 }
 
 struct Secrets(Arc<dyn CredentialLookup>);
@@ -59,32 +67,43 @@ impl S3Auth for Secrets {
     }
 }
 
+/// Who signed a request by COS's rules: made here only, of a signature that is right.
+pub(super) struct Verified(Arc<str>);
+
+/// Verifies a signature by COS's rules; none is there: the library verifies AWS's.
+pub(super) fn verify(credentials: &dyn CredentialLookup, claim: &Claim) -> Result<Option<Verified>, Refusal> {
+    let Some(qsign) = &claim.qsign else { return Ok(None) };
+    let credential = credentials.credential(&claim.access_key).ok_or(Refusal::UnknownKey)?;
+    match qsign.is_by(credential.secret.expose_secret()) {
+        true => Ok(Some(Verified(Arc::clone(&claim.access_key)))),
+        false => Err(Refusal::BadSignature),
+    }
+}
+
 /// Runs between the verifier and every operation: no verified signature that may do this, no principal, no
 /// operation.
-struct Gate(Arc<dyn CredentialLookup>);
+pub(super) struct Gate(pub(super) Arc<dyn CredentialLookup>);
 
 #[async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let denied = || S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required");
-        let verified = cx.credentials().map(|c| c.access_key.clone()).ok_or_else(denied)?;
-        // One that was removed since its signature was verified may nothing any more.
-        let credential = self.0.credential(&verified).ok_or_else(denied)?;
-        let key = Arc::from(verified.as_str());
-        let principal = Principal::admit(key, credential, cx.s3_op().name(), cx.s3_path(), cx.headers())?;
+        let context = cx.extensions_mut().get::<Arc<RequestContext>>().cloned().ok_or_else(unsigned)?;
+        // One signature, verified by whoever knows its rules.
+        let key: Arc<str> = match (cx.credentials(), &context.verified) {
+            (Some(by_library), None) => by_library.access_key.as_str().into(),
+            (None, Some(Verified(key))) => Arc::clone(key),
+            _ => return Err(unsigned()),
+        };
+        let operation = cx.s3_op().name();
         let is_read = matches!(*cx.method(), Method::GET | Method::HEAD);
         let query = cx.uri().query().filter(|query| !is_read && !query.is_empty());
-        if let Some(unknown) = query.and_then(|query| unknown_to(query, parameters_of(cx.s3_op().name()))) {
+        let unknown = query.and_then(|query| unknown_to(query, parameters_of(operation)));
+        let principal = self.admit(&context, key, operation, cx.s3_path(), cx.headers())?;
+        if let Some(unknown) = unknown {
             // What another operation would understand must not be ignored by this one.
             return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
         }
-        let is_upload = matches!(cx.s3_op().name(), "PutObject" | "UploadPart");
-        let extensions = cx.extensions_mut();
-        let context = extensions.get::<Arc<RequestContext>>().ok_or_else(denied)?;
-        // The verifier and the guard must have read the same key, or one of them was deceived.
-        if *context.claim.access_key != *verified {
-            return Err(denied());
-        }
+        let is_upload = matches!(operation, "PutObject" | "UploadPart");
         // Documents are read into memory as a whole, so they say how long they are before anything is read.
         if !is_upload {
             match context.claim.length {
@@ -95,10 +114,57 @@ impl S3Access for Gate {
                 Some(_) => {}
             }
         }
-        let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
-        extensions.insert(principal);
+        begin(&context, &principal, is_upload)?;
+        cx.extensions_mut().insert(principal);
         Ok(())
     }
+}
+
+impl Gate {
+    /// The caller of a form whose policy's signature was verified.
+    pub(super) fn admit_form(
+        &self,
+        context: RequestContext,
+        bucket: &str,
+        headers: &HeaderMap,
+    ) -> S3Result<Caller> {
+        let key = Arc::clone(&context.claim.access_key);
+        if !s3s::path::check_bucket_name(bucket) {
+            return Err(S3ErrorCode::InvalidBucketName.into());
+        }
+        let path = S3Path::bucket(bucket);
+        let principal = self.admit(&context, key, "PostObject", &path, headers)?;
+        begin(&context, &principal, true)?;
+        Ok(Caller { principal, context: Arc::new(context) })
+    }
+
+    /// Decides whether `key`, whose signature was verified, may do this now.
+    fn admit(
+        &self,
+        context: &RequestContext,
+        key: Arc<str>,
+        operation: &str,
+        path: &S3Path,
+        headers: &HeaderMap,
+    ) -> S3Result<Principal> {
+        // One that was removed since its signature was verified may nothing any more.
+        let credential = self.0.credential(&key).ok_or_else(unsigned)?;
+        // The verifier and the guard must have read the same key, or one of them was deceived.
+        if context.claim.access_key != key {
+            return Err(unsigned());
+        }
+        Principal::admit(key, credential, operation, path, headers)
+    }
+}
+
+fn unsigned() -> S3Error {
+    S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required")
+}
+
+/// From now on the request counts as going on.
+fn begin(context: &RequestContext, principal: &Principal, is_upload: bool) -> S3Result<()> {
+    let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
+    Ok(())
 }
 
 /// The parameters that a change knows beside those of a presigned URL.
@@ -115,51 +181,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutObjectAcl" => &["acl", "versionId"],
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
+        "PutBucketNotificationConfiguration" => &["notification"],
         _ => &[],
-    }
-}
-
-/// `BUCKET.domain` names a bucket; every other host means path style.
-struct Domain(String);
-
-impl S3Host for Domain {
-    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
-        let here = VirtualHost::new(self.0.as_str());
-        Ok(match bucket_of_host(host, &self.0) {
-            Some(bucket) => here.with_bucket(bucket),
-            None => here,
-        })
-    }
-}
-
-/// The bucket that a host names below `domain`, which is in lower case.
-pub(super) fn bucket_of_host(host: &str, domain: &str) -> Option<String> {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.to_ascii_lowercase();
-    let bucket = name.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
-    bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_below_the_domain_are_buckets() {
-        let domain = Domain("cos.ap-guangzhou.example.com".into());
-        let bucket = |host: &str| {
-            let parsed = domain.parse_host_header(host).expect("never refuses");
-            parsed.bucket().map(str::to_owned)
-        };
-        assert_eq!(bucket("b-1250000000.cos.ap-guangzhou.example.com").as_deref(), Some("b-1250000000"));
-        assert_eq!(bucket("a.b.COS.ap-guangzhou.example.com:9000").as_deref(), Some("a.b"));
-        assert_eq!(bucket("cos.ap-guangzhou.example.com:9000"), None);
-        assert_eq!(bucket(".cos.ap-guangzhou.example.com"), None);
-        assert_eq!(bucket("xcos.ap-guangzhou.example.com"), None);
-        assert_eq!(bucket("localhost:9000"), None);
-        assert_eq!(bucket("[::1]:9000"), None);
     }
 }

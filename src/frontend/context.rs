@@ -9,6 +9,8 @@ use http::Extensions;
 use s3s::{S3Error, S3ErrorCode};
 
 use super::access::Principal;
+use super::auth::Verified;
+use super::family::Family;
 use super::going::Begun;
 use super::guard::Claim;
 use super::peer::Peer;
@@ -16,7 +18,7 @@ use crate::event::RequestInfo;
 
 /// One request.
 pub(crate) struct RequestContext {
-    /// The `x-amz-request-id` of the answer: 16 upper-case hex digits.
+    /// The `x-amz-request-id` or `x-cos-request-id` of the answer.
     pub(crate) id: Arc<str>,
     /// The connection that it came over; no header can change it.
     pub(super) peer: Arc<Peer>,
@@ -27,11 +29,23 @@ pub(crate) struct RequestContext {
     pub(crate) fault: OnceLock<BodyFault>,
     /// It counts as going on until its answer is out.
     pub(super) begun: OnceLock<Begun>,
+    /// The CRC-64/XZ of the object or part that its answer is about: COS's clients are told.
+    pub(super) crc64: OnceLock<u64>,
+    /// Who signed it by COS's rules; none: the library behind verifies AWS's.
+    pub(super) verified: Option<Verified>,
+    /// Whose words its answer speaks.
+    pub(super) family: Family,
 }
 
 impl RequestContext {
     pub(super) fn new(id: Arc<str>, peer: Arc<Peer>, claim: Claim) -> Self {
-        Self { id, peer, claim, fault: OnceLock::new(), begun: OnceLock::new() }
+        let (fault, begun, crc64) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { id, peer, claim, fault, begun, crc64, verified: None, family: Family::S3 }
+    }
+
+    /// The same with a signature by COS's rules.
+    pub(super) fn verified(self, verified: Option<Verified>, family: Family) -> Self {
+        Self { verified, family, ..self }
     }
 }
 
@@ -102,6 +116,12 @@ impl Caller {
             (Some(principal), Some(context)) => Ok(Self { principal, context }),
             _ => Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required")),
         }
+    }
+
+    /// Notes the CRC-64/XZ of what the answer is about.
+    pub(super) fn note_crc64(&self, crc64: u64) {
+        // The first is the only one: an operation is about one object.
+        let _ = self.context.crc64.set(crc64);
     }
 
     /// What the event says about the request.

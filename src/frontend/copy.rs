@@ -141,6 +141,7 @@ impl Copy {
             conditions: self.conditions.clone(),
             request: caller.request_info(),
         };
+        caller.note_crc64(hashes.crc64);
         let made = operations.commit.put_object(permit, put).await.map_err(errors::of_commit)?;
         let mut result = CopyObjectResult {
             e_tag: Some(ETag::Strong(etag.to_string())),

@@ -65,6 +65,7 @@ pub(super) async fn upload(
             sum: hashes.sum.as_ref().map(|(a, value)| (a.header().into(), value.as_str().into())),
             body,
         };
+        caller.note_crc64(hashes.crc64);
         let time_us = operations.commit.put_part(permit, part).await.map_err(errors::of_commit)?;
         let mut result = CopyPartResult {
             e_tag: Some(ETag::Strong(hex::encode(hashes.md5))),

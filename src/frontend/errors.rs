@@ -1,4 +1,5 @@
-//! Errors as clients see them: S3's XML with Code, Message, Resource and RequestId, always.
+//! Errors as clients see them: XML with Code, Message, Resource and RequestId, always, in the words of the
+//! family that asked.
 //!
 //! Must never show where a file lies, what a signature should have been, or a secret. Reasons for operators
 //! go to the log, without keys.
@@ -15,7 +16,9 @@ use s3s::{Body, HttpResponse, S3Error, S3ErrorCode};
 
 pub(super) use self::changes::of_commit;
 use super::context::BodyFault;
+use super::family::Family;
 use super::guard::Refusal;
+use super::ids::trace_of;
 use super::slow_down::slow_down;
 use crate::store::StoreError;
 
@@ -46,14 +49,23 @@ pub(super) fn of_store(error: StoreError) -> S3Error {
     S3Error::with_message(S3ErrorCode::InternalError, message)
 }
 
+/// The request that an error answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    /// The path of the request, as it was sent.
+    pub(super) resource: &'a str,
+    pub(super) request_id: &'a str,
+    pub(super) family: Family,
+    /// Its answers have no body.
+    pub(super) bare: bool,
+}
+
 /// One error document.
 pub(super) struct Document<'a> {
     pub(super) code: &'a str,
     /// Plain text.
     pub(super) message: Cow<'a, str>,
-    /// The path of the request, as it was sent.
-    pub(super) resource: &'a str,
-    pub(super) request_id: &'a str,
+    pub(super) about: About<'a>,
     /// The region to sign for, where that was wrong.
     pub(super) region: Option<&'a str>,
 }
@@ -62,24 +74,28 @@ impl Document<'_> {
     fn xml(&self) -> String {
         let mut out = String::with_capacity(384);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
-        let mut end = self.resource.len().min(MAX_RESOURCE);
-        while !self.resource.is_char_boundary(end) {
+        let About { resource, request_id, family, .. } = self.about;
+        let mut end = resource.len().min(MAX_RESOURCE);
+        while !resource.is_char_boundary(end) {
             end -= 1;
         }
-        element(&mut out, "Code", self.code);
+        element(&mut out, "Code", if family == Family::Cos { code_of_cos(self.code) } else { self.code });
         element(&mut out, "Message", &self.message);
-        element(&mut out, "Resource", &self.resource[..end]);
+        element(&mut out, "Resource", &resource[..end]);
         if let Some(region) = self.region {
             element(&mut out, "Region", region);
         }
-        element(&mut out, "RequestId", self.request_id);
+        element(&mut out, "RequestId", request_id);
+        if family == Family::Cos {
+            element(&mut out, "TraceId", &trace_of(request_id));
+        }
         out.push_str("</Error>");
         out
     }
 
     /// The whole answer. An answer to HEAD, and 304, has no body.
-    pub(super) fn response(&self, status: StatusCode, mut headers: HeaderMap, bare: bool) -> HttpResponse {
-        let bare = bare || status == StatusCode::NOT_MODIFIED;
+    pub(super) fn response(&self, status: StatusCode, mut headers: HeaderMap) -> HttpResponse {
+        let bare = self.about.bare || status == StatusCode::NOT_MODIFIED;
         let body = if bare { Body::empty() } else { Body::from(Bytes::from(self.xml())) };
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
@@ -96,47 +112,51 @@ impl Document<'_> {
 }
 
 /// The answer to a request that the guard refused.
-pub(super) fn refused(refusal: &Refusal, resource: &str, request_id: &str, bare: bool) -> HttpResponse {
+pub(super) fn refused(refusal: &Refusal, about: About<'_>) -> HttpResponse {
     let (status, code, message) = refusal.answer();
-    let document = Document { code, message, resource, request_id, region: refusal.region() };
-    document.response(status, HeaderMap::new(), bare)
+    let document = Document { code, message, about, region: refusal.region() };
+    document.response(status, HeaderMap::new())
 }
 
 /// The answer to a request whose handler panicked, or whose answer could not be written.
-pub(super) fn internal(resource: &str, request_id: &str, bare: bool) -> HttpResponse {
+pub(super) fn internal(about: About<'_>) -> HttpResponse {
     let message = default_message("InternalError").into();
-    let document = Document { code: "InternalError", message, resource, request_id, region: None };
-    document.response(StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new(), bare)
+    let document = Document { code: "InternalError", message, about, region: None };
+    document.response(StatusCode::INTERNAL_SERVER_ERROR, HeaderMap::new())
 }
 
 /// Writes an error that the verifier or a handler answered again, complete. `fault` is what went wrong with
 /// the body, which is then the reason for whatever was answered.
-pub(super) fn complete(
-    response: HttpResponse,
-    fault: Option<BodyFault>,
-    resource: &str,
-    request_id: &str,
-    bare: bool,
-) -> HttpResponse {
+pub(super) fn complete(response: HttpResponse, fault: Option<BodyFault>, about: About<'_>) -> HttpResponse {
     let (parts, body) = response.into_parts();
     if let Some(fault) = fault {
         let error = S3Error::from(fault);
         let status = error.status_code().unwrap_or(StatusCode::BAD_REQUEST);
-        let document = Document {
-            code: error.code().as_str(),
-            message: fault.to_string().into(),
-            resource,
-            request_id,
-            region: None,
-        };
-        return document.response(status, HeaderMap::new(), bare);
+        let code = error.code().as_str();
+        let document = Document { code, message: fault.to_string().into(), about, region: None };
+        return document.response(status, HeaderMap::new());
     }
     let text = body.bytes().unwrap_or_default();
     let text = std::str::from_utf8(&text).unwrap_or_default();
     let code = content_of(text, "Code").unwrap_or(Cow::Borrowed("InternalError"));
     let message = content_of(text, "Message").unwrap_or_else(|| default_message(&code).into());
-    let document = Document { code: &code, message, resource, request_id, region: None };
-    document.response(parts.status, parts.headers, bare)
+    let document = Document { code: &code, message, about, region: None };
+    document.response(parts.status, parts.headers)
+}
+
+/// What COS calls an error that S3 calls otherwise.
+fn code_of_cos(code: &str) -> &str {
+    match code {
+        "AuthorizationHeaderMalformed" => "InvalidRequest",
+        "IllegalLocationConstraintException" => "InvalidLocationConstraint",
+        "KeyTooLongError" => "KeyTooLong",
+        "NoSuchBucketPolicy" => "NoSuchPolicy",
+        "ReplicationConfigurationNotFoundError" => "ReplicationConfigurationnotFoundError",
+        "AccessControlListNotSupported" => "InvalidArgument",
+        "InvalidStorageClass" => "InvalidArgument",
+        "InvalidToken" => "InvalidSecurityToken",
+        same => same,
+    }
 }
 
 /// The text of the first element with this name, in an error that the verifier's library wrote.
@@ -181,7 +201,7 @@ fn default_message(code: &str) -> &'static str {
 }
 
 /// Appends an element with escaped text. Characters that XML cannot carry become U+FFFD.
-fn element(out: &mut String, name: &str, text: &str) {
+pub(super) fn element(out: &mut String, name: &str, text: &str) {
     let _ = write!(out, "<{name}>");
     for c in text.chars() {
         match c {

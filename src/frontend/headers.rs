@@ -133,6 +133,8 @@ pub(super) fn only_known(headers: &HeaderMap, operation: &[&str]) -> Result<(), 
                 return Err(S3ErrorCode::AccessControlListNotSupported.into());
             }
             classes::HEADER => only_default(&["STANDARD"]),
+            // Some clients say what is so anyhow.
+            "x-amz-bucket-object-lock-enabled" => only_default(&["false", "False"]),
             _ => name.starts_with(USER_METADATA) && operation.contains(&USER_METADATA),
         };
         if !harmless {
@@ -250,6 +252,7 @@ mod tests {
         let known = |pairs: &[(&'static str, &str)]| only_known(&headers(pairs), &[USER_METADATA]);
         assert!(known(&[("x-amz-meta-a", "1"), ("x-amz-acl", "private"), ("x-amz-date", "d")]).is_ok());
         assert!(known(&[("x-amz-storage-class", "STANDARD"), ("accept", "*")]).is_ok());
+        assert!(known(&[("x-amz-bucket-object-lock-enabled", "false")]).is_ok());
         assert!(only_known(&headers(&[("x-amz-tagging", "a=b")]), &OF_NEW_OBJECT).is_ok());
         for (name, value) in [
             ("x-amz-acl", "public-read"),
@@ -258,6 +261,7 @@ mod tests {
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-tagging", "a=b"),
             ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-bucket-object-lock-enabled", "true"),
             ("x-amz-copy-source", "/b/k"),
             ("x-amz-checksum-xxhash64", "AAAA"),
         ] {

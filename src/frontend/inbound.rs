@@ -154,7 +154,7 @@ mod tests {
 
     /// A body of one frame of `size` bytes every `every`, watched with an idle timeout of ten seconds.
     async fn read(size: usize, every: Duration) -> Result<usize, BodyFault> {
-        let claim = Claim { access_key: "A".into(), payload: Payload::Unsigned, length: None };
+        let claim = Claim { access_key: "A".into(), payload: Payload::Unsigned, length: None, qsign: None };
         let going = Arc::new(GoingOn::new(&Limits::default(), Box::new(|_| {})));
         let address = std::net::Ipv4Addr::LOCALHOST.into();
         let seat = going.seat(address).expect("free");

@@ -5,102 +5,98 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use http::header::{HeaderName, HeaderValue, SERVER};
+use futures_util::{FutureExt, StreamExt};
+use http::header::{CONNECTION, EXPECT, HeaderValue, SERVER};
+use http::request::Parts;
 use http::{Extensions, Method, Request, StatusCode, Uri};
+use http_body_util::BodyStream;
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use s3s::service::S3Service;
-use s3s::{Body, HttpResponse, S3Error};
+use s3s::{Body, HttpResponse, S3Error, S3Result};
 
-use super::Ambient;
-use super::context::{BodyFault, RequestContext};
+use super::asked::Asked;
+use super::auth::Verified;
+use super::context::RequestContext;
 use super::digest::{Declared, DocumentHash};
-use super::errors;
-use super::guard::{self, Payload, Rules};
+use super::family::Family;
+use super::forms::Forms;
+use super::guard::{self, Claim, Payload, Refusal, Rules};
+use super::hosts::Hosts;
+use super::ids::Ids;
 use super::inbound::Inbound;
 use super::origins::{Asking, Origins, is_preflight};
 use super::peer::{Peer, until_sent};
 use super::rest::Rest;
+use super::{Ambient, CredentialLookup, auth, cos, errors};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
-const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const NAME: HeaderValue = HeaderValue::from_static("tidings");
+
+/// What a layer stands before.
+pub(super) struct Behind {
+    /// The verifier and the operations.
+    pub(super) service: S3Service,
+    pub(super) credentials: Arc<dyn CredentialLookup>,
+    pub(super) hosts: Arc<Hosts>,
+    pub(super) origins: Origins,
+    pub(super) forms: Forms,
+}
 
 /// What every request passes.
 pub(super) struct Layer {
-    service: S3Service,
+    behind: Behind,
     rules: Rules,
-    origins: Origins,
     idle: Duration,
     now: fn() -> Timestamp,
     ids: Ids,
-    /// Names this process in answers, as S3's second id names the host.
-    host_id: HeaderValue,
-}
-
-/// Request ids: one mixed counter, so that they look random, never repeat within a run, and cost one
-/// addition.
-struct Ids {
-    seed: u64,
-    next: AtomicU64,
-}
-
-impl Ids {
-    fn new(seed: u64) -> Self {
-        Self { seed, next: AtomicU64::new(0) }
-    }
-
-    /// 16 upper-case hex digits.
-    fn next(&self) -> Arc<str> {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        format!("{:016X}", mix(self.seed.wrapping_add(n))).into()
-    }
-}
-
-/// A bijection on 64 bits (the finalizer of splitmix64): different numbers stay different.
-fn mix(n: u64) -> u64 {
-    let n = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    n ^ (n >> 31)
+    spelling: cos::Spelling,
 }
 
 impl Layer {
-    /// A layer before `service`; a body may stand still for `idle`.
-    pub(super) fn new(
-        service: S3Service,
-        rules: Rules,
-        origins: Origins,
-        idle: Duration,
-        ambient: Ambient,
-    ) -> Self {
-        let id = format!("{:016X}{:016X}", mix(!ambient.seed), mix(ambient.seed.rotate_left(32)));
-        let host_id = HeaderValue::from_str(&id).expect("hex digits are a header value");
-        Self { service, rules, origins, idle, now: ambient.now, ids: Ids::new(ambient.seed), host_id }
+    /// A layer; a body may stand still for `idle`.
+    pub(super) fn new(behind: Behind, rules: Rules, idle: Duration, ambient: Ambient) -> Self {
+        Self {
+            behind,
+            rules,
+            idle,
+            now: ambient.now,
+            ids: Ids::new(ambient.seed),
+            spelling: cos::Spelling::default(),
+        }
     }
 
     /// Answers one request from `peer`.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> HttpResponse {
-        let (id, peer) = (self.ids.next(), Arc::clone(peer));
-        let asked = Asked { id, method: request.method().clone(), uri: request.uri().clone(), peer };
+        let family = Family::of(request.uri(), request.headers());
+        let (id, peer) = (self.ids.next(family, (self.now)().as_second()), Arc::clone(peer));
+        let mut asked =
+            Asked { id, family, method: request.method().clone(), uri: request.uri().clone(), peer };
         let asking = Asking::of(request.headers());
-        let answered = AssertUnwindSafe(self.guarded(request, &asked)).catch_unwind().await;
+        let waits = request.headers().contains_key(EXPECT);
+        let answered = AssertUnwindSafe(self.guarded(request, &mut asked)).catch_unwind().await;
         let mut response = answered.unwrap_or_else(|_| {
             tracing::error!(request = %asked.id, method = %asked.method, "a request's handler panicked");
             asked.internal()
         });
-        let headers = response.headers_mut();
-        self.origins.answer(&asked.method, &asked.uri, &asking, headers);
-        if let Ok(id) = HeaderValue::from_str(&asked.id) {
-            headers.insert(REQUEST_ID, id);
-        }
-        headers.insert(HOST_ID, self.host_id.clone());
-        headers.insert(SERVER, NAME);
         let status = response.status();
+        let headers = response.headers_mut();
+        if asked.family == Family::Cos {
+            cos::header_names(headers);
+        }
+        self.behind.origins.answer(&asked.method, &asked.uri, &asking, headers);
+        let failed = status.is_client_error() || status.is_server_error();
+        self.ids.answer(asked.family, &asked.id, failed, headers);
+        headers.insert(SERVER, NAME);
+        if waits && !status.is_success() {
+            // Whether the body that the client waits to send still comes is not known: what came next over
+            // this connection could be taken for it, and what is behind that for a request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if asked.family == Family::Cos {
+            self.spelling.apply(&mut response).await;
+        }
         // A refusal for want of space, or of an operation, is an answer; this one is a failure.
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(request = %asked.id, method = %asked.method, "a request failed");
@@ -110,20 +106,54 @@ impl Layer {
         response
     }
 
-    async fn guarded(&self, request: Request<Incoming>, asked: &Asked) -> HttpResponse {
+    async fn guarded(&self, request: Request<Incoming>, asked: &mut Asked) -> HttpResponse {
         // Browsers cannot sign it.
         if is_preflight(&asked.method, request.headers()) {
-            return self.origins.preflight(request.uri(), request.headers(), &asked.id);
+            return self.behind.origins.preflight(request.uri(), request.headers(), asked.about());
         }
+        let (parts, body) = request.into_parts();
+        if guard::is_form(&parts) {
+            let answer = self.form(parts, body, asked).await;
+            return answer.unwrap_or_else(|error| asked.error(error));
+        }
+        let request = Request::from_parts(parts, body);
         let (request, context) = match self.prepare(request, asked) {
             Ok(prepared) => prepared,
             Err(answer) => return *answer,
         };
-        match self.service.call(request).await {
-            Ok(answer) if answer.status().as_u16() < 300 => until_sent(answer, context),
+        match self.behind.service.call(request).await {
+            Ok(answer) if answer.status().as_u16() < 300 => {
+                let answer = match asked.family {
+                    Family::S3 => answer,
+                    Family::Cos => cos::answer(answer, context.crc64.get().copied()),
+                };
+                until_sent(answer, context)
+            }
             Ok(answer) => asked.complete(answer, context.fault.get().copied()),
             Err(_) => asked.internal(),
         }
+    }
+
+    /// A form names who signed it in its fields, so it is known late whose words its answer speaks.
+    async fn form(&self, parts: Parts, body: Incoming, asked: &mut Asked) -> S3Result<HttpResponse> {
+        let forms = &self.behind.forms;
+        let length = guard::check_form(&parts).map_err(|refusal| refused(&refusal, asked))?;
+        let now = (self.now)();
+        let claim =
+            Claim { access_key: "".into(), payload: Payload::Unsigned, length: Some(length), qsign: None };
+        let reading = Arc::new(RequestContext::new(Arc::clone(&asked.id), Arc::clone(&asked.peer), claim));
+        let body = Inbound::new(body, Arc::clone(&reading), self.idle, None);
+        let body = BodyStream::new(body)
+            .filter_map(|frame| std::future::ready(frame.map(|frame| frame.into_data().ok()).transpose()));
+        let begun = forms.begin(&parts, length, Box::pin(body)).await?;
+        if begun.family != asked.family {
+            asked.family = begun.family;
+            asked.id = self.ids.next(begun.family, now.as_second());
+        }
+        let (id, peer) = (Arc::clone(&asked.id), Arc::clone(&asked.peer));
+        let family = asked.family;
+        let context = |claim: Claim| RequestContext::new(id, peer, claim).verified(None, family);
+        forms.finish(begun, &self.rules, now, context).await
     }
 
     /// What the verifier gets: the guarded head, the watched body, and our context. Not async, so that a
@@ -133,12 +163,11 @@ impl Layer {
         request: Request<Incoming>,
         asked: &Asked,
     ) -> Result<(Request<Body>, Arc<RequestContext>), Box<HttpResponse>> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let body = Rest::new(body, &parts.headers);
-        let now = (self.now)().as_second();
-        let claim = guard::check(&parts, &self.rules, asked.peer.is_private(), now).map_err(|refusal| {
+        let (claim, verified) = self.admit(&mut parts, asked).map_err(|refusal| {
             tracing::debug!(request = %asked.id, ?refusal, "refused");
-            Box::new(errors::refused(&refusal, asked.uri.path(), &asked.id, asked.bare()))
+            Box::new(errors::refused(&refusal, asked.about()))
         })?;
         // No handler sees the bytes of a document, so its checksums are compared on the way.
         let is_document = parts.method == Method::POST || is_setting(&parts.method, &parts.uri);
@@ -151,7 +180,8 @@ impl Layer {
         };
         let document = (!declared.is_empty()).then(|| DocumentHash::new(declared));
         let (id, peer) = (Arc::clone(&asked.id), Arc::clone(&asked.peer));
-        let context = Arc::new(RequestContext::new(id, peer, claim));
+        let context = RequestContext::new(id, peer, claim).verified(verified, asked.family);
+        let context = Arc::new(context);
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
             false => {
@@ -165,40 +195,35 @@ impl Layer {
         request.extensions_mut().insert(Arc::clone(&context));
         Ok((request, context))
     }
+
+    /// Guards a head, and brings it into the one form that goes on: a path for a target, S3's words, and a
+    /// signature that is verified or that the library verifies.
+    fn admit(&self, parts: &mut Parts, asked: &Asked) -> Result<(Claim, Option<Verified>), Refusal> {
+        let now = (self.now)().as_second();
+        let claim = guard::check(parts, &self.rules, asked.peer.is_private(), now)?;
+        let verified = auth::verify(&*self.behind.credentials, &claim)?;
+        if verified.is_some() {
+            cos::translate(parts, &self.behind.hosts)?;
+        }
+        if parts.uri.authority().is_some() {
+            let target = parts.uri.path_and_query().cloned();
+            parts.uri = target.ok_or(Refusal::BadUri("The request target must be a path."))?.into();
+        }
+        Ok((claim, verified))
+    }
 }
 
-/// What an answer needs to know of its request.
-struct Asked {
-    id: Arc<str>,
-    method: Method,
-    uri: Uri,
-    peer: Arc<Peer>,
-}
-
-impl Asked {
-    /// True if the answer has no body.
-    fn bare(&self) -> bool {
-        self.method == Method::HEAD
-    }
-
-    fn internal(&self) -> HttpResponse {
-        errors::internal(self.uri.path(), &self.id, self.bare())
-    }
-
-    fn complete(&self, answer: HttpResponse, fault: Option<BodyFault>) -> HttpResponse {
-        errors::complete(answer, fault, self.uri.path(), &self.id, self.bare())
-    }
-
-    fn error(&self, error: S3Error) -> HttpResponse {
-        error.to_http_response().map_or_else(|_| self.internal(), |answer| self.complete(answer, None))
-    }
+/// A refusal as what an operation would answer.
+fn refused(refusal: &Refusal, asked: &Asked) -> S3Error {
+    tracing::debug!(request = %asked.id, ?refusal, "refused");
+    refusal.to_error()
 }
 
 /// True for the PUT of a document that says what shall be of a bucket or an object.
 fn is_setting(method: &Method, uri: &Uri) -> bool {
     let about = |part: &str| {
         let name = part.split_once('=').map_or(part, |(name, _)| name);
-        matches!(name, "tagging" | "acl" | "cors" | "versioning")
+        matches!(name, "tagging" | "acl" | "cors" | "versioning" | "notification")
     };
     *method == Method::PUT && uri.query().is_some_and(|query| query.split('&').any(about))
 }
@@ -208,20 +233,4 @@ fn is_about_upload(uri: &Uri) -> bool {
     let about =
         |part: &str| matches!(part.split_once('=').map_or(part, |(name, _)| name), "uploads" | "uploadId");
     uri.query().is_some_and(|query| query.split('&').any(about))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_sixteen_hex_digits_and_differ() {
-        let ids = Ids::new(42);
-        let made: std::collections::HashSet<_> = (0..10_000).map(|_| ids.next()).collect();
-        assert_eq!(made.len(), 10_000);
-        assert!(
-            made.iter()
-                .all(|id| id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
-        );
-    }
 }

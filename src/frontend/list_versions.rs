@@ -8,14 +8,15 @@ use s3s::dto::{
     CommonPrefix, DeleteMarkerEntry, ETag, ListObjectVersionsInput, ListObjectVersionsOutput,
     ObjectVersion as Listed, ObjectVersionStorageClass, Owner,
 };
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
+use super::family::Family;
 use super::list::{common_prefix, encodes, page_size, past_every_key, url_encode};
 use super::operations::Operations;
 use super::{buckets, classes, errors, headers, versioning};
 use crate::event::VersionId;
-use crate::store::{ObjectVersion, Store, StoreError, VersionsAfter};
+use crate::store::{ObjectVersion, Store, StoreError, Versioning, VersionsAfter};
 
 /// One page.
 #[derive(Default)]
@@ -31,14 +32,12 @@ pub(super) fn list(
     operations: &Operations,
     req: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
-    Caller::of(&req.extensions)?;
+    let caller = Caller::of(&req.extensions)?;
     headers::only_known(&req.headers, &[])?;
     headers::expected_owner(&req.headers, &operations.limits.account)?;
     let input = req.input;
     let store = &**operations.commit.store();
-    if store.bucket(&input.bucket).map_err(errors::of_store)?.is_none() {
-        return Err(S3ErrorCode::NoSuchBucket.into());
-    }
+    let versioning = versioning::of_bucket(operations, &input.bucket)?;
     let encode = encodes(input.encoding_type.as_ref())?;
     let (max_keys, max) = page_size(input.max_keys)?;
     let after = after(store, &input)?;
@@ -48,6 +47,12 @@ pub(super) fn list(
 
     let name = |text: &str| if encode { url_encode(text) } else { text.to_owned() };
     let owner = buckets::owner(operations);
+    // S3 calls the only version of an object `null`, COS nothing.
+    let nameless = versioning == Versioning::Never && caller.context.family == Family::Cos;
+    let id = |version: &ObjectVersion| match nameless {
+        true => String::new(),
+        false => version.object.version.to_string(),
+    };
     let (markers, versions): (Vec<_>, Vec<_>) = page.versions.iter().partition(|version| version.marker);
     let markers = markers.into_iter().map(|marker| DeleteMarkerEntry {
         is_latest: Some(marker.latest),
@@ -56,7 +61,8 @@ pub(super) fn list(
         owner: Some(owner.clone()),
         version_id: Some(marker.object.version.to_string()),
     });
-    let versions = versions.into_iter().map(|version| listed(version, name(&version.object.key), &owner));
+    let versions =
+        versions.into_iter().map(|version| listed(version, name(&version.object.key), id(version), &owner));
     let prefixes = page.prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(name(prefix)) });
     let (next_key, next_version) = page.next.as_ref().map(|(key, id)| (name(key), *id)).unzip();
     Ok(S3Response::new(ListObjectVersionsOutput {
@@ -77,7 +83,7 @@ pub(super) fn list(
     }))
 }
 
-fn listed(version: &ObjectVersion, key: String, owner: &Owner) -> Listed {
+fn listed(version: &ObjectVersion, key: String, id: String, owner: &Owner) -> Listed {
     let object = &version.object;
     Listed {
         e_tag: Some(ETag::Strong(object.etag.to_string())),
@@ -87,7 +93,7 @@ fn listed(version: &ObjectVersion, key: String, owner: &Owner) -> Listed {
         owner: Some(owner.clone()),
         size: i64::try_from(object.size).ok(),
         storage_class: Some(ObjectVersionStorageClass::from(classes::of_kept(&object.meta.headers))),
-        version_id: Some(object.version.to_string()),
+        version_id: Some(id),
         ..Default::default()
     }
 }

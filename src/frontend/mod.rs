@@ -1,11 +1,15 @@
-//! The S3 frontend: from a TCP connection to a call of the commit path, and back to an answer.
+//! The frontend of both families, S3 and COS: from a TCP connection to a call of the commit path, and back to
+//! an answer.
 //!
 //! ```text
 //! server.rs     listener, connection bound, timeouts, drain
 //! layer.rs      request id, guard, body watch, panics, error answers: one request, in this order
+//! family.rs     who speaks S3 and who speaks COS; hosts.rs which bucket a host names
 //! guard/        what a request's head must be before its signature is looked at (pure)
 //! auth.rs       secrets for the verifier; a verified signature becomes a `Principal`
 //! access.rs     what each operation needs, and whether a principal may
+//! cos/          a verified COS request in S3's words, and the answer in COS's again
+//! forms/        POST Object: an HTML form of either family, streamed into an object
 //! going.rs      what clients have going on, against the limits
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
@@ -17,6 +21,7 @@
 
 mod access;
 mod acls;
+mod asked;
 mod auth;
 mod body;
 mod buckets;
@@ -30,13 +35,18 @@ mod context;
 mod copy;
 mod copy_part;
 mod cors;
+mod cos;
 mod delete;
 mod digest;
 mod errors;
+mod family;
+mod forms;
 mod found;
 mod going;
 mod guard;
 mod headers;
+mod hosts;
+mod ids;
 mod inbound;
 mod layer;
 mod list;
@@ -45,6 +55,7 @@ mod list_v1;
 mod list_versions;
 mod multipart;
 mod names;
+mod notification;
 mod objects;
 mod operations;
 mod origins;
@@ -115,12 +126,19 @@ impl Frontend {
             region: server.region.clone(),
             account: account.appid.clone(),
         };
-        let origins = origins::Origins::new(Arc::clone(&commit), server.domain.as_deref());
+        let hosts = Arc::new(hosts::Hosts::new(server.domain.as_deref(), &server.region));
+        let origins = origins::Origins::new(Arc::clone(&commit), Arc::clone(&hosts));
         let operations = operations::Operations::new(commit, limits);
-        let service = auth::service(operations, credentials, server.domain.as_deref());
+        let forms = forms::Forms {
+            operations: operations.clone(),
+            gate: auth::Gate(Arc::clone(&credentials)),
+            hosts: Arc::clone(&hosts),
+        };
+        let service = auth::service(operations, Arc::clone(&credentials), Arc::clone(&hosts));
+        let behind = layer::Behind { service, credentials, hosts, origins, forms };
         let rules =
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
-        let layer = layer::Layer::new(service, rules, origins, server.idle_timeout, ambient);
+        let layer = layer::Layer::new(behind, rules, server.idle_timeout, ambient);
         let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
         Self { layer: Arc::new(layer), server: server.clone(), going, tls: None }
     }

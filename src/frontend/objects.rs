@@ -33,7 +33,7 @@ pub(super) async fn get(
     operations: &Operations,
     req: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
-    check(operations, &req)?;
+    let caller = check(operations, &req)?;
     let input = req.input;
     let checksums = wants_checksums(input.checksum_mode.as_ref());
     let overrides = overrides([
@@ -68,6 +68,7 @@ pub(super) async fn get(
             Err(StoreError::Gone) => continue,
             other => other.map_err(errors::of_store)?,
         };
+        caller.note_crc64(found.object.meta.crc64);
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             body: Some(StreamingBlob::from(body)),
@@ -89,7 +90,7 @@ pub(super) async fn head(
     operations: &Operations,
     req: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
-    check(operations, &req)?;
+    let caller = check(operations, &req)?;
     let input = req.input;
     let checksums = wants_checksums(input.checksum_mode.as_ref());
     let overrides = overrides([
@@ -118,7 +119,11 @@ pub(super) async fn head(
     for _ in 0..MAX_LOOKUPS {
         match find(operations, &wanted).await {
             Err(Failure::Gone) => {}
-            found => return Ok(answer_head(found?)),
+            found => {
+                let found = found?;
+                caller.note_crc64(found.object.meta.crc64);
+                return Ok(answer_head(found));
+            }
         }
     }
     Err(errors::of_store(StoreError::Gone))
@@ -156,10 +161,11 @@ fn http_date(time: &Timestamp) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-fn check<T>(operations: &Operations, req: &S3Request<T>) -> S3Result<()> {
-    Caller::of(&req.extensions)?;
+fn check<T>(operations: &Operations, req: &S3Request<T>) -> S3Result<Caller> {
+    let caller = Caller::of(&req.extensions)?;
     headers::only_known(&req.headers, &["x-amz-checksum-mode"])?;
-    headers::expected_owner(&req.headers, &operations.limits.account)
+    headers::expected_owner(&req.headers, &operations.limits.account)?;
+    Ok(caller)
 }
 
 fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {

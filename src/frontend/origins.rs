@@ -17,10 +17,10 @@ use http::header::{
 use http::{Method, StatusCode, Uri};
 use s3s::{Body, HttpResponse};
 
-use super::auth::bucket_of_host;
 use super::cors::{Rule, Rules, joined};
-use super::errors::Document;
+use super::errors::{About, Document};
 use super::guard::decode;
+use super::hosts::Hosts;
 use crate::commit::Commit;
 use crate::queue::Setting;
 
@@ -43,7 +43,7 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 /// The rules of all buckets, parsed once.
 pub(super) struct Origins {
     commit: Arc<Commit>,
-    domain: Option<String>,
+    hosts: Arc<Hosts>,
     /// By bucket.
     kept: RwLock<HashMap<Arc<str>, Parsed>>,
 }
@@ -55,13 +55,12 @@ struct Parsed {
 }
 
 impl Origins {
-    pub(super) fn new(commit: Arc<Commit>, domain: Option<&str>) -> Self {
-        let domain = domain.map(str::to_ascii_lowercase);
-        Self { commit, domain, kept: RwLock::default() }
+    pub(super) fn new(commit: Arc<Commit>, hosts: Arc<Hosts>) -> Self {
+        Self { commit, hosts, kept: RwLock::default() }
     }
 
     /// Answers a preflight.
-    pub(super) fn preflight(&self, uri: &Uri, headers: &HeaderMap, request_id: &str) -> HttpResponse {
+    pub(super) fn preflight(&self, uri: &Uri, headers: &HeaderMap, about: About<'_>) -> HttpResponse {
         match self.allowed(uri, headers) {
             Ok(headers) => {
                 let mut response = HttpResponse::new(Body::empty());
@@ -69,9 +68,8 @@ impl Origins {
                 response
             }
             Err((status, code, message)) => {
-                let (message, resource) = (message.into(), uri.path());
-                let document = Document { code, message, resource, request_id, region: None };
-                document.response(status, HeaderMap::new(), false)
+                let document = Document { code, message: message.into(), about, region: None };
+                document.response(status, HeaderMap::new())
             }
         }
     }
@@ -121,8 +119,7 @@ impl Origins {
     /// The rules of the bucket that a request names.
     fn rules(&self, uri: &Uri, host: Option<&HeaderValue>) -> Option<Arc<Rules>> {
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let of_host = self.domain.as_deref().and_then(|domain| bucket_of_host(host, domain));
-        let name = match of_host {
+        let name = match self.hosts.bucket(host) {
             Some(name) => name,
             None => decode(uri.path().trim_start_matches('/').split('/').next()?, false)?.into_owned(),
         };

@@ -82,6 +82,7 @@ pub(super) async fn upload(
     let (body, hash) = body.read_blob(operations).await?;
     let trailers = req.trailing_headers.and_then(|trailers| trailers.take());
     let hashes = hash.finish(trailers)?;
+    caller.note_crc64(hashes.crc64);
     let part = PutPart {
         bucket: place.bucket.into(),
         key: place.key.into(),

@@ -20,7 +20,7 @@ use crate::commit::{Conditions, NewBody, PutObject};
 use crate::event::EventKind;
 
 /// What a record takes beside key, headers and body, in bytes: more than any record does.
-const RECORD_OVERHEAD: usize = 1024;
+pub(super) const RECORD_OVERHEAD: usize = 1024;
 
 /// Stores the object and answers once its event is durable.
 pub(super) async fn object(
@@ -63,6 +63,7 @@ pub(super) async fn object(
     };
     let trailers = req.trailing_headers.and_then(|trailers| trailers.take());
     let hashes = hash.finish(trailers)?;
+    caller.note_crc64(hashes.crc64);
 
     let etag: Arc<str> = hex::encode(hashes.md5).into();
     let put = PutObject {

@@ -1,5 +1,5 @@
-//! S3 clients that people use, with their default settings, against the real binary: what they are told, and
-//! which events reach a target. The work itself is in the scripts.
+//! Clients of S3 and of COS that people use, with their default settings, against the real binary: what they
+//! are told, and which events reach a target. The work itself is in the scripts.
 //!
 //! Must never give a client a setting that its users would not have.
 
@@ -18,7 +18,7 @@ fn made(variable: &str, what: &str) -> PathBuf {
 
 /// Runs a script of this directory; what it says stands above a failure.
 fn script(name: &str, more: Option<PathBuf>) {
-    let clients = made("TIDINGS_TEST_CLIENTS", "a Python environment with boto3 and awscli");
+    let clients = made("TIDINGS_TEST_CLIENTS", "a Python environment with the clients");
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().expect("a directory");
     let ended = Command::new(clients.join("bin/python"))
@@ -31,7 +31,7 @@ fn script(name: &str, more: Option<PathBuf>) {
 }
 
 #[test]
-fn boto3_and_the_aws_cli_do_their_work_and_every_event_arrives() {
+fn clients_do_their_work_and_every_event_arrives() {
     script("run.py", None);
 }
 
@@ -41,6 +41,16 @@ fn ten_thousand_parts_are_one_object_and_lists_of_a_hundred_thousand_keys_are_wh
 }
 
 #[test]
+fn bad_input_is_refused_or_stored_exactly_and_leaves_nothing_elsewhere() {
+    script("bad.py", None);
+}
+
+#[test]
 fn the_suite_of_the_s3_library_passes_but_for_what_is_listed() {
     script("suite.py", Some(made("TIDINGS_TEST_S3S_E2E", "the binary s3s-e2e")));
+}
+
+#[test]
+fn rules_that_boto3_and_the_aws_cli_put_reach_their_targets() {
+    script("rules.py", None);
 }

@@ -7,7 +7,8 @@ alone.
 import urllib.error
 import urllib.request
 
-from world import COPY, GONE, PUT, make_bucket, refused
+import requests
+from world import COPY, GONE, POST, PUT, make_bucket, refused
 
 
 def run(s3, server, wanted):
@@ -18,6 +19,7 @@ def run(s3, server, wanted):
     access(s3)
     cors(s3, server)
     unset(s3)
+    form(s3, wanted)
     quota(s3, server, wanted)
 
 
@@ -113,6 +115,19 @@ def cors(s3, server):
     assert preflight("https://example.org") == 403
     s3.delete_bucket_cors(Bucket="props")
     assert preflight("https://app.example.com") == 403
+
+
+def form(s3, wanted):
+    rules = [["content-length-range", 1, 200_000], ["starts-with", "$Content-Type", "text/"]]
+    signed = s3.generate_presigned_post("props", "forms/${filename}", {"Content-Type": "text/plain"}, rules)
+    for size in [5, 200_000, 200_001]:
+        files = {"file": (f"file {size}", b"x" * size)}
+        answer = requests.post(signed["url"], data=signed["fields"], files=files, timeout=60)
+        assert answer.status_code == (204 if size <= 200_000 else 400), answer.text
+        if size <= 200_000:
+            shown = s3.head_object(Bucket="props", Key=f"forms/file {size}")
+            assert (shown["ContentLength"], shown["ContentType"]) == (size, "text/plain"), shown
+            wanted["props", f"forms/file {size}"] = [(POST, size)]
 
 
 def unset(s3):

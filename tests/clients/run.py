@@ -1,4 +1,4 @@
-"""boto3 and the AWS CLI, with their default settings, against a tidings server with an HTTP target.
+"""Clients of S3 and of COS, with their default settings, against a tidings server with an HTTP target.
 
 Arguments: the server's binary, an empty directory. Fails if a client is told what it should not be, if bytes do
 not come back, or if the target does not get exactly the events of what was done, in order for each object.
@@ -11,6 +11,9 @@ import os
 
 import boto3.s3.transfer
 
+import matrix
+import of_cos
+import of_s3
 import properties
 import world
 from world import COPY, DIR, GONE, HIDDEN, PARTS, PUT, make_bucket, refused
@@ -148,9 +151,19 @@ def cli(server, wanted):
             wanted[at] = [*events, (GONE, 0)]
 
 
+def others(server, wanted):
+    """Every other client, each in a bucket of its own, one matrix for all."""
+    told = {}
+    for kind in [of_cos.PythonSdk, of_cos.NodeSdk, of_cos.Coscmd, of_s3.S3cmd, of_s3.Rclone]:
+        client = kind(server, DIR)
+        told[kind.__name__] = matrix.Work(client, server, DIR, wanted).run()
+    matrix.show(told)
+
+
 def work(server, wanted):
     boto(server, wanted)
     cli(server, wanted)
+    others(server, wanted)
 
 
 world.run(work)

@@ -23,6 +23,7 @@ BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
 DEADLINE = 240  # seconds for one command, and for the last event
 PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
 PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
+POST = "ObjectCreated:Post"
 HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
 REGION = "ap-guangzhou"
 
@@ -129,10 +130,10 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
         pair = tomllib.loads((DIR / "data/credentials.toml").read_text())["credential"][0]
         self.pair = (pair["access_key"], pair["secret_key"])
 
-    def client(self, **settings):
+    def client(self, pair=None, **settings):
         """boto3 with its default settings."""
 
-        access, secret = self.pair
+        access, secret = pair or self.pair
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -163,10 +164,15 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
 
     def tidings(self, *words):
         """What one of our own commands prints."""
-        where = ["--config", str(DIR / "tidings.toml"), "--admin", self.admin, "--json"]
-        done = subprocess.run([BINARY, *words, *where], capture_output=True, text=True, timeout=DEADLINE)
+        return json.loads(self.local(*words, "--admin", self.admin, "--json"))
+
+    def local(self, *words):
+        """The same of one that asks no server and knows no JSON."""
+
+        command = [BINARY, *words, "--config", str(DIR / "tidings.toml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return json.loads(done.stdout)
+        return done.stdout
 
     def settle(self):
         """Waits until the target has all that the server has for it."""

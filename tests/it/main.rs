@@ -28,3 +28,4 @@ mod targets;
 mod terminal;
 mod tidy;
 mod tls;
+mod triggers;

@@ -181,7 +181,8 @@ impl Shared {
         body
     }
 
-    async fn put(&self, client: &Client, key: &str) -> bool {
+    /// PUTs a key and records what came of it; false if it is not known to be done.
+    pub(crate) async fn put(&self, client: &Client, key: &str) -> bool {
         let id = self.recorder.next_id();
         let body = self.body(id);
         let etag = hex::encode(Md5::digest(&body));

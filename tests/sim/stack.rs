@@ -73,6 +73,13 @@ impl Stack {
         Self::open_with(disk, pace, options(tail_bytes)).await
     }
 
+    /// The log keeps what an operator may want to see again.
+    pub async fn open_retaining(disk: &Arc<SimDisk>, pace: Pace) -> Result<Self, String> {
+        let mut options = options(1 << 20);
+        (options.journal.retain_bytes, options.journal.retain_age) = (1 << 30, Duration::from_secs(3_600));
+        Self::open_with(disk, pace, options).await
+    }
+
     /// Store and queue as the server opens them, before the targets are known.
     pub fn open_unregistered(
         disk: &Arc<SimDisk>,

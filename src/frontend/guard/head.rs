@@ -115,6 +115,17 @@ fn is_single(name: &str) -> bool {
     )
 }
 
+/// A target in absolute form, as proxies get it, must name the host that the header names: what is signed and
+/// what is routed by is the header.
+pub(super) fn check_authority(parts: &Parts) -> Result<(), Refusal> {
+    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    let host = header(&parts.headers, HOST.as_str())?.unwrap_or_default();
+    match host.eq_ignore_ascii_case(authority.as_str()) {
+        true => Ok(()),
+        false => Err(Refusal::Invalid("The request target and the host header name two hosts.")),
+    }
+}
+
 /// Percent-encoding must be whole and mean UTF-8 without NUL: signature and routing then read the same key.
 pub(super) fn check_path(path: &str) -> Result<(), Refusal> {
     if !path.starts_with('/') {
@@ -141,12 +152,12 @@ pub(super) fn check_method(parts: &Parts, query: &Query<'_>) -> Result<(), Refus
     // The verifier authenticates forms by their fields, past every rule above.
     let form = header(&parts.headers, CONTENT_TYPE.as_str())?.is_some_and(is_multipart);
     match form && parts.method == Method::POST {
-        true => Err(Refusal::NotImplemented("POST of a form".into())),
+        true => Err(Refusal::Invalid("A form is signed in its fields, and nowhere else.")),
         false => Ok(()),
     }
 }
 
-fn is_multipart(content_type: &str) -> bool {
+pub(super) fn is_multipart(content_type: &str) -> bool {
     content_type.trim_start().get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
 }
 

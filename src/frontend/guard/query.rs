@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 
 use super::Refusal;
+use super::qsign::FIELDS;
 use super::scope::{ALGORITHM, Credential};
 
 /// More parameters than this are nobody's honest request.
 const MAX_PARAMETERS: usize = 64;
 
 /// The parameters that authenticate, of every scheme that we know of, in lower case.
-const AUTHENTICATING: [&str; 13] = [
+const AUTHENTICATING: [&str; 15] = [
     "x-amz-algorithm",
     "x-amz-credential",
     "x-amz-date",
@@ -24,6 +25,8 @@ const AUTHENTICATING: [&str; 13] = [
     "q-ak",
     "q-sign-time",
     "q-key-time",
+    "q-header-list",
+    "q-url-param-list",
     "q-signature",
 ];
 
@@ -38,7 +41,7 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 11] = [
+const OF_CHANGES: [&str; 12] = [
     "x-id",
     "delete",
     "versionId",
@@ -49,6 +52,7 @@ const OF_CHANGES: [&str; 11] = [
     "tagging",
     "acl",
     "cors",
+    "notification",
     "X-Amz-Security-Token",
 ];
 
@@ -86,7 +90,12 @@ impl<'a> Query<'a> {
         Ok(Self { pairs })
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// Every name with its value, decoded.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
@@ -99,17 +108,28 @@ impl<'a> Query<'a> {
         self.pairs.iter().any(|(name, _)| is_authenticating(name))
     }
 
-    /// The parameters of a SigV4 presigned URL, all there and nothing else that authenticates.
-    pub(super) fn presigned(&self) -> Result<Presigned<'_>, Refusal> {
-        for (name, _) in &self.pairs {
-            if !is_authenticating(name) || PRESIGNED.contains(&&**name) {
+    /// True if any parameter is of COS's signature.
+    pub(super) fn is_signed_by_cos(&self) -> bool {
+        self.pairs.iter().any(|(name, _)| FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known)))
+    }
+
+    /// Refuses parameters that authenticate in another way, or in another spelling.
+    pub(super) fn only_these_authenticate(&self, fields: &[&str]) -> Result<(), Refusal> {
+        for (name, _) in self.pairs.iter().filter(|(name, _)| is_authenticating(name)) {
+            if fields.contains(&&**name) {
                 continue;
             }
-            return Err(match name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-")) {
+            return Err(match fields.iter().any(|field| field.eq_ignore_ascii_case(name)) {
                 true => Refusal::Invalid("A parameter of the signature is not spelled as it should be."),
-                false => Refusal::Denied("Only AWS Signature Version 4 is supported."),
+                false => Refusal::Denied("Only AWS Signature Version 4 and COS's q-sign are supported."),
             });
         }
+        Ok(())
+    }
+
+    /// The parameters of a SigV4 presigned URL, all there and nothing else that authenticates.
+    pub(super) fn presigned(&self) -> Result<Presigned<'_>, Refusal> {
+        self.only_these_authenticate(&PRESIGNED)?;
         let need = |name| self.get(name).ok_or(Refusal::Malformed("The presigned URL is not complete."));
         if need("X-Amz-Algorithm")? != ALGORITHM {
             return Err(Refusal::Denied("Only AWS Signature Version 4 is supported."));
@@ -127,7 +147,8 @@ impl<'a> Query<'a> {
 
     /// The first parameter that no change we implement knows.
     pub(super) fn first_unknown_of_a_change(&self) -> Option<&str> {
-        let known = |name: &str| OF_CHANGES.contains(&name) || PRESIGNED.contains(&name);
+        let signs = |name: &str| PRESIGNED.contains(&name) || FIELDS.contains(&name);
+        let known = |name: &str| OF_CHANGES.contains(&name) || signs(name);
         self.pairs.iter().map(|(name, _)| &**name).find(|name| !known(name))
     }
 }

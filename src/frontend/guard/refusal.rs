@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
+use s3s::{S3Error, S3ErrorCode};
 
 /// Why a request goes no further. Each variant is one S3 error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,16 @@ impl Refusal {
                 Cow::Owned(format!("Not implemented: {what}.")),
             ),
         }
+    }
+
+    /// The same as an operation answers.
+    pub(crate) fn to_error(&self) -> S3Error {
+        let (status, code, message) = self.answer();
+        let known = S3ErrorCode::from_bytes(code.as_bytes());
+        let code = known.unwrap_or_else(|| S3ErrorCode::Custom(code.into()));
+        let mut error = S3Error::with_message(code, message.into_owned());
+        error.set_status_code(status);
+        error
     }
 
     /// The region that a client should sign for, where that is what is wrong.

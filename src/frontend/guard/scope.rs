@@ -6,18 +6,18 @@ use super::head::is_sha256;
 use super::{Refusal, Rules};
 
 /// The one algorithm that we take.
-pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The longest access key.
 const MAX_ACCESS_KEY: usize = 128;
 
 /// A parsed `Authorization: AWS4-HMAC-SHA256 …`.
-pub(super) struct Authorization<'a> {
-    pub(super) credential: Credential<'a>,
-    pub(super) signed_headers: &'a str,
+pub(crate) struct Authorization<'a> {
+    pub(crate) credential: Credential<'a>,
+    pub(crate) signed_headers: &'a str,
 }
 
 impl<'a> Authorization<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Refusal> {
         let only_v4 = Refusal::Denied("Only AWS Signature Version 4 is supported.");
         let rest = text.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with(' ')).ok_or(only_v4)?;
         let mut pieces = rest.trim_matches(' ').split(',').map(|piece| piece.trim_matches(' '));
@@ -39,31 +39,27 @@ impl<'a> Authorization<'a> {
 }
 
 /// `ACCESS_KEY/DATE/REGION/SERVICE/aws4_request`.
-pub(super) struct Credential<'a> {
-    pub(super) access_key: &'a str,
+pub(crate) struct Credential<'a> {
+    pub(crate) access_key: &'a str,
     date: &'a str,
     region: &'a str,
     service: &'a str,
 }
 
 impl<'a> Credential<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Refusal> {
         let mut pieces = text.split('/');
         let mut piece = || pieces.next().unwrap_or_default();
         let credential = Self { access_key: piece(), date: piece(), region: piece(), service: piece() };
         if piece() != "aws4_request" || pieces.next().is_some() {
             return Err(Refusal::Malformed("The credential is malformed."));
         }
-        let key = credential.access_key;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        match !key.is_empty() && key.len() <= MAX_ACCESS_KEY && key.bytes().all(plain) {
-            true => Ok(credential),
-            false => Err(Refusal::UnknownKey),
-        }
+        check_access_key(credential.access_key)?;
+        Ok(credential)
     }
 
     /// The scope is of the signed date's day, of our region, and for S3.
-    pub(super) fn check(&self, date: &str, rules: &Rules) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, date: &str, rules: &Rules) -> Result<(), Refusal> {
         if date.get(..8) != Some(self.date) {
             return Err(Refusal::Malformed("The credential's date is not the date of the request."));
         }
@@ -77,8 +73,17 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// An access key is of plain characters: it stands in logs.
+pub(crate) fn check_access_key(key: &str) -> Result<(), Refusal> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    match !key.is_empty() && key.len() <= MAX_ACCESS_KEY && key.bytes().all(plain) {
+        true => Ok(()),
+        false => Err(Refusal::UnknownKey),
+    }
+}
+
 /// Seconds since the Unix epoch of `YYYYMMDDTHHMMSSZ`.
-pub(super) fn parse_date(text: &str) -> Option<i64> {
+pub(crate) fn parse_date(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
         return None;

@@ -150,13 +150,7 @@ fn exactly_one_authentication() {
 #[test]
 fn only_sigv4() {
     let right = authorization(&scope("20261123"), SIGNED);
-    for other in [
-        "AWS AKIDEXAMPLE:frJIUN8DYpKDtOLCwo//yllqDzg=",
-        "",
-        "Basic QUtJRDpTSw==",
-        "Bearer token",
-        "q-sign-algorithm=sha1&q-ak=AKIDEXAMPLE",
-    ] {
+    for other in ["AWS AKIDEXAMPLE:frJIUN8DYpKDtOLCwo//yllqDzg=", "", "Basic QUtJRDpTSw==", "Bearer token"] {
         assert_eq!(Head::signed().auth(other).refusal(), (403, "AccessDenied"), "{other}");
     }
     for algorithm in ["AWS4-ECDSA-P256-SHA256", "AWS4-HMAC-SHA512", "aws4-hmac-sha256", "AWS4-HMAC-SHA256x"] {
@@ -456,7 +450,7 @@ fn changes_with_unknown_parameters_change_nothing() {
     }
     for form in ["multipart/form-data; boundary=x", " Multipart/Form-Data;boundary=x"] {
         let head = Head::signed().method("POST").target("/bucket").set("content-type", form);
-        assert_eq!(head.refusal(), (501, "NotImplemented"), "{form}");
+        assert_eq!(head.refusal(), (400, "InvalidRequest"), "{form}");
         assert_eq!(head.without("authorization").refusal(), (403, "AccessDenied"), "{form}");
     }
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use super::memory::Memory;
 use super::multipart::text;
 use super::real::Real;
+use super::rest::answer;
 use super::support::{
     ACCESS_KEY, OTHER_KEY, OTHER_SECRET, Running, assert_complete_error, read_all, server_config, told,
 };
@@ -210,7 +211,9 @@ async fn bodies_have_a_disk_budget_of_their_own() {
     let real = Real::with_bucket().await;
     let (client, store) = (&real.running.client, std::sync::Arc::clone(&real.store));
     real.commit.limit_bodies(250_000, move || store.body_bytes().total());
-    // A refused body is not read, so that sending it may fail.
+    let both = (real.commit.reserve_body(200_000), real.commit.reserve_body(200_000));
+    assert!(both.0.is_ok() && both.1.is_err(), "two that come at once do not share the same room");
+    drop(both);
     let put = async |key: &str, bytes: usize| {
         client.put("bucket", key, vec![1; bytes]).await.is_ok_and(|answer| answer.status == 200)
     };
@@ -221,8 +224,8 @@ async fn bodies_have_a_disk_budget_of_their_own() {
     let refused = async |key: &str| {
         let head = format!("/bucket/{key}");
         let head = real.running.raw_head("PUT", &head, &payload_hash(b""), "content-length: 66000\r\n");
-        let answer = read_all(real.running.raw(&head).await).await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("SlowDown"), "{key}: {answer}");
+        let said = answer(&mut real.running.raw(&head).await).await;
+        assert!(said.starts_with("HTTP/1.1 503") && said.contains("SlowDown"), "{key}: {said}");
     };
     assert!(put("one", 150_000).await && put("two", 66_000).await);
     real.checkpointed().await;

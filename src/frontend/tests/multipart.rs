@@ -71,7 +71,7 @@ impl Real {
     }
 
     /// Lets the index go on until only `files` blobs are left.
-    async fn until_blobs(&self, files: usize) {
+    pub(super) async fn until_blobs(&self, files: usize) {
         let waiting = async {
             while self.blob_files() != files {
                 self.running.client.put("bucket", "tick", "x").await.expect("answered");

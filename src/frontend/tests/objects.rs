@@ -271,7 +271,7 @@ async fn many_keys_are_deleted_each_for_itself() {
 async fn what_does_not_exist_says_so() {
     let running = Running::with_bucket().await;
     for (method, path, query) in [
-        (Method::GET, "/bucket", "notification"),
+        (Method::GET, "/bucket", "inventory"),
         // Each is a parameter of another operation, which this one must not take for nothing.
         (Method::DELETE, "/bucket", "uploads"),
         (Method::DELETE, "/bucket", "uploadId"),
@@ -284,6 +284,8 @@ async fn what_does_not_exist_says_so() {
         (Method::PUT, "/bucket", "policy"),
         (Method::DELETE, "/bucket/key", "cors"),
         (Method::DELETE, "/bucket", "acl"),
+        (Method::DELETE, "/bucket", "notification"),
+        (Method::PUT, "/bucket/key", "notification"),
         (Method::DELETE, "/bucket", "policy"),
         (Method::POST, "/bucket/key", "tagging"),
         (Method::PUT, "/bucket/key", "cors"),

@@ -8,7 +8,7 @@ use super::support::{Running, read_all};
 const MIB: usize = 1 << 20;
 
 /// The head and the error document of one answer.
-async fn answer(socket: &mut TcpStream) -> String {
+pub(super) async fn answer(socket: &mut TcpStream) -> String {
     let mut got = Vec::new();
     while !got.ends_with(b"</Error>") {
         let mut byte = [0];
