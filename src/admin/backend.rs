@@ -133,7 +133,7 @@ pub struct TargetView {
     /// What is delivered once more because an operator wants it; none if nothing is.
     pub replay: Option<Rewound>,
     /// Why nothing is sent although nobody paused it: its dead letters are full, damaged, or cannot be
-    /// written.
+    /// written. Or what of the log cannot be read that it waits for.
     pub blocked: Option<String>,
 }
 

@@ -178,7 +178,8 @@ impl Parts {
             view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());
         }
         let Some(status) = entry.lane.as_ref().map(delivery::TargetHandle::status) else { return view };
-        view.blocked = view.blocked.or(status.blocked.map(|blocked| blocked.to_string()));
+        let why = status.blocked.or(status.read_error);
+        view.blocked = view.blocked.or(why.map(|why| why.to_string()));
         view.last_failure = status.last_error.and_then(|e| {
             Some(FailureView {
                 time: rfc3339(e.at_unix_ms.saturating_mul(1_000))?,

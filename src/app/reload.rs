@@ -22,12 +22,14 @@ pub(super) struct Reloading {
     /// What runs, but for its targets.
     pub(super) running: Config,
     last: Mutex<ConfigSnapshot>,
+    /// Held from the reading to the end of what follows from it: what was read first must not win.
+    alone: tokio::sync::Mutex<()>,
 }
 
 impl Reloading {
     pub(super) fn new(source: Option<Source>, running: Config, now_us: i64) -> Self {
         let last = ConfigSnapshot { last_reload_ok: true, last_success_us: now_us };
-        Self { source, running, last: Mutex::new(last) }
+        Self { source, running, last: Mutex::new(last), alone: tokio::sync::Mutex::default() }
     }
 
     /// How the last reading went.
@@ -56,6 +58,7 @@ impl Parts {
     /// Reads the configuration anew and makes its targets and rules the running ones. After an error
     /// everything runs as before.
     pub(super) async fn reload(&self, accept: &[String]) -> Result<Reloaded, ChangeError> {
+        let _alone = self.reloading.alone.lock().await;
         let done = self.try_reload(accept).await;
         self.reloading.note(done.is_ok(), (self.clock)());
         match &done {

@@ -136,7 +136,14 @@ impl Targets {
         }
         let wanted = if paused { Pause::Operator } else { Pause::No };
         if entry.registered.paused != wanted {
-            self.around.commit.pause_target(entry.registered.target, wanted).await.map_err(of_setting)?;
+            let noted = self.around.commit.pause_target(entry.registered.target, wanted).await;
+            if let Err(error) = noted {
+                // Nobody was told that it pauses, and the next start would not.
+                if entry.registered.paused == Pause::No {
+                    lane.resume();
+                }
+                return Err(of_setting(error));
+            }
             entry.registered.paused = wanted;
             self.put(entry);
         }

@@ -38,6 +38,10 @@ pub(super) fn init_logs(default: &str) {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        // First of all: a stop that comes before somebody listens for it is a kill.
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
         small_pages();
         let config = self.config.load()?;
         init_logs("info");
@@ -49,11 +53,14 @@ impl Serve {
                 "no target is configured: changes are kept and nobody is told; see `[target.NAME]`"
             );
         }
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
-        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
         let source = Arc::new(move || self.config.load());
-        let app = App::start_with(config, Some(source), &self.accept).await.map_err(of_start)?;
+        let mut starting = Box::pin(App::start_with(config, Some(source), &self.accept));
+        let app = tokio::select! {
+            started = &mut starting => started.map_err(of_start)?,
+            _ = terminate.recv() => return stopped_early(starting),
+            _ = interrupt.recv() => return stopped_early(starting),
+        };
+        drop(starting);
         let mut announced = false;
         let broken = loop {
             tokio::select! {
@@ -82,6 +89,14 @@ impl Serve {
 /// PUTs at most. A kernel that has none refuses, and needs nothing.
 fn small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
+/// Nobody was served yet, so that nothing has to be made durable: the next start goes on from what is on
+/// disk. A recovery under way works on until the process ends, and the data directory is free only then.
+fn stopped_early(starting: impl Future<Output: Sized>) -> Result<(), Failure> {
+    std::mem::forget(starting);
+    tracing::info!("stopped before it was ready");
+    Ok(())
 }
 
 /// A configuration that does not fit what is kept is a wrong configuration.

@@ -90,8 +90,7 @@ impl Lane {
                 self.loading.forget();
                 self.restore(reader);
             }
-            // The reader may be back there, and what the lane has may come a second time: the process ends.
-            Err(RewindError::NotDurable(_)) => self.readable = false,
+            // The reader is where it was.
             Err(_) => {
                 let dead = self.letters.dead.iter();
                 dead.for_each(|dead| withdrawn.iter().cloned().for_each(|letter| dead.bury(letter)));

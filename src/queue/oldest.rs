@@ -4,6 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::ReadError;
 use super::embedded::EmbeddedQueue;
 use super::entry::TargetNo;
 use super::progress::Progress;
@@ -41,10 +42,10 @@ impl Progress {
 }
 
 impl EmbeddedQueue {
-    /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch. None
-    /// if there is none, or if it cannot be read. Blocks while it reads: segments without an event for the
-    /// target are passed over, so that at most the one in which the reader stands is searched; the answer is
-    /// remembered.
+    /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch, or
+    /// about when, if its record is damaged. None if there is none. Blocks while it reads: segments without
+    /// an event for the target are passed over, so that at most the one in which the reader stands is
+    /// searched; the answer is remembered.
     pub fn oldest_unsettled_us(&self, target: TargetNo) -> Option<i64> {
         let progress = self.inner.routes.get(target)?;
         let from = match progress.oldest() {
@@ -58,9 +59,32 @@ impl EmbeddedQueue {
         {
             return Some(time_us);
         }
-        let time_us = self.first_event_us(target, from)?;
+        let time_us = self.first_event_us(target, from).or_else(|| self.about_us(from))?;
         *looked_up = Some((from, time_us));
         Some(time_us)
+    }
+
+    /// About when a record was written that cannot be read: rather a little too early, so that nobody takes
+    /// what waits for an operator for nothing.
+    fn about_us(&self, from: u64) -> Option<i64> {
+        let journal = &self.inner.journal;
+        if let Some(before) = journal.time_before(from) {
+            return Some(before);
+        }
+        let mut log = journal.reader(from);
+        loop {
+            let at = log.position();
+            match read_log(&mut log, 1, false) {
+                Err(ReadError::Corrupt { to, .. }) => log.seek(to + 1),
+                Ok(read) if read.next > at => {
+                    let mut times = read.entries.iter().filter_map(|s| Some(s.entry.event.as_ref()?.time_us));
+                    if let Some(behind) = times.next() {
+                        return Some(behind);
+                    }
+                }
+                _ => return None,
+            }
+        }
     }
 
     fn first_event_us(&self, target: TargetNo, from: u64) -> Option<i64> {

@@ -46,6 +46,12 @@ pub(super) struct Back {
     pub(super) rematch: bool,
 }
 
+/// A reader as it was before it went back.
+struct Before {
+    from: u64,
+    replay: Option<Replay>,
+}
+
 /// A reader that goes over entries again.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -167,7 +173,12 @@ impl Progress {
     }
 
     /// Goes back. `end` is the log's. The row is not durable yet, and nothing may be given before it is.
-    fn rewind(&self, back: Back, end: u64, dead: HashMap<u64, u32>) -> Result<Rewound, RewindError> {
+    fn rewind(
+        &self,
+        back: Back,
+        end: u64,
+        dead: HashMap<u64, u32>,
+    ) -> Result<(Rewound, Before), RewindError> {
         let from = back.from;
         let dispatched = self.dispatched.load(Ordering::Acquire);
         let mut state = self.state();
@@ -176,15 +187,25 @@ impl Progress {
             return Err(RewindError::Nothing { from, position });
         }
         state.replays += 1;
-        let serial = state.replays;
         let rematch = if back.rematch { end.max(position) } else { 0 };
-        let replay = Replay { until: position, serial, rematch, out: BTreeMap::new(), dead };
+        let replay = Replay { until: position, serial: state.replays, rematch, out: BTreeMap::new(), dead };
         let until = replay.end();
-        state.replay = Some(replay);
+        let going_back = state.replays_below().is_some();
+        let before = Before {
+            from: if going_back { state.from } else { position },
+            replay: state.replay.replace(replay),
+        };
         (state.from, state.attached) = (from, false);
         state.touch();
         state.inbox.clear();
-        Ok(Rewound { from, until, rematch: back.rematch })
+        Ok((Rewound { from, until, rematch: back.rematch }, before))
+    }
+
+    /// Does not go back after all. Nothing was given since; what was routed to the reader it reads itself.
+    fn stay(&self, before: Before) {
+        let mut state = self.state();
+        (state.from, state.replay) = (before.from, before.replay);
+        state.touch();
     }
 
     /// The dead letters that a replay passes over, read anew at open.
@@ -226,16 +247,22 @@ impl Inner {
             }
             Err(e) => Err(e),
         };
-        let synced = match &rewound {
-            Ok(_) if fail::mutant("replay-before-row") => Ok(()),
-            Ok(_) => self.flush().await.map_err(|e| not_durable(e.to_string())),
-            Err(_) => Ok(()),
+        let rewound = match rewound {
+            Ok((rewound, _)) if fail::mutant("replay-before-row") => Ok(rewound),
+            Ok((rewound, before)) => match self.flush().await {
+                Ok(()) => Ok(rewound),
+                Err(e) => {
+                    progress.stay(before);
+                    Err(not_durable(e.to_string()))
+                }
+            },
+            Err(e) => Err(e),
         };
         fail::point("replay.synced");
         self.rewinding().remove(&target.0);
         // What was held for it alone may go, if it did not go back.
         self.raise_floor();
-        synced.and(rewound)
+        rewound
     }
 }
 

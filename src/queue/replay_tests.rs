@@ -1,11 +1,15 @@
 //! Replays that are broken off: by the lane that takes the place of another, and by the end of the process.
 
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
 use super::super::dispatcher::Routes;
 use super::super::embedded::EmbeddedQueue;
-use super::super::tests::{append, open_with, retaining, settle, take};
+use super::super::tests::{append, open_over, open_with, retaining, settle, take};
 use super::super::{Queue as _, Reader, TargetNo, dead};
 use super::*;
-use crate::journal;
+use crate::journal::{self, Disk, DiskFile, OsDisk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_goes_back_beyond_where_it_was_and_is_replaced_takes_nothing_twice() {
@@ -94,4 +98,102 @@ async fn bury(queue: &EmbeddedQueue, one: &dyn Reader, offset: u64) {
         letters.arrived().await;
         letters.news(&mut news);
     }
+}
+
+/// The operating system's disk, which has no space for progress while it is told so.
+#[derive(Clone, Default)]
+struct Full(Arc<AtomicBool>);
+
+struct FullFile(Arc<dyn DiskFile>, Option<Full>);
+
+impl Full {
+    fn wrap(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let is_row = path.components().any(|part| part.as_os_str() == "progress");
+        Arc::new(FullFile(file, is_row.then(|| self.clone())))
+    }
+}
+
+impl Disk for Full {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(path, OsDisk.create(path)?))
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.wrap(path, OsDisk.open(path)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.create_dir_all(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(dir)
+    }
+}
+
+impl DiskFile for FullFile {
+    fn write_at(&self, data: &[u8], at: u64) -> io::Result<()> {
+        match &self.1 {
+            Some(full) if full.0.load(Ordering::SeqCst) => Err(io::ErrorKind::StorageFull.into()),
+            _ => self.0.write_at(data, at),
+        }
+    }
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_at(buf, at)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+}
+
+/// No row can say that it goes back: then it does not, and gives what comes next, once there is space and
+/// before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_cannot_go_back_durably_goes_on_where_it_was() {
+    let (dir, full) = (tempfile::tempdir().expect("a directory"), Full::default());
+    let queue = open_over(Arc::new(full.clone()), retaining(dir.path()), 1, 1);
+    append(&queue, 0..100, |_| &[1]).await;
+    let mut one = queue.open(TargetNo(1), 0).await.expect("opened");
+    let mine = take(&mut one, 100).await;
+    let (open, rest) = mine.split_last().expect("100");
+    settle(&mut one, rest);
+    one.flush().await.expect("durable");
+    // Attached, with something in its inbox.
+    let waiting = append(&queue, 100..103, |_| &[1]).await;
+    full.0.store(true, Ordering::SeqCst);
+    for rematch in [false, true] {
+        let refused = one.rewind(mine[10], rematch).await;
+        assert!(matches!(refused, Err(RewindError::NotDurable(_))), "{refused:?}");
+        assert_eq!(one.progress().replaying(), None);
+    }
+    let more = append(&queue, 103..110, |_| &[1]).await;
+    let mut next = [waiting, more].concat();
+    next.sort_unstable();
+    assert_eq!(take(&mut one, 10).await, next, "nothing was given again");
+    settle(&mut one, &[&[*open], &next[..4]].concat());
+    let books = one.progress().books();
+    assert_eq!((books.imbalance(), books.delivered, books.repeated), (0, 104, 0), "{books:?}");
+    // Going back once more while it goes back: it stays where the first one had brought it.
+    full.0.store(false, Ordering::SeqCst);
+    one.rewind(mine[10], false).await.expect("there is space again");
+    assert_eq!(take(&mut one, 5).await, mine[10..15]);
+    settle(&mut one, &mine[10..15]);
+    full.0.store(true, Ordering::SeqCst);
+    one.rewind(mine[0], false).await.expect_err("no space");
+    assert_eq!(one.progress().replaying().map(|r| r.from), Some(mine[15]));
+    full.0.store(false, Ordering::SeqCst);
+    assert_eq!(take(&mut one, 85).await, mine[15..]);
+    queue.stop();
 }

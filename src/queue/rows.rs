@@ -180,7 +180,7 @@ pub(super) fn remove(disk: &dyn Disk, dir: &Path, target: TargetNo) -> io::Resul
 }
 
 impl RowFile {
-    /// Opens or creates the slots of a reader and makes `row` durable in both.
+    /// Opens or creates the slots of a reader and makes `row` durable in one of them.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, target: TargetNo, row: &Row) -> io::Result<Self> {
         let [a, b] = paths(dir, target);
         let open = |path: &Path| match disk.open(path) {

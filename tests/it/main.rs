@@ -19,6 +19,8 @@ mod model;
 mod program;
 mod proxies;
 mod readme;
+mod reloads;
+mod rot;
 mod sample;
 mod space;
 mod start;

@@ -1,7 +1,8 @@
-//! The real program as a process, as a person at the shell has it.
+//! The real program on a data directory of its own: configured, started, asked, killed and stopped.
 //!
-//! Must never reach into the process.
+//! Must never reach into the process: it reads what a person at the shell reads.
 
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use tempfile::TempDir;
@@ -24,13 +25,23 @@ impl Program {
     /// `more` follows the listeners, `server` stands in `[server]`.
     pub fn new(server: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let data = dir.path().join("data");
+        let program = Self { dir, child: None, s3: String::new(), admin: String::new() };
+        program.configure(server, more);
+        program
+    }
+
+    /// Writes the configuration anew; nobody reads it yet.
+    pub fn configure(&self, server: &str, more: &str) {
+        let data = self.data();
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\ndata = {data:?}\n{server}\
              [admin]\nlisten = \"127.0.0.1:0\"\n{more}"
         );
-        std::fs::write(dir.path().join("tidings.toml"), text).expect("written");
-        Self { dir, child: None, s3: String::new(), admin: String::new() }
+        std::fs::write(self.dir.path().join("tidings.toml"), text).expect("written");
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -83,8 +94,14 @@ impl Program {
     }
 
     pub async fn get(&self, path: &str) -> (u16, String) {
+        self.ask(reqwest::Method::GET, path).await
+    }
+
+    /// Status and text of an answer of the admin API.
+    pub async fn ask(&self, method: reqwest::Method, path: &str) -> (u16, String) {
         let token = std::fs::read_to_string(self.dir.path().join("data/admin.token")).expect("made");
-        let request = reqwest::Client::new().get(format!("{}{path}", self.admin)).bearer_auth(token.trim());
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.admin));
+        let request = request.bearer_auth(token.trim());
         let answer = request.send().await.expect("an answer");
         (answer.status().as_u16(), answer.text().await.expect("whole"))
     }

@@ -44,10 +44,6 @@ fn du(dir: &Path) -> u64 {
 }
 
 impl Program {
-    fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
     /// Every file but the lock's, which says who is at work.
     fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = files(&self.data()).into_iter().filter(|path| !path.ends_with("lock"));

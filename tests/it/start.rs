@@ -6,6 +6,7 @@ use serde_json::Value;
 use tidings::client::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::program::Program;
@@ -42,16 +43,27 @@ async fn a_start_over_a_full_log_serves_reads_and_counts_refusals_by_reason() {
     // Keys and not bodies: those are left out of what is kept.
     let key = |n: usize| format!("{n:0>1000}");
     let mut made = 0;
-    let refused = loop {
+    let mut refused = 0.0;
+    loop {
         let answer = client.put("bucket", &key(made), "body").await.expect("an answer");
         match answer.status.as_u16() {
             200 => made += 1,
-            503 => break answer,
+            503 => {
+                assert_eq!(
+                    (answer.error_code(), answer.header("retry-after")),
+                    (Some("SlowDown"), Some("1"))
+                );
+                refused += 1.0;
+                // On a busy disk the next segment may not have been ready in time.
+                let (status, why) = program.get("/readyz").await;
+                if status == 503 && why.contains("max_bytes") {
+                    break;
+                }
+            }
             _ => panic!("{answer:?}"),
         }
-    };
-    assert_eq!((refused.error_code(), refused.header("retry-after")), (Some("SlowDown"), Some("1")));
-    assert_eq!(program.metric("tidings_changes_refused_total{reason=\"queue_full\"}").await, 1.0);
+    }
+    assert_eq!(program.metric("tidings_changes_refused_total{reason=\"queue_full\"}").await, refused);
     program.kill().await;
     program.start().await;
     let client = program.client();
@@ -85,6 +97,43 @@ async fn a_second_process_is_refused_with_the_pid_of_the_first() {
     assert_eq!(program.client().create_bucket("bucket").await.expect("an answer").status, 200);
     program.kill().await;
     // A dead one's lock is nobody's.
+    program.start().await;
+    assert_eq!(program.terminate().await, Some(0));
+}
+
+/// The stop comes before the configuration could even be read: it is heard all the same, and the next start
+/// finds nothing half-done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_comes_during_the_start_ends_in_order() {
+    let mut program = Program::new("", &target("orders", NOBODY, "", ""));
+    let file = program.dir.path().join("tidings.toml");
+    let text = std::fs::read_to_string(&file).expect("written");
+    std::fs::remove_file(&file).expect("there");
+    let made = Command::new("mkfifo").arg(&file).status().await.expect("a command of every system");
+    assert!(made.success());
+    let child = program.command(&["serve"]).spawn().expect("starts");
+    program.child = Some(child);
+    let status = format!("/proc/{}/status", program.pid());
+    let hears = || {
+        let status = std::fs::read_to_string(&status).expect("running");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("Linux says it");
+        u64::from_str_radix(caught.trim(), 16).expect("a number") & (1 << 14) != 0
+    };
+    let heard = async {
+        while !hears() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT, heard).await.expect("it listens before it reads anything");
+    let stopped = tokio::spawn(async move { (program.terminate().await, program) });
+    let config = file.clone();
+    let wrote = tokio::task::spawn_blocking(move || std::fs::write(config, text));
+    let (code, mut program) = stopped.await.expect("no panic");
+    assert_eq!(code, Some(0));
+    // Only who was killed before would leave somebody who writes for ever.
+    wrote.await.expect("no panic").expect("it was read");
+    std::fs::remove_file(&file).expect("there");
+    program.configure("", &target("orders", NOBODY, "", ""));
     program.start().await;
     assert_eq!(program.terminate().await, Some(0));
 }
@@ -129,15 +178,22 @@ async fn a_stop_ends_within_its_deadline_whoever_hangs() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("bound"));
     let more = "[queue]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"64MiB\"\n".to_owned()
-        + &target("orders", &url, "", "");
-    let mut program = Program::new("shutdown_timeout = \"1s\"\n", &more);
+        + &target("orders", &url, "", "attempt_timeout = \"5m\"\n");
+    // Nothing but the deadline ends those who hang.
+    let patient = "shutdown_timeout = \"1s\"\nheader_timeout = \"5m\"\nidle_timeout = \"5m\"\n";
+    let mut program = Program::new(patient, &more);
     program.start().await;
     let client = program.client();
     assert_eq!(client.create_bucket("bucket").await.expect("an answer").status, 200);
     assert_eq!(client.put("bucket", "key", "body").await.expect("an answer").status, 200);
     let _unanswered = asked(&silent).await;
-    let mut hanging = TcpStream::connect(client.authority()).await.expect("a connection");
-    hanging.write_all(b"PUT /bucket/half HTTP/1.1\r\nhost: ").await.expect("written");
+    let whole = request(&client, "half", &[b'x'; 1_000]);
+    let mut hanging = Vec::new();
+    for sent in [&whole[..20], &whole[..whole.len() - 1]] {
+        let mut stream = TcpStream::connect(client.authority()).await.expect("a connection");
+        stream.write_all(sent).await.expect("written");
+        hanging.push(stream);
+    }
     assert_eq!(program.terminate().await, Some(0), "exit code");
     // What was not confirmed is kept, and comes again.
     program.start().await;
@@ -174,6 +230,20 @@ async fn a_client_that_goes_away_leaves_all_of_its_change_or_nothing() {
         stream.write_all(&request(&client, &told, &body)).await.expect("written");
         stream.read_exact(&mut [0]).await.expect("an answer");
     }
+    let blobs = program.data().join("blobs");
+    // Not only the next start clears away.
+    let gone = async {
+        loop {
+            let mut large = 0;
+            for key in keys(SIZES[1]) {
+                large += usize::from(client.get("bucket", &key).await.expect("an answer").status == 200);
+            }
+            if walk(&blobs) == large {
+                return;
+            }
+        }
+    };
+    timeout(WAIT, gone).await.expect("files of requests that were cut are left");
     // What was under way is finished or given up by the end of a stop.
     assert_eq!(program.terminate().await, Some(0));
     program.start().await;
@@ -191,7 +261,6 @@ async fn a_client_that_goes_away_leaves_all_of_its_change_or_nothing() {
     let (_, view) = program.get("/v1/targets/orders").await;
     let view: Value = serde_json::from_str(&view).expect("JSON");
     assert_eq!((&view["books"]["matched"], &view["books_imbalance"]), (&there.into(), &0.into()), "{view}");
-    let blobs = program.dir.path().join("data/blobs");
     let gone = async {
         while walk(&blobs) != large {
             tokio::task::yield_now().await;

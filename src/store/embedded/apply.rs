@@ -297,7 +297,6 @@ impl Applier {
             }
         };
         let (owned, stays) = (self.builder.owned(), &self.builder.stays);
-        self.reclaim.moves_rows(!stays.is_empty());
         let packs = &self.shared.packs;
         let mut beside = Vec::with_capacity(2);
         if tags::noted(&self.shared.overlay, &self.builder.batch) {
@@ -336,6 +335,7 @@ impl Applier {
         for name in superseded {
             self.retire(next, name, delta.bytes_of(&name));
         }
+        self.reclaim.named(delta.named());
         self.usage.add(&delta, self.builder.packs.end());
         self.publish_usage();
         let mut unowned = self.shared.blobs.unowned();

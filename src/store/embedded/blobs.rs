@@ -3,6 +3,7 @@
 //! Must never hand out a name before file and folder are durable, and must never rename. A name that no
 //! record names is invisible; its file goes with the upload that failed, or at the next start.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pins::{Pin, Pins};
 use super::row::BlobName;
-use super::usage::Unowned;
 use crate::journal::disk::{Disk, DiskFile, read_exact_at};
 
 /// The header of a blob file; the body begins behind it.
@@ -137,4 +137,29 @@ fn header() -> [u8; HEADER as usize] {
     out[..8].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&VERSION.to_le_bytes());
     out
+}
+
+/// Blobs that are being written, or that no applied change names yet: bytes by name.
+#[derive(Default)]
+pub(super) struct Unowned {
+    by_name: HashMap<BlobName, u64>,
+    bytes: u64,
+}
+
+impl Unowned {
+    /// So many bytes were written to a blob.
+    pub(super) fn wrote(&mut self, name: BlobName, bytes: u64) {
+        *self.by_name.entry(name).or_default() += bytes;
+        self.bytes += bytes;
+    }
+
+    /// A blob has an owner, or is gone.
+    pub(super) fn forget(&mut self, name: &BlobName) {
+        self.bytes -= self.by_name.remove(name).unwrap_or_default();
+    }
+
+    /// All of them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }

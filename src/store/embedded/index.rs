@@ -82,9 +82,6 @@ pub(super) trait Index: Send + Sync + 'static {
     /// The index as it is now.
     fn read(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// How many rows a space has.
-    fn len(&self, space: Space) -> Result<u64, StoreError>;
-
     /// Tries to get rid of writes that a full disk refused. True when none is left, so that more may be
     /// applied.
     fn relieve(&self) -> bool;
@@ -123,6 +120,9 @@ pub(super) trait Snapshot {
         to: Option<&[u8]>,
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
+
+    /// How many rows a space has.
+    fn len(&self, space: Space) -> Result<u64, StoreError>;
 }
 
 /// One read of the index for itself.
@@ -141,6 +141,11 @@ pub(super) trait Reads: Index {
         visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         self.read()?.scan(space, from, to, visit)
+    }
+
+    /// How many rows a space has.
+    fn len(&self, space: Space) -> Result<u64, StoreError> {
+        self.read()?.len(space)
     }
 }
 

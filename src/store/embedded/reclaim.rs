@@ -49,8 +49,9 @@ struct Pass {
     /// Where it is: which of [`Space::WITH_BODIES`], and the last row seen there.
     space: usize,
     from: Vec<u8>,
-    /// A row may have been in neither space when it looked.
-    crossed: bool,
+    /// Victims that were named again meanwhile, by a row that moved from one space to another: it may have
+    /// been in neither when the pass looked.
+    named: BTreeSet<u32>,
 }
 
 /// Rows of victims, and where their bytes are.
@@ -68,10 +69,10 @@ impl Reclaim {
         self.left.insert(pack);
     }
 
-    /// A batch is applied. One that moves rows from one space to another may move them past a pass.
-    pub(super) fn moves_rows(&mut self, moves: bool) {
-        if let Some(pass) = self.pass.as_mut().filter(|_| moves) {
-            pass.crossed = true;
+    /// A batch is applied that puts rows which name these packs.
+    pub(super) fn named(&mut self, packs: impl Iterator<Item = u32>) {
+        if let Some(pass) = &mut self.pass {
+            pass.named.extend(packs.filter(|pack| pass.victims.contains(pack)));
         }
     }
 
@@ -104,7 +105,7 @@ impl Applier {
                 return Ok(());
             }
             tracing::debug!(packs = victims.len(), "moving what is needed out of packs that are mostly dead");
-            self.reclaim.pass = Some(Pass { victims, space: 0, from: Vec::new(), crossed: false });
+            self.reclaim.pass = Some(Pass { victims, space: 0, from: Vec::new(), named: BTreeSet::new() });
         }
         let Some(mut pass) = self.reclaim.pass.take() else { return Ok(()) };
         match self.piece(&mut pass) {
@@ -224,10 +225,11 @@ impl Applier {
         if self.reclaim.blind {
             return;
         }
-        for pack in pass.victims {
+        // Of the others no row can be left: what was found was moved. The next pass looks again.
+        for pack in pass.victims.difference(&pass.named).copied() {
             if self.usage.live(pack) == 0 {
                 self.reclaim.emptied.push(pack);
-            } else if !pass.crossed && self.reclaim.left.insert(pack) {
+            } else if self.reclaim.left.insert(pack) {
                 let live = self.usage.live(pack);
                 tracing::error!(
                     pack,

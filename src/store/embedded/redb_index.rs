@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
 use super::backend::{Backend, Kept};
 use super::engine::{failed, guard};
@@ -239,14 +239,6 @@ impl Index for RedbIndex {
 
     fn read(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.with(|db| Ok(Box::new(redb_read::Read(db.begin_read().map_err(failed)?)) as _))
-    }
-
-    fn len(&self, space: Space) -> Result<u64, StoreError> {
-        self.with(|db| {
-            let read = db.begin_read().map_err(failed)?;
-            let rows = read.open_table(table(space)).map_err(failed)?;
-            rows.len().map_err(failed)
-        })
     }
 
     fn relieve(&self) -> bool {

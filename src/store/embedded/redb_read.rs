@@ -4,7 +4,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _};
 
 use super::engine::{failed, guard};
 use super::index::{Snapshot, Space, Visit};
@@ -49,6 +49,13 @@ impl Snapshot for Read {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn len(&self, space: Space) -> Result<u64, StoreError> {
+        guard(|| {
+            let rows = self.0.open_table(table(space)).map_err(failed)?;
+            rows.len().map_err(failed)
         })
     }
 }

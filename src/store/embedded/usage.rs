@@ -25,7 +25,7 @@ const SMALL: u64 = 16 << 10;
 /// What one batch changed.
 #[derive(Default)]
 pub(super) struct Delta {
-    packs: BTreeMap<u32, i64>,
+    packs: BTreeMap<u32, OfPack>,
     blobs: i64,
     /// Blobs that have no owner any more, with their bytes.
     let_go: HashMap<BlobName, u64>,
@@ -33,13 +33,29 @@ pub(super) struct Delta {
     pub(super) adopted: Vec<BlobName>,
 }
 
+/// What one batch changed about one pack.
+#[derive(Default)]
+struct OfPack {
+    /// Needed bytes.
+    bytes: i64,
+    /// A row was put that names it.
+    named: bool,
+}
+
 impl Delta {
+    /// Packs that rows name which were put.
+    pub(super) fn named(&self) -> impl Iterator<Item = u32> {
+        self.packs.iter().filter(|(_, of)| of.named).map(|(pack, _)| *pack)
+    }
+
     /// Adds an edit.
     pub(super) fn add(&mut self, edit: &Edit<'_>) {
         if edit.space != Space::Blobs {
             for (row, sign) in [(edit.old, -1), (edit.new, 1)] {
                 if let Some(Ok(Some(packed))) = row.map(|row| row_edit::packed(edit.key, row)) {
-                    *self.packs.entry(packed.pack).or_default() += sign * packed.bytes as i64;
+                    let of = self.packs.entry(packed.pack).or_default();
+                    of.bytes += sign * packed.bytes as i64;
+                    of.named |= sign > 0;
                 }
             }
             return;
@@ -105,9 +121,9 @@ impl Usage {
 
     /// An applied batch changed this, and the packs end here.
     pub(super) fn add(&mut self, delta: &Delta, end: PackEnd) {
-        for (pack, change) in delta.packs.iter().filter(|(_, change)| **change != 0) {
+        for (pack, of) in delta.packs.iter().filter(|(_, of)| of.bytes != 0) {
             let live = self.live.entry(*pack).or_default();
-            *live = live.saturating_add_signed(*change);
+            *live = live.saturating_add_signed(of.bytes);
             self.changed.insert(*pack);
         }
         self.blobs = self.blobs.saturating_add_signed(delta.blobs);
@@ -218,29 +234,4 @@ fn count(index: &dyn Index, live: &mut BTreeMap<u32, u64>, blobs: &mut u64) -> R
         *blobs += row_edit::number(key, found).unwrap_or_default();
         Ok(true)
     })
-}
-
-/// Blobs that are being written, or that no applied change names yet: bytes by name.
-#[derive(Default)]
-pub(super) struct Unowned {
-    by_name: HashMap<BlobName, u64>,
-    bytes: u64,
-}
-
-impl Unowned {
-    /// So many bytes were written to a blob.
-    pub(super) fn wrote(&mut self, name: BlobName, bytes: u64) {
-        *self.by_name.entry(name).or_default() += bytes;
-        self.bytes += bytes;
-    }
-
-    /// A blob has an owner, or is gone.
-    pub(super) fn forget(&mut self, name: &BlobName) {
-        self.bytes -= self.by_name.remove(name).unwrap_or_default();
-    }
-
-    /// All of them.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
 }

@@ -56,6 +56,11 @@ impl Receiver {
         let mut taken = self.count.subscribe();
         let waited = tokio::time::timeout(WAIT, taken.wait_for(|n| *n >= count)).await;
         assert!(waited.is_ok(), "{} of {count} events came", *self.count.borrow());
+        self.taken()
+    }
+
+    /// Every event that came so far: key and request id.
+    pub fn taken(&self) -> Vec<(String, String)> {
         let of = |record: &Value| {
             let request = &record["responseElements"]["x-amz-request-id"];
             (text(&record["s3"]["object"]["key"]), text(request))

@@ -3,6 +3,7 @@
 //! Must never change anything but wait for what goes by itself.
 
 use super::*;
+use crate::store::embedded::index::Reads as _;
 use crate::store::{ObjectVersion, VersionsAfter};
 
 impl World {
