@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::super::index::{Reads, Space};
 use super::model::copy_all;
 use super::*;
 use crate::event::VersionId;
@@ -173,7 +174,7 @@ proptest! {
         world.log.wait_applied();
         world.check();
         // No row is left of what is gone.
-        let rows = world.store().shared.index.len(super::super::index::Space::Restores).unwrap();
+        let rows = Reads::len(&*world.store().shared.index, Space::Restores).unwrap();
         prop_assert_eq!(rows, world.model.values().filter(|(_, due)| due.is_some()).count() as u64);
         world.store = None;
         let found = crate::store::verify(os(), world.dir.path(), &mut |_, _| {}).unwrap();
