@@ -18,6 +18,7 @@ mod observe_store;
 mod reachable;
 mod refused;
 mod reload;
+mod restores;
 mod rules;
 mod storage;
 mod targets;

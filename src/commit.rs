@@ -20,7 +20,9 @@ mod open_uploads;
 mod own_rules;
 mod quota;
 mod remove;
+mod restore;
 mod tags;
+mod timers;
 mod uploads;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +44,9 @@ pub use self::own_rules::{Announce, NamedBy};
 use self::quota::Counts;
 pub use self::quota::{Quota, Usage};
 pub use self::remove::Removed;
+pub use self::restore::{Asked, WantedRestore};
+use self::timers::Timers;
+pub use self::timers::{LOOK_AGAIN, RestoresEnded};
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
@@ -77,6 +82,7 @@ struct Inner {
     random: Mutex<fastrand::Rng>,
     counts: Counts,
     named: Named,
+    timers: Timers,
     observer: Observer,
 }
 
@@ -152,6 +158,7 @@ impl Commit {
             random: Mutex::new(random),
             counts: Counts::default(),
             named: Named::default(),
+            timers: Timers::default(),
             observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
@@ -178,6 +185,11 @@ impl Commit {
     /// The store behind.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// The time, in microseconds since the Unix epoch, as changes have it.
+    pub fn now_us(&self) -> i64 {
+        (self.inner.clock)()
     }
 
     /// Takes space for a change with `bytes` of inline body and metadata, before the body is read.

@@ -15,7 +15,7 @@ use tidings::config::credentials::Credential;
 use tidings::event::Position;
 use tidings::frontend::{Ambient, CredentialLookup, Frontend};
 use tidings::queue::{AppendError, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
-use tidings::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Store, StoreError};
+use tidings::store::{BlobWriter, BodyStream, Bucket, Object, RegisteredTarget, Restores, Store, StoreError};
 
 /// The key pair of the reference server.
 pub(crate) const ACCESS_KEY: &str = "BENCHACCESSKEY";
@@ -44,6 +44,8 @@ impl Queue for Nothing {
         Err(OpenError::Unregistered(target))
     }
 }
+
+impl Restores for Nothing {}
 
 #[async_trait]
 impl Store for Nothing {

@@ -1,4 +1,5 @@
-//! Open uploads: their limits, and when they are looked at whose time may be over.
+//! What ends by itself: how long that takes, the limits of open uploads, and when uploads are looked at whose
+//! time may be over.
 //!
 //! Must never decide which ones those are: that is the commit path's business.
 
@@ -14,12 +15,14 @@ use crate::store::EmbeddedStore;
 /// From one look to the next.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// Limits what bodies take, if that is configured, and counts the open uploads and limits them from then on.
+/// Says how long restores take, limits what bodies take, if that is configured, and counts the open uploads
+/// and limits them from then on.
 pub(super) async fn limit(commit: &Arc<Commit>, store: &Arc<EmbeddedStore>, config: &Config) {
     if let Some(max) = config.store.max_bytes {
         let store = Arc::clone(store);
         commit.limit_bodies(max, move || store.body_bytes().total());
     }
+    commit.set_restore_times(config.restore);
     let limits = &config.limits;
     let (commit, each, all) = (Arc::clone(commit), limits.open_uploads_per_key, limits.open_uploads);
     let counted = tokio::task::spawn_blocking(move || commit.limit_open_uploads(each, all)).await;
@@ -30,8 +33,9 @@ pub(super) async fn limit(commit: &Arc<Commit>, store: &Arc<EmbeddedStore>, conf
     }
 }
 
-/// Ends uploads until `stop`.
+/// Ends uploads and restores until `stop`.
 pub(super) fn start(commit: &Arc<Commit>, expiry: Duration, clock: fn() -> i64, stop: &CancellationToken) {
+    super::restores::start(commit, clock, stop);
     let (commit, stop) = (Arc::clone(commit), stop.child_token());
     tokio::spawn(async move {
         tokio::select! {

@@ -54,6 +54,9 @@ pub enum CommitError {
     /// The object is not the one that the caller looked at any more: look again.
     #[error("the object was replaced meanwhile")]
     Replaced,
+    /// The object is being restored already: 409, nothing happened.
+    #[error("the object is being restored already")]
+    RestoreInProgress,
     /// The object that a condition of the request is about was removed while the request was on its way.
     #[error("the object was removed meanwhile")]
     Conflict,

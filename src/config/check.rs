@@ -56,6 +56,7 @@ impl Checker<'_> {
         let queue = self.queue(&raw.queue);
         let store = self.store(&raw.store);
         let functions = self.functions(raw.functions);
+        let restore = self.restore(&raw.restore);
         let region = server.as_ref().map(|s| s.region.clone()).unwrap_or_default();
         let targets = self.targets(raw.target, &region);
         Some(Config {
@@ -66,6 +67,7 @@ impl Checker<'_> {
             queue,
             store,
             functions,
+            restore,
             targets: targets?,
             warnings: std::mem::take(&mut self.warnings),
         })

@@ -19,6 +19,7 @@ pub mod pattern;
 mod places;
 mod raw;
 mod reload;
+mod restore;
 pub mod secret_file;
 mod server;
 mod store;
@@ -36,6 +37,7 @@ pub use functions::Functions;
 pub use limits::Limits;
 pub use load::load;
 pub use reload::needs_restart;
+pub use restore::Restore;
 pub use server::{Admin, Server, TlsFiles};
 pub use store::Store;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub store: Store,
     /// `[functions]`
     pub functions: Functions,
+    /// `[restore]`
+    pub restore: Restore,
     /// `[target.NAME]`, in name order.
     pub targets: Vec<Target>,
     /// What is allowed and probably not meant, one sentence each, with its place: for `check` and the log at

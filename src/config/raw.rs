@@ -25,6 +25,7 @@ pub(super) struct Raw {
     pub(super) queue: Queue,
     pub(super) store: Store,
     pub(super) functions: RawFunctions,
+    pub(super) restore: super::restore::Raw,
     pub(super) target: BTreeMap<String, Target>,
 }
 

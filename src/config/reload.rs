@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Functions, Limits, Queue, Server, Store, Target};
+use super::{Account, Admin, Config, Functions, Limits, Queue, Restore, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -17,7 +17,8 @@ macro_rules! differing {
 /// The keys outside targets that differ: they take effect with a restart.
 pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let Config { server, admin, limits, account, queue, store, functions, targets: _, warnings: _ } = running;
+    let Config { server, admin, limits, account, queue, store, functions, restore, targets: _, warnings: _ } =
+        running;
     differing!(
         found,
         "server",
@@ -57,6 +58,16 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         &new.limits
     );
     differing!(found, "account", Account { appid }, account, &new.account);
+    found.extend(storage_needs_restart((queue, store, restore), new));
+    functions_need_restart(&mut found, functions, &new.functions);
+    found
+}
+
+fn storage_needs_restart(
+    (queue, store, restore): (&Queue, &Store, &Restore),
+    new: &Config,
+) -> Vec<&'static str> {
+    let mut found = Vec::new();
     differing!(
         found,
         "queue",
@@ -81,7 +92,19 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         store,
         &new.store
     );
-    functions_need_restart(&mut found, functions, &new.functions);
+    differing!(
+        found,
+        "restore",
+        Restore {
+            archive_expedited,
+            archive_standard,
+            archive_bulk,
+            deep_archive_standard,
+            deep_archive_bulk,
+        },
+        restore,
+        &new.restore
+    );
     found
 }
 

@@ -143,7 +143,7 @@ fn url(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, name: &str, appid: &s
 
 /// The object's content type and its owner's metadata, under COS's names.
 fn meta(out: &mut Vec<u8>, entry: &Entry) {
-    let headers = entry.change.object().map_or(&[][..], |meta| &meta.headers[..]);
+    let headers = entry.change.headers();
     let value = headers.iter().find(|(name, _)| &**name == "content-type").map(|(_, value)| &**value);
     raw(out, r#","Content-Type":"#);
     json::string(out, value.unwrap_or_default());

@@ -25,7 +25,7 @@ use tidings_connector::{Cause, ErrorClass, Header, Message, Template};
 
 use crate::config::Encoding;
 use crate::event::{Event, EventKind};
-use crate::queue::Stored;
+use crate::queue::{Change, Stored};
 
 pub use sample::sample;
 
@@ -177,7 +177,12 @@ impl Encoder {
         }
         let mut out;
         let version = stored.version().map(|version| version.to_string());
-        let fixed = s3::Fixed { region: &self.region, owner: &self.appid, version: version.as_deref() };
+        let restore = match &stored.entry.change {
+            Change::Restore(change) => change.now.as_ref(),
+            _ => None,
+        };
+        let (region, owner, version_id) = (&*self.region, &*self.appid, version.as_deref());
+        let fixed = s3::Fixed { region, owner, version: version_id, restore };
         let name = &self.names[usize::from(event.kind.code())];
         let attributes = || cloudevents::Attributes::of(event, &self.region, id, name, sequencer);
         match self.encoding {

@@ -13,13 +13,13 @@
 //!   same.
 //! - `userIdentity` is the access key that signed; `ownerIdentity` is the account that owns every bucket.
 //! - The event id is `Records[0].tidings.eventId`: the same at every attempt, target and replay.
-//! - `glacierEventData` is present on `ObjectRestore:Completed` and empty, until events carry a restore's
-//!   expiry.
+//! - `glacierEventData`, on `ObjectRestore:Completed` only, says until when the object can be read.
 
 use std::io::Write as _;
 
 use super::json;
 use crate::event::{Event, EventKind};
+use crate::queue::Restore;
 
 /// What does not change from record to record.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,8 @@ pub(super) struct Fixed<'a> {
     pub(super) owner: &'a str,
     /// The version's id, where there is one.
     pub(super) version: Option<&'a str>,
+    /// The restore that the event is about, if it is about one.
+    pub(super) restore: Option<&'a Restore>,
 }
 
 /// Bytes of a record without its variable strings, rounded up: the capacity to start with.
@@ -90,8 +92,14 @@ pub(super) fn record(out: &mut Vec<u8>, fixed: Fixed<'_>, event: &Event, sequenc
     raw(out, r#","sequencer":""#);
     raw(out, sequencer);
     raw(out, r#""}}"#);
-    if event.kind == EventKind::RestoreCompleted {
-        raw(out, r#","glacierEventData":{"restoreEventData":{}}"#);
+    if let Some(restore) = fixed.restore
+        && let Some(expires) = restore.expires_us
+    {
+        raw(out, r#","glacierEventData":{"restoreEventData":{"lifecycleRestorationExpiryTime":"#);
+        json::time(out, expires);
+        raw(out, r#","lifecycleRestoreStorageClass":"#);
+        json::string(out, &restore.class);
+        raw(out, "}}");
     }
     raw(out, r#","tidings":{"eventId":""#);
     let mut id = [0; uuid::fmt::Hyphenated::LENGTH];

@@ -4,14 +4,17 @@
 //! Must never use the clock or randomness: the same arguments give the same entry.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::event::{Event, EventKind, Position, RequestInfo, Version};
-use crate::queue::{Change, Entry, ObjectMeta, Stored};
+use crate::event::{Event, EventKind, Position, RequestInfo, Version, VersionId};
+use crate::queue::{Change, Entry, ObjectMeta, Restore, RestoreChange, Stored, Tier};
 
 /// 2026-01-02T03:04:05.678Z
 const TIME_US: i64 = 1_767_323_045_678_000;
+/// 2026-01-04T00:00:00Z
+const EXPIRES_US: i64 = 1_767_484_800_000_000;
 
 /// The version 7 id of that millisecond, with its random bits fixed.
 const ID: u128 = 0x019b_7ca9_8f2e_7a10_8123_4567_89ab_cdef;
@@ -37,8 +40,11 @@ pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
     };
     let headers =
         vec![("content-type".into(), "image/jpeg".into()), ("x-amz-meta-mykey".into(), "myvalue".into())];
-    let meta = ObjectMeta { headers, ..ObjectMeta::default() };
-    let change = if removal { Change::DeleteObject } else { Change::PutObject(meta) };
+    let change = match kind {
+        _ if removal => Change::DeleteObject,
+        EventKind::RestorePost | EventKind::RestoreCompleted => restore(&event, headers),
+        _ => Change::PutObject(ObjectMeta { headers, ..ObjectMeta::default() }),
+    };
     Stored {
         position: Position { epoch: 1, offset: 42 },
         entry: Entry { change, event: Some(event), deliveries: Vec::new(), shed: Vec::new() },
@@ -46,4 +52,28 @@ pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
         bare: 0,
         charge: 0,
     }
+}
+
+/// The restore of an archived object for a day: begun, or done.
+fn restore(event: &Event, headers: Vec<(Arc<str>, Arc<str>)>) -> Change {
+    let done = event.kind == EventKind::RestoreCompleted;
+    let restore = Restore {
+        version: VersionId::Null,
+        class: "ARCHIVE".into(),
+        tier: Tier::Standard,
+        days: 1,
+        asked_us: TIME_US,
+        ready_us: TIME_US,
+        expires_us: done.then_some(EXPIRES_US),
+        request: event.request.clone(),
+    };
+    let (bucket, key) = (Arc::clone(&event.bucket), Arc::clone(&event.key));
+    Change::Restore(Arc::new(RestoreChange {
+        bucket,
+        key,
+        of: 41,
+        was_due_us: None,
+        now: Some(restore),
+        headers,
+    }))
 }

@@ -299,8 +299,10 @@ proptest! {
     ) {
         let mut stored = sample(kind, &bucket, &key);
         stored.entry.event.as_mut().expect("a sample has one").time_us = time_us;
-        if let crate::queue::Change::PutObject(meta) = &mut stored.entry.change {
-            meta.headers[1].1 = value.as_str().into();
+        match &mut stored.entry.change {
+            Change::PutObject(meta) => meta.headers[1].1 = value.as_str().into(),
+            Change::Restore(restore) => Arc::make_mut(restore).headers[1].1 = value.as_str().into(),
+            _ => {}
         }
         let origin = Origin { target: &target, ..ORIGIN };
         let encoder = Encoder::new(Encoding::Cos, Binding::Http, origin, None);

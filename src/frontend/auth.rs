@@ -179,6 +179,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutObjectTagging" | "DeleteObjectTagging" => &["tagging", "versionId"],
         "PutBucketTagging" | "DeleteBucketTagging" => &["tagging"],
         "PutObjectAcl" => &["acl", "versionId"],
+        "RestoreObject" => &["restore", "versionId"],
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         "PutBucketNotificationConfiguration" => &["notification"],

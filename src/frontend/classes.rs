@@ -1,7 +1,7 @@
 //! Storage classes: what an object may be asked to be kept as. The class is kept and shown; the bytes lie
 //! where all bytes lie.
 //!
-//! Must never take a class whose objects cannot be read until they are restored: nothing restores them yet.
+//! Must never take a class that means nothing here, nor an archived one for one whose objects can be read.
 
 use std::sync::Arc;
 
@@ -25,8 +25,15 @@ const READABLE: [&str; 8] = [
     "MAZ_STANDARD_IA",
     "MAZ_INTELLIGENT_TIERING",
 ];
-/// The classes whose objects would have to be restored first.
-const ARCHIVED: [&str; 3] = ["GLACIER", "ARCHIVE", "DEEP_ARCHIVE"];
+/// The classes whose objects must be restored first, and whether that takes longer than an hour at best.
+const ARCHIVED: [(&str, bool); 3] = [("GLACIER", false), ("ARCHIVE", false), ("DEEP_ARCHIVE", true)];
+
+/// The class of an archived object.
+pub(super) struct Archive {
+    pub(super) class: Arc<str>,
+    /// It is the one without a quick tier.
+    pub(super) deep: bool,
+}
 
 /// The class that a request asks for, to be kept with its object; none: the one that needs no word.
 pub(super) fn wanted(headers: &HeaderMap) -> S3Result<Option<(Arc<str>, Arc<str>)>> {
@@ -39,11 +46,9 @@ pub(super) fn wanted(headers: &HeaderMap) -> S3Result<Option<(Arc<str>, Arc<str>
     };
     match class {
         None | Some(STANDARD) => Ok(None),
-        Some(class) if READABLE.contains(&class) => Ok(Some((HEADER.into(), class.into()))),
-        Some(class) if ARCHIVED.contains(&class) => Err(s3_error!(
-            NotImplemented,
-            "Not implemented: the storage class {class}, since no object can be restored from it yet"
-        )),
+        Some(class) if READABLE.contains(&class) || deep(class).is_some() => {
+            Ok(Some((HEADER.into(), class.into())))
+        }
         Some(_) => Err(S3ErrorCode::InvalidStorageClass.into()),
     }
 }
@@ -51,6 +56,16 @@ pub(super) fn wanted(headers: &HeaderMap) -> S3Result<Option<(Arc<str>, Arc<str>
 /// True if a request names a class at all.
 pub(super) fn is_named(headers: &HeaderMap) -> bool {
     headers.contains_key(HEADER) || headers.contains_key(COS_HEADER)
+}
+
+/// The archive's class among an object's headers; none: the object can be read as it is.
+pub(super) fn archive_of(kept: &[(Arc<str>, Arc<str>)]) -> Option<Archive> {
+    let (_, class) = kept.iter().find(|(name, _)| **name == *HEADER)?;
+    deep(class).map(|deep| Archive { class: Arc::clone(class), deep })
+}
+
+fn deep(class: &str) -> Option<bool> {
+    ARCHIVED.iter().find(|(archived, _)| *archived == class).map(|(_, deep)| *deep)
 }
 
 /// The class among an object's headers.

@@ -3,7 +3,7 @@
 //!
 //! Must never hold a secret. It is made by the layer only; nothing in it comes from a header unchecked.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::Extensions;
 use s3s::{S3Error, S3ErrorCode};
@@ -27,6 +27,8 @@ pub(crate) struct RequestContext {
     /// Why the body could not be read, once it could not. The verifier wraps errors beyond recognition, so
     /// the reason travels here.
     pub(crate) fault: OnceLock<BodyFault>,
+    /// The document that came with it, where a handler needs more of it than the parser knows.
+    pub(super) document: Option<Document>,
     /// It counts as going on until its answer is out.
     pub(super) begun: OnceLock<Begun>,
     /// The CRC-64/XZ of the object or part that its answer is about: COS's clients are told.
@@ -40,12 +42,39 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     pub(super) fn new(id: Arc<str>, peer: Arc<Peer>, claim: Claim) -> Self {
         let (fault, begun, crc64) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { id, peer, claim, fault, begun, crc64, verified: None, family: Family::S3 }
+        let (document, verified, family) = (None, None, Family::S3);
+        Self { id, peer, claim, fault, document, begun, crc64, verified, family }
     }
 
     /// The same with a signature by COS's rules.
     pub(super) fn verified(self, verified: Option<Verified>, family: Family) -> Self {
         Self { verified, family, ..self }
+    }
+}
+
+/// The status of an answer where the library writes another one. Travels in the answer's extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Status(pub(super) http::StatusCode);
+
+/// A document as it came. What the parser does not know it passes over, and COS has words of its own.
+#[derive(Default)]
+pub(super) struct Document(Mutex<Vec<u8>>);
+
+/// A document of which more is wanted than the parser knows has no more bytes than these.
+pub(super) const MAX_DOCUMENT: usize = 64 << 10;
+
+impl Document {
+    /// More of it came. What is beyond the bound is left out.
+    pub(super) fn add(&self, data: &[u8]) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_DOCUMENT - seen.len();
+        seen.extend_from_slice(&data[..data.len().min(room)]);
+    }
+
+    /// All of it that came; none if it is not text.
+    pub(super) fn text(&self) -> Option<String> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::str::from_utf8(&seen).ok().map(str::to_owned)
     }
 }
 

@@ -183,6 +183,8 @@ fn default_message(code: &str) -> &'static str {
         "EntityTooSmall" => "A part that is not the last one is too small.",
         "BucketNotEmpty" => "The bucket is not empty.",
         "PreconditionFailed" => "A precondition of the request does not hold.",
+        "InvalidObjectState" => "The object is archived: restore it first, and wait until that is done.",
+        "RestoreAlreadyInProgress" => "The object is being restored already.",
         "InvalidBucketName" => "The bucket name is not valid.",
         "KeyTooLongError" => "The key is longer than 1024 bytes.",
         "InvalidRange" => "The range cannot be satisfied.",

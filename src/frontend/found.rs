@@ -10,6 +10,7 @@ use http::header::{ETAG, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::archive::{self, Archived};
 use super::operations::Operations;
 use super::{errors, headers, names, versioning};
 use crate::store::{Object, StoreError, Versioning};
@@ -43,6 +44,8 @@ pub(super) struct Found {
     /// `Content-Range`, if only a part is answered.
     pub(super) content_range: Option<String>,
     pub(super) headers: HeaderMap,
+    /// What of its restore is known, if it is archived.
+    pub(super) archived: Option<Archived>,
     /// How many parts the object has, if one of them was asked for.
     pub(super) parts: Option<i32>,
 }
@@ -127,16 +130,20 @@ pub(super) async fn find(operations: &Operations, wanted: &Wanted) -> Result<Fou
     let content_range = content_range
         .map(|range| format!("bytes {}-{}/{}", range.start, range.end.saturating_sub(1), object.size));
     let mut headers = HeaderMap::new();
+    let archived = archive::state(operations, &object)?;
     headers::give_back(&object.meta.headers, wanted.checksums && range.is_none(), &mut headers);
     for (name, value) in &wanted.overrides {
         headers.insert(name.clone(), value.clone());
+    }
+    if let Some(archived) = &archived {
+        archived.show(&mut headers);
     }
     // What browsers guess about a client's bytes is nobody's wish.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
     let range = range.unwrap_or(0..object.size);
     let version = version_of(operations, &object)?;
-    Ok(Found { object, version, range, content_range, headers, parts })
+    Ok(Found { object, version, range, content_range, headers, archived, parts })
 }
 
 /// The bytes of one part, and how many parts there are. An object that came in one piece has one.

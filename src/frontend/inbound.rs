@@ -111,6 +111,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Inbound<B> {
         let this = &mut *self;
         loop {
             if let Some(data) = this.ready.pop_front() {
+                if let Some(document) = &this.context.document {
+                    document.add(&data);
+                }
                 return Poll::Ready(Some(Ok(Frame::data(data))));
             }
             if this.ended {

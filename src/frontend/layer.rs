@@ -19,7 +19,7 @@ use s3s::{Body, HttpResponse, S3Error, S3Result};
 
 use super::asked::Asked;
 use super::auth::Verified;
-use super::context::RequestContext;
+use super::context::{Document, RequestContext, Status};
 use super::digest::{Declared, DocumentHash};
 use super::family::Family;
 use super::forms::Forms;
@@ -122,7 +122,10 @@ impl Layer {
             Err(answer) => return *answer,
         };
         match self.behind.service.call(request).await {
-            Ok(answer) if answer.status().as_u16() < 300 => {
+            Ok(mut answer) if answer.status().as_u16() < 300 => {
+                if let Some(Status(status)) = answer.extensions_mut().remove() {
+                    *answer.status_mut() = status;
+                }
                 let answer = match asked.family {
                     Family::S3 => answer,
                     Family::Cos => cos::answer(answer, context.crc64.get().copied()),
@@ -180,7 +183,10 @@ impl Layer {
         };
         let document = (!declared.is_empty()).then(|| DocumentHash::new(declared));
         let (id, peer) = (Arc::clone(&asked.id), Arc::clone(&asked.peer));
+        let document_wanted = is_document && names(&parts.uri, &["restore"]);
+        let seen = document_wanted.then(Document::default);
         let context = RequestContext::new(id, peer, claim).verified(verified, asked.family);
+        let context = RequestContext { document: seen, ..context };
         let context = Arc::new(context);
         let body = match body.is_end_stream() && document.is_none() {
             true => Body::empty(),
@@ -221,16 +227,16 @@ fn refused(refusal: &Refusal, asked: &Asked) -> S3Error {
 
 /// True for the PUT of a document that says what shall be of a bucket or an object.
 fn is_setting(method: &Method, uri: &Uri) -> bool {
-    let about = |part: &str| {
-        let name = part.split_once('=').map_or(part, |(name, _)| name);
-        matches!(name, "tagging" | "acl" | "cors" | "versioning" | "notification")
-    };
-    *method == Method::PUT && uri.query().is_some_and(|query| query.split('&').any(about))
+    *method == Method::PUT && names(uri, &["tagging", "acl", "cors", "versioning", "notification"])
 }
 
 /// True if checksum headers are those of the object that an upload will be.
 fn is_about_upload(uri: &Uri) -> bool {
-    let about =
-        |part: &str| matches!(part.split_once('=').map_or(part, |(name, _)| name), "uploads" | "uploadId");
-    uri.query().is_some_and(|query| query.split('&').any(about))
+    names(uri, &["uploads", "uploadId"])
+}
+
+/// True if the query has any of these parameters.
+fn names(uri: &Uri, parameters: &[&str]) -> bool {
+    let name = |part: &'_ str| parameters.contains(&part.split_once('=').map_or(part, |(name, _)| name));
+    uri.query().is_some_and(|query| query.split('&').any(name))
 }

@@ -21,6 +21,7 @@
 
 mod access;
 mod acls;
+mod archive;
 mod asked;
 mod auth;
 mod body;
@@ -63,6 +64,7 @@ mod parts;
 mod peer;
 mod put;
 mod rest;
+mod restore;
 mod server;
 mod slow_down;
 mod source;

@@ -64,6 +64,9 @@ pub(super) async fn get(
             Err(Failure::Gone) => continue,
             found => found?,
         };
+        if let Some(archived) = &found.archived {
+            archived.check()?;
+        }
         let body = match read(operations, &found).await {
             Err(StoreError::Gone) => continue,
             other => other.map_err(errors::of_store)?,

@@ -9,7 +9,7 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
     acls, attributes, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1,
-    list_versions, multipart, notification, objects, parts, put, tagging, unset, versioning,
+    list_versions, multipart, notification, objects, parts, put, restore, tagging, unset, versioning,
 };
 use crate::commit::Commit;
 
@@ -77,6 +77,7 @@ answered! {
     copy_object(CopyObjectInput) -> CopyObjectOutput: copy::object.await;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput: delete::object.await;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput: delete::objects.await;
+    restore_object(RestoreObjectInput) -> RestoreObjectOutput: restore::object.await;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput:
         multipart::begin.await;
     upload_part(UploadPartInput) -> UploadPartOutput: parts::upload.await;

@@ -6,8 +6,10 @@ use http::HeaderMap;
 use s3s::dto::{CopySource, ETagCondition, Timestamp};
 use s3s::{S3ErrorCode, S3Result, s3_error};
 
+use super::archive;
 use super::context::Caller;
-use super::found::{Conditions, check_conditions, lookup};
+use super::copy::MAX_LOOKUPS;
+use super::found::{Conditions, Failure, check_conditions, lookup};
 use super::operations::Operations;
 use super::{headers, names};
 use crate::store::Object;
@@ -44,8 +46,20 @@ impl Source {
         }
     }
 
-    /// The object as it is now.
+    /// The object as it is now, which can be read.
     pub(super) fn find(&self, operations: &Operations) -> S3Result<Object> {
+        for _ in 1..MAX_LOOKUPS {
+            let object = self.find_any(operations)?;
+            match archive::check_readable(operations, &object) {
+                Ok(()) => return Ok(object),
+                Err(Failure::Gone) => {}
+                Err(Failure::Error(error)) => return Err(error),
+            }
+        }
+        Err(Failure::Gone.into())
+    }
+
+    fn find_any(&self, operations: &Operations) -> S3Result<Object> {
         let object = lookup(operations, &self.bucket, &self.key, self.version.as_deref());
         let object = object.map_err(|error| match *error.code() {
             S3ErrorCode::MethodNotAllowed => s3_error!(

@@ -13,6 +13,7 @@ use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 pub use super::fields::DecodeError;
 pub(super) use super::fields::{field, fields, fixed, header, put_header, tag, text, varint};
 use super::pause::Pause;
+use super::restore;
 use super::setting;
 use super::tags;
 use super::upload::{self, UploadId};
@@ -42,6 +43,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::Notice => NOTICE,
         Change::SetBucketSetting { .. } => setting::CODE,
         Change::TagObject(_) => tags::CODE,
+        Change::Restore(_) => restore::CODE,
         Change::Upload(change) => upload::code(change),
     };
     out.extend_from_slice(&[VERSION, code]);
@@ -56,6 +58,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         }
         Change::Upload(change) => upload::encode(change, out),
         Change::TagObject(change) => tags::encode(change, out),
+        Change::Restore(change) => restore::encode(change, out),
         Change::DeleteObject | Change::Notice => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
@@ -174,6 +177,7 @@ struct Fields<'a> {
     target: Option<TargetNo>,
     paused: Option<Pause>,
     upload: Option<UploadId>,
+    restore: Option<&'a [u8]>,
     max_backlog: Option<u64>,
     sheds: Option<bool>,
     count: Option<u64>,
@@ -203,10 +207,10 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         return Ok(Entry::setting(Change::TagObject(Arc::new(tags::decode(rest)?))));
     }
     let mut f = gather(rest)?;
-    let change = match code {
+    let change = match *code {
         1 => Change::PutObject(std::mem::take(&mut f.meta)),
         2 => Change::DeleteObject,
-        &NOTICE => Change::Notice,
+        NOTICE => Change::Notice,
         3 => Change::CreateBucket {
             bucket: f.bucket.clone().ok_or(missing.clone())?,
             time_us: f.time_us.ok_or(missing.clone())?,
@@ -226,6 +230,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
             upload: f.upload.ok_or(missing.clone())?,
             meta: std::mem::take(&mut f.meta),
         },
+        restore::CODE => Change::Restore(Arc::new(restore::decode(f.restore.ok_or(missing.clone())?)?)),
         7 => Change::ConfigureTarget {
             target: f.target.ok_or(missing.clone())?,
             kind: text(f.kind.ok_or(missing.clone())?)?,
@@ -241,6 +246,8 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject | Change::Notice => {
             Some(event_of(&f).ok_or(missing)?)
         }
+        // Not every change of a restore is an event.
+        Change::Restore(_) if f.id.is_some() => Some(event_of(&f).ok_or(missing)?),
         _ => None,
     };
     let mut labels = labels;
@@ -311,6 +318,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::CRC64 => f.meta.crc64 = u64::from_le_bytes(fixed(value)?),
         tag::HEADER => f.meta.headers.push(header(value)?),
         tag::UPLOAD => f.upload = Some(UploadId(fixed(value)?)),
+        tag::RESTORE => f.restore = Some(value),
         tag::RULE => f.rules.push(text(value)?),
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::pause::Pause;
+use super::restore::RestoreChange;
 use super::setting::Setting;
 use super::tags::ObjectTags;
 use super::upload::{UploadChange, UploadId};
@@ -64,6 +65,9 @@ pub enum Change {
     DeleteObject,
     /// An object has other tags from now on.
     TagObject(Arc<ObjectTags>),
+    /// A restore of an archived object began, was done, goes on for longer, or is over. The first two are
+    /// events.
+    Restore(Arc<RestoreChange>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
     /// Nothing: the entry's event is all there is.
@@ -131,6 +135,14 @@ impl Change {
         match self {
             Change::PutObject(meta) | Change::CompleteUpload { meta, .. } => Some(meta),
             _ => None,
+        }
+    }
+
+    /// Metadata headers of the object that the change is about, as far as it says them.
+    pub fn headers(&self) -> &[(Arc<str>, Arc<str>)] {
+        match self {
+            Change::Restore(change) => &change.headers,
+            _ => self.object().map_or(&[], |meta| &meta.headers),
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) mod tag {
     pub(in crate::queue) const MD5: u8 = 52;
     pub(in crate::queue) const SUM: u8 = 53;
     pub(in crate::queue) const BLOB: u8 = 54;
+    pub(in crate::queue) const RESTORE: u8 = 60;
     /// From here on a reader that does not know the tag may go on without it.
     pub(in crate::queue) const OPTIONAL: u8 = 128;
 }

@@ -38,6 +38,7 @@ mod reader;
 mod rematch;
 pub mod repair;
 mod replay;
+mod restore;
 mod rows;
 mod setting;
 mod space;
@@ -58,6 +59,7 @@ pub use manifest::{Piece, decode_manifest, encode_manifest};
 pub use pause::Pause;
 pub use progress::{Books, Column, Progress};
 pub use rematch::RematchFn;
+pub use restore::{Restore, RestoreChange, Tier, decode_restore, encode_restore};
 pub use setting::{MAX_SETTING_BYTES, Setting};
 pub use tags::{ObjectTags, TAGS};
 pub use upload::{

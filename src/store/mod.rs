@@ -8,6 +8,7 @@ mod bucket;
 mod embedded;
 mod error;
 mod finding;
+mod restore;
 mod upload;
 mod version;
 
@@ -24,6 +25,7 @@ pub use bucket::{Bucket, Versioning};
 pub use embedded::{EmbeddedStore, Status, verify};
 pub use error::StoreError;
 pub use finding::{Finding, FindingKind, Inspection, Orphan, ScrubStatus};
+pub use restore::{DueRestore, Restores};
 pub use upload::{Done, Upload, UploadsAfter};
 pub use version::{ObjectVersion, VersionsAfter};
 
@@ -31,10 +33,10 @@ use crate::config::Budget;
 use crate::event::VersionId;
 use crate::queue::{NewPart, ObjectMeta, Pause, Piece, TargetNo, UploadId};
 
-/// Index and body access. At most 14 methods. A store that takes no uploads keeps the defaults, which show
-/// none; so does one without versions, which shows each object as its only one.
+/// Index and body access. At most 14 methods, beside restores. A store that takes no uploads keeps the
+/// defaults, which show none; so does one without versions, which shows each object as its only one.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Restores + Send + Sync + 'static {
     /// The bucket with this name.
     fn bucket(&self, name: &str) -> Result<Option<Bucket>, StoreError>;
 

@@ -10,6 +10,8 @@ import urllib.request
 import requests
 from world import COPY, GONE, POST, PUT, make_bucket, refused
 
+POSTED = "ObjectRestore:Post"
+
 
 def run(s3, server, wanted):
     make_bucket(s3, "props")
@@ -72,8 +74,22 @@ def classes(s3, wanted):
     s3.copy_object(**at, CopySource="props/class", StorageClass="INTELLIGENT_TIERING")
     assert s3.head_object(**at)["StorageClass"] == "INTELLIGENT_TIERING"
     refused("InvalidStorageClass", s3.put_object, **at, Body=b"x", StorageClass="LUKEWARM")
-    refused("NotImplemented", s3.put_object, **at, Body=b"x", StorageClass="DEEP_ARCHIVE")
     wanted["props", "class"] = [(PUT, 2), (COPY, 2)]
+    restore(s3, wanted)
+
+
+def restore(s3, wanted):
+    at = {"Bucket": "props", "Key": "cold"}
+    wish = {"Days": 1, "GlacierJobParameters": {"Tier": "Bulk"}}
+    s3.put_object(**at, Body=b"xy", StorageClass="DEEP_ARCHIVE")
+    refused("InvalidObjectState", s3.get_object, **at)
+    asked = s3.restore_object(**at, RestoreRequest=wish)
+    assert asked["ResponseMetadata"]["HTTPStatusCode"] == 202, asked
+    refused("RestoreAlreadyInProgress", s3.restore_object, **at, RestoreRequest=wish)
+    assert s3.head_object(**at)["Restore"] == 'ongoing-request="true"'
+    refused("InvalidObjectState", s3.restore_object, Bucket="props", Key="class", RestoreRequest=wish)
+    refused("InvalidObjectState", s3.copy_object, **at, CopySource="props/cold", StorageClass="STANDARD")
+    wanted["props", "cold"] = [(PUT, 2), (POSTED, 2)]
 
 
 def access(s3):

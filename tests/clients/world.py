@@ -112,7 +112,7 @@ listen = "127.0.0.1:0"
 url = "{target.url}"
 [[target.hook.rule]]
 bucket = "*"
-events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"]
+events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
 {more}
 """
         )

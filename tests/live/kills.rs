@@ -231,10 +231,10 @@ mod at_failpoints {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn kills_at_every_failpoint_lose_nothing() {
-        // These have tests of their own: they need rejections, a log that cannot be trimmed, an operator, or
-        // many holes.
-        const ELSEWHERE: [&str; 6] =
-            ["compact.", "dead.", "replay.", "forget.", "function.", "cursor.piece."];
+        // These have tests of their own: they need rejections, a log that cannot be trimmed, an operator,
+        // archived objects, or many holes.
+        const ELSEWHERE: [&str; 7] =
+            ["compact.", "dead.", "replay.", "restore.", "forget.", "function.", "cursor.piece."];
         let wanted = |point: &str| !ELSEWHERE.iter().any(|kind| point.starts_with(kind));
         die_at_each("failpoints", "", wanted).await;
     }

@@ -25,6 +25,8 @@ mod powercut;
 mod rabbitmq;
 mod receiver;
 mod record;
+#[cfg(feature = "faults")]
+mod restores;
 mod server;
 mod several;
 mod stuck;

@@ -19,6 +19,7 @@ mod log;
 mod own;
 mod power;
 mod rematch;
+mod restores;
 mod rules;
 mod sent;
 mod space;

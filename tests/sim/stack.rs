@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -24,6 +25,10 @@ use crate::rules::{self, body};
 /// The one target.
 pub const TARGET: TargetNo = TargetNo(1);
 pub const BUCKET: &str = "bucket";
+
+/// The clock of every stack, in microseconds since the Unix epoch. Whoever sets it must be the only one who
+/// looks at it.
+pub static NOW_US: AtomicI64 = AtomicI64::new(1_000_000);
 
 /// A server without its listeners.
 pub struct Stack {
@@ -152,7 +157,7 @@ impl Stack {
     ) -> Result<Self, String> {
         // Names that an earlier life gave are not given again.
         let rng = fastrand::Rng::with_seed(queue.stat().durable_end);
-        let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, || 1_000_000, rng);
+        let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, now, rng);
         let known = store.targets().map_err(|e| e.to_string())?;
         let since = match known.first() {
             Some(target) => target.since,
@@ -167,7 +172,8 @@ impl Stack {
             prefix: String::new(),
             suffix: String::new(),
         };
-        let rules = vec![rule("s3:ObjectCreated:*"), rule("s3:ObjectRemoved:*")];
+        let kinds = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"];
+        let rules = kinds.map(rule).to_vec();
         commit.set_rules(RuleSet::build(&[(TARGET, rules)]));
         let stack = Self { disk: Arc::clone(disk), store, queue, commit, progress };
         if stack.store.bucket(BUCKET).map_err(|e| e.to_string())?.is_none() {
@@ -319,6 +325,10 @@ impl Stack {
         });
         closing.await.expect("no panic while closing");
     }
+}
+
+fn now() -> i64 {
+    NOW_US.load(Ordering::SeqCst)
 }
 
 /// Who asks for change `n`.

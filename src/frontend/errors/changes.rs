@@ -44,6 +44,7 @@ pub(in crate::frontend) fn of_commit(error: CommitError) -> S3Error {
             error.set_status_code(StatusCode::FORBIDDEN);
             error
         }
+        CommitError::RestoreInProgress => C::RestoreAlreadyInProgress.into(),
         CommitError::Uncounted => slow_down("The bucket is being counted; try again.".to_owned()),
         CommitError::Conflict => S3Error::with_message(
             C::ConditionalRequestConflict,

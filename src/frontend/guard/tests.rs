@@ -436,7 +436,7 @@ fn changes_with_unknown_parameters_change_nothing() {
         ("DELETE", "/bucket?origin"),
         ("PUT", "/bucket?replication"),
         ("PUT", "/bucket/key?append"),
-        ("POST", "/bucket/key?restore"),
+        ("POST", "/bucket/key?select"),
     ] {
         let head = Head::signed().method(method).target(target);
         assert_eq!(head.refusal(), (501, "NotImplemented"), "{method} {target}");

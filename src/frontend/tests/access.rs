@@ -94,6 +94,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "DeleteObjects" => row(Write, Method::POST, "", 200)
             .query("delete", "")
             .body("<Delete><Object><Key>key</Key></Object><Object><Key>none</Key></Object></Delete>"),
+        "RestoreObject" => row(Write, Method::POST, "/cold", 202)
+            .query("restore", "")
+            .body("<RestoreRequest><Days>1</Days></RestoreRequest>"),
         "CreateMultipartUpload" => row(Write, Method::POST, "/big", 200).query("uploads", ""),
         "UploadPart" => upload(row(Write, Method::PUT, "/big", 200).query("partNumber", "2").body("part")),
         "UploadPartCopy" => {
@@ -187,6 +190,9 @@ async fn things(admin: &Client, n: usize) -> Things {
     };
     ask(Method::PUT, "", &[], "").await;
     ask(Method::PUT, "/key", &[], "body").await;
+    let cold = (&format!("/{bucket}/cold"), [("x-amz-storage-class", "ARCHIVE")]);
+    let put = admin.request(Method::PUT, cold.0, &[], &cold.1, Bytes::from("body")).await;
+    assert_eq!(put.expect("answered").status, 200);
     let upload = text(&ask(Method::POST, "/big", &[("uploads", "")], "").await, "UploadId");
     let query = [("partNumber", "1"), ("uploadId", upload.as_str())];
     let part = ask(Method::PUT, "/big", &query, "part").await;

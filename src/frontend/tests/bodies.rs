@@ -312,7 +312,6 @@ async fn a_body_needs_a_length() {
 async fn wishes_that_we_cannot_grant_store_nothing() {
     let running = Running::with_bucket().await;
     for (name, value) in [
-        ("x-amz-storage-class", "GLACIER"),
         ("x-amz-server-side-encryption", "AES256"),
         ("x-amz-website-redirect-location", "/x"),
         ("x-amz-write-offset-bytes", "1"),

@@ -14,7 +14,7 @@ use crate::commit::Commit;
 use crate::event::{Event, Position, VersionId};
 use crate::queue::{AppendError, BodyRef, Change, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
 use crate::store::{
-    BlobHandle, BlobWriter, BodyStream, Bucket, Object, Place, RegisteredTarget, Store, StoreError,
+    BlobHandle, BlobWriter, BodyStream, Bucket, Object, Place, RegisteredTarget, Restores, Store, StoreError,
 };
 
 /// What is stored, and what tests look at.
@@ -172,6 +172,8 @@ impl State {
 
 /// The store.
 struct Shelf(Arc<Memory>);
+
+impl Restores for Shelf {}
 
 #[async_trait]
 impl Store for Shelf {

@@ -25,6 +25,7 @@ mod qsign;
 mod quota;
 mod real;
 mod rest;
+mod restores;
 mod serving;
 mod support;
 mod versions;

@@ -2,6 +2,7 @@
 //! made durable.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::commit::Commit;
 use crate::event::{Event, Position};
 use crate::journal::{self, Disk};
 use crate::queue::embedded::{EmbeddedQueue, Options};
-use crate::queue::{AppendError, Entry, Full, OpenError, Permit, Queue, Reader, TargetNo};
+use crate::queue::{AppendError, Entry, Full, FullReason, OpenError, Permit, Queue, Reader, TargetNo};
 use crate::store::EmbeddedStore;
 
 /// A server without targets.
@@ -26,11 +27,14 @@ pub(super) struct Real {
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) queue: Arc<EmbeddedQueue>,
     events: Arc<Mutex<Vec<Event>>>,
+    clock: fn() -> i64,
+    /// No change finds space.
+    pub(super) full: Arc<AtomicBool>,
     pub(super) dir: tempfile::TempDir,
 }
 
 /// The queue, and what went through it.
-struct Spy(Arc<EmbeddedQueue>, Arc<Mutex<Vec<Event>>>);
+struct Spy(Arc<EmbeddedQueue>, Arc<Mutex<Vec<Event>>>, Arc<AtomicBool>);
 
 #[async_trait]
 impl Queue for Spy {
@@ -39,6 +43,9 @@ impl Queue for Spy {
     }
 
     async fn reserve(&self, bytes: usize) -> Result<Permit, Full> {
+        if self.2.load(Ordering::Acquire) {
+            return Err(Full { reason: FullReason::Log, why: "as the test wants it".into() });
+        }
         self.0.reserve(bytes).await
     }
 
@@ -87,27 +94,32 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Arc<EmbeddedQueue>) {
 impl Real {
     /// An empty one with a bucket named `bucket`.
     pub(super) async fn with_bucket() -> Self {
+        Self::with_clock(|| jiff::Timestamp::now().as_microsecond()).await
+    }
+
+    /// The same whose changes have another clock.
+    pub(super) async fn with_clock(clock: fn() -> i64) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let real = Self::start(dir, Arc::default()).await;
+        let real = Self::start(dir, Arc::default(), clock).await;
         let made = real.running.client.create_bucket("bucket").await.expect("answered");
         assert_eq!(made.status, 200, "{made:?}");
         real
     }
 
-    async fn start(dir: tempfile::TempDir, events: Arc<Mutex<Vec<Event>>>) -> Self {
+    async fn start(dir: tempfile::TempDir, events: Arc<Mutex<Vec<Event>>>, clock: fn() -> i64) -> Self {
         let (store, queue) = open(dir.path());
-        let spy = Arc::new(Spy(Arc::clone(&queue), Arc::clone(&events)));
-        let clock = || jiff::Timestamp::now().as_microsecond();
+        let full = Arc::<AtomicBool>::default();
+        let spy = Arc::new(Spy(Arc::clone(&queue), Arc::clone(&events), Arc::clone(&full)));
         let random = fastrand::Rng::with_seed(u64::from(std::process::id()) << 8 | queue.stat().durable_end);
         let commit = Arc::new(Commit::new(spy, Arc::clone(&store) as _, clock, random));
         let memory = Arc::<Memory>::default();
         let running = Running::start_over(server_config(), Arc::clone(&commit), memory).await;
-        Self { running, commit, store, queue, events, dir }
+        Self { running, commit, store, queue, events, clock, full, dir }
     }
 
     /// Stops in order and starts again on the same directory.
     pub(super) async fn restart(self) -> Self {
-        let Self { running, commit, store, queue, events, dir } = self;
+        let Self { running, commit, store, queue, events, clock, dir, .. } = self;
         running.stop().await;
         drop(commit);
         let closing = tokio::task::spawn_blocking(move || {
@@ -115,7 +127,7 @@ impl Real {
             queue.stop();
         });
         closing.await.expect("no panic");
-        Self::start(dir, events).await
+        Self::start(dir, events, clock).await
     }
 
     /// Every event, in order.

@@ -14,6 +14,7 @@ use super::index::{Batch, Edit, Space};
 use super::pace::{Pace, Times};
 use super::pack_writer::PackWriter;
 use super::reclaim::Reclaim;
+use super::restores;
 use super::row::{self, BlobName};
 pub(super) use super::shared::Shared;
 use super::sweep::Sweep;
@@ -21,6 +22,7 @@ use super::tags;
 use super::unread::{ASK_ENTRIES, Changed, REPLAY_EMPTY};
 use super::usage::{Delta, Usage};
 use super::version_rows::split_version_key;
+use crate::fail;
 use crate::journal::disk::is_no_space;
 use crate::queue::{Feed, ReadError, Stored};
 use crate::store::StoreError;
@@ -297,7 +299,14 @@ impl Applier {
         let (owned, stays) = (self.builder.owned(), &self.builder.stays);
         self.reclaim.moves_rows(!stays.is_empty());
         let packs = &self.shared.packs;
-        let tagged = tags::noted(&self.shared.overlay, &self.builder.batch);
+        let mut beside = Vec::with_capacity(2);
+        if tags::noted(&self.shared.overlay, &self.builder.batch) {
+            beside.push(Space::Tags);
+        }
+        let restored = restores::noted(&self.shared.overlay, &self.builder.batch);
+        if restored && !fail::mutant("restore-outlives-its-object") {
+            beside.push(Space::Restores);
+        }
         let mut delta = Delta::default();
         let mut watch = |edit: &Edit<'_>, more: &mut Batch| {
             delta.add(edit);
@@ -310,8 +319,8 @@ impl Applier {
             if !stays.is_empty() && of.is_some_and(|of| stays.contains(&(object.into(), of))) {
                 return;
             }
-            if tagged {
-                tags::remove_of_row(object, edit, more);
+            if !beside.is_empty() {
+                tags::remove_of_row(object, edit, &beside, more);
             }
             for name in build::owned_by_row(packs, edit.key, old) {
                 if !owned.contains(&name) {

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use super::META_PACK_END;
 use super::buckets::{self, BucketDelta, bucket_of};
 use super::index::{Batch, Index, Reads as _, Space};
-use super::overlay::key_of;
 use super::pack_writer::PackWriter;
 use super::packs::{PackEnd, Packs};
+use super::restores::{self, restore_of};
 use super::row::{self, BlobName, BodyPlace};
 use super::row_edit;
 use super::tags::{self, tags_of};
 use super::targets::{self, TargetDelta, target_of};
 use super::uploads::UploadEdits;
 use super::version_edits::VersionEdits;
-use super::versions::{KeyDelta, blobs_of};
+use super::versions::{KeyDelta, blobs_of, key_of};
 use crate::queue::{BodyRef, Stored, decode_manifest};
 use crate::store::StoreError;
 
@@ -67,6 +67,7 @@ impl Builder {
             self.batch.put(Space::Meta, META_PACK_END, |out| out.extend_from_slice(&end));
         }
         tags::add_all(&mut self.batch, fresh, &newest.gone);
+        restores::add_all(&mut self.batch, fresh, &newest.gone);
         self.settings(index, fresh)?;
         Ok(superseded)
     }
@@ -182,7 +183,7 @@ pub(super) struct Newest {
     versioned: Vec<(Box<[u8]>, KeyDelta)>,
     /// Blobs of what did not outlive the batch.
     superseded: Vec<BlobName>,
-    /// Its keys and offsets, where any entry sets tags.
+    /// Its keys and offsets, where any entry sets tags or restores something.
     gone: Vec<(Box<[u8]>, u64)>,
 }
 
@@ -191,7 +192,8 @@ impl Newest {
         let mut keys: Vec<_> =
             fresh.iter().enumerate().filter_map(|(at, stored)| Some((key_of(stored)?, at))).collect();
         keys.sort_unstable();
-        let tagged = fresh.iter().any(|stored| tags_of(&stored.entry.change).is_some());
+        let beside = |change| tags_of(change).is_some() || restore_of(change).is_some();
+        let tagged = fresh.iter().any(|stored| beside(&stored.entry.change));
         let mut newest = Self { keys: Vec::with_capacity(keys.len()), ..Self::default() };
         let mut keys = keys.into_iter().peekable();
         while let Some((key, first)) = keys.next() {

@@ -33,13 +33,18 @@ pub(super) enum Space {
     Parts,
     /// Bucket, zero byte, key, zero byte, offset of the object → tags that were set after it was made.
     Tags,
+    /// As in [`Space::Tags`] → restore of the object.
+    Restores,
+    /// When something is due (eight bytes, the high one first, the sign turned), then as in
+    /// [`Space::Restores`] → nothing.
+    RestoreTimers,
     /// Small facts of the store's own.
     Meta,
 }
 
 impl Space {
     /// All of them, in the order in which one transaction writes them.
-    pub(super) const ALL: [Space; 11] = [
+    pub(super) const ALL: [Space; 13] = [
         Space::Objects,
         Space::Versions,
         Space::Nulls,
@@ -50,6 +55,8 @@ impl Space {
         Space::OpenUploads,
         Space::Parts,
         Space::Tags,
+        Space::Restores,
+        Space::RestoreTimers,
         Space::Meta,
     ];
 }

@@ -34,6 +34,7 @@ mod pins;
 mod reclaim;
 mod redb_index;
 mod redb_read;
+mod restores;
 mod row;
 mod row_edit;
 mod scrub;
@@ -88,8 +89,7 @@ pub enum Status {
     Running,
     /// It waits for disk space. Reads go on; the overlay fills, and changes are refused once it is full.
     NoSpace(String),
-    /// The queue cannot give it the next entry. Reads go on, changes must be refused; it tries again by
-    /// itself.
+    /// The queue cannot give it the next entry. Reads go on, changes must be refused; it tries again.
     Stalled(String),
     /// The index or a pack failed: it will apply nothing more, and the process must end and start again.
     Failed(String),
@@ -165,7 +165,7 @@ impl EmbeddedStore {
             checkpoint: config.checkpoint_interval,
             reclaim_rate: config.reclaim_rate,
         };
-        shared.overlay.tagged.look(&*shared.index)?;
+        shared.overlay.look(&*shared.index)?;
         Ok(Arc::new(Self { shared, idle, times, threads: Mutex::default(), scrub_rate: config.scrub_rate }))
     }
 

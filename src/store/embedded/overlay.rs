@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::bucket_cache::BucketCache;
 use super::buckets::{BucketDelta, bucket_of};
-use super::row::object_key;
+use super::restores::{RestoreChanges, Restored};
 use super::signal::Signal;
 use super::tags::{TagChanges, Tagged};
 use super::targets::{TargetDelta, target_of};
 use super::upload_overlay::{UploadDelta, upload_of};
-use super::versions::Pending;
-use crate::queue::{Change, Publish, Stored, TargetNo, UploadId};
+use super::versions::{Pending, key_of};
+use crate::queue::{Publish, Stored, TargetNo, UploadId};
 
 /// Entries removed under one lock, so that the writer thread never waits long.
 const REMOVE_RUN: usize = 256;
@@ -30,6 +30,7 @@ pub(super) struct Overlay {
     signal: Mutex<Signal>,
     wake: Condvar,
     pub(super) tagged: Tagged,
+    pub(super) restored: Restored,
 }
 
 #[derive(Default)]
@@ -40,19 +41,7 @@ struct State {
     targets: BTreeMap<TargetNo, TargetDelta>,
     uploads: BTreeMap<UploadId, UploadDelta>,
     tags: TagChanges,
-}
-
-/// The index key of the object that an entry changes.
-pub(super) fn key_of(stored: &Stored) -> Option<Box<[u8]>> {
-    let event = match &stored.entry.change {
-        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
-            stored.entry.event.as_ref()?
-        }
-        _ => return None,
-    };
-    let mut key = Vec::new();
-    object_key(&mut key, &event.bucket, &event.key);
-    Some(key.into_boxed_slice())
+    restores: RestoreChanges,
 }
 
 impl Overlay {
@@ -100,6 +89,16 @@ impl Overlay {
     /// The newest tags under this index key.
     pub(super) fn tags(&self, key: &[u8]) -> Option<Arc<Stored>> {
         self.read().tags.get(key)
+    }
+
+    /// The newest change of the restore under this index key.
+    pub(super) fn restore(&self, key: &[u8]) -> Option<Arc<Stored>> {
+        self.read().restores.get(key)
+    }
+
+    /// Keys of timers of changed restores, in order.
+    pub(super) fn due_restores(&self, after: Bound<&[u8]>, until: &[u8], max: usize) -> Vec<Vec<u8>> {
+        self.read().restores.due(after, until, max)
     }
 
     /// What changed about every changed target.
@@ -197,6 +196,7 @@ impl State {
             self.targets.remove(&target);
         }
         self.tags.forget(stored);
+        self.restores.forget(stored);
     }
 }
 
@@ -222,6 +222,8 @@ impl Publish for Overlay {
                 state.targets.entry(target).or_default().add(stored);
             } else if state.tags.add(stored) {
                 self.tagged.note();
+            } else if state.restores.add(stored) {
+                self.restored.note();
             }
         }
         drop(state);

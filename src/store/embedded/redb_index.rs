@@ -39,6 +39,8 @@ pub(super) fn table(space: Space) -> Table {
         Space::OpenUploads => "open-uploads",
         Space::Parts => "parts",
         Space::Tags => "tags",
+        Space::Restores => "restores",
+        Space::RestoreTimers => "restore-timers",
         Space::Meta => "meta",
     })
 }

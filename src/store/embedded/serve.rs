@@ -9,10 +9,10 @@ use async_trait::async_trait;
 
 use super::{EmbeddedStore, blob_writer, body};
 use crate::event::VersionId;
-use crate::queue::{NewPart, Piece, UploadId};
+use crate::queue::{NewPart, Piece, Restore, UploadId};
 use crate::store::{
-    BlobWriter, BodyStream, Bucket, Object, ObjectVersion, RegisteredTarget, Store, StoreError, Upload,
-    UploadsAfter, VersionsAfter,
+    BlobWriter, BodyStream, Bucket, DueRestore, Object, ObjectVersion, RegisteredTarget, Restores, Store,
+    StoreError, Upload, UploadsAfter, VersionsAfter,
 };
 
 #[async_trait]
@@ -94,5 +94,20 @@ impl Store for EmbeddedStore {
 
     fn targets(&self) -> Result<Vec<RegisteredTarget>, StoreError> {
         self.shared.targets()
+    }
+}
+
+impl Restores for EmbeddedStore {
+    fn restore(&self, bucket: &str, key: &str, of: u64) -> Result<Option<Restore>, StoreError> {
+        self.shared.restore(bucket, key, of)
+    }
+
+    fn due_restores(
+        &self,
+        after: Option<&DueRestore>,
+        until_us: i64,
+        max: usize,
+    ) -> Result<Vec<DueRestore>, StoreError> {
+        self.shared.due_restores(after, until_us, max)
     }
 }

@@ -115,14 +115,15 @@ pub(super) fn noted(overlay: &Overlay, batch: &Batch) -> bool {
     overlay.tagged.any()
 }
 
-/// Removes the tags of the version of a row that is replaced; `object` is the index key of its object. A row
-/// that only says where its body went is the same version, which keeps them.
-pub(super) fn remove_of_row(object: &[u8], edit: &Edit<'_>, batch: &mut Batch) {
+/// Removes what stands in `spaces` beside the version of a row that is replaced; `object` is the index key of
+/// its object. A row that only says where its body went is the same version, which keeps it.
+pub(super) fn remove_of_row(object: &[u8], edit: &Edit<'_>, spaces: &[Space], batch: &mut Batch) {
     let of = |row| made_at(edit.key, row);
     if let Some(gone) = edit.old.and_then(of)
         && edit.new.and_then(of) != Some(gone)
     {
-        batch.remove(Space::Tags, &tags_key(object, gone));
+        let key = tags_key(object, gone);
+        spaces.iter().for_each(|space| batch.remove(*space, &key));
     }
 }
 

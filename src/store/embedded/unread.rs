@@ -11,6 +11,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::buckets::bucket_of;
+use super::restores::restore_of;
 use super::tags::tags_of;
 use crate::queue::{Change, Feed, ReadError, Stored, key_hash};
 use crate::store::StoreError;
@@ -71,6 +72,7 @@ impl Changed {
         }
         let hash = match (&stored.entry.event, bucket_of(&stored.entry.change)) {
             _ if let Some(tags) = tags_of(&stored.entry.change) => key_hash(&tags.bucket, &tags.key),
+            _ if let Some(of) = restore_of(&stored.entry.change) => key_hash(&of.bucket, &of.key),
             (_, Some(name)) => key_hash(name, ""),
             (Some(event), None) => key_hash(&event.bucket, &event.key),
             (None, None) => return,

@@ -15,7 +15,7 @@ use super::index::{Index, Reads, Space};
 use super::packs::{PackEnd, Packs};
 use super::redb_index::RedbIndex;
 use super::row::{self, BlobName};
-use super::{META_PACK_END, blobs, buckets, row_edit, upload_rows, usage};
+use super::{META_PACK_END, blobs, buckets, restores, row_edit, upload_rows, usage};
 use crate::journal::disk::Disk;
 use crate::store::{Finding, FindingKind, Inspection, StoreError};
 
@@ -136,6 +136,8 @@ impl Verifier<'_, '_> {
             Space::Buckets => buckets::bucket(key, row).is_ok(),
             Space::Targets => super::targets::target(key, row).is_ok(),
             Space::Tags => row::open(key, row).is_some(),
+            Space::Restores => restores::restore_row(key, row).is_ok(),
+            Space::RestoreTimers => restores::due_of(key).is_some(),
             Space::Uploads => upload_rows::upload(key, row).is_ok(),
             Space::OpenUploads => upload_rows::id_of_open_key(key)
                 .is_some_and(|id| matches!(self.index.get(Space::Uploads, &id.0), Ok(Some(_)))),

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::row::{BlobName, blob_name};
+use super::row::{BlobName, blob_name, object_key};
 use crate::event::{EventKind, VersionId};
 use crate::queue::{BodyRef, Change, Stored, decode_manifest};
 
@@ -30,6 +30,19 @@ impl Effect {
             (_, Some(_)) => Effect::Adds,
         }
     }
+}
+
+/// The index key of the object that an entry changes.
+pub(super) fn key_of(stored: &Stored) -> Option<Box<[u8]>> {
+    let event = match &stored.entry.change {
+        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
+            stored.entry.event.as_ref()?
+        }
+        _ => return None,
+    };
+    let mut key = Vec::new();
+    object_key(&mut key, &event.bucket, &event.key);
+    Some(key.into_boxed_slice())
 }
 
 /// True if a change that adds a version adds a delete marker.

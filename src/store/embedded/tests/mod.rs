@@ -7,6 +7,7 @@ mod faults;
 mod index_crash;
 mod model;
 mod reads;
+mod restores;
 mod scrub;
 mod space;
 mod verify;
