@@ -151,9 +151,8 @@ impl App {
         };
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone()));
-        let (in_force, tls) = (Arc::clone(&keys), doors.tls.clone());
-        let parts =
-            Parts { store, queue, commit, targets, hosted, metrics, clock: now_us, reloading, keys, tls };
+        let (in_force, tls, clock) = (Arc::clone(&keys), doors.tls.clone(), now_us);
+        let parts = Parts { store, queue, commit, targets, hosted, metrics, clock, reloading, keys, tls };
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
         work_aside(&parts, &config, &stop);
