@@ -124,8 +124,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  done; `serve` stopped in order
   1  failed: standard error says what to do
   2  wrong arguments or configuration: nothing was started or changed
-  3  the command worked and found something wrong: `check`, `target test`, `journal verify`,
-     `dlq replay --wait`, `function invoke`";
+  3  found something wrong: `check`, `target test`, `dlq replay --wait`, `function invoke`, `verify`";
 
 fn with_exit_codes(command: clap::Command) -> clap::Command {
     command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)

@@ -82,8 +82,8 @@ impl Shared {
         let mut state = self.state();
         let done = !std::mem::take(&mut state.again);
         state.running = !done;
-        drop(state);
         if done {
+            // With the lock: whoever starts it anew says "not idle" behind this, never before it.
             self.idle.send_replace(true);
         }
         done
@@ -238,8 +238,8 @@ impl Shared {
             self.set_blocked(&mut state, Some(Blocked::Failing(text.into())));
         }
         state.running = false;
-        drop(state);
         self.idle.send_replace(true);
+        drop(state);
         let shared = Arc::downgrade(self);
         self.runtime.spawn(async move {
             tokio::time::sleep(wait).await;
