@@ -153,7 +153,7 @@ impl Inner {
         object: &Object,
     ) -> Result<Admitted, CommitError> {
         // It has an object, so it is there.
-        let in_bucket = self.store.bucket(&change.bucket)?.ok_or(CommitError::NoSuchBucket)?;
+        let in_bucket = self.require_bucket(&change.bucket)?;
         let version = match in_bucket.versioning() {
             Versioning::Never => None,
             _ => Some(Version::Named(object.version)),
