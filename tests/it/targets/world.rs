@@ -54,8 +54,9 @@ impl Receiver {
     /// Waits until so many events were taken; gives each one's key and request id.
     pub async fn wait_for(&self, count: usize) -> Vec<(String, String)> {
         let mut taken = self.count.subscribe();
-        let waited = tokio::time::timeout(WAIT, taken.wait_for(|n| *n >= count)).await;
-        assert!(waited.is_ok(), "{} of {count} events came", *self.count.borrow());
+        // What it gives is a lock on the count, which `take` asks for while it holds the records.
+        let waited = tokio::time::timeout(WAIT, taken.wait_for(|n| *n >= count)).await.is_ok();
+        assert!(waited, "{} of {count} events came", *self.count.borrow());
         self.taken()
     }
 
