@@ -8,14 +8,16 @@ mod apply;
 mod buckets;
 mod doors;
 mod expire;
+mod gone;
 mod index;
 mod keys;
 pub mod lock;
 mod observe;
 mod observe_store;
+mod reachable;
 mod refused;
 mod reload;
-mod restores;
+mod rules;
 mod storage;
 mod targets;
 
@@ -148,7 +150,7 @@ impl App {
         let parts = Parts { store, queue, commit, targets, metrics, clock: now_us, reloading, keys, tls };
         let parts = Arc::new(parts);
         let stop = CancellationToken::new();
-        expire::start(&parts.commit, config.store.upload_expiry, now_us, &stop);
+        work_aside(&parts, &config, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
@@ -294,6 +296,12 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
     let rules = Arc::downgrade(&commit);
     queue.rematch_by(Arc::new(move |target, event| rules.upgrade()?.rule_now(target, event)));
     commit
+}
+
+/// What goes on beside requests and lanes, until `stop`.
+fn work_aside(parts: &Arc<Parts>, config: &Config, stop: &CancellationToken) {
+    expire::start(&parts.commit, config.store.upload_expiry, now_us, stop);
+    gone::start(parts, stop);
 }
 
 fn url(tls: bool, at: SocketAddr) -> String {

@@ -17,6 +17,7 @@ mod expire;
 mod in_use;
 mod noted;
 mod open_uploads;
+mod own_rules;
 mod quota;
 mod remove;
 mod restore;
@@ -38,6 +39,8 @@ pub use self::error::CommitError;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;
+use self::own_rules::Named;
+pub use self::own_rules::{Announce, NamedBy};
 use self::quota::Counts;
 pub use self::quota::{Quota, Usage};
 pub use self::remove::Removed;
@@ -48,9 +51,11 @@ pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
 use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
 use crate::fail;
-use crate::queue::{BodyRef, Change, Entry, ObjectMeta, Permit, Queue, TargetNo, UploadId, key_hash};
-use crate::rules::RuleSet;
-use crate::store::{BlobHandle, Bucket, Store};
+use crate::queue::{
+    BodyRef, Change, Entry, ObjectMeta, Pause, Permit, Queue, Setting, TargetNo, UploadId, key_hash,
+};
+use crate::rules::{Matched, RuleSet};
+use crate::store::{BlobHandle, Bucket, Store, StoreError};
 
 /// Locks over all keys: two keys that share one merely wait for each other.
 const KEY_STRIPES: usize = 4_096;
@@ -76,6 +81,7 @@ struct Inner {
     clock: fn() -> i64,
     random: Mutex<fastrand::Rng>,
     counts: Counts,
+    named: Named,
     timers: Timers,
     observer: Observer,
 }
@@ -151,6 +157,7 @@ impl Commit {
             clock,
             random: Mutex::new(random),
             counts: Counts::default(),
+            named: Named::default(),
             timers: Timers::default(),
             observer: Box::new(|_| {}),
         };
@@ -219,7 +226,7 @@ impl Commit {
             };
             let event = Event { version, ..inner.event(kind, bucket, key, size, etag, request) };
             let change = Change::PutObject(ObjectMeta { body, crc64, headers });
-            let admitted = inner.admit(&mut permit, change, event)?;
+            let admitted = inner.admit(&within.bucket, &mut permit, change, event)?;
             if let Some(mut blob) = blob {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
@@ -242,7 +249,7 @@ impl Commit {
     }
 
     /// Pauses or resumes a target, durably.
-    pub async fn pause_target(&self, target: TargetNo, paused: bool) -> Result<Position, CommitError> {
+    pub async fn pause_target(&self, target: TargetNo, paused: Pause) -> Result<Position, CommitError> {
         self.setting(Change::PauseTarget { target, paused }).await
     }
 
@@ -308,13 +315,23 @@ impl Inner {
         Event { id, kind, time_us, bucket, key, version: None, size, etag, request }
     }
 
-    /// Matches the rules of this moment and charges the budgets of those who get the event. After an error
-    /// nothing has happened.
-    fn admit(&self, permit: &mut Permit, change: Change, event: Event) -> Result<Admitted, CommitError> {
+    /// Matches the rules of this moment, the bucket's own with them, and charges the budgets of those who get
+    /// the event. After an error nothing has happened.
+    fn admit(
+        &self,
+        bucket: &Bucket,
+        permit: &mut Permit,
+        change: Change,
+        event: Event,
+    ) -> Result<Admitted, CommitError> {
         let under = self.rules.begin();
-        let deliveries = under.rules.matching(&event.bucket, &event.key, event.kind);
+        let own = bucket.setting(Setting::Notification);
+        let matched = under.rules.matched(&event.bucket, own, &event.key, event.kind);
+        // Not taken for no rules: somebody waits for these events.
+        let unreadable = |e| StoreError::Index(format!("bucket {}: {e}", bucket.name));
+        let Matched { deliveries, shedding } = matched.map_err(unreadable)?;
         let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
-        let admitted = self.queue.admit(permit, &mut entry);
+        let admitted = self.queue.admit(permit, &mut entry, &shedding);
         admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;
         Ok(Admitted { entry, _under: under })
     }

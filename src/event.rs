@@ -2,10 +2,13 @@
 //!
 //! Must never know rules, targets or encodings: it is what everything else agrees on.
 
+mod set;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use set::EventSet;
 use uuid::Uuid;
 
 /// One immutable fact: what happened to which object, when, and by which request.
@@ -43,55 +46,79 @@ pub struct RequestInfo {
 }
 
 macro_rules! event_kinds {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal, $cos:literal, $s3:literal;)+) => {
-        /// What happened to an object.
+    (
+        objects { $($(#[$doc:meta])* $variant:ident = $code:literal, $cos:literal, $s3:literal;)+ }
+        beside { $($(#[$beside_doc:meta])* $beside:ident = $beside_code:literal, $name:literal;)+ }
+    ) => {
+        /// What happened, to an object in all cases but one.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
-        pub enum EventKind { $($(#[$doc])* $variant = $code),+ }
+        pub enum EventKind {
+            $($(#[$doc])* $variant = $code,)+
+            $($(#[$beside_doc])* $beside = $beside_code,)+
+        }
 
         impl EventKind {
-            /// Every kind, in code order.
+            /// Every kind that happens to an object, in code order: what a rule can name.
             pub const ALL: &'static [EventKind] = &[$(EventKind::$variant),+];
 
             /// The name in COS's family, e.g. `cos:ObjectCreated:Put`.
             pub fn cos_name(self) -> &'static str {
-                match self { $(EventKind::$variant => concat!("cos:", $cos)),+ }
+                match self {
+                    $(EventKind::$variant => concat!("cos:", $cos),)+
+                    $(EventKind::$beside => concat!("cos:", $name),)+
+                }
             }
 
             /// The name in S3's family, e.g. `s3:ObjectRemoved:Delete`.
             pub fn s3_name(self) -> &'static str {
-                match self { $(EventKind::$variant => concat!("s3:", $s3)),+ }
+                match self {
+                    $(EventKind::$variant => concat!("s3:", $s3),)+
+                    $(EventKind::$beside => concat!("s3:", $name),)+
+                }
             }
 
             /// The kind with this stored code.
             pub fn from_code(code: u8) -> Option<Self> {
-                match code { $($code => Some(EventKind::$variant),)+ _ => None }
+                match code {
+                    $($code => Some(EventKind::$variant),)+
+                    $($beside_code => Some(EventKind::$beside),)+
+                    _ => None,
+                }
             }
         }
     };
 }
 
 event_kinds! {
-    /// PUT Object made the object.
-    CreatedPut = 1, "ObjectCreated:Put", "ObjectCreated:Put";
-    /// POST Object (browser form) made it.
-    CreatedPost = 2, "ObjectCreated:Post", "ObjectCreated:Post";
-    /// PUT Object - Copy made it.
-    CreatedCopy = 3, "ObjectCreated:Copy", "ObjectCreated:Copy";
-    /// Complete Multipart Upload made it.
-    CreatedMultipart = 4, "ObjectCreated:CompleteMultipartUpload", "ObjectCreated:CompleteMultipartUpload";
-    /// A mirror origin-pull stored it.
-    CreatedOrigin = 5, "ObjectCreated:Origin", "ObjectCreated:Origin";
-    /// Replication from another region's bucket made it.
-    CreatedReplication = 6, "ObjectCreated:Replication", "ObjectCreated:Replication";
-    /// DELETE in a bucket that never had versioning, or of one named version.
-    RemovedDelete = 7, "ObjectRemove:Delete", "ObjectRemoved:Delete";
-    /// DELETE without a version in a bucket whose versioning is enabled or suspended.
-    RemovedMarker = 8, "ObjectRemove:DeleteMarkerCreated", "ObjectRemoved:DeleteMarkerCreated";
-    /// A restore job for an archived object was created.
-    RestorePost = 9, "ObjectRestore:Post", "ObjectRestore:Post";
-    /// That job finished.
-    RestoreCompleted = 10, "ObjectRestore:Completed", "ObjectRestore:Completed";
+    objects {
+        /// PUT Object made the object.
+        CreatedPut = 1, "ObjectCreated:Put", "ObjectCreated:Put";
+        /// POST Object (browser form) made it.
+        CreatedPost = 2, "ObjectCreated:Post", "ObjectCreated:Post";
+        /// PUT Object - Copy made it.
+        CreatedCopy = 3, "ObjectCreated:Copy", "ObjectCreated:Copy";
+        /// Complete Multipart Upload made it.
+        CreatedMultipart = 4,
+            "ObjectCreated:CompleteMultipartUpload", "ObjectCreated:CompleteMultipartUpload";
+        /// A mirror origin-pull stored it.
+        CreatedOrigin = 5, "ObjectCreated:Origin", "ObjectCreated:Origin";
+        /// Replication from another region's bucket made it.
+        CreatedReplication = 6, "ObjectCreated:Replication", "ObjectCreated:Replication";
+        /// DELETE in a bucket that never had versioning, or of one named version.
+        RemovedDelete = 7, "ObjectRemove:Delete", "ObjectRemoved:Delete";
+        /// DELETE without a version in a bucket whose versioning is enabled or suspended.
+        RemovedMarker = 8, "ObjectRemove:DeleteMarkerCreated", "ObjectRemoved:DeleteMarkerCreated";
+        /// A restore job for an archived object was created.
+        RestorePost = 9, "ObjectRestore:Post", "ObjectRestore:Post";
+        /// That job finished.
+        RestoreCompleted = 10, "ObjectRestore:Completed", "ObjectRestore:Completed";
+    }
+    beside {
+        /// A bucket's notification configuration was set: what its targets get first. No object has
+        /// changed, and no rule can name it.
+        Test = 15, "TestEvent";
+    }
 }
 
 impl EventKind {
@@ -114,39 +141,6 @@ impl EventKind {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.cos_name())
-    }
-}
-
-/// A set of event kinds, as a rule names them: single kinds and the wildcards of both families.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EventSet(u16);
-
-impl EventSet {
-    /// The set that a rule's list of names means. Names may be of either family; wildcards are
-    /// `…ObjectCreated:*`, `…ObjectRemove:*` / `s3:ObjectRemoved:*` and `…ObjectRestore:*`.
-    pub fn parse(name: &str) -> Option<Self> {
-        let one = |s: &'static str| s == name;
-        let mut set = 0;
-        for kind in EventKind::ALL {
-            let (cos, s3) = (kind.cos_name(), kind.s3_name());
-            let wildcard = |full: &str| {
-                full.rsplit_once(':').is_some_and(|(family, _)| name.strip_suffix(":*") == Some(family))
-            };
-            if one(cos) || one(s3) || wildcard(cos) || wildcard(s3) {
-                set |= 1 << kind.code();
-            }
-        }
-        (set != 0).then_some(Self(set))
-    }
-
-    /// Both sets together.
-    pub fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// True if `kind` is in the set.
-    pub fn contains(self, kind: EventKind) -> bool {
-        self.0 & (1 << kind.code()) != 0
     }
 }
 
@@ -271,9 +265,10 @@ mod tests {
 
     #[test]
     fn codes_round_trip() {
-        for kind in EventKind::ALL {
+        for kind in EventKind::ALL.iter().chain(&[EventKind::Test]) {
             assert_eq!(EventKind::from_code(kind.code()), Some(*kind));
         }
+        assert_eq!(EventSet::parse("s3:TestEvent"), None, "no rule can name it");
         assert_eq!(EventKind::from_code(0), None);
     }
 }

@@ -52,6 +52,7 @@ codes! {
         "send no body: parameters stand in the query";
     NoSuchTarget: NOT_FOUND, "no_such_target", "`tidings target ls` or GET /v1/targets lists them";
     NoSuchBucket: NOT_FOUND, "no_such_bucket", "`tidings bucket ls` or GET /v1/buckets lists them";
+    NoSuchTrigger: NOT_FOUND, "no_such_trigger", "`tidings trigger ls` or GET /v1/triggers lists them";
     NoSuchLetter: NOT_FOUND, "no_such_dead_letter",
         "`tidings dlq ls NAME` or GET /v1/targets/{name}/dead-letters lists them";
     Invalid: UNPROCESSABLE_ENTITY, "invalid_configuration",
@@ -116,6 +117,7 @@ impl ChangeError {
         match self {
             ChangeError::NoSuchTarget => Code::NoSuchTarget,
             ChangeError::NoSuchBucket => Code::NoSuchBucket,
+            ChangeError::NoSuchTrigger => Code::NoSuchTrigger,
             ChangeError::NoSuchLetter => Code::NoSuchLetter,
             ChangeError::BadRequest(_) => Code::BadRequest,
             ChangeError::Invalid(_) => Code::Invalid,

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::buckets::{BucketView, QuotaWish};
+pub use super::change_error::ChangeError;
 use super::journal::JournalStat;
 use super::reloaded::Reloaded;
+use super::rules::{RulePage, RuleQuery, RuleView, TriggerWish};
 use super::store::StoreStat;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
@@ -63,40 +65,22 @@ pub trait AdminBackend: Send + Sync + 'static {
     /// Sets what a bucket may hold, durably, and answers with what it is now. Repeating it changes nothing.
     async fn set_quota(&self, bucket: &str, wish: QuotaWish) -> Result<BucketView, ChangeError>;
 
+    /// The rules that a query asks for.
+    async fn rules(&self, _query: RuleQuery) -> Result<RulePage, ChangeError> {
+        Ok(RulePage::default())
+    }
+
+    /// Does what is wished of a trigger, durably, and answers with what it is then. Repeating it changes
+    /// nothing.
+    async fn trigger(&self, _wish: TriggerWish) -> Result<RuleView, ChangeError> {
+        Err(ChangeError::NoSuchTrigger)
+    }
+
     /// The journal in numbers.
     async fn journal_stat(&self) -> JournalStat;
 
     /// What bodies take, and damage that was found.
     async fn store_stat(&self) -> StoreStat;
-}
-
-/// Why a change was not made, as the caller must act on it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeError {
-    /// There is no such target.
-    #[error("no target has this name")]
-    NoSuchTarget,
-    /// There is no such bucket.
-    #[error("no bucket has this name")]
-    NoSuchBucket,
-    /// There is no such dead letter.
-    #[error("no dead letter has this offset")]
-    NoSuchLetter,
-    /// The request says something that nobody understands; nothing changed.
-    #[error("{0}")]
-    BadRequest(String),
-    /// The configuration that was read is not valid; nothing changed. Its diagnostics.
-    #[error("{0}")]
-    Invalid(String),
-    /// Not possible in the target's state; nothing changed, and repeating does not help.
-    #[error("{0}")]
-    Conflict(String),
-    /// Not possible now; nothing changed, and repeating later may help.
-    #[error("{0}")]
-    Unavailable(String),
-    /// May or may not have happened: look before repeating.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
 }
 
 /// One target, for people and programs.

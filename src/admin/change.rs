@@ -9,6 +9,7 @@ use super::backend::{AdminBackend, ChangeError};
 use super::buckets::QuotaWish;
 use super::dead;
 use super::routes::Action;
+use super::rules::{TriggerState, TriggerWish};
 
 /// The parameters of a change, as its query has them: names, numbers and flags need no decoding.
 #[derive(Debug, Default)]
@@ -56,6 +57,10 @@ pub(super) async fn perform(
             Json(backend.forget(target, parameters.flag("discard")).await?).into_response()
         }
         Action::BucketQuota => Json(backend.set_quota(target, QuotaWish::of(query)?).await?).into_response(),
+        Action::TriggerAdd => Json(backend.trigger(TriggerWish::to_add(query)?).await?).into_response(),
+        Action::TriggerEnable => trigger(backend, query, TriggerState::Enabled).await?,
+        Action::TriggerDisable => trigger(backend, query, TriggerState::Disabled).await?,
+        Action::TriggerRemove => trigger(backend, query, TriggerState::Removed).await?,
         Action::Reload => Json(backend.reload(&parameters.all("accept")).await?).into_response(),
         Action::Live
         | Action::Ready
@@ -65,10 +70,20 @@ pub(super) async fn perform(
         | Action::DeadList
         | Action::DeadShow
         | Action::BucketList
+        | Action::RuleList
+        | Action::TriggerList
         | Action::JournalStat
         | Action::StoreStat
         | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
+}
+
+async fn trigger(
+    backend: &dyn AdminBackend,
+    query: Option<&str>,
+    to: TriggerState,
+) -> Result<Response, ChangeError> {
+    Ok(Json(backend.trigger(TriggerWish::to_change(query, to)?).await?).into_response())
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ impl Query {
 }
 
 /// Percent-decodes a value; none if it is not UTF-8.
-fn decoded(value: &str) -> Option<String> {
+pub(super) fn decoded(value: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((byte, after)) = rest.split_first() {

@@ -80,6 +80,12 @@ fn words(action: Action) -> Words {
         Action::BucketQuota => {
             ("setBucketQuota", "Set what a bucket may hold; what is there stays", "Bucket", &[NoSuchBucket])
         }
+        Action::RuleList
+        | Action::TriggerList
+        | Action::TriggerAdd
+        | Action::TriggerEnable
+        | Action::TriggerDisable
+        | Action::TriggerRemove => of_rules(action),
         Action::JournalStat => ("showJournal", "The journal in numbers", "Journal", &[BadRequest]),
         Action::StoreStat => {
             ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
@@ -87,6 +93,40 @@ fn words(action: Action) -> Words {
         Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
     };
     Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
+}
+
+/// The words about rules and triggers.
+fn of_rules(action: Action) -> (&'static str, &'static str, &'static str, &'static [Code]) {
+    use Code::{BadRequest, NoSuchBucket, NoSuchTrigger, Unavailable};
+    match action {
+        Action::RuleList => {
+            ("listRules", "Rules of the configuration and of buckets", "Rules", &[BadRequest, Unavailable])
+        }
+        Action::TriggerList => {
+            ("listTriggers", "Triggers of functions", "Triggers", &[BadRequest, Unavailable])
+        }
+        Action::TriggerAdd => (
+            "addTrigger",
+            "Invoke a function from the next such change on; one that is there stays as it is",
+            "Rule",
+            &[NoSuchBucket, NoSuchTrigger],
+        ),
+        Action::TriggerEnable => {
+            ("enableTrigger", "Let a trigger match again", "Rule", &[NoSuchBucket, NoSuchTrigger])
+        }
+        Action::TriggerDisable => (
+            "disableTrigger",
+            "Let a trigger match nothing; what it matched is delivered",
+            "Rule",
+            &[NoSuchBucket, NoSuchTrigger],
+        ),
+        _ => (
+            "removeTrigger",
+            "Remove a trigger; what it matched is delivered",
+            "Rule",
+            &[NoSuchBucket, NoSuchTrigger],
+        ),
+    }
 }
 
 /// The codes that a route may answer with, in the order of the table of codes.

@@ -85,6 +85,25 @@ const QUOTA: &[Parameter] = &[
     one("unlimited", Kind::Flag, "No quota any more; stands alone."),
 ];
 
+const RULES: &[Parameter] = &[
+    one("bucket", Kind::Text, "Of this bucket; of the configuration's those whose pattern it fits."),
+    one("target", Kind::Text, "For this target."),
+];
+const TRIGGERS: &[Parameter] =
+    &[one("bucket", Kind::Text, "Of this bucket."), one("function", Kind::Text, "Of this function.")];
+const TRIGGER: &[Parameter] = &[
+    one("function", Kind::Text, "The function, or a target that calls over HTTP; must be said."),
+    one("bucket", Kind::Text, "The bucket; must be said."),
+    one("event", Kind::Text, "The event's name, such as `cos:ObjectCreated:*`; must be said."),
+    one("prefix", Kind::Text, "Only keys that begin so."),
+    one("suffix", Kind::Text, "Only keys that end so; begins with a dot."),
+    one("allow_overlap", Kind::Flag, "Also if another rule of the bucket is for the same changes."),
+];
+const ONE_TRIGGER: &[Parameter] = &[
+    one("id", Kind::Text, "Its id; must be said."),
+    one("bucket", Kind::Text, "Its bucket, if several have a trigger of this id."),
+];
+
 /// What a route takes.
 pub(super) fn of(action: Action) -> &'static [Parameter] {
     match action {
@@ -94,6 +113,10 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         Action::TargetReplay => FROM,
         Action::Reload => ACCEPT,
         Action::BucketQuota => QUOTA,
+        Action::RuleList => RULES,
+        Action::TriggerList => TRIGGERS,
+        Action::TriggerAdd => TRIGGER,
+        Action::TriggerEnable | Action::TriggerDisable | Action::TriggerRemove => ONE_TRIGGER,
         Action::Live
         | Action::Ready
         | Action::Metrics

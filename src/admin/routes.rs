@@ -73,6 +73,18 @@ pub enum Action {
     BucketList,
     /// Sets what a bucket may hold.
     BucketQuota,
+    /// Every rule.
+    RuleList,
+    /// Every trigger of a function.
+    TriggerList,
+    /// Adds a trigger.
+    TriggerAdd,
+    /// Lets a trigger match again.
+    TriggerEnable,
+    /// Lets a trigger match nothing.
+    TriggerDisable,
+    /// Removes a trigger.
+    TriggerRemove,
     /// The journal in numbers.
     JournalStat,
     /// What bodies take, and damage that was found.
@@ -105,6 +117,12 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Post, "/v1/reload", Action::Reload, Access::Token),
     route(Verb::Get, "/v1/buckets", Action::BucketList, Access::Token),
     route(Verb::Post, "/v1/buckets/{bucket}/quota", Action::BucketQuota, Access::Token),
+    route(Verb::Get, "/v1/rules", Action::RuleList, Access::Token),
+    route(Verb::Get, "/v1/triggers", Action::TriggerList, Access::Token),
+    route(Verb::Post, "/v1/triggers", Action::TriggerAdd, Access::Token),
+    route(Verb::Post, "/v1/triggers/enable", Action::TriggerEnable, Access::Token),
+    route(Verb::Post, "/v1/triggers/disable", Action::TriggerDisable, Access::Token),
+    route(Verb::Post, "/v1/triggers/remove", Action::TriggerRemove, Access::Token),
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
     route(Verb::Get, "/v1/store", Action::StoreStat, Access::Token),
     route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
@@ -124,6 +142,10 @@ impl Action {
             Action::TargetForget => Some("target:forget"),
             Action::Reload => Some("config:reload"),
             Action::BucketQuota => Some("bucket:quota"),
+            Action::TriggerAdd => Some("trigger:add"),
+            Action::TriggerEnable => Some("trigger:enable"),
+            Action::TriggerDisable => Some("trigger:disable"),
+            Action::TriggerRemove => Some("trigger:remove"),
             Action::Live
             | Action::Ready
             | Action::Metrics
@@ -132,6 +154,8 @@ impl Action {
             | Action::DeadList
             | Action::DeadShow
             | Action::BucketList
+            | Action::RuleList
+            | Action::TriggerList
             | Action::JournalStat
             | Action::StoreStat
             | Action::OpenApi => None,

@@ -10,8 +10,8 @@ use super::schemas_kept;
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
-use super::buckets;
 use super::shapes::{count, flag, list, object, or_null, seconds, text, time};
+use super::{buckets, rules};
 use crate::metrics::TargetState;
 
 /// A pointer to a schema of [`all`].
@@ -48,7 +48,7 @@ pub(super) fn all() -> Value {
         "Quarantined": object(vec![("quarantined", count(), "So many were missing.")]),
         "Rewound": object(vec![
             ("from", count(), "The first offset that is given again."),
-            ("until", count(), "The position from before."),
+            ("until", count(), "Where it ends: the position from before, or (rematch) the log's end."),
             ("rematch", flag(), "What today's rules match is given too."),
         ]),
         "Tested": tested(),
@@ -59,6 +59,15 @@ pub(super) fn all() -> Value {
         "Reloaded": reloaded(),
         "Buckets": object(vec![("buckets", list(reference("Bucket")), "By name.")]),
         "Bucket": buckets::schema(),
+        "Rule": rules::schema(),
+        "Rules": object(vec![
+            ("rules", list(reference("Rule")), "The configuration's first, then by bucket, in their order."),
+            ("more", flag(), "There are more than one answer may hold: ask for one bucket."),
+        ]),
+        "Triggers": object(vec![
+            ("triggers", list(reference("Rule")), "By bucket, in their order."),
+            ("more", flag(), "There are more than one answer may hold: ask for one bucket."),
+        ]),
         "Journal": schemas_kept::journal(),
         "Store": schemas_kept::store(),
         "OpenApi": json!({ "type": "object" }),

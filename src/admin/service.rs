@@ -24,6 +24,7 @@ use super::backend::{AdminBackend, ChangeError};
 use super::guard::{self, Denied};
 use super::names::named;
 use super::routes::{Access, Action, ROUTES, Route, Verb};
+use super::rules::{RulePage, RuleQuery};
 use super::token::Token;
 use super::{change, dead, openapi, parameters};
 
@@ -158,6 +159,13 @@ impl Admin {
             },
             Action::BucketList => {
                 Ok(Json(json!({ "buckets": self.backend.buckets().await? })).into_response())
+            }
+            Action::RuleList | Action::TriggerList => {
+                let triggers = action == Action::TriggerList;
+                let RulePage { rules, more } =
+                    self.backend.rules(RuleQuery::of(uri.query(), triggers)?).await?;
+                let name = if triggers { "triggers" } else { "rules" };
+                Ok(Json(json!({ name: rules, "more": more })).into_response())
             }
             Action::OpenApi => Ok(Json(openapi::document()).into_response()),
             Action::StoreStat => Ok(Json(self.backend.store_stat().await).into_response()),

@@ -75,6 +75,23 @@ fn bucket(max_bytes: Option<u64>, max_objects: Option<u64>) -> BucketView {
     BucketView { name, created, max_bytes, max_objects, bytes: counted, objects: counted }
 }
 
+fn rule() -> RuleView {
+    RuleView {
+        id: "1".into(),
+        source: "bucket",
+        form: Some("function"),
+        bucket: "photos".into(),
+        target: "f".into(),
+        arn: Some("arn:tidings:lambda:here::function:f".into()),
+        events: vec!["cos:ObjectCreated:*".into()],
+        prefix: "in/".into(),
+        suffix: String::new(),
+        enabled: true,
+        allow_overlap: false,
+        active: true,
+    }
+}
+
 #[async_trait]
 impl AdminBackend for Fake {
     async fn ready(&self) -> Result<Vec<String>, String> {
@@ -116,6 +133,19 @@ impl AdminBackend for Fake {
             _ if name != "photos" => Err(ChangeError::NoSuchBucket),
             QuotaWish::Unlimited => Ok(bucket(None, None)),
             QuotaWish::Limits { max_bytes, max_objects } => Ok(bucket(max_bytes, max_objects)),
+        }
+    }
+
+    async fn rules(&self, query: RuleQuery) -> Result<RulePage, ChangeError> {
+        let known = query.bucket.is_none_or(|bucket| bucket == "photos");
+        Ok(RulePage { rules: if known { vec![rule()] } else { vec![] }, more: false })
+    }
+
+    async fn trigger(&self, wish: TriggerWish) -> Result<RuleView, ChangeError> {
+        match wish {
+            TriggerWish::Add { bucket, .. } if bucket == "gone" => Err(ChangeError::NoSuchBucket),
+            TriggerWish::Change { id, .. } if id == "gone" => Err(ChangeError::NoSuchTrigger),
+            _ => Ok(rule()),
         }
     }
 
@@ -227,6 +257,8 @@ fn concrete(route: &Route) -> (&'static str, String) {
         Action::DeadReplay | Action::DeadPurge => "?all=true",
         Action::TargetReplay => "?from=7",
         Action::BucketQuota => "?max_bytes=7",
+        Action::TriggerAdd => "?function=f&bucket=photos&event=e",
+        Action::TriggerEnable | Action::TriggerDisable | Action::TriggerRemove => "?id=1",
         _ => "",
     };
     let path = route.path.replace("{name}", "orders").replace("{bucket}", "photos");

@@ -51,7 +51,7 @@ impl Targets {
                 entry.progress.budget().set(&target.name, target.budget);
             }
         }
-        self.around.commit.set_rules(RuleSet::build(&rules));
+        self.around.commit.set_rules(RuleSet::build(&rules).reaching(self.reachable(wanted)));
         let lanes = self.all().into_iter().map(|entry| {
             let target = wanted.iter().find(|t| t.name == entry.registered.name);
             self.bring_up(entry, target)
@@ -184,6 +184,7 @@ impl Targets {
             now: tokio::time::Instant::now,
             unix_ms: Arc::clone(&around.unix_ms),
             seed: (around.seed)(),
+            gone: Arc::clone(&self.gone),
         };
         let RegisteredTarget { target: number, paused, .. } = entry.registered;
         let reader = around.queue.open(number, 0).await.map_err(|e| e.to_string())?;

@@ -3,6 +3,8 @@
 //!
 //! Must never decide which ones those are: that is the commit path's business.
 
+mod restores;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ pub(super) async fn limit(commit: &Arc<Commit>, store: &Arc<EmbeddedStore>, conf
 
 /// Ends uploads and restores until `stop`.
 pub(super) fn start(commit: &Arc<Commit>, expiry: Duration, clock: fn() -> i64, stop: &CancellationToken) {
-    super::restores::start(commit, clock, stop);
+    restores::start(commit, clock, stop);
     let (commit, stop) = (Arc::clone(commit), stop.child_token());
     tokio::spawn(async move {
         tokio::select! {

@@ -10,7 +10,7 @@ use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
     AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, JournalStat, QuotaWish,
-    Reloaded, StoreStat, TargetView, Tested, rfc3339,
+    Reloaded, RulePage, RuleQuery, RuleView, StoreStat, TargetView, Tested, TriggerWish, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -112,6 +112,14 @@ impl AdminBackend for Parts {
         self.limit_bucket(bucket, wish).await
     }
 
+    async fn rules(&self, query: RuleQuery) -> Result<RulePage, ChangeError> {
+        self.rule_page(&query)
+    }
+
+    async fn trigger(&self, wish: TriggerWish) -> Result<RuleView, ChangeError> {
+        self.wish_trigger(wish).await
+    }
+
     async fn journal_stat(&self) -> JournalStat {
         let stat = self.queue.stat();
         JournalStat {
@@ -150,7 +158,7 @@ impl Parts {
         let damaged = self.store.scrub().damaged;
         let store = (damaged > 0)
             .then(|| format!("{damaged} object(s) are damaged on the disk: see `tidings store show`"));
-        full.chain(store).collect()
+        full.chain(store).chain(self.notes_on_rules()).collect()
     }
 
     async fn view(&self, entry: &Entry) -> TargetView {
@@ -165,8 +173,9 @@ impl Parts {
             view.replaying = dead.replaying;
             view.blocked = dead.blocked.map(|blocked| blocked.text().to_string());
         }
-        let last_error = entry.lane.as_ref().and_then(|lane| lane.status().last_error);
-        view.last_failure = last_error.and_then(|e| {
+        let Some(status) = entry.lane.as_ref().map(delivery::TargetHandle::status) else { return view };
+        view.blocked = view.blocked.or(status.blocked.map(|blocked| blocked.to_string()));
+        view.last_failure = status.last_error.and_then(|e| {
             Some(FailureView {
                 time: rfc3339(e.at_unix_ms.saturating_mul(1_000))?,
                 class: e.class.label(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::storage::first_segments;
 use crate::admin::{ChangeError, Forgotten};
@@ -15,7 +15,7 @@ use crate::config;
 use crate::delivery::TargetHandle;
 use crate::fail;
 use crate::queue::embedded::EmbeddedQueue;
-use crate::queue::{Progress, TargetNo};
+use crate::queue::{Pause, Progress, TargetNo};
 use crate::store::RegisteredTarget;
 
 /// One registered target.
@@ -48,6 +48,10 @@ pub(super) struct Targets {
     by_name: RwLock<BTreeMap<Arc<str>, Entry>>,
     pub(super) around: Surroundings,
     changing: Mutex<()>,
+    /// Told by a lane whose far side said that it is gone.
+    pub(super) gone: Arc<Notify>,
+    /// Held by whoever changes triggers.
+    pub(super) triggering: Mutex<()>,
 }
 
 impl Targets {
@@ -70,7 +74,13 @@ impl Targets {
             around.queue.readers_complete();
             forgotten.into_iter().try_for_each(|target| around.queue.forget_leftovers(target))?;
         }
-        Ok(Self { by_name: RwLock::new(by_name), around, changing: Mutex::default() })
+        Ok(Self {
+            by_name: RwLock::new(by_name),
+            around,
+            changing: Mutex::default(),
+            triggering: Mutex::default(),
+            gone: Arc::default(),
+        })
     }
 
     /// Opens a reader for every registered target, then starts those that are wanted.
@@ -124,15 +134,38 @@ impl Targets {
             // Quiet first: nothing is sent any more by the time the answer says so.
             lane.pause();
         }
-        if entry.registered.paused != paused {
-            self.around.commit.pause_target(entry.registered.target, paused).await.map_err(of_setting)?;
-            entry.registered.paused = paused;
+        let wanted = if paused { Pause::Operator } else { Pause::No };
+        if entry.registered.paused != wanted {
+            self.around.commit.pause_target(entry.registered.target, wanted).await.map_err(of_setting)?;
+            entry.registered.paused = wanted;
             self.put(entry);
         }
         if !paused {
             lane.resume();
         }
         Ok(())
+    }
+
+    /// Keeps durably which far sides said that they are gone: a restart must not call them again. What
+    /// cannot be kept now costs them one more call after the next start.
+    pub(super) async fn keep_gone(&self) {
+        let _alone = self.changing().await;
+        for mut entry in self.all() {
+            let gone = entry.lane.as_ref().is_some_and(TargetHandle::is_gone);
+            if !gone || entry.registered.paused == Pause::Gone {
+                continue;
+            }
+            let target_name = Arc::clone(&entry.registered.name);
+            match self.around.commit.pause_target(entry.registered.target, Pause::Gone).await {
+                Ok(_) => {
+                    entry.registered.paused = Pause::Gone;
+                    self.put(entry);
+                }
+                Err(e) => {
+                    tracing::warn!(%target_name, "is gone, and after a restart it will be called again: {e}");
+                }
+            }
+        }
     }
 
     /// Gives a target up that is not configured any more: what it has not got is counted as forgotten, and

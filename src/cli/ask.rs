@@ -2,6 +2,8 @@
 //!
 //! Must never send the token to a server whose certificate is not trusted.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -9,6 +11,9 @@ use super::Failure;
 use super::remote::Server;
 use crate::admin::Token;
 use crate::config::Config;
+
+/// How long a command that can do without an answer waits for it.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Say whether a running server can accept changes: exit code 0, or 1 with the reason.
 #[derive(clap::Args)]
@@ -82,4 +87,22 @@ impl Server {
         }
         client.build().context("no HTTP client")
     }
+}
+
+/// What the server that runs on the configured data directory answers, if one does: none is no failure.
+pub(super) async fn quietly(config: &Config, admin: Option<&str>, path: &str) -> Option<Value> {
+    let token = Token::load(&config.server.data).ok()?;
+    let admin = match admin {
+        Some(given) => given.to_owned(),
+        None if config.admin.listen.port() == 0 => return None,
+        None => config.admin.listen.to_string(),
+    };
+    let scheme = if config.admin.tls.is_some() { "https" } else { "http" };
+    let mut client = reqwest::Client::builder().no_proxy().timeout(QUIET);
+    if config.admin.tls.is_none() {
+        client = client.tls_certs_only([]);
+    }
+    let asked = client.build().ok()?.get(format!("{scheme}://{admin}{path}")).bearer_auth(token.expose());
+    let answer = asked.send().await.ok().filter(|answer| answer.status().is_success())?;
+    serde_json::from_slice(&answer.bytes().await.ok()?).ok()
 }

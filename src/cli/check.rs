@@ -2,15 +2,17 @@
 //!
 //! Must never send an event, and never call a target fine that did not answer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
 use tidings_connector::{Finding, Severity};
 
 use super::paint::Table;
 use super::serve::init_logs;
-use super::{ConfigFile, Failure};
-use crate::config::Target;
+use super::{ConfigFile, Failure, ask};
+use crate::config::{Config, Target};
 use crate::{app, tls};
 
 /// Targets asked at the same time.
@@ -26,6 +28,10 @@ pub(super) struct Check {
     /// Also connect to every target, without sending an event.
     #[arg(long)]
     connect: bool,
+    /// The admin address of the server that runs on this data directory, if it is not the configured one: it
+    /// is asked for rules of buckets that would lose their target.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
     /// Warnings end with exit code 3 too.
     #[arg(long)]
     strict: bool,
@@ -54,6 +60,8 @@ impl Check {
             let found = tls.iter().flat_map(|files| tls::examine(listener, files, now));
             lines.extend(found.map(|finding| Line { target: None, finding }));
         }
+        let rules = ask::quietly(&config, self.admin.as_deref(), "/v1/rules").await;
+        lines.extend(rules.iter().flat_map(|rules| without_target(&config, rules)));
         if self.connect {
             let asked = stream::iter(&config.targets).map(ask).buffered(AT_ONCE);
             lines.extend(asked.collect::<Vec<_>>().await.into_iter().flatten());
@@ -96,6 +104,28 @@ async fn ask(target: &Target) -> Vec<Line> {
     found.into_iter().map(|finding| Line { target: whose(), finding }).collect()
 }
 
+/// What is found of rules of buckets whose target this configuration has not, each target once.
+fn without_target(config: &Config, answer: &Value) -> Vec<Line> {
+    let rules = answer["rules"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut gone: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for rule in rules.iter().filter(|rule| rule["source"] == "bucket") {
+        let (Some(target), Some(bucket)) = (rule["target"].as_str(), rule["bucket"].as_str()) else {
+            continue;
+        };
+        if config.targets.iter().all(|known| *known.name != *target) {
+            gone.entry(target).or_insert((0, bucket)).0 += 1;
+        }
+    }
+    let line = |(target, (count, bucket)): (&str, (usize, &str))| {
+        let message = format!(
+            "{count} rule(s) of buckets, the first of `{bucket}`, name `{target}`, which is not configured \
+             here: they match nothing while it is so"
+        );
+        Line { target: None, finding: Finding { severity: Severity::Warning, message } }
+    };
+    gone.into_iter().map(line).collect()
+}
+
 fn label(severity: Severity) -> &'static str {
     match severity {
         Severity::Ok => "ok",
@@ -104,7 +134,7 @@ fn label(severity: Severity) -> &'static str {
     }
 }
 
-fn as_json(line: &Line) -> serde_json::Value {
+fn as_json(line: &Line) -> Value {
     let (target, kind) = line.target.as_ref().map(|(name, kind)| (name, kind)).unzip();
     let severity = label(line.finding.severity);
     serde_json::json!({

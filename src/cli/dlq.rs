@@ -122,7 +122,7 @@ impl Which {
 }
 
 /// Percent-encodes a value of a query.
-fn encoded(value: &str) -> String {
+pub(super) fn encoded(value: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {

@@ -21,6 +21,7 @@ mod paint;
 mod remote;
 mod serve;
 mod store;
+mod trigger;
 mod wait;
 
 use std::io::Write as _;
@@ -53,6 +54,8 @@ enum Command {
     Target(remote::Target),
     /// Show the buckets of a running server, and set what each may hold.
     Bucket(bucket::Bucket),
+    /// Bind functions to buckets of a running server: which changes invoke them.
+    Trigger(trigger::Trigger),
     /// List, show, replay and purge dead letters: events that their target rejected.
     Dlq(dlq::Dlq),
     /// Add, list, rotate and remove the credentials that may sign requests.
@@ -114,7 +117,8 @@ const EXIT_CODES: &str = "Exit codes:
   0  done; `serve` stopped in order
   1  failed: standard error says what to do
   2  wrong arguments or configuration: nothing was started or changed
-  3  the command worked and found something wrong: `check`, `journal verify`, `dlq replay --wait`";
+  3  the command worked and found something wrong: `check`, `target test`, `journal verify`,
+     `dlq replay --wait`";
 
 fn with_exit_codes(command: clap::Command) -> clap::Command {
     command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
@@ -140,6 +144,7 @@ pub fn run() -> ExitCode {
             Command::Ready(ready) => ready.run().await,
             Command::Target(target) => target.run().await,
             Command::Bucket(bucket) => bucket.run().await,
+            Command::Trigger(trigger) => trigger.run().await,
             Command::Dlq(dlq) => dlq.run().await,
             Command::Credential(credential) => credential.run(),
             Command::Reload(reload) => reload.run().await,

@@ -70,7 +70,8 @@ enum TargetCommand {
         #[arg(long)]
         wait: bool,
     },
-    /// Send one sample event, marked `tidings-test`, and say what the target answers.
+    /// Send one sample event, marked `tidings-test`, and say what the target answers; exit code 3 if it
+    /// does not take it.
     Test {
         /// Its name.
         name: String,
@@ -150,7 +151,12 @@ impl Target {
         } else {
             print_fields(&value);
         }
-        Ok(())
+        match &self.command {
+            TargetCommand::Test { name } if value["outcome"] != "delivered" => {
+                Err(Failure::Found(format!("target `{}` did not take the sample event", checked(name)?)))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

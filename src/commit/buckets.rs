@@ -11,6 +11,7 @@ use super::detached::Detached;
 use super::{Commit, CommitError};
 use crate::event::RequestInfo;
 use crate::queue::{Change, MAX_SETTING_BYTES, Permit, Setting};
+use crate::rules::Notification;
 
 impl Commit {
     /// Makes a bucket.
@@ -50,7 +51,9 @@ impl Commit {
             }
             inner.end_uploads_of(&bucket).await?;
             inner.counts.forget(&bucket);
-            inner.append_setting(permit, Change::DeleteBucket { bucket }).await.map(|_| ())
+            inner.append_setting(permit, Change::DeleteBucket { bucket: Arc::clone(&bucket) }).await?;
+            inner.named.note(&bucket, &Notification::default());
+            Ok(())
         })
         .await
     }

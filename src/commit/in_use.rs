@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Commit;
 use crate::event::Event;
-use crate::queue::TargetNo;
+use crate::queue::{Setting, TargetNo};
 use crate::rules::RuleSet;
 
 /// One set of rules. A change holds it from the match to the end of its append.
@@ -34,8 +34,16 @@ impl Commit {
     /// The rule of this moment under which a target gets an event, whenever it happened.
     pub fn rule_now(&self, target: TargetNo, event: &Event) -> Option<Arc<str>> {
         let ruled = self.inner.rules.begin();
-        let matching = ruled.rules.matching(&event.bucket, &event.key, event.kind);
-        matching.into_iter().find(|delivery| delivery.target == target).map(|delivery| delivery.rule)
+        // One that is gone, or cannot be read now, has no rules of its own.
+        let bucket = self.inner.store.bucket(&event.bucket).ok().flatten();
+        let own = bucket.as_ref().and_then(|bucket| bucket.setting(Setting::Notification));
+        let matched = ruled.rules.matched(&event.bucket, own, &event.key, event.kind);
+        matched
+            .unwrap_or_default()
+            .deliveries
+            .into_iter()
+            .find(|delivery| delivery.target == target)
+            .map(|delivery| delivery.rule)
     }
 }
 

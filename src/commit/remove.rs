@@ -55,7 +55,7 @@ impl Commit {
                 None => within.count(&key, None)?,
             };
             let event = Event { version, ..inner.event(kind, bucket, key, 0, "".into(), request) };
-            let admitted = inner.admit(&mut permit, Change::DeleteObject, event)?;
+            let admitted = inner.admit(&within.bucket, &mut permit, Change::DeleteObject, event)?;
             let committed = counted.ended(inner.append_event(permit, admitted, Bytes::new()).await)?;
             Ok(Removed { version: committed.version, marker })
         })

@@ -152,17 +152,15 @@ impl Inner {
         kind: EventKind,
         object: &Object,
     ) -> Result<Admitted, CommitError> {
-        let versioning = self.store.bucket(&change.bucket)?.map(|bucket| bucket.versioning());
-        let version = match versioning {
-            None | Some(Versioning::Never) => None,
-            Some(_) => Some(Version::Named(object.version)),
-        };
+        let within = self.require_bucket(&change.bucket)?;
+        let never = within.versioning() == Versioning::Never;
+        let version = (!never).then_some(Version::Named(object.version));
         let request = change.now.as_ref().map(|now| now.request.clone());
         let request = request.ok_or_else(|| CommitError::Unknown("an event of no restore".to_owned()))?;
         let (bucket, key, etag) =
             (Arc::clone(&change.bucket), Arc::clone(&change.key), Arc::clone(&object.etag));
         let event = Event { version, ..self.event(kind, bucket, key, object.size, etag, request) };
-        self.admit(permit, Change::Restore(Arc::new(change)), event)
+        self.admit(&within, permit, Change::Restore(Arc::new(change)), event)
     }
 
     /// Makes a change of a restore durable that is an event, and sees to it that it is looked at in time.

@@ -170,7 +170,7 @@ impl Commit {
             let kind = EventKind::CreatedMultipart;
             let event = Event { version, ..inner.event(kind, bucket, key, size, etag, complete.request) };
             let change = Change::CompleteUpload { upload, meta: ObjectMeta { body, crc64, headers } };
-            let entry = inner.admit(&mut permit, change, event)?;
+            let entry = inner.admit(&within.bucket, &mut permit, change, event)?;
             let made = counted.ended(inner.append_event(permit, entry, manifest).await)?;
             inner.open_uploads.end(&found.begun.owner);
             Ok(Completion::Made(made))

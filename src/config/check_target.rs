@@ -186,7 +186,10 @@ impl Checker<'_> {
     fn rules(&mut self, target_at: &KeyPath, target: &str, raw: Vec<raw::Rule>) -> Vec<Rule> {
         let at = target_at.key("rule");
         if raw.is_empty() && !self.is_broken(&at) {
-            let what = format!("target `{}` has no rule: it gets no events", target.escape_debug());
+            let what = format!(
+                "target `{}` has no rule: it gets only what rules of buckets give it",
+                target.escape_debug()
+            );
             let place = match self.places.of(target_at, Part::Key) {
                 Place::Line { file, line, column, .. } => format!("{file}:{line}:{column}: "),
                 Place::Variable(name) => format!("{name}: "),

@@ -3,6 +3,7 @@
 //! Must never settle on anything but Delivered of the current attempt, and must never drop an entry; what can
 //! never be accepted goes to `letters.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::{Cause, ErrorClass, Outcome, Scope, Settlement};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::lane::Lane;
 use super::slots::SlotRef;
-use super::status::LastError;
+use super::status::{GONE, LastError};
 use super::{RETRY_AFTER_CAP, THROTTLE_CAP, THROTTLE_FLOOR};
 use crate::fail;
 use crate::queue::Column;
@@ -99,6 +100,7 @@ impl Lane {
                 Outcome::Rejected { why } => self.reject(slot, why, now),
                 Outcome::Faulted { scope: Scope::Destination, why } => self.destination_fault(slot, why, now),
                 Outcome::Faulted { scope: Scope::Target, why } => self.target_fault(slot, why, now),
+                Outcome::Faulted { scope: Scope::Gone, why } => self.gone(slot, why, now),
             }
         }
         repeated
@@ -177,8 +179,18 @@ impl Lane {
         self.note(why);
     }
 
-    /// Counts a key's failure, which may put the target Down. Then what was rejected with all the others was
-    /// not to blame: it is tried once more when the target recovers.
+    /// The far side asks never to be called again: a fault of the target that only an operator ends.
+    fn gone(&mut self, slot: SlotRef, why: Cause, now: Instant) {
+        let text = Arc::clone(&why.text);
+        self.target_fault(slot, why, now);
+        if self.shared.stop_sending() {
+            tracing::error!(target_name = self.shared.name(), cause = %text, "{GONE}");
+            self.ambient.gone.notify_one();
+        }
+    }
+
+    /// Counts a key's failure, which may put the target Down. Then what was rejected with all the others
+    /// was not to blame: it is tried once more when the target recovers.
     pub(super) fn count_failure(&mut self, hash: u64, why: &Cause, now: Instant) {
         let probe_at = now + self.pace.delay(1, &mut self.rng);
         if let Some(streak) = self.health.key_failed(hash, probe_at) {

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_connector::{Cause, Message};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use backoff::Backoff;
@@ -60,6 +61,8 @@ pub struct Ambient {
     pub unix_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Seed of the lane's jitter.
     pub seed: u64,
+    /// Told when a far side says that it is gone for good, so that somebody keeps that.
+    pub gone: Arc<Notify>,
 }
 
 /// The most entries that one lane keeps in flight or waiting, whatever the configuration says.

@@ -26,7 +26,7 @@ impl TargetHandle {
     /// Delivers everything from offset `from` on once more, in order, each message marked. Answers once the
     /// row that says so is durable: after what is out has come back, at most an attempt's deadline later. A
     /// second wish takes the place of one that still waits. With `rematch` also what today's rules match is
-    /// delivered, although the target was not given it when it happened.
+    /// delivered, although the target was not given it when it happened: all of it that is in the log now.
     pub async fn replay(&self, from: u64, rematch: bool) -> Result<Rewound, RewindError> {
         let (answer, answered) = oneshot::channel();
         self.wish_rewind(RewindWish { from, rematch, answer });

@@ -41,6 +41,10 @@ impl TargetState {
     }
 }
 
+/// What people are told of a target whose far side is gone.
+pub(super) const GONE: &str = "its far side said that it is gone, and asked never to be called again: \
+     everything is kept until it is resumed (`tidings target resume`)";
+
 /// The latest failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
@@ -71,8 +75,8 @@ pub struct TargetStatus {
     pub last_success_unix_ms: Option<i64>,
     /// Why the queue cannot be read, if it cannot.
     pub read_error: Option<Arc<str>>,
-    /// Why nothing is sent although nobody paused the target: its dead letters are full, or cannot be
-    /// written.
+    /// Why nothing is sent although nobody paused the target: its far side is gone for good, or its dead
+    /// letters are full, or cannot be written.
     pub blocked: Option<Arc<str>>,
     /// Messages handed to the connector and not settled.
     pub in_flight: usize,
@@ -113,6 +117,8 @@ pub(super) struct View {
     /// Why entries cannot be read again, if they cannot.
     pub(super) lookup_error: Option<Arc<str>>,
     pub(super) blocked: Option<Arc<str>>,
+    /// The far side said that it is gone, and nobody resumed the target.
+    pub(super) gone: bool,
     pub(super) in_flight: usize,
     pub(super) in_flight_limit: usize,
     pub(super) waiting: usize,

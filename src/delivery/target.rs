@@ -13,16 +13,16 @@ use tokio::time::Instant;
 
 use super::lane::Lane;
 use super::rewind::RewindWish;
-use super::status::{TargetState, TargetStatus, View};
+use super::status::{GONE, TargetState, TargetStatus, View};
 use super::{Ambient, EncodeFn, LastError};
 use crate::config;
-use crate::queue::{Reader, TargetNo, progress};
+use crate::queue::{Pause, Reader, TargetNo, progress};
 
 /// What others want of the lane.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wish {
-    /// Nothing is sent; everything is kept.
-    pub(super) paused: bool,
+    /// Whether anything is sent; everything is kept.
+    pub(super) paused: Pause,
     /// Raised by every resume: what is held may be tried again.
     pub(super) releases: u64,
     /// End, waiting for what is out until this moment.
@@ -64,7 +64,7 @@ pub struct TargetHandle {
 /// Starts the lane of one target. It connects by itself, now or whenever the far side is there.
 ///
 /// `number` names the target in entries, `reader` gives its entries and keeps its progress, `encode` makes
-/// messages; a target that an operator had `paused` stays paused until it is resumed. Must be called within a
+/// messages; a target that was `paused` stays so until it is resumed. Must be called within a
 /// tokio runtime with time enabled.
 pub fn spawn(
     target: &config::Target,
@@ -72,7 +72,7 @@ pub fn spawn(
     reader: Box<dyn Reader>,
     encode: EncodeFn,
     ambient: Ambient,
-    paused: bool,
+    paused: Pause,
 ) -> TargetHandle {
     begin(target, number, reader, encode, ambient, paused, View::default())
 }
@@ -84,7 +84,7 @@ fn begin(
     reader: Box<dyn Reader>,
     encode: EncodeFn,
     ambient: Ambient,
-    paused: bool,
+    paused: Pause,
     before: View,
 ) -> TargetHandle {
     let View { counters, last_error, last_success_unix_ms, incarnation, .. } = before;
@@ -135,7 +135,7 @@ impl TargetHandle {
         reader: Box<dyn Reader>,
         encode: EncodeFn,
         ambient: Ambient,
-        paused: bool,
+        paused: Pause,
     ) -> TargetHandle {
         let before = self.shared.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
         begin(target, number, reader, encode, ambient, paused, before)
@@ -158,7 +158,7 @@ impl TargetHandle {
             last_error: view.last_error,
             last_success_unix_ms: view.last_success_unix_ms,
             read_error: view.read_error.or(view.lookup_error),
-            blocked: view.blocked,
+            blocked: if self.is_gone() { Some(GONE.into()) } else { view.blocked },
             in_flight: view.in_flight,
             in_flight_limit: view.in_flight_limit,
             waiting: view.waiting,
@@ -176,15 +176,20 @@ impl TargetHandle {
 
     /// Sends nothing from now on and keeps everything; what is out may still come back.
     pub fn pause(&self) {
-        self.shared.want(|wish| wish.paused = true);
+        self.shared.want(|wish| wish.paused = Pause::Operator);
     }
 
     /// Goes on, and tries at once whatever was held or waited.
     pub fn resume(&self) {
         self.shared.want(|wish| {
-            wish.paused = false;
+            wish.paused = Pause::No;
             wish.releases += 1;
         });
+    }
+
+    /// True if the far side said that it is gone, and nobody resumed or paused the target since.
+    pub fn is_gone(&self) -> bool {
+        self.shared.wish().paused == Pause::Gone
     }
 
     /// Ends the lane: takes and sends nothing more, waits at most `deadline` for what is out, makes the
@@ -215,6 +220,14 @@ impl TargetHandle {
 impl Shared {
     pub(super) fn wish(&self) -> Wish {
         *self.wish.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is sent from now on, until somebody resumes the target. False if nothing was sent anyway.
+    pub(super) fn stop_sending(&self) -> bool {
+        let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = !wish.paused.is_on();
+        wish.paused = if sent { Pause::Gone } else { wish.paused };
+        sent
     }
 
     pub(super) fn show(&self, change: impl FnOnce(&mut View)) {

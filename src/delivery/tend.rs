@@ -15,7 +15,7 @@ use super::target::Stopped;
 use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, TAKE};
 use crate::fail;
 use crate::queue::dead::Blocked;
-use crate::queue::{ReadError, Reader, Stored};
+use crate::queue::{Pause, ReadError, Reader, Stored};
 
 /// The timer never fires sooner than this after a look, so that no mistake in arming it can become a hot
 /// loop.
@@ -87,7 +87,12 @@ impl Lane {
     /// What operators wish.
     pub(super) fn heed_wishes(&mut self, now: Instant) {
         let wish = self.shared.wish();
-        (self.paused, self.stop_by) = (wish.paused, wish.stop_by);
+        (self.paused, self.stop_by) = (wish.paused.is_on(), wish.stop_by);
+        let gone = wish.paused == Pause::Gone;
+        if std::mem::replace(&mut self.view.gone, gone) && !gone {
+            // Somebody says that it is back: one event asks, whatever waits.
+            self.health.close(true, now);
+        }
         self.rewinding = self.shared.wants_rewind();
         if wish.releases != self.releases {
             self.releases = wish.releases;
@@ -182,6 +187,7 @@ impl Lane {
     /// Shows the lane as it is now.
     pub(super) fn show(&mut self) {
         let state = match &self.connection {
+            _ if self.view.gone => TargetState::Faulted,
             _ if self.paused => TargetState::Paused,
             _ if self.letters.blocked.is_some() => TargetState::Faulted,
             Connection::Up(_) => self.health.state(),

@@ -7,7 +7,7 @@
 //! - `type` is the event's name in COS's family (`cos:ObjectCreated:Put`), as rules and headers have it.
 //! - `source` is `/REGION/BUCKET`; `id` is the event id, so that (source, id) is the same at every attempt.
 //! - `subject` is the key. `%` and what no attribute may hold (controls, noncharacters) are written `%XX`:
-//!   decoding once gives the key, and two keys never have one subject.
+//!   decoding once gives the key, and two keys never have one subject. What is about no key has none.
 //! - `sequence` is the sequencer: it compares bytewise within one object.
 //! - Header names follow each protocol's binding. The one for NATS calls the data's type
 //!   `ce-datacontenttype`; its libraries read `content-type`: both are there. No binding exists for AMQP
@@ -20,7 +20,7 @@ use tidings_connector::Header;
 use super::json;
 use super::percent::{Keep, encoded, push};
 use super::{Binding, JSON};
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 
 /// Bytes around the data in structured mode, rounded up.
 pub(super) const AROUND_BYTES: usize = 512;
@@ -67,7 +67,8 @@ pub(super) struct Attributes<'a> {
     pub(super) kind: &'a Arc<str>,
     pub(super) sequence: &'a Arc<str>,
     source: String,
-    subject: String,
+    /// None: it is about no key.
+    subject: Option<String>,
     time: String,
 }
 
@@ -86,7 +87,8 @@ impl<'a> Attributes<'a> {
         }
         let mut time = String::with_capacity(24);
         json::time_text(event.time_us, |ascii| time.push(char::from(ascii)));
-        Self { id, kind, sequence, source, subject: encoded(&event.key, Keep::Attribute), time }
+        let subject = (event.kind != EventKind::Test).then(|| encoded(&event.key, Keep::Attribute));
+        Self { id, kind, sequence, source, subject, time }
     }
 
     /// Appends the attributes as headers: binary mode.
@@ -97,10 +99,10 @@ impl<'a> Attributes<'a> {
             Binding::Nats => &NATS,
             Binding::Amqp => &AMQP,
         };
-        let subject = match names.escaped {
-            true => encoded(&self.subject, Keep::HeaderValue),
-            false => self.subject,
-        };
+        let subject = self.subject.map(|subject| match names.escaped {
+            true => encoded(&subject, Keep::HeaderValue),
+            false => subject,
+        });
         // Only the subject holds clients' bytes; the others are printable ASCII without `%`, except a
         // source, whose `%` stands for itself.
         let source = match names.escaped && self.source.contains('%') {
@@ -112,7 +114,9 @@ impl<'a> Attributes<'a> {
         header(names.id, Arc::clone(self.id));
         header(names.source, source.into());
         header(names.kind, Arc::clone(self.kind));
-        header(names.subject, subject.into());
+        if let Some(subject) = subject {
+            header(names.subject, subject.into());
+        }
         header(names.time, self.time.into());
         header(names.sequence, Arc::clone(self.sequence));
         if let Some(name) = names.data_type {
@@ -129,7 +133,9 @@ impl<'a> Attributes<'a> {
         member(r#"{"specversion":"1.0","id":"#, self.id);
         member(r#","source":"#, &self.source);
         member(r#","type":"#, self.kind);
-        member(r#","subject":"#, &self.subject);
+        if let Some(subject) = &self.subject {
+            member(r#","subject":"#, subject);
+        }
         member(r#","time":"#, &self.time);
         member(r#","sequence":"#, self.sequence);
         member(r#","datacontenttype":"#, JSON);

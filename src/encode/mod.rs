@@ -14,6 +14,7 @@ mod json;
 mod percent;
 mod s3;
 mod sample;
+mod test_event;
 #[cfg(test)]
 mod tests;
 
@@ -100,9 +101,10 @@ impl Encoder {
             },
             Some(template) => Destination::PerEvent(template.clone()),
         };
-        let codes = EventKind::ALL.iter().map(|kind| kind.code()).max().map_or(0, usize::from);
+        let kinds = || EventKind::ALL.iter().chain(&[EventKind::Test]);
+        let codes = kinds().map(|kind| kind.code()).max().map_or(0, usize::from);
         let mut names: Vec<Arc<str>> = vec!["".into(); codes + 1];
-        for kind in EventKind::ALL {
+        for kind in kinds() {
             names[usize::from(kind.code())] = kind.cos_name().into();
         }
         let content_type = match encoding {
@@ -170,6 +172,9 @@ impl Encoder {
         sequencer: &Arc<str>,
         headers: &mut Vec<Header>,
     ) -> Vec<u8> {
+        if event.kind == EventKind::Test {
+            return self.test_payload(event, id, sequencer, headers);
+        }
         let mut out;
         let version = stored.version().map(|version| version.to_string());
         let restore = match &stored.entry.change {
@@ -204,6 +209,32 @@ impl Encoder {
             Encoding::CloudEventsStructured => {
                 out = Vec::with_capacity(s3::capacity(event, rule) + cloudevents::AROUND_BYTES);
                 attributes().around(&mut out, |out| s3::record(out, fixed, event, sequencer, rule));
+            }
+        }
+        out
+    }
+
+    /// The payload of a test event: one document, in whatever is around it.
+    fn test_payload(
+        &self,
+        event: &Event,
+        id: &Arc<str>,
+        sequencer: &Arc<str>,
+        headers: &mut Vec<Header>,
+    ) -> Vec<u8> {
+        let name = &self.names[usize::from(event.kind.code())];
+        let attributes = || cloudevents::Attributes::of(event, &self.region, id, name, sequencer);
+        let mut out = Vec::with_capacity(test_event::capacity(event) + cloudevents::AROUND_BYTES);
+        let write = |out: &mut Vec<u8>, name: &str| test_event::write(out, event, name, id, sequencer);
+        match self.encoding {
+            Encoding::Cos => write(&mut out, event.kind.cos_name()),
+            Encoding::S3 => write(&mut out, event.kind.s3_name()),
+            Encoding::CloudEvents => {
+                write(&mut out, event.kind.s3_name());
+                attributes().headers(self.binding, &self.version, headers);
+            }
+            Encoding::CloudEventsStructured => {
+                attributes().around(&mut out, |out| write(out, event.kind.s3_name()));
             }
         }
         out

@@ -119,7 +119,8 @@ fn version(kind: EventKind) -> &'static str {
         | EventKind::RemovedDelete
         | EventKind::RemovedMarker
         | EventKind::RestorePost
-        | EventKind::RestoreCompleted => "2.1",
+        | EventKind::RestoreCompleted
+        | EventKind::Test => "2.1",
     }
 }
 

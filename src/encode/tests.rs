@@ -375,3 +375,38 @@ proptest! {
         prop_assert_eq!(record["eventTime"].as_str().map(str::len), Some(24));
     }
 }
+
+#[test]
+fn a_test_event_is_no_record_and_says_which_event_it_is() {
+    let stored = sample(EventKind::CreatedPut, BUCKET, "");
+    let event = stored.entry.event.clone().expect("an event");
+    let entry = crate::queue::Entry {
+        change: crate::queue::Change::Notice,
+        event: Some(crate::event::Event { kind: EventKind::Test, size: 0, etag: "".into(), ..event }),
+        ..stored.entry.clone()
+    };
+    let stored = Stored { entry, ..stored };
+    let origin = Origin { region: "ap-guangzhou", appid: "1250000000", domain: None, target: "t" };
+    for (encoding, name) in [
+        (Encoding::S3, "s3:TestEvent"),
+        (Encoding::Cos, "cos:TestEvent"),
+        (Encoding::CloudEvents, "s3:TestEvent"),
+        (Encoding::CloudEventsStructured, "s3:TestEvent"),
+    ] {
+        let encoder = Encoder::new(encoding, Binding::Http, origin, None);
+        let message = encoder.message(&stored, "rule").expect("encodes");
+        let header = |name: &str| message.headers.iter().find(|h| h.name == name).map(|h| &*h.value);
+        assert_eq!(header("tidings-event"), Some("cos:TestEvent"));
+        assert_eq!(header("ce-subject"), None, "it is about no key");
+        assert_eq!(header("ce-type").is_some(), encoding == Encoding::CloudEvents);
+        let whole: serde_json::Value = serde_json::from_slice(&message.payload).expect("JSON");
+        let document = if encoding == Encoding::CloudEventsStructured { &whole["data"] } else { &whole };
+        let told = serde_json::json!({
+            "Service": "Amazon S3", "Event": name, "Time": "2026-01-02T03:04:05.678Z", "Bucket": BUCKET,
+            "RequestId": "TDNG0123456789AB", "HostId": "TDNG0123456789AB",
+            "tidings": { "eventId": message.id.to_string(), "sequencer": stored.position.sequencer() },
+        });
+        assert_eq!(*document, told, "{encoding:?}");
+        assert!(whole.get("subject").is_none());
+    }
+}

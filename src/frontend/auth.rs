@@ -116,6 +116,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "RestoreObject" => &["restore", "versionId"],
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
+        "PutBucketNotificationConfiguration" => &["notification"],
         _ => &[],
     }
 }

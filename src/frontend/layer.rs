@@ -204,7 +204,7 @@ impl Asked {
 
 /// True for the PUT of a document that says what shall be of a bucket or an object.
 fn is_setting(method: &Method, uri: &Uri) -> bool {
-    *method == Method::PUT && names(uri, &["tagging", "acl", "cors", "versioning"])
+    *method == Method::PUT && names(uri, &["tagging", "acl", "cors", "versioning", "notification"])
 }
 
 /// True if checksum headers are those of the object that an upload will be.

@@ -46,6 +46,7 @@ mod list_v1;
 mod list_versions;
 mod multipart;
 mod names;
+mod notification;
 mod objects;
 mod operations;
 mod origins;

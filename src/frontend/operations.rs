@@ -9,7 +9,7 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
 use super::{
     acls, attributes, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1,
-    list_versions, multipart, objects, parts, put, restore, tagging, unset, versioning,
+    list_versions, multipart, notification, objects, parts, put, restore, tagging, unset, versioning,
 };
 use crate::commit::Commit;
 
@@ -94,6 +94,10 @@ answered! {
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput: cors::get;
     put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput: cors::put.await;
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput: cors::delete.await;
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
+        -> GetBucketNotificationConfigurationOutput: notification::get;
+    put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
+        -> PutBucketNotificationConfigurationOutput: notification::put.await;
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput: acls::get_object;
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput: acls::put_object;
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput: acls::get_bucket;

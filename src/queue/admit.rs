@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::budget::{OverBudget, percent_of};
 use super::codec;
 use super::dispatcher::Routes;
-use super::entry::{DeliveryTo, Entry};
+use super::entry::{DeliveryTo, Entry, TargetNo};
 use super::progress::Progress;
 use crate::journal;
 
@@ -51,9 +51,16 @@ pub(super) struct LogUse {
     pub(super) of: u64,
 }
 
-/// Charges an entry to each of its targets. Those that are full and may shed it do; one that is full and may
-/// not refuses the whole change, and then nothing is charged.
-pub(super) fn admit(routes: &Routes, log: LogUse, entry: &mut Entry) -> Result<Charge, OverBudget> {
+/// Charges an entry to each of its targets. Those that are full and may shed it do, by their policy or
+/// because they are in `named`; one that is full and may not refuses the whole change, and then nothing is
+/// charged.
+pub(super) fn admit(
+    routes: &Routes,
+    log: LogUse,
+    entry: &mut Entry,
+    named: &[TargetNo],
+) -> Result<Charge, OverBudget> {
+    let may_shed = |progress: &Progress| progress.budget.sheds() || named.contains(&progress.target());
     let mut meta = Vec::with_capacity(512);
     codec::encode(entry, &mut meta);
     // Which targets shed it changes neither the number of labels nor the bytes.
@@ -63,7 +70,7 @@ pub(super) fn admit(routes: &Routes, log: LogUse, entry: &mut Entry) -> Result<C
     // Who refuses is asked first: nothing is shed by a change that is not made.
     for delivery in &entry.deliveries {
         let Some(progress) = routes.get(delivery.target) else { continue };
-        if progress.budget.sheds() {
+        if may_shed(&progress) {
             shedding = true;
         } else if progress.budget.charge(bytes) {
             charge.targets.push(progress);
@@ -74,9 +81,9 @@ pub(super) fn admit(routes: &Routes, log: LogUse, entry: &mut Entry) -> Result<C
     if !shedding {
         return Ok(charge);
     }
-    let from = pressed(routes, log);
+    let from = pressed(routes, log, may_shed);
     let mut sheds = |delivery: &mut DeliveryTo| {
-        let progress = routes.get(delivery.target).filter(|progress| progress.budget.sheds());
+        let progress = routes.get(delivery.target).filter(|progress| may_shed(progress));
         let Some(progress) = progress else { return false };
         if progress.budget.charged.load(Ordering::Acquire) >= from || !progress.budget.charge(bytes) {
             return true;
@@ -104,13 +111,13 @@ pub(super) fn force(routes: &Routes, entry: &Entry) -> Charge {
 
 /// From which charge on a target that may shed does so for the log's sake: none below 90 % of the log's
 /// budget, there the largest alone, and fewer bytes suffice the fuller it gets, until at its end all do.
-fn pressed(routes: &Routes, log: LogUse) -> u64 {
+fn pressed(routes: &Routes, log: LogUse, may_shed: impl Fn(&Progress) -> bool) -> u64 {
     let percent = percent_of(log.used, log.of);
     if percent < LOG_PRESSED {
         return u64::MAX;
     }
     let all = routes.all();
-    let shedding = all.iter().filter(|progress| progress.budget.sheds());
+    let shedding = all.iter().filter(|progress| may_shed(progress));
     let largest = shedding.map(|progress| progress.budget.charged.load(Ordering::Acquire)).max().unwrap_or(0);
     let left = 100_u64.saturating_sub(percent);
     (largest / (100 - LOG_PRESSED) * left).max(1)

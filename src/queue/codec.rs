@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, TargetNo};
 pub use super::fields::DecodeError;
 pub(super) use super::fields::{field, fields, fixed, header, put_header, tag, text, varint};
+use super::pause::Pause;
 use super::restore;
 use super::setting;
 use super::tags;
@@ -22,6 +23,8 @@ use crate::event::{Event, EventKind, Position, RequestInfo, Version, VersionId};
 /// Set in the label of a target that shed the entry: the log counts those apart.
 pub(super) const SHED: u32 = 1 << 31;
 
+/// The code of [`Change::Notice`].
+const NOTICE: u8 = 30;
 /// The version of the layout below.
 const VERSION: u8 = 1;
 
@@ -37,6 +40,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::ConfigureTarget { .. } => 7,
         Change::ForgetTarget { .. } => 8,
         Change::CompleteUpload { .. } => 13,
+        Change::Notice => NOTICE,
         Change::SetBucketSetting { .. } => setting::CODE,
         Change::TagObject(_) => tags::CODE,
         Change::Restore(_) => restore::CODE,
@@ -55,7 +59,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         Change::Upload(change) => upload::encode(change, out),
         Change::TagObject(change) => tags::encode(change, out),
         Change::Restore(change) => restore::encode(change, out),
-        Change::DeleteObject => {}
+        Change::DeleteObject | Change::Notice => {}
         Change::CreateBucket { bucket, time_us, owner } => {
             field(out, tag::BUCKET, bucket.as_bytes());
             field(out, tag::TIME, &time_us.to_le_bytes());
@@ -72,7 +76,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
         }
         Change::PauseTarget { target, paused } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
-            field(out, tag::PAUSED, &[u8::from(*paused)]);
+            field(out, tag::PAUSED, &[paused.byte()]);
         }
         Change::ConfigureTarget { target, kind, budget } => {
             field(out, tag::TARGET, &target.0.to_le_bytes());
@@ -171,7 +175,7 @@ struct Fields<'a> {
     rules: Vec<Arc<str>>,
     name: Option<Arc<str>>,
     target: Option<TargetNo>,
-    paused: Option<bool>,
+    paused: Option<Pause>,
     upload: Option<UploadId>,
     restore: Option<&'a [u8]>,
     max_backlog: Option<u64>,
@@ -206,6 +210,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
     let change = match *code {
         1 => Change::PutObject(std::mem::take(&mut f.meta)),
         2 => Change::DeleteObject,
+        NOTICE => Change::Notice,
         3 => Change::CreateBucket {
             bucket: f.bucket.clone().ok_or(missing.clone())?,
             time_us: f.time_us.ok_or(missing.clone())?,
@@ -238,7 +243,7 @@ pub fn decode(bytes: &[u8], labels: impl Iterator<Item = u32>) -> Result<Entry, 
         _ => return Err(DecodeError::Newer(*code)),
     };
     let event = match change {
-        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject => {
+        Change::PutObject(_) | Change::CompleteUpload { .. } | Change::DeleteObject | Change::Notice => {
             Some(event_of(&f).ok_or(missing)?)
         }
         // Not every change of a restore is an event.
@@ -317,7 +322,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
         tag::RULE => f.rules.push(text(value)?),
         tag::NAME => f.name = Some(text(value)?),
         tag::TARGET => f.target = Some(TargetNo(u32::from_le_bytes(fixed(value)?))),
-        tag::PAUSED => f.paused = Some(fixed::<1>(value)?[0] != 0),
+        tag::PAUSED => f.paused = Some(Pause::of_byte(fixed::<1>(value)?[0])),
         tag::MAX_BACKLOG => f.max_backlog = Some(u64::from_le_bytes(fixed(value)?)),
         tag::SHEDS => f.sheds = Some(fixed::<1>(value)?[0] != 0),
         tag::COUNT => f.count = Some(u64::from_le_bytes(fixed(value)?)),

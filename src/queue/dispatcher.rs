@@ -13,11 +13,19 @@ use super::entry::{Stored, TargetNo};
 use super::progress::{INBOX_ENTRIES, Progress};
 use super::read::Read;
 use super::tail::{Found, Tail};
+use crate::fail;
 
 /// Entries routed in one go.
 const BATCH: usize = 8_192;
 /// Whoever keeps rows is told once so many offsets were routed, for the readers that are idle meanwhile.
 const ROWS_EVERY: u64 = 10_000;
+/// What an inbox holds where a test makes bounds small.
+const INBOX_ENTRIES_SMALL: usize = 8;
+
+/// As many entries as an inbox may hold; a test build can make them few.
+fn inbox_entries() -> usize {
+    if fail::small() { INBOX_ENTRIES_SMALL } else { INBOX_ENTRIES }
+}
 
 /// Every reader by its target's number, and how far routing has come.
 #[derive(Debug)]
@@ -118,7 +126,10 @@ impl Routes {
             }
             let from = state.from;
             for stored in entries.into_iter().filter(|s| s.position.offset >= from) {
-                if state.inbox.len() >= INBOX_ENTRIES {
+                if state.inbox.len() >= inbox_entries() {
+                    if fail::mutant("drop-on-full") {
+                        break;
+                    }
                     // It reads for itself from here on, after what is in its inbox.
                     state.attached = false;
                     state.from = stored.position.offset;

@@ -348,11 +348,11 @@ impl Queue for EmbeddedQueue {
         Ok(Permit { bytes: 0, held: None, charge: None })
     }
 
-    fn admit(&self, permit: &mut Permit, entry: &mut Entry) -> Result<(), OverBudget> {
+    fn admit(&self, permit: &mut Permit, entry: &mut Entry, shedding: &[TargetNo]) -> Result<(), OverBudget> {
         // What an earlier entry of the same permit was charged goes first.
         permit.charge = None;
         if !entry.deliveries.is_empty() {
-            permit.charge = Some(admit::admit(&self.inner.routes, self.inner.log_use(), entry)?);
+            permit.charge = Some(admit::admit(&self.inner.routes, self.inner.log_use(), entry, shedding)?);
         }
         Ok(())
     }

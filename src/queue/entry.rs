@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::pause::Pause;
 use super::restore::RestoreChange;
 use super::setting::Setting;
 use super::tags::ObjectTags;
@@ -24,7 +25,7 @@ pub struct TargetNo(pub u32);
 pub struct Entry {
     /// What changes in the store.
     pub change: Change,
-    /// The event it makes; always present for changes of objects, absent for settings.
+    /// The event it makes; always present for changes of objects and notices, absent for settings.
     pub event: Option<Event>,
     /// Who gets the event: one delivery per target, decided at commit under the rules of that moment.
     pub deliveries: Vec<DeliveryTo>,
@@ -69,6 +70,8 @@ pub enum Change {
     Restore(Arc<RestoreChange>),
     /// Something about an upload that is not an object yet.
     Upload(UploadChange),
+    /// Nothing: the entry's event is all there is.
+    Notice,
     /// A bucket exists from now on.
     CreateBucket {
         /// Its name.
@@ -101,12 +104,12 @@ pub enum Change {
         /// The connector's kind: `kafka`, `nats`, `amqp`, `http`.
         kind: Arc<str>,
     },
-    /// An operator paused or resumed a target.
+    /// A target is paused or resumed.
     PauseTarget {
         /// The target.
         target: TargetNo,
-        /// True from now on: nothing is delivered, everything is kept.
-        paused: bool,
+        /// So from now on.
+        paused: Pause,
     },
     /// A target's connector and its budget are these from now on: what counts while it is not configured.
     ConfigureTarget {

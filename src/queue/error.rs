@@ -77,7 +77,7 @@ pub enum ReadError {
 pub struct Rewound {
     /// The first offset that is given again.
     pub from: u64,
-    /// The position from before.
+    /// Where that ends: the position from before; for a rematch, the end of the log when it was asked for.
     pub until: u64,
     /// What the rules of now match is given too, although the target was not given it when it happened.
     pub rematch: bool,

@@ -30,6 +30,7 @@ mod keeper;
 mod lookup;
 mod manifest;
 mod oldest;
+mod pause;
 mod pieces;
 pub mod progress;
 mod read;
@@ -55,6 +56,7 @@ pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo
 pub use error::{AppendError, Full, FullReason, OpenError, ReadError, RewindError, Rewound};
 pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
+pub use pause::Pause;
 pub use progress::{Books, Column, Progress};
 pub use rematch::RematchFn;
 pub use restore::{Restore, RestoreChange, Tier, decode_restore, encode_restore};
@@ -91,8 +93,14 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Charges an entry to the budgets of its targets, before anything happens. Targets that are full and may
     /// shed it move to [`Entry::shed`]; one that is full and may not is the error, and nothing is charged.
+    /// Those in `shedding` may shed this one, whatever their policy is.
     /// What is charged is given back if the permit is dropped instead of used for this entry.
-    fn admit(&self, _permit: &mut Permit, _entry: &mut Entry) -> Result<(), OverBudget> {
+    fn admit(
+        &self,
+        _permit: &mut Permit,
+        _entry: &mut Entry,
+        _shedding: &[TargetNo],
+    ) -> Result<(), OverBudget> {
         Ok(())
     }
 

@@ -95,7 +95,13 @@ impl EmbeddedReader {
         state.note_taken(&mine);
         state.from = next;
         state.end_replay();
+        if again.is_empty() {
+            return Ok(mine);
+        }
         again.append(&mut mine);
+        // Above the position from before both kinds lie beside each other, and a key's events keep their
+        // order.
+        again.sort_unstable_by_key(|stored| stored.position.offset);
         Ok(again)
     }
 

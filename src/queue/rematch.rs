@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::embedded::{EmbeddedQueue, Inner};
 use super::entry::{DeliveryTo, Entry, Stored, TargetNo};
-use super::progress::{Progress, State};
+use super::progress::Progress;
 use super::replay::Given;
 use super::rows::Need;
 use crate::event::Event;
@@ -86,13 +86,6 @@ fn under(stored: &Stored, target: TargetNo, rule: Arc<str>) -> Stored {
     let deliveries = vec![DeliveryTo { target, rule }];
     let entry = Entry { deliveries, shed: Vec::new(), ..stored.entry.clone() };
     Stored { position: stored.position, entry, body: bytes::Bytes::new(), bare: stored.bare, charge: 0 }
-}
-
-impl State {
-    /// Below this the reader also gives what the rules of now match, while it goes over entries again.
-    pub(super) fn rematches_below(&self) -> Option<u64> {
-        self.replays_below().filter(|_| self.replay.as_ref().is_some_and(|replay| replay.rematch))
-    }
 }
 
 impl Progress {

@@ -25,11 +25,12 @@ pub(super) struct ReplayRow {
     pub(super) until: u64,
     /// How often the reader has gone back so far.
     pub(super) serial: u64,
-    /// It also gives what the rules of now match.
-    pub(super) rematch: bool,
+    /// Below this it also gives what the rules of now match: the end of the log when it was asked for; 0:
+    /// nothing.
+    pub(super) rematch: u64,
 }
 
-/// Why an entry is given below the position from before, if it is no hole.
+/// Why an entry is given that is no hole, and not for the first time or not by its label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Given {
     /// It was settled before.
@@ -50,7 +51,9 @@ pub(super) struct Back {
 pub(super) struct Replay {
     until: u64,
     serial: u64,
-    pub(super) rematch: bool,
+    /// As in its row: at or above the position from before too, since what was not for the target there
+    /// will not come by itself.
+    rematch: u64,
     /// Given and not delivered, beside the holes.
     pub(super) out: BTreeMap<u64, Given>,
     /// Dead letters: they are sent again on their own.
@@ -62,6 +65,11 @@ impl Replay {
     pub(super) fn of_row(row: ReplayRow) -> Self {
         let ReplayRow { until, serial, rematch, .. } = row;
         Self { until, serial, rematch, out: BTreeMap::new(), dead: HashMap::new() }
+    }
+
+    /// Where it has given everything.
+    fn end(&self) -> u64 {
+        self.until.max(self.rematch)
     }
 
     /// Whoever had it is gone: what was not delivered is given again by the next one, which goes over
@@ -90,45 +98,56 @@ impl State {
 
     /// What a row says of it.
     pub(super) fn replay_row(&self) -> Option<ReplayRow> {
-        let Replay { until, serial, rematch, out, .. } = self.replay.as_ref()?;
-        let next = out.first_key_value().map_or(self.from, |(first, _)| *first).min(*until);
-        Some(ReplayRow { next, until: *until, serial: *serial, rematch: *rematch })
+        let replay = self.replay.as_ref()?;
+        let Replay { until, serial, rematch, .. } = *replay;
+        let next = replay.out.first_key_value().map_or(self.from, |(first, _)| *first).min(replay.end());
+        Some(ReplayRow { next, until, serial, rematch })
     }
 
     /// Ends a replay of which everything is delivered. Its number stays known while the row does.
     pub(super) fn end_replay(&mut self) {
-        let done = |replay: &Replay| replay.out.is_empty() && self.from >= replay.until;
+        let done = |replay: &Replay| replay.out.is_empty() && self.from >= replay.end();
         if self.replay.as_ref().is_some_and(done) {
             self.replay = None;
             self.touch();
         }
     }
 
-    /// Of entries that were read below the position from before: those that are to be given. Holes are taken
-    /// already; the others are given again, except dead letters. `rematched` ones are given for the first
-    /// time.
+    /// Below this the reader also gives what the rules of now match, while it goes over entries again.
+    pub(super) fn rematches_below(&self) -> Option<u64> {
+        self.replay.as_ref().map(|replay| replay.rematch).filter(|below| self.from < *below)
+    }
+
+    /// Takes out, of entries that were read, those that are given because an operator goes back. Below the
+    /// position from before that is everything: holes are taken already, dead letters are passed over, and
+    /// the others are given again. Above it, it is what is `rematched`.
     pub(super) fn note_again(
         &mut self,
         entries: &mut Vec<Arc<Stored>>,
         rematched: &HashSet<u64>,
     ) -> Vec<Arc<Stored>> {
-        let Some(until) = self.replays_below() else { return Vec::new() };
-        let at = entries.partition_point(|stored| stored.position.offset < until);
-        let new = entries.split_off(at);
-        let mut again = std::mem::replace(entries, new);
-        let (holes, replay) = (&self.holes, self.replay.as_mut());
-        if let Some(replay) = replay {
-            again.retain(|stored| {
-                let offset = stored.position.offset;
-                let hole = holes.contains(offset);
-                let give = hole || !replay.dead.contains_key(&offset);
-                if give && !hole {
-                    let new = rematched.contains(&offset);
-                    replay.out.insert(offset, if new { Given::Rematched } else { Given::Again });
-                }
-                give
-            });
-        }
+        let going = self.replays_below().is_some() || self.rematches_below().is_some();
+        let (holes, Some(replay)) = (&self.holes, self.replay.as_mut().filter(|_| going)) else {
+            return Vec::new();
+        };
+        let at = entries.partition_point(|stored| stored.position.offset < replay.until);
+        let mut above = entries.split_off(at);
+        let mut again = std::mem::take(entries);
+        again.retain(|stored| {
+            let offset = stored.position.offset;
+            let hole = holes.contains(offset);
+            let give = hole || !replay.dead.contains_key(&offset);
+            if give && !hole {
+                let new = rematched.contains(&offset);
+                replay.out.insert(offset, if new { Given::Rematched } else { Given::Again });
+            }
+            give
+        });
+        let new: Vec<_> =
+            above.extract_if(.., |stored| rematched.contains(&stored.position.offset)).collect();
+        replay.out.extend(new.iter().map(|stored| (stored.position.offset, Given::Rematched)));
+        again.extend(new);
+        *entries = above;
         self.touch();
         again
     }
@@ -144,12 +163,12 @@ impl Progress {
     /// From where to where the reader goes over entries again, if it does.
     pub fn replaying(&self) -> Option<Rewound> {
         let row = self.state().replay_row()?;
-        Some(Rewound { from: row.next, until: row.until, rematch: row.rematch })
+        Some(Rewound { from: row.next, until: row.until.max(row.rematch), rematch: row.rematch > 0 })
     }
 
-    /// Goes back. The row is not durable yet, and nothing may be given before it is.
-    fn rewind(&self, back: Back, dead: HashMap<u64, u32>) -> Result<Rewound, RewindError> {
-        let Back { from, rematch } = back;
+    /// Goes back. `end` is the log's. The row is not durable yet, and nothing may be given before it is.
+    fn rewind(&self, back: Back, end: u64, dead: HashMap<u64, u32>) -> Result<Rewound, RewindError> {
+        let from = back.from;
         let dispatched = self.dispatched.load(Ordering::Acquire);
         let mut state = self.state();
         let position = state.position(dispatched);
@@ -158,11 +177,14 @@ impl Progress {
         }
         state.replays += 1;
         let serial = state.replays;
-        state.replay = Some(Replay { until: position, serial, rematch, out: BTreeMap::new(), dead });
+        let rematch = if back.rematch { end.max(position) } else { 0 };
+        let replay = Replay { until: position, serial, rematch, out: BTreeMap::new(), dead };
+        let until = replay.end();
+        state.replay = Some(replay);
         (state.from, state.attached) = (from, false);
         state.touch();
         state.inbox.clear();
-        Ok(Rewound { from, until: position, rematch })
+        Ok(Rewound { from, until, rematch: back.rematch })
     }
 
     /// The dead letters that a replay passes over, read anew at open.
@@ -199,7 +221,8 @@ impl Inner {
         let rewound = match held.and_then(|held| held) {
             Ok(()) => {
                 let dead = self.dead_offsets(target).map_err(|e| not_durable(e.to_string()));
-                dead.and_then(|dead| progress.rewind(back, dead))
+                let end = *self.journal.durable_end().borrow();
+                dead.and_then(|dead| progress.rewind(back, end, dead))
             }
             Err(e) => Err(e),
         };

@@ -63,7 +63,7 @@ pub(super) struct Need {
 impl Need {
     fn of(row: &Row) -> Self {
         let position = row.replay.map_or(row.position, |replay| replay.next.min(row.position));
-        let whole = row.replay.filter(|replay| replay.rematch).map(|replay| replay.next..replay.until);
+        let whole = row.replay.map(|replay| replay.next..replay.rematch).filter(|whole| !whole.is_empty());
         Self { position, holes: row.holes.clone(), whole }
     }
 
@@ -307,8 +307,8 @@ fn encode(target: TargetNo, generation: u64, row: &Row, pieces: &PieceFiles) -> 
     row.holes.others.iter().for_each(|hole| encode_hole(hole, &mut b));
     pieces.refer(&row.holes, &mut b);
     let replay = row.replay.map_or([0; 3], |replay| [replay.next, replay.until, replay.serial]);
-    let rematch = row.replay.is_some_and(|replay| replay.rematch);
-    let more = [row.replays, u64::from(rematch), row.totals.rematched];
+    let rematch = row.replay.map_or(0, |replay| replay.rematch);
+    let more = [row.replays, rematch, row.totals.rematched];
     replay.iter().chain(&more).for_each(|n| b.extend_from_slice(&n.to_le_bytes()));
     let crc = crc32c(&b[16..]);
     b[12..16].copy_from_slice(&crc.to_le_bytes());
@@ -347,7 +347,9 @@ fn decode(b: &[u8], target: TargetNo) -> Result<Option<Slot>, RowError> {
     }
     let said = |i: usize| if i * 8 < tail { u64_at(end - tail + i * 8) } else { 0 };
     let (next, until, serial, replays) = (said(0), said(1), said(2), said(3));
-    let replay = (until > 0).then_some(ReplayRow { next, until, serial, rematch: said(4) > 0 });
+    // Rows that were written before said 1 where they meant the position.
+    let rematch = if said(4) == 1 { until } else { said(4) };
+    let replay = (until > 0).then_some(ReplayRow { next, until, serial, rematch });
     let n = |i: usize| u64_at(24 + i * 8);
     let totals = Totals {
         taken: n(3),
@@ -388,7 +390,7 @@ mod tests {
                 settled_bytes: 7,
                 ..Totals::default()
             },
-            replay: (position == 20).then_some(ReplayRow { next: 4, until: 20, serial: 3, rematch: true }),
+            replay: (position == 20).then_some(ReplayRow { next: 4, until: 20, serial: 3, rematch: 30 }),
             replays: position,
             holes: holes.iter().map(|o| Hole { offset: *o, key: o * 3, bytes: 9 }).collect(),
         }

@@ -313,7 +313,7 @@ async fn a_full_log_refuses_changes_takes_settings_and_heals() {
     };
     assert_eq!(full.why, "the event log is full: queue.max_bytes is reached");
     let permit = queue.reserve_setting().await.expect("a full log can be administered");
-    let change = Change::PauseTarget { target: TargetNo(1), paused: true };
+    let change = Change::PauseTarget { target: TargetNo(1), paused: Pause::Operator };
     let setting = Entry { change, event: None, deliveries: vec![], shed: vec![] };
     let paused = queue.append(permit, setting, Bytes::new()).await.expect("appended");
     assert_eq!(paused.offset, n + 1);

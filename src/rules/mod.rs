@@ -1,20 +1,36 @@
-//! Which targets get an event: the rules of every target, matched in one walk over the key.
+//! Which targets get an event: the rules of every target and those of the event's bucket, matched in one walk
+//! over the key each.
 //!
-//! Must never do more work for rules that do not match: a thousand rules cost no more than one. Pure but for
-//! a bounded cache of what each bucket's name resolves to. Must never know how rules were written or where
-//! targets are.
+//! One set of rules with several views: the configuration's rules name patterns of buckets; a bucket's own
+//! come from its notification configuration and from triggers of functions, and lie in its settings. Must
+//! never do more work for rules that do not match: a thousand rules cost no more than one. Pure but for
+//! bounded caches of what each bucket's name and setting resolve to. Must never know where targets are.
 
+mod arn;
+mod bucket_rule;
+mod notification;
+mod own;
+mod refused;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod trigger;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
+
+pub use arn::{Form, Named, Names, function_of};
+pub use notification::{Around, BucketRule, MAX_RULES, Notification, PutRule, Unreadable};
+pub use refused::Refused;
+pub use trigger::{MAX_TRIGGERS, NewTrigger, TriggerRefused};
+
 use crate::config::{Rule, pattern};
 use crate::event::EventKind;
 use crate::queue::{DeliveryTo, TargetNo};
+use own::OwnCache;
 use trie::BucketRules;
 
 /// Buckets' names whose rules are kept resolved; beyond it the cache starts anew.
@@ -29,6 +45,17 @@ pub struct RuleSet {
     /// Every different bucket pattern, with the rules that have it.
     patterns: Vec<(String, Vec<u32>)>,
     cache: RwLock<Cache>,
+    names: Arc<Names>,
+    own: OwnCache,
+}
+
+/// Who gets an event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Matched {
+    /// One delivery for each target.
+    pub deliveries: Vec<DeliveryTo>,
+    /// Those of them that only a rule of the bucket named: such a rule never keeps a change from being made.
+    pub shedding: Vec<TargetNo>,
 }
 
 /// One rule at its place in the configuration's order.
@@ -70,7 +97,35 @@ impl RuleSet {
             });
             patterns[place].1.push(n);
         }
-        Self { targets, rules: numbered, patterns, cache: RwLock::default() }
+        let (names, own) = (Arc::default(), OwnCache::default());
+        Self { targets, rules: numbered, patterns, cache: RwLock::default(), names, own }
+    }
+
+    /// The same, with the targets that buckets' own rules can reach.
+    pub fn reaching(self, names: Names) -> Self {
+        Self { names: Arc::new(names), own: OwnCache::default(), ..self }
+    }
+
+    /// The targets that buckets' own rules can reach.
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// Who gets an event of this kind at this key, by the configuration's rules and then by the bucket's own,
+    /// which are in `setting`.
+    pub fn matched(
+        &self,
+        bucket: &str,
+        setting: Option<&Bytes>,
+        key: &str,
+        kind: EventKind,
+    ) -> Result<Matched, Unreadable> {
+        let mut deliveries = self.matching(bucket, key, kind);
+        let Some(setting) = setting else { return Ok(Matched { deliveries, shedding: Vec::new() }) };
+        let configured = deliveries.len();
+        self.own.of(bucket, setting, &self.names)?.add(key.as_bytes(), kind, &mut deliveries);
+        let shedding = deliveries[configured..].iter().map(|delivery| delivery.target).collect();
+        Ok(Matched { deliveries, shedding })
     }
 
     /// Every target that has been given to [`RuleSet::build`], in order, each once; also those without rules.
@@ -78,9 +133,9 @@ impl RuleSet {
         &self.targets
     }
 
-    /// Who gets an event of this kind at this key: one delivery for each target with a matching rule, in the
-    /// targets' order; `rule` names the target's first matching rule. Prefix and suffix are compared byte by
-    /// byte.
+    /// Who gets an event of this kind at this key by the configuration's rules: one delivery for each target
+    /// with a matching rule, in the targets' order; `rule` names the target's first matching rule. Prefix and
+    /// suffix are compared byte by byte.
     pub fn matching(&self, bucket: &str, key: &str, kind: EventKind) -> Vec<DeliveryTo> {
         if self.rules.is_empty() {
             return Vec::new();

@@ -158,6 +158,95 @@ fn the_cache_is_bounded_and_shared() {
     assert!(set.cache.read().expect("not poisoned").buckets.len() < 1_500, "the bound was reached");
 }
 
+/// A bucket's own rules as its setting has them.
+fn own(rules: Vec<PutRule>, names: &Names) -> Bytes {
+    let around = Around { region: "here", names };
+    let made = Notification::default().replaced_by(rules, around, || "made".into());
+    made.expect("valid").setting().expect("some")
+}
+
+fn put_rule(id: &str, to: &str, prefix: &str) -> PutRule {
+    PutRule {
+        id: Some(id.into()),
+        form: Form::Queue,
+        to: format!("arn:tidings:sqs:here::{to}"),
+        events: vec!["s3:ObjectCreated:*".into()],
+        filter: vec![("prefix".into(), prefix.into())],
+    }
+}
+
+fn reaching(targets: &[(&str, u32)]) -> Names {
+    let mut names = Names::default();
+    for (name, n) in targets {
+        names.add(&(*name).into(), Named { target: TargetNo(*n), invokes: false, tested: true, topic: None });
+    }
+    names
+}
+
+#[test]
+fn a_bucket_s_own_rules_come_after_the_configuration_s_and_only_they_shed() {
+    let all = events("cos:ObjectCreated:*");
+    let names = reaching(&[("a", 1), ("b", 2), ("gone", 3)]);
+    let setting = own(
+        vec![put_rule("to-a", "a", "in/"), put_rule("to-b", "b", "out/"), put_rule("to-gone", "gone", "x/")],
+        &names,
+    );
+    let set = RuleSet::build(&[(TargetNo(1), vec![rule("configured", "*", all, "in/a", "")])]);
+    let set = set.reaching(reaching(&[("a", 1), ("b", 2)]));
+    let matched = |key: &str, kind| set.matched("shop", Some(&setting), key, kind).expect("readable");
+    let put = EventKind::CreatedPut;
+    let both = matched("in/a", put);
+    assert_eq!((names_of(&both), &both.shedding[..]), (vec![(1, "configured")], &[][..]));
+    let only = matched("in/b", put);
+    assert_eq!((names_of(&only), &only.shedding[..]), (vec![(1, "to-a")], &[TargetNo(1)][..]));
+    assert_eq!(names_of(&matched("out/", put)), [(2, "to-b")]);
+    assert_eq!(names_of(&matched("x/", put)), [], "its target is not configured any more");
+    assert_eq!(names_of(&matched("in/b", EventKind::RemovedDelete)), []);
+    assert_eq!(names_of(&matched("in/b", EventKind::Test)), []);
+    let none = set.matched("other", None, "in/b", put).expect("readable");
+    assert_eq!(names_of(&none), []);
+    let back = set.reaching(reaching(&[("gone", 3)])).matched("shop", Some(&setting), "x/", put);
+    assert_eq!(names_of(&back.expect("readable")), [(3, "to-gone")], "it matches again");
+}
+
+fn names_of(matched: &Matched) -> Vec<(u32, &str)> {
+    names(&matched.deliveries)
+}
+
+#[test]
+fn another_setting_counts_at_once_and_one_that_cannot_be_read_is_no_setting() {
+    let names = reaching(&[("a", 1)]);
+    let set = RuleSet::build(&[]).reaching(names.clone());
+    let (old, new) =
+        (own(vec![put_rule("old", "a", "")], &names), own(vec![put_rule("new", "a", "")], &names));
+    let put = EventKind::CreatedPut;
+    for (setting, name) in [(&old, "old"), (&new, "new"), (&Bytes::copy_from_slice(&old), "old")] {
+        let matched = set.matched("shop", Some(setting), "k", put).expect("readable");
+        assert_eq!(names_of(&matched), [(1, name)]);
+    }
+    assert_eq!(set.matched("shop", Some(&Bytes::from("{}")), "k", put), Err(Unreadable));
+}
+
+#[test]
+fn a_thousand_rules_of_a_bucket_cost_no_more_than_one() {
+    let names = reaching(&[("a", 1)]);
+    let visited = |n: usize| {
+        let rules = (0..n).map(|n| put_rule(&n.to_string(), "a", &format!("tenant-{n:04}/"))).collect();
+        let setting = own(rules, &names);
+        assert!(setting.len() < crate::queue::MAX_SETTING_BYTES, "{}", setting.len());
+        let cache = OwnCache::default();
+        let compiled = cache.of("shop", &setting, &names).expect("readable");
+        let again = cache.of("shop", &setting, &names).expect("readable");
+        assert!(Arc::ptr_eq(&compiled, &again), "it is compiled once");
+        let mut deliveries = Vec::new();
+        let visited = compiled.add(b"tenant-0000/x", EventKind::CreatedPut, &mut deliveries);
+        assert_eq!(super::tests::names(&deliveries), [(1, "0")]);
+        visited
+    };
+    // The wanted prefix is cut where others leave it: at most once for each of its four digits.
+    assert!(visited(1_000) <= visited(1) + 4, "{} and {}", visited(1_000), visited(1));
+}
+
 fn any_rule() -> impl Strategy<Value = Rule> {
     let text = || "[ab\u{e9}/]{0,3}";
     let kinds = prop::collection::vec(0..EventKind::ALL.len(), 1..4);

@@ -31,7 +31,7 @@ pub use version::{ObjectVersion, VersionsAfter};
 
 use crate::config::Budget;
 use crate::event::VersionId;
-use crate::queue::{NewPart, ObjectMeta, Piece, TargetNo, UploadId};
+use crate::queue::{NewPart, ObjectMeta, Pause, Piece, TargetNo, UploadId};
 
 /// Index and body access. At most 14 methods, beside restores. A store that takes no uploads keeps the
 /// defaults, which show none; so does one without versions, which shows each object as its only one.
@@ -174,8 +174,8 @@ pub struct RegisteredTarget {
     pub kind: Arc<str>,
     /// The offset of the entry that registered it: its lane starts there.
     pub since: u64,
-    /// Paused by an operator.
-    pub paused: bool,
+    /// Whether it is given events.
+    pub paused: Pause,
     /// Its budget when it was configured last.
     pub budget: Budget,
     /// Given up by an operator, and how many events it had not got then. Its number and nothing else is kept.
@@ -186,6 +186,6 @@ impl RegisteredTarget {
     /// A target as its registration at offset `since` leaves it.
     pub fn new(target: TargetNo, name: &Arc<str>, kind: &Arc<str>, since: u64) -> Self {
         let (name, kind) = (Arc::clone(name), Arc::clone(kind));
-        Self { target, name, kind, since, paused: false, budget: Budget::default(), forgotten: None }
+        Self { target, name, kind, since, paused: Pause::No, budget: Budget::default(), forgotten: None }
     }
 }

@@ -44,3 +44,8 @@ fn ten_thousand_parts_are_one_object_and_lists_of_a_hundred_thousand_keys_are_wh
 fn the_suite_of_the_s3_library_passes_but_for_what_is_listed() {
     script("suite.py", Some(made("TIDINGS_TEST_S3S_E2E", "the binary s3s-e2e")));
 }
+
+#[test]
+fn rules_that_boto3_and_the_aws_cli_put_reach_their_targets() {
+    script("rules.py", None);
+}

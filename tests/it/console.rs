@@ -170,6 +170,11 @@ async fn target_replay_and_test_do_what_they_say() {
     far.wait_for(11).await;
     let view = console.json(&["target", "show", "orders"]).await;
     assert_eq!(view["books"]["matched"], 5, "a sample is no event: {view}");
+    // Secrets that were never right: all of it waits, and is told apart from an event that is refused.
+    far.wants.send_replace(Some("Bearer right".to_owned()));
+    let (code, said) = console.run(&["target", "test", "orders"]).await;
+    assert_eq!((code, said.contains("did not take the sample event")), (Some(3), true), "{said}");
+    far.wants.send_replace(None);
     // A name that is not there, and one that cannot be one: said, with an exit code of its own.
     let (code, said) = console.run(&["target", "test", "nobody"]).await;
     assert_eq!((code, said.contains("404")), (Some(1), true), "{said}");

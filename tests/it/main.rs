@@ -26,3 +26,4 @@ mod targets;
 mod terminal;
 mod tidy;
 mod tls;
+mod triggers;

@@ -298,3 +298,85 @@ async fn every_change_sees_the_old_rules_or_the_new_ones_whole() {
     assert!(one > 0 && two > 0);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_says_gone_is_left_alone_until_it_is_resumed_after_a_restart_too() {
+    let far = Receiver::start(true).await;
+    let table = target("orders", &far.url, "", "");
+    let mut world = World::start(&table).await;
+    assert_eq!(world.put("before", "body").await.status, 200);
+    far.wait_for(1).await;
+    let end = async |world: &World| world.admin("GET", "/v1/journal").await.1["durable_end"].as_u64();
+    let before = end(&world).await.expect("an offset");
+    far.gone.send_replace(true);
+    assert_eq!(world.put("first", "body").await.status, 200);
+    let told = async |world: &World| {
+        let view = world.target("orders").await;
+        let blocked = view["blocked"].as_str().is_some_and(|why| why.contains("tidings target resume"));
+        (view["state"] == "faulted" && blocked).then_some(view)
+    };
+    let gone = async { while told(&world).await.is_none() {} };
+    tokio::time::timeout(WAIT, gone).await.expect("it is shown");
+    let view = told(&world).await.expect("still");
+    assert!(view["last_failure"]["message"].as_str().expect("a text").contains("410"), "{view}");
+    for n in 0..5 {
+        assert_eq!(world.put(&format!("later-{n}"), "body").await.status, 200, "no change is refused");
+    }
+    // Kept with the changes: neither a restart nor a reload calls it again.
+    let kept = async { while end(&world).await < Some(before + 7) {} };
+    tokio::time::timeout(WAIT, kept).await.expect("the pause is durable");
+    let asked = *far.asked.borrow();
+    world.stop().await;
+    world.open(&[]).await.expect("starts");
+    assert!(told(&world).await.is_some(), "{}", world.target("orders").await);
+    let slower = target("orders", &far.url, "", "max_in_flight = 7");
+    assert_eq!(world.reload(&slower).await["rebuilt"], json!(["orders"]));
+    assert_eq!(world.put("last", "body").await.status, 200);
+    assert!(told(&world).await.is_some());
+    assert_eq!(*far.asked.borrow(), asked, "nobody asked it again");
+    // Resumed while it is as gone as before: asked once, and left alone again.
+    assert_eq!(world.admin("POST", "/v1/targets/orders/resume").await.0, 200);
+    let once = async { while *far.asked.borrow() == asked || told(&world).await.is_none() {} };
+    tokio::time::timeout(WAIT, once).await.expect("it is asked");
+    assert_eq!(*far.asked.borrow(), asked + 1);
+    far.gone.send_replace(false);
+    assert_eq!(world.admin("POST", "/v1/targets/orders/resume").await.0, 200);
+    let came: Vec<_> = far.wait_for(8).await.into_iter().map(|(key, _)| key).collect();
+    world.settled("orders").await;
+    let mut keys: Vec<_> = (0..5).map(|n| format!("later-{n}")).collect();
+    keys.extend(["before", "first", "last"].map(str::to_owned));
+    assert!(came.len() == 8 && keys.iter().all(|key| came.contains(key)), "{came:?}");
+    let view = world.target("orders").await;
+    assert_eq!((&view["state"], &view["blocked"]), (&json!("up"), &Value::Null));
+    world.stop().await;
+    world.open(&[]).await.expect("starts");
+    assert_eq!(world.target("orders").await["blocked"], Value::Null, "resumed for good");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_secret_faults_the_target_until_its_file_is_repaired_and_nobody_restarts_anything() {
+    let far = Receiver::start(true).await;
+    far.wants.send_replace(Some("Bearer right".to_owned()));
+    let mut world = World::start("").await;
+    let secret = world.dir.path().join("secret");
+    std::fs::write(&secret, "Bearer wrong-and-planted").expect("written");
+    let table = target("orders", &far.url, "", "");
+    let url = format!("url = {:?}", far.url);
+    let table = table.replace(&url, &format!("{url}\nauthorization_file = {secret:?}"));
+    assert_eq!(world.reload(&table).await["added"], json!(["orders"]));
+    for n in 0..30 {
+        assert_eq!(world.put(&format!("key-{}", n % 10), format!("body {n}")).await.status, 200);
+    }
+    let faulted = async { while world.target("orders").await["state"] != "faulted" {} };
+    tokio::time::timeout(WAIT, faulted).await.expect("it is told");
+    let view = world.target("orders").await;
+    assert_eq!((&view["books"]["backlog"], &view["dead_letters"]), (&json!(30), &json!(0)), "all is kept");
+    assert_eq!(view["last_failure"]["class"], "auth", "{view}");
+    assert!(!view.to_string().contains("planted"), "{view}");
+    std::fs::write(&secret, "Bearer right").expect("written");
+    assert_eq!(far.wait_for(30).await.len(), 30);
+    world.settled("orders").await;
+    assert_eq!(world.target("orders").await["state"], "up");
+    world.stop().await;
+}

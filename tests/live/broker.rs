@@ -22,6 +22,11 @@ pub(crate) async fn stop(broker: &'static str) -> Fault {
     harm(broker, "stop", "cont").await
 }
 
+/// RabbitMQ has no memory left, and lets publishers wait; mended by itself once it has.
+pub(crate) async fn alarm() -> Fault {
+    harm("rabbitmq", "alarm", "calm").await
+}
+
 async fn harm(broker: &'static str, verb: &'static str, mend: &'static str) -> Fault {
     let fault = Fault::new(
         move || Box::pin(control(broker, mend)),

@@ -126,7 +126,11 @@ impl Scene {
         let report = conclude(test, &mut self.server, ready, &shared, &self.far, most).await;
         assert!(report.unknown > 0, "no change was under way at any of {} kills", tally.kills);
         let repeats = report.duplicates();
-        println!("{test}: {repeats} repeats, {:.1} a kill", repeats as f64 / lives);
+        let looks = self.server.looks();
+        println!(
+            "{test}: {repeats} repeats, {:.1} a kill; the books balanced in {looks} looks",
+            repeats as f64 / lives
+        );
     }
 }
 

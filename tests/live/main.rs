@@ -19,6 +19,7 @@ mod kills;
 mod load;
 mod many;
 mod nats;
+mod neighbours;
 #[cfg(feature = "powercut")]
 mod powercut;
 mod rabbitmq;
@@ -30,6 +31,7 @@ mod server;
 mod several;
 mod stuck;
 mod volume;
+mod watch;
 
 use tokio::sync::{Mutex, MutexGuard};
 

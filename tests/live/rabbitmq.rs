@@ -12,7 +12,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 use crate::checker::Delivery;
 use crate::far::{FarSide, Fault};
-use crate::volume::{killed, quiet, stopped};
+use crate::volume::{asked_to_wait, killed, quiet, stopped};
 use crate::{broker, record, turn};
 
 /// The broker may take this long to give the next message.
@@ -119,4 +119,11 @@ async fn a_rabbitmq_with_a_quorum_queue_killed_in_the_middle_loses_nothing() {
 async fn a_rabbitmq_with_a_quorum_queue_that_stands_still_loses_nothing() {
     let _turn = turn().await;
     stopped("quorum-stopped", Queue::create("quorum-stopped", "quorum").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rabbitmq_without_memory_is_waited_for_and_loses_nothing() {
+    let _turn = turn().await;
+    let queue = Queue::create("alarm", "quorum").await;
+    asked_to_wait("alarm", queue, broker::alarm(), "takes no messages at the moment").await;
 }

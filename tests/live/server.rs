@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::far::FarSide;
+use crate::watch::{Seen, Watch};
 
 /// A start may take this long, recovery included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,6 +32,7 @@ pub(crate) struct Server {
     dir: Option<TempDir>,
     path: PathBuf,
     running: Option<Running>,
+    seen: Seen,
     /// The deliberate fault of the next processes.
     mutant: Option<String>,
 }
@@ -38,6 +40,7 @@ pub(crate) struct Server {
 struct Running {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
+    watch: Option<Watch>,
 }
 
 /// How to reach a server that is ready.
@@ -72,7 +75,7 @@ impl Server {
             );
         }
         fs::write(path.join("tidings.toml"), config).expect("a writable directory");
-        Self { dir: Some(dir), path, running: None, mutant: None }
+        Self { dir: Some(dir), path, running: None, seen: Seen::default(), mutant: None }
     }
 
     /// Starts the process and does not wait for it. With `failpoint` it kills itself when it gets there.
@@ -94,7 +97,7 @@ impl Server {
         }
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
-        self.running = Some(Running { child, stdout: BufReader::new(stdout).lines() });
+        self.running = Some(Running { child, stdout: BufReader::new(stdout).lines(), watch: None });
     }
 
     /// Waits until the launched process is ready; `None` if it ended before.
@@ -116,10 +119,13 @@ impl Server {
                     let client = Client::new(&address, REGION, access, secret).expect("a printed address");
                     client.with_timeout(REQUEST_TIMEOUT)
                 };
-                return Some(Ready {
-                    s3: client(s3, &access_key, &secret_key),
-                    admin: client(admin, "", ""),
-                });
+                let (s3, admin) = (client(s3, &access_key, &secret_key), client(admin, "", ""));
+                // One that misbehaves on purpose is judged by its test.
+                if self.mutant.is_none() {
+                    let watch = Watch::begin(admin.clone(), self.seen.clone()).await;
+                    self.running.as_mut()?.watch = Some(watch);
+                }
+                return Some(Ready { s3, admin });
             }
         }
     }
@@ -138,12 +144,26 @@ impl Server {
         let mut running = self.running.take().expect("running");
         running.child.start_kill().expect("a child of ours");
         running.child.wait().await.expect("a child of ours");
+        self.seen_by(running.watch).await;
+    }
+
+    /// The life that was watched has ended.
+    async fn seen_by(&mut self, watch: Option<Watch>) {
+        if let Some(watch) = watch {
+            self.seen = watch.end().await;
+        }
+    }
+
+    /// How often the books were looked at, in the lives that have ended.
+    pub(crate) fn looks(&self) -> u64 {
+        self.seen.looks
     }
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("running");
         let status = timeout(START_TIMEOUT, running.child.wait()).await;
+        self.seen_by(running.watch).await;
         status.unwrap_or_else(|_| panic!("still running after {START_TIMEOUT:?}")).expect("a child of ours")
     }
 
@@ -153,6 +173,7 @@ impl Server {
         let mut running = self.running.take().expect("running");
         let status = timeout(STOP_TIMEOUT, running.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("still running {STOP_TIMEOUT:?} after SIGTERM"));
+        self.seen_by(running.watch).await;
         let status = status.expect("a child of ours");
         assert!(status.success(), "SIGTERM ended with {status}");
     }
@@ -199,6 +220,17 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
         resident.expect("Linux says it").trim().parse::<u64>().expect("a number") << 10
+    }
+
+    /// What the process has taken of the processors since it began. A loaded machine changes it less than
+    /// any time on a clock.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process of ours");
+        // Behind the name, which may hold anything: user and system time in ticks of 10 ms.
+        let (_, fields) = stat.rsplit_once(')').expect("Linux says it");
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
+        Duration::from_millis(10 * ticks.sum::<u64>())
     }
 
     /// The admin token of the data directory.

@@ -5,8 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use http::Method;
+use serde_json::Value;
+
 use crate::consumer::Topic;
-use crate::far::FarSide;
+use crate::far::{FarSide, Fault};
 use crate::finish::conclude;
 use crate::load::{Load, Plan};
 use crate::server::{Ready, Server};
@@ -16,6 +19,11 @@ use crate::{books, seed, turn};
 const STOPPED_FOR: Duration = Duration::from_secs(30);
 /// Changes that must be acknowledged while the far side is away, and after it came back.
 const DURING_OUTAGE: u64 = 5_000;
+
+/// What went wrong is shown within this time.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+/// How often the foreign process is asked.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Changes in a run with a fault, at least.
 const CHANGES: u64 = 30_000;
@@ -61,6 +69,26 @@ pub(crate) async fn killed(test: &'static str, far: Box<dyn FarSide>) {
     println!("{test}: {duplicates} duplicates");
 }
 
+/// The far side says that it takes nothing for now, in words that `seen` finds in what operators are shown,
+/// and goes on later. It is not told that anything happened: nobody is asked to do anything.
+pub(crate) async fn asked_to_wait(
+    test: &'static str,
+    far: Box<dyn FarSide>,
+    fault: impl Future<Output = Fault>,
+    seen: &str,
+) {
+    let scene = Scene::begin(test, far, u64::MAX).await;
+    scene.load.acknowledged(CHANGES / 2).await;
+    let fault = fault.await;
+    scene.outage().await;
+    let view = scene.shown(seen).await;
+    println!("{test}: {} {}", view["state"], view["last_failure"]);
+    assert_eq!(view["dead_letters"], 0, "{view}");
+    fault.mend().await;
+    let duplicates = scene.go_on_and_end().await;
+    println!("{test}: {duplicates} duplicates");
+}
+
 /// The far side stands still for half a minute.
 pub(crate) async fn stopped(test: &'static str, far: Box<dyn FarSide>) {
     let scene = Scene::begin(test, far, u64::MAX).await;
@@ -95,6 +123,26 @@ impl Scene {
         self.load.acknowledged(before + DURING_OUTAGE).await;
         let waiting = books::read(&self.ready.admin).await.books.backlog;
         println!("{}: {waiting} events wait for the far side", self.test);
+    }
+
+    /// What operators are shown of the target, once its last failure says `text`.
+    async fn shown(&self, text: &str) -> Value {
+        let bearer = format!("Bearer {}", self.server.token());
+        let ask = async || {
+            let headers = [("authorization", bearer.as_str())];
+            let answer = self.ready.admin.send(Method::GET, "/v1/targets/live", &headers, "").await;
+            serde_json::from_slice::<Value>(&answer.expect("an answer").body).expect("JSON")
+        };
+        let shown = async {
+            loop {
+                let view = ask().await;
+                if view["last_failure"]["message"].as_str().is_some_and(|message| message.contains(text)) {
+                    return view;
+                }
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(SHOWN_WITHIN, shown).await.unwrap_or_else(|_| panic!("`{text}` is not shown"))
     }
 
     /// The far side is back: clients go on, old and new events arrive.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidings::config::{Budget, Encoding, OnReject, Target, TargetLimits};
 use tidings::delivery::{Ambient, TargetHandle, spawn};
+use tidings::queue::Pause;
 use tidings_connector::{
     Connector, ConnectorConfig, Delivery, Fault, Finding, Limits, Message, Outcome, Receipt, Template,
 };
@@ -155,8 +156,9 @@ fn patient_lane(
             destination: "".into(),
         })
     });
-    let ambient = Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed: 3 };
-    spawn(&target, TARGET, reader, encode, ambient, false)
+    let (now, gone) = (tokio::time::Instant::now as fn() -> _, Arc::default());
+    let ambient = Ambient { now, unix_ms: Arc::new(|| 1_000), seed: 3, gone };
+    spawn(&target, TARGET, reader, encode, ambient, Pause::No)
 }
 
 /// Three changes, a lane, a stop in order, a new start: what the far side never took arrives now.

@@ -79,7 +79,7 @@ fn a_full_disk_is_administered_drained_killed_and_heals() {
         let last = stack.get(&format!("key-{}", (n - 1) % 7)).await.expect("reads").expect("was put");
         drain(&disk, &mut reader, last).await.expect("delivers");
         reader.flush().await.expect("progress is durable on a full disk");
-        stack.commit.pause_target(TARGET, true).await.expect("a setting");
+        stack.commit.pause_target(TARGET, tidings::queue::Pause::Operator).await.expect("a setting");
         for key in 1..4 {
             n += 1;
             let key = format!("key-{key}");

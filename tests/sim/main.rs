@@ -4,6 +4,7 @@
 //! Must never judge by the product's own word: what is expected comes from what callers were told. Every run
 //! prints its seed; `TIDINGS_SEED` repeats its choices.
 
+mod behind;
 mod calls;
 mod cuts;
 mod damage;
@@ -15,7 +16,9 @@ mod full;
 mod holes;
 mod idle;
 mod log;
+mod own;
 mod power;
+mod rematch;
 mod restores;
 mod rules;
 mod sent;

@@ -16,8 +16,8 @@ use tidings::store::{Restores as _, Store as _};
 use crate::cuts::{runtime, until};
 use crate::disk::{Mark, Op, SimDisk};
 use crate::power::Power;
-use crate::rules::{after, body};
-use crate::stack::{BUCKET, NEVER, NOW_US, OFTEN, Pace, Stack, Story, change, empty, request};
+use crate::rules::{NOW_US, after, body};
+use crate::stack::{BUCKET, NEVER, OFTEN, Pace, Stack, Story, change, empty, request};
 use crate::{kills, sane, scale, seed};
 
 /// How long a restore takes.

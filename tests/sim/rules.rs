@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,9 @@ use crate::disk::{Image, Mark, SimDisk};
 
 /// Small enough to roll after every few records.
 pub const SEGMENT: u64 = 64 << 10;
+
+/// The clock of every commit path, in microseconds since the Unix epoch; one test alone sets it.
+pub static NOW_US: AtomicI64 = AtomicI64::new(1_000_000);
 
 /// Ids of files: unique, and the same in every run with one thread.
 fn next_id(bytes: &mut [u8]) -> std::io::Result<()> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -25,10 +25,6 @@ use crate::rules::{self, body};
 /// The one target.
 pub const TARGET: TargetNo = TargetNo(1);
 pub const BUCKET: &str = "bucket";
-
-/// The clock of every stack, in microseconds since the Unix epoch. Whoever sets it must be the only one who
-/// looks at it.
-pub static NOW_US: AtomicI64 = AtomicI64::new(1_000_000);
 
 /// A server without its listeners.
 pub struct Stack {
@@ -76,6 +72,13 @@ impl Stack {
 
     pub async fn open_with_tail(disk: &Arc<SimDisk>, pace: Pace, tail_bytes: u64) -> Result<Self, String> {
         Self::open_with(disk, pace, options(tail_bytes)).await
+    }
+
+    /// The log keeps what an operator may want to see again.
+    pub async fn open_retaining(disk: &Arc<SimDisk>, pace: Pace) -> Result<Self, String> {
+        let mut options = options(1 << 20);
+        (options.journal.retain_bytes, options.journal.retain_age) = (1 << 30, Duration::from_secs(3_600));
+        Self::open_with(disk, pace, options).await
     }
 
     /// Store and queue as the server opens them, before the targets are known.
@@ -150,7 +153,12 @@ impl Stack {
     ) -> Result<Self, String> {
         // Names that an earlier life gave are not given again.
         let rng = fastrand::Rng::with_seed(queue.stat().durable_end);
-        let commit = Commit::new(Arc::clone(&queue) as _, Arc::clone(&store) as _, now, rng);
+        let commit = Commit::new(
+            Arc::clone(&queue) as _,
+            Arc::clone(&store) as _,
+            || rules::NOW_US.load(Ordering::SeqCst),
+            rng,
+        );
         let known = store.targets().map_err(|e| e.to_string())?;
         let since = match known.first() {
             Some(target) => target.since,
@@ -318,10 +326,6 @@ impl Stack {
         });
         closing.await.expect("no panic while closing");
     }
-}
-
-fn now() -> i64 {
-    NOW_US.load(Ordering::SeqCst)
 }
 
 /// Who asks for change `n`.

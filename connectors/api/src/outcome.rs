@@ -53,6 +53,9 @@ pub enum Scope {
     Target,
     /// Only what a template sent to the same destination.
     Destination,
+    /// Every event of the target, and no probe mends it: the far side asks never to be called again.
+    /// Nothing is sent until an operator resumes the target.
+    Gone,
 }
 
 /// Why an attempt did not deliver: a closed class for metrics and a text for people, at most 512 bytes, no

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod endpoint;
+pub mod fail;
 mod failure;
 mod inspection;
 pub mod options;

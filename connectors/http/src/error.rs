@@ -35,6 +35,8 @@ fn verdict(status: u16) -> Verdict {
 /// What one answer means. `after`: the receiver's own wish; with 429 and 503 it concerns the whole target.
 pub(crate) fn answered(status: u16, after: Option<Duration>, now: Instant, text: &str) -> Outcome {
     match (verdict(status).outcome(true, Scope::Target, text), after) {
+        // "Stop": whoever goes on asking is taken for an attacker.
+        (Outcome::Faulted { why, .. }, _) if status == 410 => Outcome::Faulted { scope: Scope::Gone, why },
         (Outcome::Retry { why, .. }, Some(after)) if matches!(status, 429 | 503) => {
             Outcome::Throttled { until: now + after, why }
         }

@@ -7,6 +7,7 @@ enum Row {
     Delivered,
     Retry(Class),
     Fault(Class),
+    Gone(Class),
     Reject(Class),
 }
 
@@ -15,6 +16,7 @@ fn row(status: u16) -> Row {
         Outcome::Delivered => Row::Delivered,
         Outcome::Retry { after: None, why } => Row::Retry(why.class),
         Outcome::Faulted { scope: Scope::Target, why } => Row::Fault(why.class),
+        Outcome::Faulted { scope: Scope::Gone, why } => Row::Gone(why.class),
         Outcome::Rejected { why } => Row::Reject(why.class),
         other => panic!("{status}: {other:?}"),
     }
@@ -30,7 +32,8 @@ fn every_row() {
         (&[429], Row::Retry(Class::Throttle)),
         (&[500, 502, 503, 504, 507, 520, 599], Row::Retry(Class::Http5xx)),
         (&[401, 403, 407, 511], Row::Fault(Class::Auth)),
-        (&[404, 410], Row::Fault(Class::Unroutable)),
+        (&[404], Row::Fault(Class::Unroutable)),
+        (&[410], Row::Gone(Class::Unroutable)),
         (&[405, 421, 426, 451], Row::Fault(Class::Http4xx)),
         (&[501, 505], Row::Fault(Class::Http5xx)),
         (&[400, 414, 415, 422, 431], Row::Reject(Class::Http4xx)),
@@ -52,6 +55,7 @@ fn only_the_listed_statuses_are_rejected_or_delivered() {
             Row::Reject(_) => {
                 assert!([400, 413, 414, 415, 422, 431].contains(&status), "{status} is rejected")
             }
+            Row::Gone(_) => assert_eq!(status, 410),
             Row::Retry(_) | Row::Fault(_) => {}
         }
     }

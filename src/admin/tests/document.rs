@@ -158,10 +158,17 @@ async fn every_documented_parameter_is_taken_and_no_other() {
         for parameter in super::super::parameters::of(route.action) {
             let value = match parameter.name {
                 "since" | "until" => "2026-01-31T08:00:00Z",
-                "all" | "discard" | "rematch" | "unlimited" => "true",
+                "all" | "discard" | "rematch" | "unlimited" | "allow_overlap" => "true",
                 _ => "1",
             };
+            let about_rules = matches!(route.action, Action::RuleList | Action::TriggerList);
             let beside = match parameter.name {
+                name if route.action == Action::TriggerAdd => {
+                    let words = ["function", "bucket", "event"].into_iter().filter(|word| *word != name);
+                    &words.map(|word| format!("&{word}=1")).collect::<String>()
+                }
+                "bucket" if route.path.starts_with("/v1/triggers/") => "&id=1",
+                "bucket" if about_rules => "",
                 "bucket" => "&key=1",
                 "key" => "&bucket=1",
                 "rematch" => "&from=1",

@@ -90,7 +90,7 @@ async fn what_was_held_before_a_restart_goes_before_what_is_new() {
     // It waits in the queue when the lane starts again, and reading holes takes longer than reading it.
     bench.append("stuck", 1);
     bench.queue.see(|log| log.read_takes = Duration::from_millis(5));
-    let again = Bench::open(bench.queue.clone(), far.clone(), limits, false);
+    let again = Bench::open(bench.queue.clone(), far.clone(), limits, Pause::No);
     again.until_delivered(401).await;
     let stuck = first_attempts(&far, "stuck", before);
     assert_eq!(stuck.len(), 201);
@@ -112,7 +112,7 @@ async fn an_entry_that_cannot_be_read_again_holds_its_key_and_no_other() {
     bench.queue.see(|log| {
         (log.unreadable, log.fail_lookup) = (9, Some(ReadError::Io(std::io::ErrorKind::Other.into())))
     });
-    let again = Bench::open(bench.queue.clone(), far, limits, false);
+    let again = Bench::open(bench.queue.clone(), far, limits, Pause::No);
     again.until("all others", |_| again.queue.delivered() == 51).await;
     again.until("held", |s| s.held == 9).await;
     again.until("said", |s| s.read_error.as_ref().is_some_and(|e| e.contains("9 to 9"))).await;
@@ -136,7 +136,7 @@ async fn a_target_that_is_down_is_probed_with_what_is_not_in_memory() {
     assert!(bench.far.attempts() > before + 5, "it is not probed any more");
     bench.handle.stop(SECOND).await;
     // And with what a new life knows of by its place alone.
-    let again = Bench::open(bench.queue.clone(), far.clone(), limits, false);
+    let again = Bench::open(bench.queue.clone(), far.clone(), limits, Pause::No);
     again.until("down again", |s| s.state == TargetState::Down).await;
     far.follow(|_, _, _| ok());
     again.until_delivered(600).await;

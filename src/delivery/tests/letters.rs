@@ -76,7 +76,7 @@ fn morgue(far: Arc<FarSide>, limits: TargetLimits) -> Morgue {
     let (queue, disk) = (Queue::default(), Shaky::default());
     let dead = DeadLetters::alone(Arc::new(disk.clone()), dir.path(), TARGET, Arc::new(queue.clone()));
     queue.see(|log| log.dead = Some(dead.clone()));
-    Morgue { bench: Bench::open(queue, far, limits, false), dead, disk, _dir: dir }
+    Morgue { bench: Bench::open(queue, far, limits, Pause::No), dead, disk, _dir: dir }
 }
 
 impl Morgue {

@@ -2,7 +2,9 @@
 //!
 //! Must never look at a lane from inside: what the far side and the status show is what counts.
 
-use tidings_connector::{Cause, ErrorClass, Fault, Outcome};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidings_connector::{Cause, ErrorClass, Fault, Outcome, Scope};
 
 use super::*;
 use crate::delivery::TargetState;
@@ -71,12 +73,50 @@ async fn resume_waits_for_what_is_out() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_target_stays_paused_after_a_restart() {
     let far = FarSide::new(|_, _, _| ok());
-    let bench = Bench::open(Queue::default(), far, LIMITS, true);
+    let bench = Bench::open(Queue::default(), far, LIMITS, Pause::Operator);
     bench.append("a", 1);
     bench.pass(100 * SECOND).await;
     assert_eq!((bench.status().state, *bench.far.connects.lock().unwrap()), (TargetState::Paused, 0));
     bench.handle.resume();
     bench.until_delivered(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_far_side_that_is_gone_is_not_called_again_until_somebody_resumes_it() {
+    let gone = Arc::new(AtomicBool::new(true));
+    let answers = Arc::clone(&gone);
+    let far = FarSide::new(move |_, _, _| match answers.load(Ordering::Relaxed) {
+        true => Act::Answer(faulted(Scope::Gone), SECOND / 10),
+        false => ok(),
+    });
+    let bench = Bench::start(far, LIMITS);
+    (0..10).for_each(|n| bench.append(&key(n), 2));
+    let status = bench.until("gone", |s| s.blocked.is_some() && s.in_flight == 0).await;
+    assert_eq!((status.state, bench.handle.is_gone()), (TargetState::Faulted, true));
+    assert!(status.blocked.unwrap().contains("tidings target resume"));
+    let asked = bench.far.attempts();
+    assert!(asked <= 10, "{asked}: what was out when it said so");
+    bench.append("later", 5);
+    bench.pass(10_000 * SECOND).await;
+    assert_eq!((bench.far.attempts(), bench.queue.delivered()), (asked, 0), "not even a probe");
+    // It is as gone as before: one attempt shows that.
+    bench.handle.resume();
+    bench.until("gone again", |s| bench.far.attempts() > asked && s.blocked.is_some()).await;
+    bench.pass(10_000 * SECOND).await;
+    assert_eq!(bench.far.attempts(), asked + 1);
+    gone.store(false, Ordering::Relaxed);
+    bench.handle.resume();
+    bench.until_delivered(25).await;
+    let status = bench.status();
+    assert_eq!((status.state, status.blocked, bench.handle.is_gone()), (TargetState::Up, None, false));
+
+    // After a restart it is what the registry says.
+    let again = Bench::open(Queue::default(), bench.far.clone(), LIMITS, Pause::Gone);
+    again.append("a", 1);
+    again.pass(100 * SECOND).await;
+    assert_eq!((again.queue.delivered(), again.status().state), (0, TargetState::Faulted));
+    again.handle.resume();
+    again.until_delivered(1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +134,7 @@ async fn stop_waits_for_what_is_out_and_persists_progress() {
     assert_eq!(bench.handle.stop(SECOND).await, stopped, "told again");
     assert!(bench.handle.status().stopped);
     // The rest is delivered after a restart, holes first.
-    let again = Bench::open(bench.queue.clone(), bench.far.clone(), LIMITS, false);
+    let again = Bench::open(bench.queue.clone(), bench.far.clone(), LIMITS, Pause::No);
     again.until_delivered(10).await;
 }
 

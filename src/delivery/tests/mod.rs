@@ -22,6 +22,7 @@ use queue::{Queue, TARGET, encode};
 
 use super::{Ambient, TargetHandle, TargetStatus};
 use crate::config::{Budget, Encoding, OnReject, Target, TargetLimits};
+use crate::queue::Pause;
 
 /// Lets paused time pass, so that everything due by then happens in order.
 async fn elapse(time: Duration) {
@@ -55,11 +56,11 @@ const LIMITS: TargetLimits = TargetLimits {
 
 impl Bench {
     fn start(far: Arc<FarSide>, limits: TargetLimits) -> Self {
-        Self::open(Queue::default(), far, limits, false)
+        Self::open(Queue::default(), far, limits, Pause::No)
     }
 
     /// A lane over a queue that may have been read before.
-    fn open(queue: Queue, far: Arc<FarSide>, limits: TargetLimits, paused: bool) -> Self {
+    fn open(queue: Queue, far: Arc<FarSide>, limits: TargetLimits, paused: Pause) -> Self {
         let connector = Arc::new(Config(Arc::clone(&far)));
         let target = Target {
             name: "orders".into(),
@@ -115,5 +116,5 @@ impl Bench {
 }
 
 fn ambient(seed: u64) -> Ambient {
-    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed }
+    Ambient { now: tokio::time::Instant::now, unix_ms: Arc::new(|| 1_000), seed, gone: Arc::default() }
 }

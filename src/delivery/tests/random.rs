@@ -60,7 +60,7 @@ proptest! {
             bench.pass(Duration::from_secs(30)).await;
             // A restart in the middle: what is not settled comes again, first.
             bench.handle.stop(SECOND).await;
-            let again = Bench::open(bench.queue.clone(), far, LIMITS, false);
+            let again = Bench::open(bench.queue.clone(), far, LIMITS, Pause::No);
             again.until("everything", |_| again.queue.delivered() == events).await;
             again.queue.see(|log| {
                 let mut delivered = log.delivered.clone();

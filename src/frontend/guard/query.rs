@@ -38,7 +38,7 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 12] = [
+const OF_CHANGES: [&str; 13] = [
     "x-id",
     "delete",
     "versionId",
@@ -49,6 +49,7 @@ const OF_CHANGES: [&str; 12] = [
     "tagging",
     "acl",
     "cors",
+    "notification",
     "restore",
     "X-Amz-Security-Token",
 ];

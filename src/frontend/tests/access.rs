@@ -124,6 +124,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "PutBucketVersioning" => row(Admin, Method::PUT, "", 200).query("versioning", "").body(VERSIONING),
         "ListObjectVersions" => row(Read, Method::GET, "", 200).query("versions", ""),
         "PutBucketCors" => row(Admin, Method::PUT, "", 200).query("cors", "").body(CORS),
+        "PutBucketNotificationConfiguration" => {
+            row(Admin, Method::PUT, "", 200).query("notification", "").body(NOTIFICATION)
+        }
         "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
             row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
@@ -142,13 +145,15 @@ fn row_of(operation: &str, things: &Things) -> Row {
 const VERSIONING: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
 const CORS: &str = "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>\
                     <AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
+const NOTIFICATION: &str = "<NotificationConfiguration></NotificationConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 
 /// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
-const OF_BUCKETS: [(&str, &str, u16); 15] = [
+const OF_BUCKETS: [(&str, &str, u16); 16] = [
     ("GetBucketCors", "cors", 404),
     ("GetBucketTagging", "tagging", 404),
     ("GetBucketAcl", "acl", 200),
+    ("GetBucketNotificationConfiguration", "notification", 200),
     ("GetBucketPolicy", "policy", 404),
     ("GetBucketPolicyStatus", "policyStatus", 404),
     ("GetBucketLifecycleConfiguration", "lifecycle", 404),

@@ -16,6 +16,7 @@ mod limits;
 mod lists;
 mod memory;
 mod multipart;
+mod notification;
 mod objects;
 mod properties;
 mod quota;

@@ -41,7 +41,7 @@ fn budget(queue: &EmbeddedQueue, target: u32) -> BudgetView {
 async fn change(queue: &EmbeddedQueue, n: u64, targets: &[u32]) -> Result<(u64, Vec<u32>), OverBudget> {
     let mut permit = queue.reserve(1_000).await.expect("space");
     let mut entry = entry(n, targets);
-    queue.admit(&mut permit, &mut entry)?;
+    queue.admit(&mut permit, &mut entry, &[])?;
     let shed = entry.shed.iter().map(|d| d.target.0).collect();
     let body = Bytes::from_static(&[7; 1_000]);
     Ok((queue.append(permit, entry, body).await.expect("appended").offset, shed))
@@ -77,7 +77,7 @@ async fn a_full_target_refuses_its_own_changes_and_no_others() {
     change(&queue, 6, &[REFUSES, OTHER]).await.expect_err("full again");
     // A permit that is not used gives back what was charged to it.
     let mut permit = queue.reserve(1_000).await.expect("space");
-    queue.admit(&mut permit, &mut entry(7, &[OTHER])).expect("no bound");
+    queue.admit(&mut permit, &mut entry(7, &[OTHER]), &[]).expect("no bound");
     drop(permit);
     assert_eq!(budget(&queue, OTHER).charged, one * 4 + bytes_of(4, &[OTHER]));
     queue.stop();
@@ -139,7 +139,7 @@ async fn near_the_end_of_the_log_the_largest_sheds_first_and_before_any_change_i
         // The second one gets twice as much as the third.
         let targets: &[u32] = if n % 2 == 0 { &[REFUSES, SHEDS, OTHER] } else { &[REFUSES, SHEDS] };
         let mut entry = entry(n, targets);
-        queue.admit(&mut permit, &mut entry).expect("nobody's own budget is full");
+        queue.admit(&mut permit, &mut entry, &[]).expect("nobody's own budget is full");
         for delivery in &entry.shed {
             let used = queue.stat().needed_bytes / SEGMENT;
             first_shed.entry(delivery.target.0).or_insert((n, used));
@@ -218,4 +218,29 @@ async fn what_is_charged_is_what_is_not_settled() {
             queue.stop();
         }
     }
+}
+
+/// Rules that were made through the API never keep a change from being made, whatever their target's policy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_target_that_refuses_sheds_what_only_a_bucket_s_own_rule_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let one = bytes_of(0, &[REFUSES, OTHER]);
+    let queue = open(dir.path(), one * 2);
+    let own = async |n: u64, shedding: &[u32]| {
+        let mut permit = queue.reserve(1_000).await.expect("space");
+        let mut entry = entry(n, &[REFUSES, OTHER]);
+        let shedding: Vec<_> = shedding.iter().map(|target| TargetNo(*target)).collect();
+        queue.admit(&mut permit, &mut entry, &shedding)?;
+        let shed: Vec<_> = entry.shed.iter().map(|d| d.target.0).collect();
+        queue.append(permit, entry, Bytes::from_static(&[7; 1_000])).await.expect("appended");
+        Ok::<_, OverBudget>(shed)
+    };
+    assert_eq!(own(0, &[REFUSES]).await, Ok(vec![]), "it fits");
+    assert_eq!(own(1, &[]).await, Ok(vec![]));
+    assert_eq!(own(2, &[REFUSES]).await, Ok(vec![REFUSES]));
+    assert_eq!(own(3, &[REFUSES, OTHER]).await, Ok(vec![REFUSES]), "the other has room");
+    assert!(own(4, &[OTHER]).await.is_err(), "a rule of the configuration names it too");
+    let books = |target| queue.add_reader(TargetNo(target), 1).expect("known").books();
+    assert_eq!((books(REFUSES).shed, books(REFUSES).matched, books(OTHER).matched), (2, 2, 4));
+    queue.stop();
 }

@@ -58,6 +58,12 @@ fn entries() -> Vec<Entry> {
             deliveries: vec![],
             shed: vec![],
         },
+        Entry {
+            change: Change::Notice,
+            event: Some(Event { kind: EventKind::Test, ..event("") }),
+            deliveries: vec![to(4, "from the bucket")],
+            shed: vec![],
+        },
         plain(Change::CreateBucket { bucket: "b".into(), time_us: -1, owner: "me".into() }),
         plain(Change::DeleteBucket { bucket: "b".into() }),
         plain(Change::SetBucketSetting {
@@ -73,7 +79,8 @@ fn entries() -> Vec<Entry> {
             tags: "a=1&b=".into(),
         }))),
         plain(Change::RegisterTarget { target: TargetNo(3), name: "orders".into(), kind: "kafka".into() }),
-        plain(Change::PauseTarget { target: TargetNo(3), paused: true }),
+        plain(Change::PauseTarget { target: TargetNo(3), paused: Pause::Operator }),
+        plain(Change::PauseTarget { target: TargetNo(3), paused: Pause::Gone }),
         plain(Change::ConfigureTarget {
             target: TargetNo(3),
             kind: "http".into(),

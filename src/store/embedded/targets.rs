@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use super::row::{ROW_VERSION, damaged, open, put_text, seal, take, take_text};
 use crate::config::{Budget, WhenFull};
-use crate::queue::{Change, Stored, TargetNo};
+use crate::queue::{Change, Pause, Stored, TargetNo};
 use crate::store::{RegisteredTarget, StoreError};
 
 /// What is not in the index yet about one target: its registration, and the newest of what changed after it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TargetDelta {
     registered: Option<Arc<Stored>>,
-    paused: Option<bool>,
+    paused: Option<Pause>,
     configured: Option<(Arc<str>, Budget)>,
     forgotten: Option<u64>,
     pub(super) offset: u64,
@@ -73,7 +73,7 @@ pub(super) fn put_target(out: &mut Vec<u8>, target: &RegisteredTarget) {
     let from = out.len();
     out.push(ROW_VERSION);
     out.extend_from_slice(&target.since.to_le_bytes());
-    out.push(u8::from(target.paused));
+    out.push(target.paused.byte());
     put_text(out, &target.name);
     put_text(out, &target.kind);
     out.extend_from_slice(&target.budget.max_backlog.to_le_bytes());
@@ -90,7 +90,8 @@ pub(super) fn target(key: &[u8], row: &[u8]) -> Result<RegisteredTarget, StoreEr
         let mut rest = open(key, row)?;
         let target = TargetNo(u32::from_be_bytes(key.try_into().ok()?));
         let since = u64::from_le_bytes(take(&mut rest)?);
-        let paused = take::<1>(&mut rest)? != [0];
+        let [paused] = take(&mut rest)?;
+        let paused = Pause::of_byte(paused);
         let (name, kind) = (take_text(&mut rest)?.into(), take_text(&mut rest)?.into());
         let max_backlog = u64::from_le_bytes(take(&mut rest)?);
         let when_full = if take::<1>(&mut rest)? == [0] { WhenFull::Refuse } else { WhenFull::Shed };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::buckets::bucket_of;
 use super::restores::restore_of;
 use super::tags::tags_of;
-use crate::queue::{Feed, ReadError, Stored, key_hash};
+use crate::queue::{Change, Feed, ReadError, Stored, key_hash};
 use crate::store::StoreError;
 
 /// Entries asked of the queue at once: with the largest inline bodies they are 32 MiB.
@@ -66,6 +66,10 @@ impl Changed {
 
     /// Adds what an entry changes.
     fn note(&mut self, stored: &Stored) {
+        // It changes nothing, and its key is empty: that would be its bucket's place.
+        if stored.entry.change == Change::Notice {
+            return;
+        }
         let hash = match (&stored.entry.event, bucket_of(&stored.entry.change)) {
             _ if let Some(tags) = tags_of(&stored.entry.change) => key_hash(&tags.bucket, &tags.key),
             _ if let Some(of) = restore_of(&stored.entry.change) => key_hash(&of.bucket, &of.key),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -29,6 +29,12 @@ pub struct Receiver {
     pub url: String,
     taken: Arc<Mutex<Vec<Value>>>,
     pub takes: watch::Sender<bool>,
+    /// It says that it is gone for good, to everything.
+    pub gone: watch::Sender<bool>,
+    /// What it wants to read as the authorization; none: whatever comes.
+    pub wants: watch::Sender<Option<String>>,
+    /// Requests, taken or not.
+    pub asked: watch::Sender<usize>,
     count: watch::Sender<usize>,
 }
 
@@ -36,8 +42,10 @@ impl Receiver {
     pub async fn start(takes: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/events", listener.local_addr().expect("bound"));
-        let (takes, count) = (watch::Sender::new(takes), watch::Sender::new(0));
-        let receiver = Self { url, taken: Arc::default(), takes, count };
+        let (takes, gone) = (watch::Sender::new(takes), watch::Sender::new(false));
+        let (asked, count) = (watch::Sender::new(0), watch::Sender::new(0));
+        let wants = watch::Sender::new(None);
+        let receiver = Self { url, taken: Arc::default(), takes, gone, wants, asked, count };
         let router = Router::new().route("/events", post(take)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         receiver
@@ -65,9 +73,17 @@ fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-async fn take(State(receiver): State<Receiver>, body: Bytes) -> StatusCode {
+async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let mut value: Value = serde_json::from_slice(&body).expect("JSON");
     let record = value["Records"][0].take();
+    receiver.asked.send_modify(|asked| *asked += 1);
+    if *receiver.gone.borrow() {
+        return StatusCode::GONE;
+    }
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
+    if receiver.wants.borrow().as_deref().is_some_and(|wanted| authorization != Some(wanted)) {
+        return StatusCode::UNAUTHORIZED;
+    }
     if !*receiver.takes.borrow() {
         return StatusCode::INTERNAL_SERVER_ERROR;
     }

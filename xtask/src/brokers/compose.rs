@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Broker, Engine, nats};
+use super::{Broker, Engine, kafka, nats, rabbitmq};
 use crate::process;
 
 /// How long the engine may take to say that it is there.
@@ -83,7 +83,15 @@ impl Compose {
 impl Engine for Compose {
     fn prepare(&self, port: u16) -> Result<()> {
         let dir = self.dir.to_str().with_context(|| format!("{} is not UTF-8", self.dir.display()))?;
-        let file = self.broker.compose().replace("${PORT}", &port.to_string()).replace("${DIR}", dir);
+        let mut file = self.broker.compose().replace("${PORT}", &port.to_string()).replace("${DIR}", dir);
+        if self.broker == Broker::Kafka {
+            let data = "/var/lib/kafka/data".to_owned();
+            let inside = kafka::Place { bind: "0.0.0.0", data, dir: "/tidings".to_owned() };
+            for (name, text) in kafka::files(&inside, port)? {
+                fs::write(self.dir.join(name), text).with_context(|| format!("cannot write {name}"))?;
+            }
+            file = kafka::composed(&file, &self.dir)?;
+        }
         fs::write(self.dir.join("compose.yml"), file).context("cannot write compose.yml")?;
         if self.broker == Broker::Nats {
             let config = nats::config("0.0.0.0", 4222, "/data");
@@ -134,6 +142,11 @@ impl Engine for Compose {
 
     fn thaw(&self) -> Result<()> {
         self.run(&["unpause", self.broker.name()], COMMAND_LIMIT)
+    }
+
+    fn control(&self, words: &[&str]) -> Result<()> {
+        let exec = ["exec", "--no-TTY", self.broker.name(), rabbitmq::CONTROL];
+        self.run(&[&exec[..], words].concat(), COMMAND_LIMIT)
     }
 
     fn remove(&self) -> Result<()> {

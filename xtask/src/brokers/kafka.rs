@@ -35,18 +35,65 @@ const FETCH_LIMIT: Duration = Duration::from_secs(600);
 /// How long formatting the data directory may take.
 const FORMAT_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where a broker stands.
+pub(super) struct Place<'a> {
+    /// The address that its listeners are bound to; they are reached at 127.0.0.1.
+    pub(super) bind: &'a str,
+    /// Its data directory, as it sees it.
+    pub(super) data: String,
+    /// The directory of its files, as it sees it.
+    pub(super) dir: String,
+}
+
 /// A Kafka from the jars.
 pub(super) struct Jars {
     /// As fast as it gets, however long the start takes.
     pub(super) fast: bool,
 }
 
+/// What a broker reads at its start, by name: its properties, for listeners on `port` and on others that
+/// are free, and their certificates.
+pub(super) fn files(place: &Place, port: u16) -> Result<[(&'static str, String); 3]> {
+    let mut properties = PROPERTIES.replace("@PORT@", &port.to_string());
+    let mut ports = vec![port];
+    for name in ["@CONTROLLER@", "@SASL@", "@MUTUAL@"] {
+        let mut free = wire::free_port()?;
+        while ports.contains(&free) {
+            free = wire::free_port()?;
+        }
+        properties = properties.replace(name, &free.to_string());
+        ports.push(free);
+    }
+    let Place { bind, data, dir } = place;
+    let properties = properties
+        .replace("@BIND@", bind)
+        .replace("@DATA@", data)
+        .replace("@KEYSTORE@", &format!("{dir}/keystore.pem"))
+        .replace("@TRUST@", &format!("{dir}/trust.pem"));
+    Ok([
+        ("server.properties", properties),
+        ("keystore.pem", [KEY, CERTIFICATE].concat()),
+        ("trust.pem", TRUST.to_owned()),
+    ])
+}
+
+/// The compose file of the broker whose files are in `dir`: its listeners published, its data formatted.
+pub(super) fn composed(file: &str, dir: &Path) -> Result<String> {
+    let mut file = file.replace("${CLUSTER}", CLUSTER).replace("${USER}", SCRAM_USER);
+    for (name, address) in doors(dir)? {
+        let (_, port) = address.rsplit_once(':').context("a listener without a port")?;
+        let door = name.rsplit('_').next().unwrap_or(name);
+        file = file.replace(&format!("${{{door}}}"), port);
+    }
+    Ok(file)
+}
+
 /// The addresses of the listeners that ask who one is, by the variable in which tests look for them. Only a
-/// broker of ours from the jars has them.
+/// broker of ours has them.
 pub(super) fn doors(dir: &Path) -> Result<Vec<(&'static str, String)>> {
     let Ok(properties) = fs::read_to_string(dir.join("server.properties")) else { return Ok(Vec::new()) };
-    let listeners = properties.lines().find_map(|line| line.strip_prefix("listeners="));
-    let listeners = listeners.context("server.properties names no listeners")?;
+    let listeners = properties.lines().find_map(|line| line.strip_prefix("advertised.listeners="));
+    let listeners = listeners.context("server.properties advertises no listeners")?;
     let of = |scheme| listeners.split(',').find_map(|listener| listener.strip_prefix(scheme));
     let doors = [("TIDINGS_TEST_KAFKA_SASL", of("SASL://")), ("TIDINGS_TEST_KAFKA_MUTUAL", of("MUTUAL://"))];
     Ok(doors.into_iter().filter_map(|(name, address)| Some((name, address?.to_owned()))).collect())
@@ -111,23 +158,11 @@ impl Recipe for Jars {
     fn prepare(&self, home: &Home, port: u16) -> Result<Vec<String>> {
         let java = packages::java().context("no Java that is new enough")?;
         let library = fetch(&java)?;
-        let mut properties = PROPERTIES.replace("@PORT@", &port.to_string());
-        let mut ports = vec![port];
-        for name in ["@CONTROLLER@", "@SASL@", "@MUTUAL@"] {
-            let mut free = wire::free_port()?;
-            while ports.contains(&free) {
-                free = wire::free_port()?;
-            }
-            properties = properties.replace(name, &free.to_string());
-            ports.push(free);
+        let dir = home.path("")?.trim_end_matches('/').to_owned();
+        let place = Place { bind: "127.0.0.1", data: home.path("data")?, dir };
+        for (name, text) in files(&place, port)? {
+            home.write(name, text)?;
         }
-        home.write("keystore.pem", [KEY, CERTIFICATE].concat())?;
-        home.write("trust.pem", TRUST)?;
-        let properties = properties
-            .replace("@DATA@", &home.path("data")?)
-            .replace("@KEYSTORE@", &home.path("keystore.pem")?)
-            .replace("@TRUST@", &home.path("trust.pem")?);
-        home.write("server.properties", properties)?;
         home.write("log4j2.properties", LOGGING)?;
         let java = java.to_str().context("a path to java that is not UTF-8")?;
         // Serial collector and first compiler only: it is up in half the time, and tests are not benchmarks.
@@ -167,5 +202,32 @@ fn format_data(home: &Home, start: &[String]) -> Result<()> {
     match process::wait(&mut child, FORMAT_LIMIT)? {
         Some(status) if status.success() => Ok(()),
         _ => bail!("its data directory could not be formatted; its last words:\n{}", home.last_words()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_publishes_every_listener_that_its_properties_advertise() {
+        let dir = std::env::temp_dir().join(format!("tidings-xtask-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        let place = Place { bind: "0.0.0.0", data: "/data".into(), dir: "/tidings".into() };
+        for (name, text) in files(&place, 19_092).expect("free ports") {
+            fs::write(dir.join(name), text).expect("written");
+        }
+        let file = composed(include_str!("../../kafka/compose.yml"), &dir).expect("rendered");
+        let file = file.replace("${PORT}", "19092").replace("${DIR}", "/somewhere");
+        let doors = doors(&dir).expect("they are there");
+        fs::remove_dir_all(&dir).expect("removed");
+        assert_eq!(doors.len(), 2, "{doors:?}");
+        for address in doors.iter().map(|(_, address)| address.as_str()).chain(["127.0.0.1:19092"]) {
+            let (host, port) = address.rsplit_once(':').expect("an address");
+            assert_eq!(host, "127.0.0.1", "they are reached from here");
+            assert!(file.contains(&format!("- \"127.0.0.1:{port}:{port}\"\n")), "{address}: {file}");
+        }
+        assert!(!file.contains("${"), "{file}");
+        assert!(file.contains(CLUSTER) && file.contains(SCRAM_USER), "{file}");
     }
 }

@@ -21,6 +21,8 @@ const TERM_LIMIT: Duration = Duration::from_secs(15);
 const SIGNAL_LIMIT: Duration = Duration::from_secs(10);
 /// How long a start command may take until the broker itself is among the processes.
 const APPEAR_LIMIT: Duration = Duration::from_secs(30);
+/// How long a command of its control program may take.
+const CONTROL_LIMIT: Duration = Duration::from_secs(60);
 /// How much of the log is shown.
 const LAST_LINES: usize = 15;
 /// What a removal leaves: the log, and what belongs to others.
@@ -35,6 +37,10 @@ pub(super) trait Recipe {
     fn prepare(&self, home: &Home, port: u16) -> Result<Vec<String>>;
     /// Words that follow one another in its command line and in no other.
     fn marks(&self, home: &Home) -> Result<Vec<String>>;
+    /// Its own control program, and how to reach this broker with it; none if it has none.
+    fn control(&self, _home: &Home) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
     /// A program that must run beside it, with the address at which it listens.
     fn helper(&self, _home: &Home) -> Result<Option<(Vec<String>, String)>> {
         Ok(None)
@@ -186,6 +192,16 @@ impl Engine for Local {
 
     fn thaw(&self) -> Result<()> {
         self.signal_and_see("CONT", |pid| process::state(pid) != Some('T'))
+    }
+
+    fn control(&self, words: &[&str]) -> Result<()> {
+        let control = self.recipe.control(&self.home)?.context("it has no control program")?;
+        let all: Vec<String> = control.into_iter().chain(words.iter().map(|w| (*w).to_owned())).collect();
+        let mut child = self.home.command(&all)?.spawn().context("cannot start its control program")?;
+        match process::wait(&mut child, CONTROL_LIMIT)? {
+            Some(status) if status.success() => Ok(()),
+            _ => bail!("its control program failed; its last words:\n{}", self.home.last_words()),
+        }
     }
 
     fn remove(&self) -> Result<()> {

@@ -136,6 +136,10 @@ pub(crate) enum Command {
     Stop { broker: Broker },
     /// Lets a frozen one go on.
     Cont { broker: Broker },
+    /// Tells RabbitMQ that it has no memory left: it lets publishers wait.
+    Alarm { broker: Broker },
+    /// Ends that.
+    Calm { broker: Broker },
 }
 
 /// Runs one command on the set that the environment names.
@@ -168,8 +172,17 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Restart { broker } => set.manage(broker)?.restart()?,
         Command::Stop { broker } => set.manage(broker)?.harm(|engine| engine.freeze())?,
         Command::Cont { broker } => set.manage(broker)?.harm(|engine| engine.thaw())?,
+        Command::Alarm { broker } => alarm(&set, broker, &rabbitmq::NO_MEMORY)?,
+        Command::Calm { broker } => alarm(&set, broker, &rabbitmq::MEMORY)?,
     }
     Ok(())
+}
+
+fn alarm(set: &Set, broker: Broker, words: &[&str]) -> Result<()> {
+    if broker != Broker::Rabbitmq {
+        anyhow::bail!("only rabbitmq has such an alarm");
+    }
+    set.manage(broker)?.harm(|engine| engine.control(words))
 }
 
 fn some_or_all(named: Vec<Broker>) -> Vec<Broker> {
@@ -190,6 +203,8 @@ trait Engine {
     fn shutdown(&self) -> Result<()>;
     fn freeze(&self) -> Result<()>;
     fn thaw(&self) -> Result<()>;
+    /// Runs its control program with these words.
+    fn control(&self, words: &[&str]) -> Result<()>;
     /// Ends it at once, if it runs, and removes its data; its log stays.
     fn remove(&self) -> Result<()>;
     /// The last words of its log, for a person.

@@ -12,6 +12,14 @@ use crate::packages::Need;
 /// The server itself. The script of the same name on `PATH` would change the user and with it the data
 /// directory.
 pub(crate) const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// The program that tells a node what to do, by its full path: the script on `PATH` changes the user.
+const LOCAL_CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+/// The same in a container.
+pub(super) const CONTROL: &str = "rabbitmqctl";
+/// A node without memory left tells publishers to wait.
+pub(super) const NO_MEMORY: [&str; 2] = ["set_vm_memory_high_watermark", "0"];
+/// As its configuration says.
+pub(super) const MEMORY: [&str; 3] = ["set_vm_memory_high_watermark", "absolute", "1GB"];
 const CONFIG: &str = include_str!("../../rabbitmq/rabbitmq.conf.in");
 
 /// One node.
@@ -68,6 +76,13 @@ impl Recipe for Node {
     /// Of the Erlang machine; the script that starts it only waits for its end.
     fn marks(&self, home: &Home) -> Result<Vec<String>> {
         Ok(vec!["-home".into(), home.path("home")?])
+    }
+
+    fn control(&self, home: &Home) -> Result<Option<Vec<String>>> {
+        let start = home.read("command")?;
+        // In the same environment, where it finds the node and its cookie.
+        let words = start.lines().map(|word| if word == SERVER { LOCAL_CONTROL } else { word });
+        Ok(Some(words.map(str::to_owned).collect()))
     }
 
     /// The name service. A node that finds none starts one, which would stay.

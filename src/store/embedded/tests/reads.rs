@@ -4,7 +4,7 @@ use std::thread;
 
 use super::*;
 use crate::config::{Budget, WhenFull};
-use crate::queue::{Setting, TargetNo};
+use crate::queue::{Pause, Setting, TargetNo};
 
 fn store() -> (Arc<Log>, Arc<EmbeddedStore>, tempfile::TempDir) {
     let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
@@ -109,7 +109,7 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
         assert_eq!(settings("three"), [(Setting::Quota, 1)]);
         let targets = store.targets().unwrap();
         let rows: Vec<_> = targets.iter().map(|t| (t.target.0, &*t.name, t.since, t.paused)).collect();
-        assert_eq!(rows, [(1, "orders", 7, true), (2, "audit", 9, false)]);
+        assert_eq!(rows, [(1, "orders", 7, Pause::Gone), (2, "audit", 9, Pause::No)]);
         let kept: Vec<_> = targets.iter().map(|t| (&*t.kind, t.budget, t.forgotten)).collect();
         assert_eq!(kept, [("kafka", Budget::default(), Some(7)), ("http", SHEDS, None)]);
     };
@@ -129,7 +129,7 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
     };
     set(register(1, "orders"));
     log.wait_applied();
-    set(Change::PauseTarget { target: TargetNo(1), paused: true });
+    set(Change::PauseTarget { target: TargetNo(1), paused: Pause::Gone });
     set(register(2, "audit"));
     set(Change::ConfigureTarget { target: TargetNo(2), kind: "http".into(), budget: SHEDS });
     set(Change::DeleteBucket { bucket: "two".into() });
@@ -137,10 +137,10 @@ fn buckets_and_targets_are_the_same_in_overlay_index_and_after_a_restart() {
     setting("one", Setting::Versioning, Some("no".into()));
     setting("one", Setting::Cors, Some(vec![0; 9_000].into()));
     setting("one", Setting::Tagging, None);
-    set(Change::PauseTarget { target: TargetNo(2), paused: true });
+    set(Change::PauseTarget { target: TargetNo(2), paused: Pause::Operator });
     set(bucket("three"));
     setting("three", Setting::Quota, Some("7".into()));
-    set(Change::PauseTarget { target: TargetNo(2), paused: false });
+    set(Change::PauseTarget { target: TargetNo(2), paused: Pause::No });
     set(Change::ForgetTarget { target: TargetNo(1), unsettled: 7 });
     check(&store);
     log.wait_applied();

@@ -1,0 +1,29 @@
+//! Whom buckets' own rules can reach: every configured target, by its name.
+//!
+//! Must never name a target that is not registered durably.
+
+use super::targets::Targets;
+use crate::config::{self, Encoding};
+use crate::rules::{Named, Names};
+
+impl Targets {
+    /// Those of the wanted targets that have a number: buckets' own rules can reach them.
+    pub(super) fn reachable(&self, wanted: &[config::Target]) -> Names {
+        let mut names = Names::default();
+        for target in wanted {
+            let Some(entry) = self.get(&target.name) else { continue };
+            let kind = target.connector.kind();
+            let topic = target.connector.destination().filter(|topic| kind == "kafka" && topic.is_fixed());
+            names.add(
+                &target.name,
+                Named {
+                    target: entry.registered.target,
+                    invokes: matches!(kind, "http" | "function"),
+                    tested: target.encoding != Encoding::Cos,
+                    topic: topic.map(|topic| topic.source().into()),
+                },
+            );
+        }
+        names
+    }
+}
