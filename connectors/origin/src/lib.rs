@@ -8,7 +8,6 @@ mod ask;
 mod fetch;
 mod read;
 mod rules;
-mod write;
 mod xml;
 
 use std::time::Duration;

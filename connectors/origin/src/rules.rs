@@ -1,11 +1,10 @@
-//! A bucket's rules: read from COS's document, checked, and written again.
+//! A bucket's rules: read from COS's document, and checked.
 //!
 //! Must never take a word that it does not understand, nor one that would send a client's credentials away.
 
 use http::{HeaderName, HeaderValue};
 
 use crate::read::{invalid, rule};
-use crate::write::write_rule;
 use crate::xml;
 
 /// The most rules of a bucket.
@@ -125,14 +124,6 @@ impl Rules {
     /// All of them, the first to be asked first.
     pub fn rules(&self) -> &[Rule] {
         &self.0
-    }
-
-    /// The document that says the same.
-    pub fn document(&self) -> String {
-        let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<OriginConfiguration>");
-        self.0.iter().for_each(|rule| write_rule(&mut out, rule));
-        out.push_str("</OriginConfiguration>");
-        out
     }
 }
 

@@ -22,28 +22,40 @@ fn rule(parameter: &str, info: &str) -> Rule {
 }
 
 #[test]
-fn what_is_put_comes_back() {
+fn every_word_of_a_rule_is_read() {
     let parameter = "<FollowQueryString>true</FollowQueryString><HttpHeader><FollowAllHeaders>false\
         </FollowAllHeaders><NewHttpHeaders><Header><Key>X-Team</Key><Value>a&amp;b</Value></Header>\
         </NewHttpHeaders><FollowHttpHeaders><Header><Key>Accept</Key></Header></FollowHttpHeaders>\
         </HttpHeader>\
         <FollowRedirection>true</FollowRedirection><HttpRedirectCode>307</HttpRedirectCode>\
         <TransparentErrorCode>true</TransparentErrorCode>";
+    let standby = "<StandbyHostName_1>second.example.com</StandbyHostName_1></HostInfo>";
+    let hosts = HOST.replace("</HostInfo>", standby);
     let info = format!(
-        "{}<FileInfo><PrefixConfiguration><Prefix>a/</Prefix></PrefixConfiguration><SuffixConfiguration>\
-         <Suffix>.jpg</Suffix></SuffixConfiguration></FileInfo>",
-        HOST.replace("</HostInfo>", "<StandbyHostName_1>second.example.com</StandbyHostName_1></HostInfo>")
+        "{hosts}<FileInfo><PrefixConfiguration><Prefix>a/</Prefix></PrefixConfiguration><SuffixConfiguration>\
+         <Suffix>.jpg</Suffix></SuffixConfiguration></FileInfo>"
     );
-    for info in [
-        info,
-        format!(
-            "{HOST}<FileInfo><FixedFileConfiguration><FixedFilePath>x</FixedFilePath>\
-                                </FixedFileConfiguration></FileInfo>"
-        ),
-    ] {
-        let rules = Rules::parse(&document("<Prefix>in/</Prefix>", parameter, &info), false).expect("valid");
-        assert_eq!(Rules::parse(&rules.document(), false).as_ref(), Ok(&rules));
-    }
+    let rules = Rules::parse(&document("<Prefix>in/</Prefix>", parameter, &info), false).expect("valid");
+    let wanted = Rule {
+        priority: 1,
+        kind: Kind::Mirror,
+        prefix: "in/".to_owned(),
+        suffix: String::new(),
+        protocol: Protocol::Http,
+        follow_query: true,
+        transparent_errors: true,
+        follow_redirects: true,
+        redirect_code: 307,
+        follow_headers: vec![HeaderName::from_static("accept")],
+        follow_all_headers: false,
+        new_headers: vec![(HeaderName::from_static("x-team"), HeaderValue::from_static("a&b"))],
+        hosts: vec!["origin.example.com:8080".to_owned(), "second.example.com".to_owned()],
+        file: File::Key { prefix: "a/".to_owned(), suffix: ".jpg".to_owned() },
+    };
+    assert_eq!(rules.rules(), [wanted]);
+    let fixed = "<FileInfo><FixedFileConfiguration><FixedFilePath>x</FixedFilePath></FixedFileConfiguration>\
+                 </FileInfo>";
+    assert_eq!(rule("", &format!("{HOST}{fixed}")).file, File::Fixed("x".to_owned()));
 }
 
 #[test]
