@@ -65,6 +65,7 @@ mod peer;
 mod put;
 mod rest;
 mod restore;
+mod routes;
 mod server;
 mod slow_down;
 mod source;
