@@ -139,12 +139,12 @@ pub fn function_of(target: &str) -> &str {
 
 /// The name of the target that `text` means in a configuration of this form.
 ///
-/// In a `TopicConfiguration`, what does not begin with `arn:` is the name of a Kafka topic, as COS has it; its
-/// `endpoint`, `kafka://HOST:PORT`, says which of two that have one name.
+/// In a `TopicConfiguration`, what does not begin with `arn:` is the name of a Kafka topic, as COS has it;
+/// its `endpoint`, `kafka://HOST:PORT`, says which of two that have one name.
 ///
 /// # Errors
-/// The ARN is malformed, of another region, or names nobody whom this form can reach; the endpoint is none, or
-/// none of who writes to the topic.
+/// The ARN is malformed, of another region, or names nobody whom this form can reach; the endpoint is
+/// none, or none of who writes to the topic.
 pub(super) fn resolve<'a>(
     text: &str,
     form: Form,

@@ -41,7 +41,7 @@ pub enum Refused {
     UnknownDestination(String),
     /// A far side's address is not one of those that the target has.
     #[error(
-        "The endpoint '{}' is not kafka://HOST:PORT with a broker of the one target that writes to this topic",
+        "The endpoint '{}' is not kafka://HOST:PORT of a broker of the one target that writes to the topic",
         shown(.0)
     )]
     Endpoint(String),
