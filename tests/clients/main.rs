@@ -56,6 +56,11 @@ fn the_suite_of_the_s3_library_passes_but_for_what_is_listed() {
 }
 
 #[test]
+fn what_is_not_there_comes_from_the_origin_that_cos_sdk_set() {
+    script("origins.py", None);
+}
+
+#[test]
 fn rules_that_boto3_and_the_aws_cli_put_reach_their_targets() {
     script("rules.py", None);
 }
