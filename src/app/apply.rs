@@ -3,6 +3,7 @@
 //! Must never start a lane whose target is not registered durably (its entries would name nobody), let a
 //! change see half of the new rules, nor touch a lane that the configuration did not change.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::admin::Reloaded;
 use crate::config;
 use crate::delivery::{self, Ambient, EncodeFn, TargetHandle};
 use crate::encode::{Binding, Encoder, Origin};
-use crate::queue::{Queue as _, TargetNo};
+use crate::queue::Queue as _;
 use crate::rules::RuleSet;
 use crate::store::RegisteredTarget;
 
@@ -52,8 +53,9 @@ impl Targets {
             }
         }
         self.around.commit.set_rules(RuleSet::build(&rules).reaching(self.reachable(wanted)));
+        let by_name: HashMap<&str, _> = wanted.iter().map(|target| (&*target.name, target)).collect();
         let lanes = self.all().into_iter().map(|entry| {
-            let target = wanted.iter().find(|t| t.name == entry.registered.name);
+            let target = by_name.get(&*entry.registered.name).copied();
             self.bring_up(entry, target)
         });
         for (name, change) in futures_util::future::join_all(lanes).await {
@@ -75,7 +77,11 @@ impl Targets {
     }
 
     /// A backlog must not go to another kind of far side by mistake.
-    fn check_kinds(&self, wanted: &[config::Target], accept: &[String]) -> Result<(), KindChanged> {
+    pub(super) fn check_kinds(
+        &self,
+        wanted: &[config::Target],
+        accept: &[String],
+    ) -> Result<(), KindChanged> {
         let changed = wanted.iter().filter_map(|target| {
             let entry = self.get(&target.name)?;
             let (name, was, is) = (&target.name, &entry.registered.kind, target.connector.kind());
@@ -94,7 +100,7 @@ impl Targets {
     }
 
     /// Registers a target that has no number yet, and keeps what is configured of it in the registry.
-    async fn register(&self, target: &config::Target, done: &mut Reloaded) -> anyhow::Result<()> {
+    pub(super) async fn register(&self, target: &config::Target, done: &mut Reloaded) -> anyhow::Result<()> {
         let commit = &self.around.commit;
         let kind = target.connector.kind();
         let failed = || format!("target `{}` cannot be registered", target.name);
@@ -106,9 +112,7 @@ impl Targets {
                     tracing::error!(target_name = %target.name, "cannot be registered: {why}");
                     return Ok(());
                 }
-                // Also above the numbers of those that were forgotten.
-                let known = commit.store().targets()?;
-                let number = TargetNo(known.iter().map(|r| r.target.0).max().unwrap_or(0) + 1);
+                let number = self.new_number();
                 let position =
                     commit.register_target(number, &target.name, kind).await.with_context(failed)?;
                 let progress = self.around.queue.add_reader(number, position.offset)?;
@@ -129,7 +133,11 @@ impl Targets {
     }
 
     /// Makes one target's lane what is wanted of it.
-    async fn bring_up(&self, mut entry: Entry, wanted: Option<&config::Target>) -> (String, Change) {
+    pub(super) async fn bring_up(
+        &self,
+        mut entry: Entry,
+        wanted: Option<&config::Target>,
+    ) -> (String, Change) {
         let name = entry.registered.name.to_string();
         let files = wanted.map_or(0, |target| digest(target.connector.files()));
         let kept = entry.configured.as_ref().zip(wanted).is_some_and(|(was, is)| was.same_lane(is));
@@ -215,7 +223,7 @@ impl Targets {
 }
 
 /// What became of one target.
-enum Change {
+pub(super) enum Change {
     /// It is not configured, and was not before.
     None,
     Kept,

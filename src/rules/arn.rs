@@ -9,11 +9,10 @@
 //! `aws` and `aws-cn` may stand for `tidings`, the account may be any number or nothing, and `function:` may
 //! be left out. Must never guess: what is not of this form is refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::names::Names;
 use super::refused::Refused;
-use crate::queue::TargetNo;
 
 /// Who may be asked for: other object stores' tools know these.
 const PARTITIONS: [&str; 3] = ["tidings", "aws", "aws-cn"];
@@ -22,7 +21,7 @@ const MAX_NAME: usize = 64;
 /// The most digits of an account.
 const MAX_ACCOUNT: usize = 20;
 /// What the name of a function's own target begins with.
-const FUNCTION: &str = "function:";
+pub(super) const FUNCTION: &str = "function:";
 /// What may stand behind a function's name: there is one version at work at a time.
 const QUALIFIERS: [&str; 2] = ["$LATEST", "$DEFAULT"];
 
@@ -60,55 +59,6 @@ impl Form {
     }
 }
 
-/// Every configured target by its name: whom a bucket's own rules can reach now.
-#[derive(Debug, Clone, Default)]
-pub struct Names(HashMap<Arc<str>, Named>);
-
-/// One configured target.
-#[derive(Debug, Clone)]
-pub struct Named {
-    /// Its number.
-    pub target: TargetNo,
-    /// It invokes something: a trigger may name it.
-    pub invokes: bool,
-    /// It can take a test event: its events are not written as COS's, which has none.
-    pub tested: bool,
-    /// The one Kafka topic that it writes to.
-    pub topic: Option<Arc<str>>,
-}
-
-impl Names {
-    /// Adds a target.
-    pub fn add(&mut self, name: &Arc<str>, named: Named) {
-        self.0.insert(Arc::clone(name), named);
-    }
-
-    /// The target of this name.
-    pub fn get(&self, name: &str) -> Option<&Named> {
-        self.0.get(name)
-    }
-
-    /// The target that a function's name means: the function's own, else a configured one that invokes.
-    ///
-    /// # Errors
-    /// There is none, or it invokes nothing.
-    pub fn function(&self, name: &str) -> Result<&Arc<str>, Refused> {
-        let own = self.0.get_key_value(format!("{FUNCTION}{name}").as_str());
-        match own.or_else(|| self.0.get_key_value(name)) {
-            Some((target, named)) if named.invokes => Ok(target),
-            Some(_) => Err(Refused::NoFunction(name.to_owned())),
-            None => Err(Refused::UnknownDestination(name.to_owned())),
-        }
-    }
-
-    /// The one target that writes to this Kafka topic.
-    fn of_topic(&self, topic: &str) -> Option<&Arc<str>> {
-        let mut found = self.0.iter().filter(|(_, named)| named.topic.as_deref() == Some(topic));
-        let (name, _) = found.next()?;
-        found.next().is_none().then_some(name)
-    }
-}
-
 /// The ARN of a function of ours.
 pub fn arn_of_function(name: &str, region: &str, account: &str) -> String {
     format!("arn:tidings:lambda:{region}:{account}:function:{name}")
@@ -138,7 +88,7 @@ pub(super) fn resolve<'a>(
     let name = parse(text, form, region)?;
     match form {
         Form::Function => names.function(name),
-        Form::Queue | Form::Topic => names.0.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown),
+        Form::Queue | Form::Topic => names.entry(name).map(|(name, _)| name).ok_or_else(unknown),
     }
 }
 
@@ -176,7 +126,9 @@ fn parse<'a>(text: &'a str, form: Form, region: &str) -> Result<&'a str, Refused
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::Named;
     use super::*;
+    use crate::queue::TargetNo;
 
     fn names() -> Names {
         let mut names = Names::default();

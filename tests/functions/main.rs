@@ -4,5 +4,8 @@
 
 mod bad;
 mod life;
+mod many;
+mod scenarios;
 mod steps;
+mod triggers;
 mod world;
