@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,9 +15,8 @@ use anyhow::Context as _;
 use super::targets::{Entry, Targets};
 use crate::admin::Reloaded;
 use crate::config;
-use crate::delivery::{self, Ambient, EncodeFn, TargetHandle};
-use crate::encode::{Binding, Encoder, Origin};
-use crate::queue::Queue as _;
+use crate::delivery::{self, Ambient, TargetHandle};
+use crate::queue::{Queue as _, TargetNo};
 use crate::rules::RuleSet;
 use crate::store::RegisteredTarget;
 
@@ -112,7 +112,8 @@ impl Targets {
                     tracing::error!(target_name = %target.name, "cannot be registered: {why}");
                     return Ok(());
                 }
-                let number = self.new_number();
+                // Also above the numbers of those that were forgotten.
+                let number = TargetNo(self.numbered.fetch_add(1, Ordering::Relaxed) + 1);
                 let position =
                     commit.register_target(number, &target.name, kind).await.with_context(failed)?;
                 let progress = self.around.queue.add_reader(number, position.offset)?;
@@ -202,23 +203,6 @@ impl Targets {
             None => delivery::spawn(target, number, reader, encode, ambient, paused),
         });
         Ok(())
-    }
-
-    fn encoder(&self, target: &config::Target) -> EncodeFn {
-        let binding = match target.connector.kind() {
-            "kafka" => Binding::Kafka,
-            "nats" => Binding::Nats,
-            "amqp" => Binding::Amqp,
-            _ => Binding::Http,
-        };
-        let origin = Origin {
-            region: &self.around.server.region,
-            appid: &self.around.account.appid,
-            domain: self.around.server.domain.as_deref(),
-            target: &target.name,
-        };
-        let encoder = Encoder::new(target.encoding, binding, origin, target.connector.destination());
-        Arc::new(move |stored, rule| encoder.message(stored, rule))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Must never let two operators change targets at once, and never forget one whose events may still come.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(super) struct Targets {
     pub(super) around: Surroundings,
     changing: Mutex<()>,
     /// The highest number that was ever given: it is never given again.
-    numbered: AtomicU32,
+    pub(super) numbered: AtomicU32,
     /// Told by a lane whose far side said that it is gone.
     pub(super) gone: Arc<Notify>,
     /// Held by whoever changes triggers.
@@ -102,11 +102,6 @@ impl Targets {
         }
         targets.apply(wanted, accept).await?;
         Ok(targets)
-    }
-
-    /// A number that no target has or had.
-    pub(super) fn new_number(&self) -> TargetNo {
-        TargetNo(self.numbered.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     pub(super) fn all(&self) -> Vec<Entry> {

@@ -163,7 +163,7 @@ fn unsigned() -> S3Error {
 
 /// From now on the request counts as going on.
 fn begin(context: &RequestContext, principal: &Principal, is_upload: bool) -> S3Result<()> {
-    let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
+    let _ = context.begun.set(context.peer.seat.begin(principal.name(), is_upload)?);
     Ok(())
 }
 

@@ -78,6 +78,9 @@ mod versioning;
 
 use std::sync::Arc;
 
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
 use crate::commit::Commit;
 use crate::config;
 use crate::config::credentials::Credential;
@@ -109,6 +112,7 @@ pub struct Frontend {
     server: config::Server,
     going: Arc<going::GoingOn>,
     tls: Option<Arc<Tls>>,
+    inside: Option<mpsc::Receiver<UnixStream>>,
 }
 
 impl Frontend {
@@ -142,7 +146,7 @@ impl Frontend {
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(behind, rules, server.idle_timeout, ambient);
         let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
-        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None }
+        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None, inside: None }
     }
 
     /// The same frontend with other limits than the defaults, and somebody who hears of every refusal.
@@ -153,5 +157,10 @@ impl Frontend {
     /// The same frontend over TLS, if there is a certificate.
     pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same frontend with connections from within: those of functions, which never leave the machine.
+    pub fn inside(self, streams: mpsc::Receiver<UnixStream>) -> Self {
+        Self { inside: Some(streams), ..self }
     }
 }

@@ -21,8 +21,12 @@ const fn preset(name: &'static str, description: &'static str, code: &'static st
     Preset { name, description, code, network: Network::None, timeout_s: 3, memory_mb: 128 }
 }
 
+const fn bounded(timeout_s: u32, memory_mb: u32, preset: Preset) -> Preset {
+    Preset { timeout_s, memory_mb, ..preset }
+}
+
 const fn calling(timeout_s: u32, memory_mb: u32, preset: Preset) -> Preset {
-    Preset { network: Network::All, timeout_s, memory_mb, ..preset }
+    Preset { network: Network::All, ..bounded(timeout_s, memory_mb, preset) }
 }
 
 const PRESETS: &[Preset] = &[
@@ -36,7 +40,7 @@ const PRESETS: &[Preset] = &[
             include_str!("../../config/examples/cdn-refresh/index.py"),
         ),
     ),
-    calling(
+    bounded(
         60,
         512,
         preset(
@@ -54,7 +58,7 @@ const PRESETS: &[Preset] = &[
             include_str!("../../config/examples/image-recognition/index.py"),
         ),
     ),
-    calling(
+    bounded(
         20,
         128,
         preset(

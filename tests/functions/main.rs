@@ -5,6 +5,7 @@
 mod bad;
 mod life;
 mod many;
+mod roles;
 mod scenarios;
 mod steps;
 mod triggers;

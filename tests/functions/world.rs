@@ -21,7 +21,7 @@ pub(crate) struct World {
     child: Option<Child>,
     admin: String,
     s3: Option<Client>,
-    pair: (String, String, String),
+    s3_address: String,
     http: reqwest::Client,
 }
 
@@ -29,14 +29,8 @@ impl World {
     /// A fresh server; `extra` is more of its configuration.
     pub(crate) async fn start(extra: &str) -> Self {
         let dir = TempDir::with_prefix_in("functions-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let mut world = Self {
-            dir,
-            child: None,
-            admin: String::new(),
-            s3: None,
-            pair: Default::default(),
-            http: reqwest::Client::new(),
-        };
+        let (admin, s3_address) = (String::new(), String::new());
+        let mut world = Self { dir, child: None, admin, s3: None, s3_address, http: reqwest::Client::new() };
         world.configure(extra);
         world.open().await;
         let made = world.s3().create_bucket("bucket").await.expect("an answer");
@@ -125,9 +119,10 @@ impl World {
         let text = std::fs::read_to_string(self.data().join("credentials.toml")).expect("made");
         let table: toml::Table = text.parse().expect("TOML");
         let field = |name: &str| table["credential"][0][name].as_str().expect("a string").to_owned();
-        self.pair = (s3, field("access_key"), field("secret_key"));
-        let s3 = Client::new(&self.pair.0, "ap-guangzhou", &self.pair.1, &self.pair.2);
+        let address = s3;
+        let s3 = Client::new(&address, "ap-guangzhou", &field("access_key"), &field("secret_key"));
         self.s3 = Some(s3.expect("an address"));
+        self.s3_address = address;
         self.child = Some(child);
     }
 
@@ -160,9 +155,8 @@ impl World {
         self.s3.clone().expect("runs")
     }
 
-    /// Where S3 is, and a key pair that may do everything there.
-    pub(crate) fn pair(&self) -> (String, String, String) {
-        self.pair.clone()
+    pub(crate) fn s3_address(&self) -> String {
+        self.s3_address.clone()
     }
 
     pub(crate) async fn put(&self, key: &str) {

@@ -1,12 +1,12 @@
-//! The demonstration's function: Python that runs here, made and bound as a user does it, and what its run log
-//! says of each change.
+//! The demonstration's function: Python that runs here, made and bound as a user does it, and what its run
+//! log says of each change.
 //!
 //! Must never count a run whose code did not say itself which event it got.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -35,9 +35,11 @@ impl Hosted {
         let body = json!({ "from": "hello" }).to_string().into_bytes();
         let made = server.call_with(Method::POST, &format!("/v1/functions/{NAME}/create"), Some(body)).await;
         if let Err(why) = made.map_err(of_failure) {
+            let why = why.to_string();
             // Nothing is there yet that it could be in conflict with, but this machine.
-            ensure!(why.to_string().starts_with("409"), "the function was not made: {why:#}");
-            say!("No function runs here, so that only the receiver is shown: {why:#}\n");
+            let here = why.strip_prefix("409 Conflict: ").and_then(|why| why.lines().next());
+            let here = here.with_context(|| format!("the function was not made: {why}"))?;
+            say!("No function runs here, so that only the receiver is shown: {here}\n");
             return Ok(None);
         }
         for event in EVENTS {
