@@ -18,8 +18,10 @@ mod reachable;
 mod refused;
 mod reload;
 mod rules;
+mod single;
 mod storage;
 mod targets;
+mod written;
 
 use std::future::pending;
 use std::net::SocketAddr;

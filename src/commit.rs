@@ -173,7 +173,12 @@ impl Commit {
 
     /// Changes from now on are matched by these rules; what is committed already is not touched.
     pub fn set_rules(&self, rules: RuleSet) {
-        self.inner.rules.set(rules);
+        self.inner.rules.change(|_| rules);
+    }
+
+    /// The same by rules that are made of those of this moment.
+    pub fn alter_rules(&self, change: impl FnOnce(&RuleSet) -> RuleSet) {
+        self.inner.rules.change(change);
     }
 
     /// Waits until every change that was matched by earlier rules than those of now is durable, or never will
