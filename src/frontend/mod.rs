@@ -68,7 +68,6 @@ mod restore;
 mod server;
 mod slow_down;
 mod source;
-mod stall;
 mod tagging;
 mod tags;
 #[cfg(test)]
