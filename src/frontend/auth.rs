@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 use secrecy::ExposeSecret;
 
 use super::CredentialLookup;
@@ -22,9 +22,10 @@ use super::context::{Caller, RequestContext};
 use super::guard::{Claim, Refusal, unknown_to};
 use super::hosts::Hosts;
 use super::operations::Operations;
+use super::routes::Routes;
 
 /// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
-const MAX_XML_BYTES: usize = 4 << 20;
+pub(super) const MAX_XML_BYTES: usize = 4 << 20;
 
 /// The verifier and router over our operations.
 pub(super) fn service(
@@ -39,7 +40,10 @@ pub(super) fn service(
     config.form_max_field_size = 0;
     config.form_max_fields_size = 0;
     config.form_max_parts = 0;
+    let gate = Gate(Arc::clone(&credentials));
+    let routes = Routes { operations: operations.clone(), gate, hosts: Arc::clone(&hosts) };
     let mut builder = S3ServiceBuilder::new(operations);
+    builder.set_route(routes);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Secrets(Arc::clone(&credentials)));
     builder.set_access(Gate(credentials));
@@ -88,39 +92,66 @@ pub(super) struct Gate(pub(super) Arc<dyn CredentialLookup>);
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let context = cx.extensions_mut().get::<Arc<RequestContext>>().cloned().ok_or_else(unsigned)?;
-        // One signature, verified by whoever knows its rules.
-        let key: Arc<str> = match (cx.credentials(), &context.verified) {
-            (Some(by_library), None) => by_library.access_key.as_str().into(),
-            (None, Some(Verified(key))) => Arc::clone(key),
-            _ => return Err(unsigned()),
-        };
-        let operation = cx.s3_op().name();
-        let is_read = matches!(*cx.method(), Method::GET | Method::HEAD);
-        let query = cx.uri().query().filter(|query| !is_read && !query.is_empty());
-        let unknown = query.and_then(|query| unknown_to(query, parameters_of(operation)));
-        let principal = self.admit(&context, key, operation, cx.s3_path(), cx.headers())?;
-        if let Some(unknown) = unknown {
-            // What another operation would understand must not be ignored by this one.
-            return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
-        }
-        let is_upload = matches!(operation, "PutObject" | "UploadPart");
-        // Documents are read into memory as a whole, so they say how long they are before anything is read.
-        if !is_upload {
-            match context.claim.length {
-                None => return Err(S3ErrorCode::MissingContentLength.into()),
-                Some(length) if length > MAX_XML_BYTES as u64 => {
-                    return Err(S3ErrorCode::MaxMessageLengthExceeded.into());
-                }
-                Some(_) => {}
-            }
-        }
-        begin(&context, &principal, is_upload)?;
+        let key = cx.credentials().map(|by_library| by_library.access_key.as_str().into());
+        let (operation, document) = (cx.s3_op().name(), MAX_XML_BYTES);
+        let asked = Asked { operation, document, method: cx.method(), uri: cx.uri() };
+        let principal = self.admit_operation(&context, key, asked, cx.s3_path(), cx.headers())?;
         cx.extensions_mut().insert(principal);
         Ok(())
     }
 }
 
+/// What somebody asks for.
+struct Asked<'a> {
+    operation: &'a str,
+    /// The largest document that it may bring, in bytes.
+    document: usize,
+    method: &'a Method,
+    uri: &'a Uri,
+}
+
 impl Gate {
+    /// The caller of an operation that the library's router does not know, with a document of at most so many
+    /// bytes.
+    pub(super) fn admit_route(
+        &self,
+        req: &S3Request<Body>,
+        (operation, document): (&str, usize),
+        path: &S3Path,
+    ) -> S3Result<Principal> {
+        let context = req.extensions.get::<Arc<RequestContext>>().ok_or_else(unsigned)?;
+        let key = req.credentials.as_ref().map(|by_library| by_library.access_key.as_str().into());
+        let asked = Asked { operation, document, method: &req.method, uri: &req.uri };
+        self.admit_operation(context, key, asked, path, &req.headers)
+    }
+
+    /// `by_library`: whose signature the library verified.
+    fn admit_operation(
+        &self,
+        context: &RequestContext,
+        by_library: Option<Arc<str>>,
+        asked: Asked<'_>,
+        path: &S3Path,
+        headers: &HeaderMap,
+    ) -> S3Result<Principal> {
+        let key = signer(by_library, context)?;
+        let operation = asked.operation;
+        let is_read = matches!(*asked.method, Method::GET | Method::HEAD);
+        let query = asked.uri.query().filter(|query| !is_read && !query.is_empty());
+        let unknown = query.and_then(|query| unknown_to(query, parameters_of(operation)));
+        let principal = self.admit(context, key, operation, path, headers)?;
+        if let Some(unknown) = unknown {
+            // What another operation would understand must not be ignored by this one.
+            return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
+        }
+        let is_upload = matches!(operation, "PutObject" | "UploadPart");
+        if !is_upload {
+            is_document(context, asked.document)?;
+        }
+        begin(context, &principal, is_upload)?;
+        Ok(principal)
+    }
+
     /// The caller of a form whose policy's signature was verified.
     pub(super) fn admit_form(
         &self,
@@ -157,13 +188,31 @@ impl Gate {
     }
 }
 
+/// Who signed a request: one signature, verified by whoever knows its rules.
+fn signer(by_library: Option<Arc<str>>, context: &RequestContext) -> S3Result<Arc<str>> {
+    match (by_library, &context.verified) {
+        (Some(by_library), None) => Ok(by_library),
+        (None, Some(Verified(key))) => Ok(Arc::clone(key)),
+        _ => Err(unsigned()),
+    }
+}
+
+/// Documents are read into memory as a whole, so they say how long they are before anything is read.
+fn is_document(context: &RequestContext, max: usize) -> S3Result<()> {
+    match context.claim.length {
+        None => Err(S3ErrorCode::MissingContentLength.into()),
+        Some(length) if length > max as u64 => Err(S3ErrorCode::MaxMessageLengthExceeded.into()),
+        Some(_) => Ok(()),
+    }
+}
+
 fn unsigned() -> S3Error {
     S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required")
 }
 
 /// From now on the request counts as going on.
 fn begin(context: &RequestContext, principal: &Principal, is_upload: bool) -> S3Result<()> {
-    let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
+    let _ = context.begun.set(context.peer.seat.begin(principal.name(), is_upload)?);
     Ok(())
 }
 
@@ -183,6 +232,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         "PutBucketNotificationConfiguration" => &["notification"],
+        "PutBucketOrigin" | "DeleteBucketOrigin" => &["origin"],
         _ => &[],
     }
 }

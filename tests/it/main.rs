@@ -18,6 +18,7 @@ mod forged;
 mod full;
 mod judge;
 mod model;
+mod origins;
 mod program;
 mod proxies;
 mod readme;

@@ -17,10 +17,14 @@ mod far;
 mod faulted;
 mod finish;
 mod kills;
+#[cfg(feature = "faults")]
+mod kinds;
 mod load;
 mod many;
 mod nats;
 mod neighbours;
+#[cfg(feature = "faults")]
+mod origins;
 #[cfg(feature = "powercut")]
 mod powercut;
 mod rabbitmq;

@@ -100,12 +100,13 @@ async fn set_rules(stack: &Stack, n: u64, prefixes: &[usize]) -> Result<(), Stri
         to: "arn:tidings:sqs:here::target".into(),
         events: vec!["s3:ObjectCreated:*".into()],
         filter: vec![("prefix".into(), PREFIXES[*prefix].into())],
+        broker: None,
     };
     let put: Vec<_> = prefixes.iter().map(rule).collect();
     stack.disk.mark(Mark::Setting { value: n, durable: false });
     let failed = |e: tidings::commit::CommitError| e.to_string();
     let permit = stack.commit.reserve(4_096).await.map_err(failed)?;
-    let request = RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() };
+    let request = RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into(), hops: 0 };
     let announce = stack.commit.announce(request).await.map_err(failed)?;
     let change = move |now: &Notification| {
         let names = names();
