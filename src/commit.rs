@@ -36,6 +36,7 @@ pub use self::bodies::BodySpace;
 pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
+pub use self::expire::REMEMBERED;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;

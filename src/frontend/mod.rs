@@ -73,7 +73,6 @@ mod routes;
 mod server;
 mod slow_down;
 mod source;
-mod stall;
 mod tagging;
 mod tags;
 #[cfg(test)]

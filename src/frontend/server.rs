@@ -22,7 +22,7 @@ use super::Frontend;
 use super::going::Seat;
 use super::layer::Layer;
 use super::peer::Peer;
-use super::stall::Stall;
+use crate::limits::Stall;
 use crate::tls::Tls;
 
 /// The largest head of a request, and the connection's read buffer.
