@@ -81,6 +81,12 @@ fn words(action: Action) -> Words {
             ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
         }
         Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
+        Action::Scf => (
+            "scf",
+            "The API of Tencent Cloud SCF, version 2018-04-16: the header X-TC-Action names the action",
+            "Scf",
+            &[],
+        ),
     };
     Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
 }
@@ -153,7 +159,8 @@ fn of_rules(action: Action) -> (&'static str, &'static str, &'static str, &'stat
 /// The codes that a route may answer with, in the order of the table of codes.
 pub(super) fn errors(action: Action) -> Vec<Code> {
     let change: &[Code] = if action.audited().is_some() { CHANGE } else { &[] };
-    let possible = [ALWAYS, change, words(action).errors].concat();
+    let always = if action == Action::Scf { &[Code::WrongHost] } else { ALWAYS };
+    let possible = [always, change, words(action).errors].concat();
     Code::ALL.iter().copied().filter(|code| possible.contains(code)).collect()
 }
 
@@ -182,11 +189,19 @@ pub(super) fn document() -> Value {
         "security": [{ "token": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "token": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "The text of admin.token in the data directory.",
-            } },
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The text of admin.token in the data directory.",
+                },
+                "tc3": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "TC3-HMAC-SHA256, by a key of credentials.toml that may do everything.",
+                },
+            },
             "schemas": schemas::all(),
         },
     })
@@ -217,9 +232,11 @@ fn operation(route: &Route) -> Value {
         "parameters": in_path(route).chain(in_query(route)).collect::<Vec<_>>(),
         "responses": responses,
     });
-    if route.access == Access::OpenOnLoopback {
+    match route.access {
         // On a loopback address nothing is needed; elsewhere the token is.
-        operation["security"] = json!([{}, { "token": [] }]);
+        Access::OpenOnLoopback => operation["security"] = json!([{}, { "token": [] }]),
+        Access::Signed => operation["security"] = json!([{ "tc3": [] }]),
+        Access::Token => {}
     }
     operation
 }
