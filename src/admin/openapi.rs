@@ -7,9 +7,9 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::Code;
-use super::openapi_functions::of_functions;
+use super::openapi_functions::{self, of_functions};
 use super::parameters::{self, Kind};
-use super::routes::{Access, Action, ROUTES, Route, Verb};
+use super::routes::{Action, ROUTES, Route, Verb};
 use super::schemas;
 
 /// Errors of every route.
@@ -69,7 +69,8 @@ fn words(action: Action) -> Words {
         | Action::FunctionRemove
         | Action::FunctionInvoke
         | Action::FunctionLogs
-        | Action::FunctionTemplates => of_functions(action),
+        | Action::FunctionTemplates
+        | Action::Scf => of_functions(action),
         Action::RuleList
         | Action::TriggerList
         | Action::TriggerAdd
@@ -81,12 +82,6 @@ fn words(action: Action) -> Words {
             ("showStore", "What bodies take, and damage that was found", "Store", &[BadRequest])
         }
         Action::OpenApi => ("openapi", "This document", "OpenApi", &[BadRequest]),
-        Action::Scf => (
-            "scf",
-            "The API of Tencent Cloud SCF, version 2018-04-16: the header X-TC-Action names the action",
-            "Scf",
-            &[],
-        ),
     };
     Words { id, summary, answer: (!answer.is_empty()).then_some(answer), errors }
 }
@@ -189,19 +184,7 @@ pub(super) fn document() -> Value {
         "security": [{ "token": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "The text of admin.token in the data directory.",
-                },
-                "tc3": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "Authorization",
-                    "description": "TC3-HMAC-SHA256, by a key of credentials.toml that may do everything.",
-                },
-            },
+            "securitySchemes": openapi_functions::schemes(),
             "schemas": schemas::all(),
         },
     })
@@ -232,11 +215,8 @@ fn operation(route: &Route) -> Value {
         "parameters": in_path(route).chain(in_query(route)).collect::<Vec<_>>(),
         "responses": responses,
     });
-    match route.access {
-        // On a loopback address nothing is needed; elsewhere the token is.
-        Access::OpenOnLoopback => operation["security"] = json!([{}, { "token": [] }]),
-        Access::Signed => operation["security"] = json!([{ "tc3": [] }]),
-        Access::Token => {}
+    if let Some(security) = openapi_functions::security(route.access) {
+        operation["security"] = security;
     }
     operation
 }

@@ -6,6 +6,7 @@ mod document;
 mod functions;
 mod listener;
 mod scf;
+mod scf_actions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

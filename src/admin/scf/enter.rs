@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http_body_util::BodyExt as _;
 use secrecy::ExposeSecret as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -30,6 +30,9 @@ use crate::config::credentials::{Credential, Scope};
 const VERSION: &str = "2018-04-16";
 /// What `buckets` of a credential holds that may do everything.
 const EVERY_BUCKET: &str = "*";
+
+/// Bytes beyond its bound that are read of a body.
+const MAX_REST: usize = 16 << 20;
 
 /// How many requests of each size are received and answered at once: those of others have rooms of their own.
 #[derive(Clone)]
@@ -87,7 +90,7 @@ impl Visit {
         // Before the body: it may be large.
         let permit = self.rooms.take(row.size)?;
         let most = row.size.bytes();
-        let body = self.bounded(axum::body::to_bytes(body, most)).await?.map_err(|_| {
+        let body = self.bounded(read(body, most)).await?.ok_or_else(|| {
             let why = format!("a request may have {most} bytes, and must arrive whole");
             Refusal::new("RequestSizeLimitExceeded", why)
         })?;
@@ -146,7 +149,7 @@ impl Visit {
     }
 
     /// Decides whether the key that signed this may do it.
-    fn admit(&self, row: &'static Row, claim: Claim, parts: &Parts, body: Bytes) -> Result<Asked, Refusal> {
+    fn admit(&self, row: &'static Row, claim: Claim, parts: &Parts, body: Vec<u8>) -> Result<Asked, Refusal> {
         // As it is now: it may have gone while the body came.
         let credential = self.credential(&claim)?;
         if !claim.is_by(credential.secret.expose_secret(), &parts.headers, &body) {
@@ -189,6 +192,22 @@ impl Visit {
         let late = |_| Refusal::new("InternalError", "no answer in time; nothing was changed");
         timeout(self.deadline, work).await.map_err(late)
     }
+}
+
+/// The whole body; none: it broke off, or has more than `most` bytes. The rest of one that is too large is read
+/// and thrown away, so that its sender gets the answer.
+async fn read(mut body: Body, most: usize) -> Option<Vec<u8>> {
+    let (mut bytes, mut seen) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        seen += data.len();
+        match seen {
+            seen if seen <= most => bytes.extend_from_slice(&data),
+            seen if seen <= most + MAX_REST => bytes = Vec::new(),
+            _ => return None,
+        }
+    }
+    (seen <= most).then_some(bytes)
 }
 
 async fn perform(backend: &dyn AdminBackend, asked: Asked) -> Answer {
