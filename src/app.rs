@@ -143,25 +143,25 @@ impl App {
             unix_ms,
             seed: random_u64,
         };
-        let (targets, hosted) = match functions::start(around, &config, accept).await {
-            Ok(both) => both,
+        let (targets, hosted, inside) = match functions::start(around, &config, accept).await {
+            Ok(all) => all,
             Err(e) => {
                 close(store, queue).await?;
                 return Err(e);
             }
         };
         let reloading = Reloading::new(source, config.clone(), now_us());
-        let keys = Arc::new(Keys::new(doors.credentials.clone()));
+        let keys = Arc::new(Keys::new(doors.credentials.clone(), hosted.all.role_keys()));
         let (in_force, tls, clock) = (Arc::clone(&keys), doors.tls.clone(), now_us);
         let parts = Parts { store, queue, commit, targets, hosted, metrics, clock, reloading, keys, tls };
-        let parts = Arc::new(parts);
-        let stop = CancellationToken::new();
+        let (parts, stop) = (Arc::new(parts), CancellationToken::new());
         work_aside(&parts, &config, &stop);
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
-        let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
+        let frontend = Frontend::new(server, store, account, &config.origin, commit, in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
+        let frontend = frontend.pulling(refused::pulling(&parts.metrics.frontend)).inside(inside);
         let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(

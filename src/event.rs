@@ -41,9 +41,15 @@ pub struct RequestInfo {
     pub id: Arc<str>,
     /// The socket peer.
     pub source_ip: Option<IpAddr>,
-    /// The access key that signed the request; never a secret.
+    /// The access key that signed the request, never a secret; of a function's role, `function:` and its
+    /// name.
     pub principal: Arc<str>,
+    /// How many runs of functions led to the request, one after the other: 0 for a client's own.
+    pub hops: u8,
 }
+
+/// No function runs for an event that so many runs led to: one that triggers itself would never end.
+pub const MAX_HOPS: u8 = 8;
 
 macro_rules! event_kinds {
     (

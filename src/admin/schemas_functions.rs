@@ -13,6 +13,10 @@ pub(super) fn function() -> Value {
         ("bytes", count(), "Bytes of all files."),
         ("time", time(), "When it was handed in."),
     ]);
+    let grant = object(vec![
+        ("scope", json!({ "type": "string", "enum": ["read", "write"] }), "What it may do."),
+        ("buckets", list(text()), "In which buckets: names, or patterns with `*`."),
+    ]);
     object(vec![
         ("name", text(), "Its name."),
         ("namespace", text(), "Its namespace."),
@@ -26,6 +30,7 @@ pub(super) fn function() -> Value {
         ("concurrency", count(), "Runs at once."),
         ("environment", list(text()), "The names of its variables."),
         ("network", json!({ "type": "string", "enum": ["none", "all"] }), "What it may reach."),
+        ("role", list(grant), "What it may do with objects; empty: nothing."),
         (
             "retry",
             json!({ "type": "string", "enum": ["forever", "scf-default"] }),

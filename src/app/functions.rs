@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Parts;
@@ -27,17 +29,25 @@ pub(super) struct Hosted {
     pub(super) changing: tokio::sync::Mutex<()>,
 }
 
+/// Connections of functions to S3 that may wait for the frontend to take them.
+const DOOR: usize = 64;
+
+/// Connections to S3 from within.
+pub(super) type Inside = mpsc::Receiver<UnixStream>;
+
 /// Opens the functions, then starts every target, those of functions among them.
 pub(super) async fn start(
     around: Surroundings,
     config: &config::Config,
     accept: &[String],
-) -> anyhow::Result<(Targets, Hosted)> {
-    let all = open(config)?;
+) -> anyhow::Result<(Targets, Hosted, Inside)> {
+    let (door, inside) = mpsc::channel(DOOR);
+    let all = open(config, door)?;
     let configured = Configured::of(config);
     let wanted = configured.wanted(&all, config.functions.max_backlog, None);
     let targets = Targets::start(around, &wanted, accept).await?;
-    Ok((targets, Hosted { all, configured: configured.into(), changing: tokio::sync::Mutex::default() }))
+    let hosted = Hosted { all, configured: configured.into(), changing: tokio::sync::Mutex::default() };
+    Ok((targets, hosted, inside))
 }
 
 /// The targets and the functions' rules of the configuration that runs.
@@ -173,7 +183,7 @@ impl FunctionBackend for Parts {
 }
 
 /// Opens the functions of a data directory.
-fn open(config: &config::Config) -> anyhow::Result<Arc<Functions>> {
+fn open(config: &config::Config, door: mpsc::Sender<UnixStream>) -> anyhow::Result<Arc<Functions>> {
     use anyhow::Context as _;
     let place = crate::functions::Place {
         region: &config.server.region,
@@ -181,6 +191,8 @@ fn open(config: &config::Config) -> anyhow::Result<Arc<Functions>> {
         data: &config.server.data,
         program: program()?,
         now: now_us,
+        random: super::random,
+        door,
     };
     let functions = Functions::open(&config.functions, place).context("functions cannot be opened")?;
     let hosted = functions.names().len();

@@ -5,6 +5,7 @@
 mod difference;
 pub mod edit;
 mod generate;
+mod grant;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +15,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::pattern;
 use super::secret_file::{self, Created, SecretFileError, read_or_make};
 pub use difference::Difference;
 use generate::{access_key, secret_key};
+pub use grant::{Acting, Grant, check_role};
 
 /// The file's name in the data directory.
 const CREDENTIALS_FILE: &str = "credentials.toml";
@@ -31,7 +33,7 @@ const MAX_PATTERNS: usize = 100;
 const MAX_NOTE: usize = 200;
 
 /// What a credential may do in its buckets. Each scope may also do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Read and list objects, uploads and settings.
@@ -65,17 +67,32 @@ pub struct Credential {
     pub buckets: Vec<String>,
     /// What a person wrote about it.
     pub note: Option<String>,
+    /// What it may do beside that: a function's role has scopes in buckets of their own.
+    pub grants: Vec<Grant>,
+    /// Whom it works for, if it is a function's.
+    pub acting: Option<Arc<Acting>>,
 }
 
 impl Credential {
     /// A credential that may do everything everywhere.
     pub fn unlimited(secret: SecretString) -> Self {
-        Self { secret, scope: Scope::Admin, buckets: vec!["*".to_owned()], note: None }
+        Self::in_file(secret, Scope::Admin, everywhere(), None)
+    }
+
+    /// One that the file can hold.
+    fn in_file(secret: SecretString, scope: Scope, buckets: Vec<String>, note: Option<String>) -> Self {
+        Self { secret, scope, buckets, note, grants: Vec::new(), acting: None }
+    }
+
+    /// True if it may do in this bucket what needs this scope.
+    pub fn may(&self, scope: Scope, bucket: &str) -> bool {
+        let here = || self.buckets.iter().any(|pattern| pattern::matches(pattern, bucket));
+        (self.scope >= scope && here()) || self.grants.iter().any(|grant| grant.allows(scope, bucket))
     }
 
     /// True if it may do anything at all in this bucket, whether or not there is one.
     pub fn covers(&self, bucket: &str) -> bool {
-        self.buckets.iter().any(|pattern| pattern::matches(pattern, bucket))
+        self.may(Scope::Read, bucket)
     }
 }
 
@@ -158,7 +175,7 @@ impl Credentials {
         for (n, Pair { access_key, secret_key: Secret(secret), scope, buckets, note }) in
             (1..).zip(shape.credential)
         {
-            let pair = Credential { secret, scope, buckets, note };
+            let pair = Credential::in_file(secret, scope, buckets, note);
             found.insert(access_key, pair).map_err(|why| format!("credential {n}: {why}"))?;
         }
         Ok(found)

@@ -6,7 +6,8 @@
 //!
 //! Whatever the encoding, a message says which event it is: header `tidings-event-id` (the same at every
 //! attempt, target and replay), header `tidings-sequencer` (compares bytewise; larger is newer within one
-//! object) and header `tidings-event` (the name in COS's family).
+//! object) and header `tidings-event` (the name in COS's family). Where runs of functions led to the event,
+//! header `tidings-hops` says how many.
 
 mod cloudevents;
 mod cos;
@@ -154,6 +155,9 @@ impl Encoder {
             Header { name: "tidings-sequencer", value: Arc::clone(&sequencer) },
             Header { name: "tidings-event", value: Arc::clone(name) },
         ]);
+        if event.request.hops > 0 {
+            headers.push(Header { name: "tidings-hops", value: event.request.hops.to_string().into() });
+        }
         let payload = self.payload(stored, event, rule, &id, &sequencer, &mut headers);
         let mut key = Vec::with_capacity(event.bucket.len() + 1 + event.key.len());
         key.extend_from_slice(event.bucket.as_bytes());

@@ -36,6 +36,7 @@ pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
             id: "TDNG0123456789AB".into(),
             source_ip: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10))),
             principal: "AKIDEXAMPLE".into(),
+            hops: 0,
         },
     };
     let headers =

@@ -410,3 +410,17 @@ fn a_test_event_is_no_record_and_says_which_event_it_is() {
         assert!(whole.get("subject").is_none());
     }
 }
+
+#[test]
+fn messages_say_how_many_runs_led_to_them() {
+    let mut stored = sample(EventKind::CreatedPut, "photos", "cat.jpg");
+    let hops = |stored: &Stored| {
+        let origin = Origin { region: "r", appid: "1", domain: None, target: "t" };
+        let message = Encoder::new(Encoding::Cos, Binding::Http, origin, None).message(stored, "rule");
+        let headers = message.expect("a message").headers;
+        headers.iter().find(|h| h.name == "tidings-hops").map(|h| h.value.to_string())
+    };
+    assert_eq!(hops(&stored), None);
+    stored.entry.event.as_mut().expect("one").request.hops = 7;
+    assert_eq!(hops(&stored).as_deref(), Some("7"));
+}

@@ -16,7 +16,8 @@ use crate::config::credentials::{Credential, Scope};
 /// Who a verified request comes from, and what it may do. Handlers need one, and only the gate makes one.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
-    access_key: Arc<str>,
+    name: Arc<str>,
+    hops: u8,
     credential: Arc<Credential>,
     /// The bucket that a copy may read from.
     source: Option<Arc<str>>,
@@ -32,28 +33,37 @@ impl Principal {
         headers: &HeaderMap,
     ) -> Result<Self, S3Error> {
         let needed = scope_of(operation).ok_or(S3ErrorCode::NotImplemented)?;
-        let may = |scope, bucket: &str| credential.scope >= scope && credential.covers(bucket);
         let allowed = match path.get_bucket_name() {
-            Some(bucket) => may(needed, bucket),
+            Some(bucket) => credential.may(needed, bucket),
             // Only lists of buckets have none, and they show what the principal may see.
             None => operation == "ListBuckets" && credential.scope >= needed,
         };
         if !allowed {
             return Err(denied());
         }
-        let source = match operation {
-            "CopyObject" | "UploadPartCopy" => Some(source_of(headers)?).filter(|b| may(Scope::Read, b)),
-            _ => return Ok(Self { access_key, credential, source: None }),
+        let is_copy = matches!(operation, "CopyObject" | "UploadPartCopy");
+        let source = match is_copy {
+            true => Some(source_of(headers)?).filter(|b| credential.covers(b)),
+            false => None,
         };
-        match source {
-            Some(source) => Ok(Self { access_key, credential, source: Some(source) }),
-            None => Err(denied()),
+        if source.is_none() && is_copy {
+            return Err(denied());
         }
+        let (name, hops) = match &credential.acting {
+            Some(acting) => (Arc::clone(acting.name()), acting.hops()),
+            None => (access_key, 0),
+        };
+        Ok(Self { name, hops, credential, source })
     }
 
-    /// The access key whose secret signed the request.
-    pub(crate) fn access_key(&self) -> &Arc<str> {
-        &self.access_key
+    /// The access key whose secret signed the request; of a function's role, `function:` and its name.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many runs of functions led to the request: 0 for a client's own.
+    pub(crate) fn hops(&self) -> u8 {
+        self.hops
     }
 
     /// True if a list of buckets may show this one.
@@ -133,4 +143,6 @@ const SETTINGS: &[&str] = &[
     "PutBucketNotificationConfiguration", "PutBucketOwnershipControls", "PutBucketPolicy",
     "PutBucketReplication", "PutBucketRequestPayment", "PutBucketTagging", "PutBucketVersioning",
     "PutBucketWebsite", "PutObjectLockConfiguration", "PutPublicAccessBlock",
+    // Not of the router's. Who reads the document may read what an origin wants to see.
+    "PutBucketOrigin", "GetBucketOrigin", "DeleteBucketOrigin",
 ];

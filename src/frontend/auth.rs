@@ -8,12 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{HeaderMap, Method};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::auth::{S3Auth, SecretKey};
+use s3s::auth::{Credentials, S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 use secrecy::ExposeSecret;
 
 use super::CredentialLookup;
@@ -22,6 +22,7 @@ use super::context::{Caller, RequestContext};
 use super::guard::{Claim, Refusal, unknown_to};
 use super::hosts::Hosts;
 use super::operations::Operations;
+use super::origin_rules::OriginRoute;
 
 /// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
 const MAX_XML_BYTES: usize = 4 << 20;
@@ -39,9 +40,12 @@ pub(super) fn service(
     config.form_max_field_size = 0;
     config.form_max_fields_size = 0;
     config.form_max_parts = 0;
+    let of_route = operations.clone();
     let mut builder = S3ServiceBuilder::new(operations);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Secrets(Arc::clone(&credentials)));
+    let gate = Gate(Arc::clone(&credentials));
+    builder.set_route(OriginRoute { operations: of_route, gate, hosts: Arc::clone(&hosts) });
     builder.set_access(Gate(credentials));
     builder.set_host(OurHosts(hosts));
     builder.build()
@@ -88,12 +92,7 @@ pub(super) struct Gate(pub(super) Arc<dyn CredentialLookup>);
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let context = cx.extensions_mut().get::<Arc<RequestContext>>().cloned().ok_or_else(unsigned)?;
-        // One signature, verified by whoever knows its rules.
-        let key: Arc<str> = match (cx.credentials(), &context.verified) {
-            (Some(by_library), None) => by_library.access_key.as_str().into(),
-            (None, Some(Verified(key))) => Arc::clone(key),
-            _ => return Err(unsigned()),
-        };
+        let key = signer(cx.credentials(), &context)?;
         let operation = cx.s3_op().name();
         let is_read = matches!(*cx.method(), Method::GET | Method::HEAD);
         let query = cx.uri().query().filter(|query| !is_read && !query.is_empty());
@@ -104,15 +103,8 @@ impl S3Access for Gate {
             return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
         }
         let is_upload = matches!(operation, "PutObject" | "UploadPart");
-        // Documents are read into memory as a whole, so they say how long they are before anything is read.
         if !is_upload {
-            match context.claim.length {
-                None => return Err(S3ErrorCode::MissingContentLength.into()),
-                Some(length) if length > MAX_XML_BYTES as u64 => {
-                    return Err(S3ErrorCode::MaxMessageLengthExceeded.into());
-                }
-                Some(_) => {}
-            }
+            is_document(&context, MAX_XML_BYTES)?;
         }
         begin(&context, &principal, is_upload)?;
         cx.extensions_mut().insert(principal);
@@ -138,6 +130,29 @@ impl Gate {
         Ok(Caller { principal, context: Arc::new(context) })
     }
 
+    /// The same as for every operation, for one that the router does not know: of `bucket`, named by the query's
+    /// `parameter`, with a document of at most `max` bytes.
+    pub(super) fn admit_route(
+        &self,
+        req: &mut S3Request<Body>,
+        operation: &str,
+        parameter: &'static str,
+        bucket: &str,
+        max: usize,
+    ) -> S3Result<()> {
+        let context = req.extensions.get::<Arc<RequestContext>>().cloned().ok_or_else(unsigned)?;
+        let key = signer(req.credentials.as_ref(), &context)?;
+        let principal = self.admit(&context, key, operation, &S3Path::bucket(bucket), &req.headers)?;
+        let query = req.uri.query().unwrap_or_default();
+        if let Some(unknown) = unknown_to(query, &[parameter]) {
+            return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
+        }
+        is_document(&context, max)?;
+        begin(&context, &principal, false)?;
+        req.extensions.insert(principal);
+        Ok(())
+    }
+
     /// Decides whether `key`, whose signature was verified, may do this now.
     fn admit(
         &self,
@@ -157,13 +172,31 @@ impl Gate {
     }
 }
 
+/// Who signed a request: one signature, verified by whoever knows its rules.
+fn signer(by_library: Option<&Credentials>, context: &RequestContext) -> S3Result<Arc<str>> {
+    match (by_library, &context.verified) {
+        (Some(by_library), None) => Ok(by_library.access_key.as_str().into()),
+        (None, Some(Verified(key))) => Ok(Arc::clone(key)),
+        _ => Err(unsigned()),
+    }
+}
+
+/// Documents are read into memory as a whole, so they say how long they are before anything is read.
+fn is_document(context: &RequestContext, max: usize) -> S3Result<()> {
+    match context.claim.length {
+        None => Err(S3ErrorCode::MissingContentLength.into()),
+        Some(length) if length > max as u64 => Err(S3ErrorCode::MaxMessageLengthExceeded.into()),
+        Some(_) => Ok(()),
+    }
+}
+
 fn unsigned() -> S3Error {
     S3Error::with_message(S3ErrorCode::AccessDenied, "Signature is required")
 }
 
 /// From now on the request counts as going on.
 fn begin(context: &RequestContext, principal: &Principal, is_upload: bool) -> S3Result<()> {
-    let _ = context.begun.set(context.peer.seat.begin(principal.access_key(), is_upload)?);
+    let _ = context.begun.set(context.peer.seat.begin(principal.name(), is_upload)?);
     Ok(())
 }
 

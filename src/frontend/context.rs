@@ -158,7 +158,8 @@ impl Caller {
         RequestInfo {
             id: Arc::clone(&self.context.id),
             source_ip: Some(self.context.peer.address),
-            principal: Arc::clone(self.principal.access_key()),
+            principal: Arc::clone(self.principal.name()),
+            hops: self.principal.hops(),
         }
     }
 }

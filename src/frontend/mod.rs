@@ -11,6 +11,7 @@
 //! cos/          a verified COS request in S3's words, and the answer in COS's again
 //! forms/        POST Object: an HTML form of either family, streamed into an object
 //! going.rs      what clients have going on, against the limits
+//! pull/         what is not here, from where the bucket's owner says it is
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! rest.rs       the bytes that nobody reads
@@ -59,9 +60,12 @@ mod names;
 mod notification;
 mod objects;
 mod operations;
+mod origin_rules;
 mod origins;
+mod parsed;
 mod parts;
 mod peer;
+mod pull;
 mod put;
 mod rest;
 mod restore;
@@ -78,12 +82,16 @@ mod versioning;
 
 use std::sync::Arc;
 
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
 use crate::commit::Commit;
 use crate::config;
 use crate::config::credentials::Credential;
 use crate::tls::Tls;
 
 pub use going::{Limit, OnLimit};
+pub use pull::{OnPulled, Pulled};
 pub use server::Served;
 
 /// The bucket that a host of COS's kind names, in this region; a name that is no such host is taken for a
@@ -125,6 +133,8 @@ pub struct Frontend {
     server: config::Server,
     going: Arc<going::GoingOn>,
     tls: Option<Arc<Tls>>,
+    inside: Option<mpsc::Receiver<UnixStream>>,
+    pulls: Arc<pull::Pulls>,
 }
 
 impl Frontend {
@@ -133,6 +143,7 @@ impl Frontend {
         server: &config::Server,
         store: &config::Store,
         account: &config::Account,
+        origin: &config::Origin,
         commit: Arc<Commit>,
         credentials: Arc<dyn CredentialLookup>,
         ambient: Ambient,
@@ -146,7 +157,8 @@ impl Frontend {
         };
         let hosts = Arc::new(hosts::Hosts::new(server.domain.as_deref(), &server.region));
         let origins = origins::Origins::new(Arc::clone(&commit), Arc::clone(&hosts));
-        let operations = operations::Operations::new(commit, limits);
+        let pulls = Arc::new(pull::Pulls::new(Arc::clone(&commit), store, origin));
+        let operations = operations::Operations { commit, limits, pulls: Arc::clone(&pulls) };
         let forms = forms::Forms {
             operations: operations.clone(),
             gate: auth::Gate(Arc::clone(&credentials)),
@@ -158,7 +170,7 @@ impl Frontend {
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(behind, rules, server.idle_timeout, ambient);
         let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
-        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None }
+        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None, inside: None, pulls }
     }
 
     /// The same frontend with other limits than the defaults, and somebody who hears of every refusal.
@@ -166,8 +178,19 @@ impl Frontend {
         Self { going: Arc::new(going::GoingOn::new(limits, on_limit)), ..self }
     }
 
+    /// The same frontend, with somebody who hears what came of every fetch from an origin.
+    pub fn pulling(self, on_pulled: OnPulled) -> Self {
+        self.pulls.tell(on_pulled);
+        self
+    }
+
     /// The same frontend over TLS, if there is a certificate.
     pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same frontend with connections from within: those of functions, which never leave the machine.
+    pub fn inside(self, streams: mpsc::Receiver<UnixStream>) -> Self {
+        Self { inside: Some(streams), ..self }
     }
 }

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -43,7 +43,7 @@ pub struct Served {
 impl Frontend {
     /// Serves `listener` until `stop` completes; then takes no new connection, lets requests that run finish
     /// within the configured shutdown timeout, and cuts the rest.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Served {
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> Served {
         let connections = Arc::new(Semaphore::new(self.server.max_connections.min(Semaphore::MAX_PERMITS)));
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
         let tracker = TaskTracker::new();
@@ -54,6 +54,7 @@ impl Frontend {
             let accepted = tokio::select! {
                 () = &mut stop => break,
                 accepted = accept(&listener, &connections) => accepted,
+                accepted = accept_inside(&mut self.inside, &connections) => accepted,
             };
             let (stream, peer, permit) = match accepted {
                 Ok(accepted) => accepted,
@@ -65,7 +66,7 @@ impl Frontend {
                     }
                 }
             };
-            let address = peer.ip().to_canonical();
+            let address = peer.to_canonical();
             // Dropped, the stream is closed.
             let Some(seat) = self.going.seat(address) else { continue };
             let connection = Connection {
@@ -88,6 +89,7 @@ impl Frontend {
         let left = if in_time.is_ok() { 0 } else { tracker.len() };
         cut.cancel();
         tracker.wait().await;
+        self.pulls.end().await;
         Served { cut: left }
     }
 }
@@ -104,13 +106,37 @@ fn http1_of(server: &crate::config::Server) -> http1::Builder {
     http
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+/// A connection, the address of its other end, and its permit.
+type Accepted = (Stream, IpAddr, OwnedSemaphorePermit);
+
+enum Stream {
+    Wire(TcpStream),
+    Inside(UnixStream),
+}
+
+async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> io::Result<Accepted> {
     let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+    Ok((Stream::Wire(stream), peer.ip(), permit))
+}
+
+/// A connection from within: no wire carries it, and it is not encrypted.
+async fn accept_inside(
+    inside: &mut Option<mpsc::Receiver<UnixStream>>,
+    connections: &Arc<Semaphore>,
+) -> io::Result<Accepted> {
+    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    let taken = match inside {
+        Some(inside) => inside.recv().await,
+        None => None,
+    };
+    match taken {
+        Some(stream) => Ok((Stream::Inside(stream), Ipv4Addr::LOCALHOST.into(), permit)),
+        None => {
+            drop(permit);
+            std::future::pending().await
+        }
+    }
 }
 
 struct Connection {
@@ -123,7 +149,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, address: IpAddr, seat: Seat) {
+    async fn run(self, stream: Stream, address: IpAddr, seat: Seat) {
+        let stream = match stream {
+            Stream::Wire(stream) => stream,
+            Stream::Inside(stream) => {
+                return self.serve(stream, Peer { address, encrypted: false, seat }).await;
+            }
+        };
         // An answer is one small packet; waiting for more of it costs a round trip.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {

@@ -1,19 +1,16 @@
-//! Making, changing and removing functions: checked, then durable, then in force.
+//! What somebody wants a function to be, and what that makes of its settings.
 //!
-//! Must never change two functions at once, and never leave half a change behind.
+//! Must never change anything by itself: `edit.rs` does.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::code::{CodeInput, Tree};
-use super::error::blocking;
-use super::record::{Record, Version};
-use super::registry::Registry;
+use super::FunctionError;
+use super::code::CodeInput;
 use super::spec::{Network, Retry, Runtime, Settings, is_name};
-use super::{FunctionError, FunctionView, Functions, presets};
+use crate::config::credentials::Grant;
 
 /// Events that are saved with one function.
 const MAX_TESTS: usize = 5;
@@ -48,6 +45,8 @@ pub struct FunctionChange {
     pub environment: BTreeMap<String, Option<String>>,
     /// `none` or `all`.
     pub network: Option<Network>,
+    /// What it may do with objects; an empty list takes it back.
+    pub role: Option<Vec<Grant>>,
     /// `forever` or `scf-default`.
     pub retry: Option<Retry>,
     /// Retries after failures of the code; `retry` without it takes it back.
@@ -58,7 +57,7 @@ pub struct FunctionChange {
 
 impl FunctionChange {
     /// The settings after this change.
-    fn apply(&mut self, mut settings: Settings) -> Result<Settings, FunctionError> {
+    pub(super) fn apply(&mut self, mut settings: Settings) -> Result<Settings, FunctionError> {
         if let Some(name) = &self.runtime {
             settings.runtime = Runtime::parse(name).ok_or_else(|| {
                 let names: Vec<_> = Runtime::ALL.iter().map(|runtime| runtime.name()).collect();
@@ -78,6 +77,7 @@ impl FunctionChange {
         set(&mut settings.start_timeout_s, self.start_timeout_s);
         set(&mut settings.concurrency, self.concurrency);
         set(&mut settings.network, self.network);
+        set(&mut settings.role, self.role.take());
         if let Some(retry) = self.retry {
             (settings.retry, settings.max_retries) = (retry, None);
         }
@@ -92,7 +92,7 @@ impl FunctionChange {
         Ok(settings)
     }
 
-    fn apply_tests(&mut self, tests: &mut BTreeMap<String, Value>) -> Result<(), FunctionError> {
+    pub(super) fn apply_tests(&mut self, tests: &mut BTreeMap<String, Value>) -> Result<(), FunctionError> {
         let refuse = |what: String| Err(FunctionError::Invalid(what));
         for (name, event) in std::mem::take(&mut self.tests) {
             let Some(event) = event else {
@@ -111,139 +111,5 @@ impl FunctionChange {
             true => Ok(()),
             false => refuse(format!("a function may have {MAX_TESTS} templates of its own")),
         }
-    }
-}
-
-impl Functions {
-    /// Makes a function. It is durable when this returns.
-    ///
-    /// # Errors
-    /// What is wrong with it, or that there is one of this name; nothing was made.
-    pub async fn create(
-        self: &Arc<Self>,
-        name: &str,
-        mut change: FunctionChange,
-    ) -> Result<FunctionView, FunctionError> {
-        if !is_name(name) {
-            return Err(FunctionError::Invalid(format!("`{}` is no function's name", name.escape_debug())));
-        }
-        let _alone = self.changing.lock().await;
-        if self.get(name).is_ok() {
-            return Err(FunctionError::Conflict(format!("there is a function `{name}` already")));
-        }
-        Registry::room(self.live().len())?;
-        if change.restore.is_some() {
-            return Err(FunctionError::Invalid("a new function has no version to go back to".into()));
-        }
-        let (settings, preset) = match change.from.take() {
-            Some(from) => presets::named(&from).map(|(settings, code)| (settings, Some(code)))?,
-            None => (Settings::default(), None),
-        };
-        let settings = change.apply(settings)?;
-        self.host.can_host(settings.runtime).map_err(FunctionError::Conflict)?;
-        let code = change.code.take().or(preset).ok_or_else(|| {
-            FunctionError::Invalid("a function needs code, or a template to begin `from`".into())
-        })?;
-        let now = self.clock();
-        let (hash, bytes) = self.write_code(code, &settings).await?;
-        let version = Version { number: 1, hash, bytes, time: now.clone() };
-        let mut record = Record::new(name, settings, version, &now);
-        change.apply_tests(&mut record.tests)?;
-        self.make_durable(record).await
-    }
-
-    /// Changes a function. It is durable when this returns.
-    ///
-    /// # Errors
-    /// What is wrong with it; nothing was changed.
-    pub async fn update(
-        self: &Arc<Self>,
-        name: &str,
-        mut change: FunctionChange,
-    ) -> Result<FunctionView, FunctionError> {
-        let _alone = self.changing.lock().await;
-        let mut record = (*self.get(name)?.record).clone();
-        if change.from.is_some() {
-            return Err(FunctionError::Invalid("`from` is for a new function".into()));
-        }
-        if change.code.is_some() && change.restore.is_some() {
-            return Err(FunctionError::Invalid("new code and an old version exclude each other".into()));
-        }
-        record.settings = change.apply(record.settings)?;
-        self.host.can_host(record.settings.runtime).map_err(FunctionError::Conflict)?;
-        change.apply_tests(&mut record.tests)?;
-        let now = self.clock();
-        if let Some(code) = change.code.take() {
-            let (hash, bytes) = self.write_code(code, &record.settings).await?;
-            record.take_code(hash, bytes, &now);
-        }
-        if let Some(number) = change.restore {
-            if !record.versions.iter().any(|version| version.number == number) {
-                return Err(FunctionError::Invalid(format!("version {number} is not kept")));
-            }
-            record.current = number;
-        }
-        record.updated = now;
-        record.revision += 1;
-        self.make_durable(record).await
-    }
-
-    /// Removes a function and its code; its instances end. Its target is somebody else's to end first.
-    ///
-    /// # Errors
-    /// There is none of this name, or the disk failed.
-    pub async fn remove(self: &Arc<Self>, name: &str) -> Result<(), FunctionError> {
-        let _alone = self.changing.lock().await;
-        let live = self.get(name)?;
-        live.pool.close();
-        self.host.log().forget(name).await;
-        let (all, named) = (Arc::clone(self), name.to_owned());
-        blocking(move || {
-            all.registry.remove(&named)?;
-            all.all.write().unwrap_or_else(PoisonError::into_inner).remove(named.as_str());
-            all.clear();
-            Ok(())
-        })
-        .await
-    }
-
-    async fn write_code(
-        self: &Arc<Self>,
-        code: CodeInput,
-        settings: &Settings,
-    ) -> Result<(String, u64), FunctionError> {
-        let (all, settings) = (Arc::clone(self), settings.clone());
-        blocking(move || {
-            let tree = Tree::of(code, settings.runtime, &settings.handler, all.code_room)?;
-            Ok((all.registry.write_code(&tree)?, tree.bytes()))
-        })
-        .await
-    }
-
-    async fn make_durable(self: &Arc<Self>, record: Record) -> Result<FunctionView, FunctionError> {
-        let view = self.view_of(&record);
-        let all = Arc::clone(self);
-        blocking(move || {
-            all.registry.write(&record)?;
-            all.put(record)?;
-            all.clear();
-            Ok(())
-        })
-        .await?;
-        Ok(view)
-    }
-
-    /// Removes code that no function names any more.
-    fn clear(&self) {
-        let records: BTreeMap<_, _> = {
-            let live = self.live();
-            live.iter().map(|(name, live)| (Arc::clone(name), (*live.record).clone())).collect()
-        };
-        self.registry.clear_code(&records);
-    }
-
-    fn clock(&self) -> String {
-        let now = jiff::Timestamp::from_microsecond((self.now)());
-        now.map(|now| now.to_string()).unwrap_or_default()
     }
 }

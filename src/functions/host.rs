@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use super::code::Handler;
 use super::pool::Shared;
+use super::role::Roles;
 use super::runlog::RunLog;
 use super::sandbox::Sandbox;
 use super::spawner::Spawner;
@@ -43,6 +45,8 @@ pub(super) struct Deployment {
     pub(super) settings: Settings,
     pub(super) handler: Handler,
     pub(super) code: PathBuf,
+    /// Its role is another one now, or gone: no key pair of these instances counts any more.
+    pub(super) revoked: Arc<AtomicBool>,
 }
 
 impl std::ops::Deref for Deployed {
@@ -69,6 +73,7 @@ struct Inner {
     slots: Mutex<BTreeSet<u32>>,
     pools: Mutex<Vec<Weak<Shared>>>,
     log: RunLog,
+    roles: Roles,
 }
 
 impl Host {
@@ -78,7 +83,7 @@ impl Host {
         (region, appid): (&str, &str),
         program: PathBuf,
         (data, sockets): (&Path, PathBuf),
-        log: RunLog,
+        (log, roles): (RunLog, Roles),
     ) -> io::Result<Self> {
         let _ = fs::remove_dir_all(&sockets);
         fs::create_dir_all(&sockets)?;
@@ -103,6 +108,7 @@ impl Host {
             slots: Mutex::default(),
             pools: Mutex::default(),
             log,
+            roles,
         })))
     }
 
@@ -124,6 +130,10 @@ impl Host {
 
     pub(super) fn log(&self) -> &RunLog {
         &self.0.log
+    }
+
+    pub(super) fn roles(&self) -> &Roles {
+        &self.0.roles
     }
 
     pub(super) fn idle(&self) -> Duration {

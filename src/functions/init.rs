@@ -7,15 +7,18 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
+
+use super::role::{S3, VARIABLES};
 
 /// Bytes of one file that the code may write.
 const FILE_BYTES: u64 = 512 << 20;
@@ -28,6 +31,8 @@ const PROCESSES: u64 = 256;
 const MEMORY_SLACK: u64 = 512 << 20;
 /// How long between two looks for the port of a starting runtime.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Connections to S3 that the code may have open.
+const CONNECTIONS: usize = 64;
 /// What this exits with if the code cannot be started.
 const FAILED: u8 = 126;
 
@@ -43,6 +48,9 @@ pub struct Init {
     /// The port on which the code serves, if it is not the socket.
     #[arg(long)]
     port: Option<u16>,
+    /// Offer S3, which is behind a socket of the server's, on a port.
+    #[arg(long)]
+    s3: bool,
     /// The folder of the sockets.
     #[arg(long)]
     sockets: PathBuf,
@@ -81,6 +89,9 @@ impl Init {
         command.stdin(Stdio::null()).process_group(0);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
+        }
+        if self.s3 {
+            offer_s3(&mut command, &self.sockets)?;
         }
         let mut child = command.spawn()?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -156,6 +167,34 @@ fn carry(listener: &UnixListener, port: u16, sockets: &std::path::Path) {
             }
         });
     }
+}
+
+/// Carries connections to S3 from a port of this machine, or of the sandbox's own network, to the server's
+/// socket, and tells the code which port.
+fn offer_s3(command: &mut Command, sockets: &std::path::Path) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    for name in &VARIABLES[6..] {
+        command.env(name, &url);
+    }
+    let (server, open) = (sockets.join(S3), Arc::new(()));
+    thread::spawn(move || {
+        for code in listener.incoming().flatten() {
+            let one = Arc::clone(&open);
+            // Beyond the bound it is closed at once.
+            if Arc::strong_count(&one) > CONNECTIONS + 1 {
+                continue;
+            }
+            let server = server.clone();
+            thread::spawn(move || {
+                if let Ok(server) = UnixStream::connect(server) {
+                    let _ = join(&server, &code);
+                }
+                drop(one);
+            });
+        }
+    });
+    Ok(())
 }
 
 fn join(server: &UnixStream, code: &TcpStream) -> io::Result<()> {

@@ -16,11 +16,11 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::host::{Deployed, Host};
-use super::launch::{END_WAIT, EXIT_WAIT, command, exit, make_sockets, not_listening};
+use super::launch::{END_WAIT, EXIT_WAIT, caller, command, exit, make_sockets};
 use super::memory::Family;
 use super::output::Output;
+use super::role::Role;
 use super::sandbox::Start;
-use super::spec::NAMESPACE;
 use super::wire::{self, Answer, Caller, Sockets};
 
 /// How often memory is looked at while an event runs.
@@ -37,15 +37,16 @@ pub(super) struct Job {
 /// A running instance.
 pub(super) struct Instance {
     host: Host,
-    deployed: Deployed,
-    child: Child,
+    pub(super) deployed: Deployed,
+    pub(super) child: Child,
     /// While it is open the first process knows that the server is there.
     alive: Option<ChildStdin>,
-    output: Output,
+    pub(super) output: Output,
     sockets: Sockets,
     family: Family,
     slot: u32,
     caller: Caller,
+    role: Option<Role>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -59,11 +60,13 @@ enum Event {
 }
 
 impl Instance {
-    /// Starts one and waits until it listens. `Err` says why it does not, with what it wrote.
+    /// Starts one for an event of so many hops, and waits until it listens. `Err` says why it does not, with
+    /// what it wrote.
     pub(super) async fn start(
         host: &Host,
         deployed: &Deployed,
         room: OwnedSemaphorePermit,
+        hops: u8,
     ) -> Result<Self, Ended> {
         let internal = |e: io::Error| {
             Ended::without_run(Status::Internal, format!("the instance cannot be started: {e}"))
@@ -82,59 +85,25 @@ impl Instance {
             handler: (&deployed.handler.module, &deployed.handler.function),
             slot,
         };
+        let role = host.roles().begin(deployed, &sockets, hops).map_err(internal)?;
         let (reader, writer) = io::pipe().map_err(internal)?;
-        let mut command = command(host, &sandbox, deployed, &start);
+        let mut command = command(host, &sandbox, deployed, (&start, role.as_ref()));
         command.stdin(Stdio::piped()).stdout(writer.try_clone().map_err(internal)?).stderr(writer);
         let listener = sockets.listen().map_err(internal)?;
         let mut child = host.spawner().spawn(command).await.map_err(internal)?;
         let family = Family::of(child.id().unwrap_or_default(), sandbox.contains());
-        let caller = Caller {
-            name: deployed.name.clone(),
-            version: deployed.version,
-            memory_mb: deployed.settings.memory_mb,
-            timeout_s: deployed.settings.timeout_s,
-            namespace: NAMESPACE,
-            region: host.region().clone(),
-            appid: host.appid().clone(),
-        };
+        let caller = caller(host, deployed);
         let (host, deployed) = (host.clone(), deployed.clone());
         let output = Output::new(reader.into()).map_err(internal)?;
         let alive = child.stdin.take();
         let mut instance =
-            Self { host, deployed, child, alive, output, sockets, family, slot, caller, _room: room };
+            Self { host, deployed, child, alive, output, sockets, family, slot, caller, role, _room: room };
         match instance.listens(listener).await {
             Ok(()) => Ok(instance),
             Err(mut ended) => {
                 instance.end().await;
-                ended.log = instance.output.take();
+                ended.log = instance.written();
                 Err(ended)
-            }
-        }
-    }
-
-    async fn listens(&mut self, listener: tokio::net::UnixListener) -> Result<(), Ended> {
-        let began = Instant::now();
-        let late = sleep_until(began + self.deployed.settings.start_timeout());
-        tokio::pin!(late);
-        let failed =
-            |status, why: String| Err(Ended { duration: began.elapsed(), ..Ended::without_run(status, why) });
-        loop {
-            tokio::select! {
-                biased;
-                accepted = listener.accept() => match accepted {
-                    Ok(_) => return Ok(()),
-                    Err(e) => return failed(Status::Internal, e.to_string()),
-                },
-                ended = self.child.wait() => {
-                    let code = ended.ok().and_then(|status| status.code());
-                    let (status, why) = not_listening(code, self.deployed.settings.runtime);
-                    return failed(status, why);
-                }
-                () = &mut late => {
-                    let bound = self.deployed.settings.start_timeout();
-                    return failed(Status::Port, format!("it does not listen after {bound:?}"));
-                }
-                () = self.output.more() => {}
             }
         }
     }
@@ -170,6 +139,9 @@ impl Instance {
     /// One event. False: the instance cannot go on.
     async fn run(&mut self, call: &Call, gone: &CancellationToken) -> (Ended, bool) {
         self.output.forget();
+        if let Some(role) = &self.role {
+            role.works_on(call.hops);
+        }
         let began = Instant::now();
         let bound = u64::from(self.deployed.settings.memory_mb) << 20;
         let mut memory = 0;
@@ -215,7 +187,21 @@ impl Instance {
             Event::Gone => (self.exited().await, false),
         };
         let Answer { status, result, message, .. } = answer;
-        (Ended { status, result, message, log: self.output.take(), duration, memory }, alive)
+        let (message, log) = (self.shown(message), self.written());
+        (Ended { status, result, message, log, duration, memory }, alive)
+    }
+
+    /// What it wrote, without its secret.
+    fn written(&mut self) -> String {
+        let log = self.output.take();
+        self.shown(log)
+    }
+
+    fn shown(&self, text: String) -> String {
+        match &self.role {
+            Some(role) => role.hide(text),
+            None => text,
+        }
     }
 
     /// The connection went without an answer: because the process did, or not.

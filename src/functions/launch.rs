@@ -6,13 +6,17 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-use tidings_function::Status;
+use tidings_function::{Ended, Status};
+use tokio::net::UnixListener;
 use tokio::process::Command;
+use tokio::time::{Instant, sleep_until};
 
 use super::host::{Deployed, Host};
+use super::instance::Instance;
+use super::role::Role;
 use super::sandbox::{Sandbox, Start};
 use super::spec::{NAMESPACE, Runtime};
-use super::wire::Sockets;
+use super::wire::{Caller, Sockets};
 
 /// How long the end of a process may take that was told to end.
 pub(super) const END_WAIT: Duration = Duration::from_secs(2);
@@ -55,7 +59,12 @@ pub(super) fn make_sockets(host: &Host, slot: u32) -> io::Result<Sockets> {
     Sockets::open(path)
 }
 
-pub(super) fn command(host: &Host, sandbox: &Sandbox, deployed: &Deployed, start: &Start<'_>) -> Command {
+pub(super) fn command(
+    host: &Host,
+    sandbox: &Sandbox,
+    deployed: &Deployed,
+    (start, role): (&Start<'_>, Option<&Role>),
+) -> Command {
     let words = sandbox.command(start);
     let mut words = words.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
@@ -82,8 +91,54 @@ pub(super) fn command(host: &Host, sandbox: &Sandbox, deployed: &Deployed, start
     for (name, value) in &deployed.settings.environment {
         command.env(name, value);
     }
+    for (name, value) in role.into_iter().flat_map(|role| role.variables(host.region())) {
+        command.env(name, value);
+    }
     if !sandbox.contains() {
         command.current_dir(&deployed.code);
     }
     command
+}
+
+/// Who calls the instances of a function.
+pub(super) fn caller(host: &Host, deployed: &Deployed) -> Caller {
+    Caller {
+        name: deployed.name.clone(),
+        version: deployed.version,
+        memory_mb: deployed.settings.memory_mb,
+        timeout_s: deployed.settings.timeout_s,
+        namespace: NAMESPACE,
+        region: host.region().clone(),
+        appid: host.appid().clone(),
+    }
+}
+
+impl Instance {
+    /// Waits until it listens.
+    pub(super) async fn listens(&mut self, listener: UnixListener) -> Result<(), Ended> {
+        let began = Instant::now();
+        let late = sleep_until(began + self.deployed.settings.start_timeout());
+        tokio::pin!(late);
+        let failed =
+            |status, why: String| Err(Ended { duration: began.elapsed(), ..Ended::without_run(status, why) });
+        loop {
+            tokio::select! {
+                biased;
+                accepted = listener.accept() => match accepted {
+                    Ok(_) => return Ok(()),
+                    Err(e) => return failed(Status::Internal, e.to_string()),
+                },
+                ended = self.child.wait() => {
+                    let code = ended.ok().and_then(|status| status.code());
+                    let (status, why) = not_listening(code, self.deployed.settings.runtime);
+                    return failed(status, why);
+                }
+                () = &mut late => {
+                    let bound = self.deployed.settings.start_timeout();
+                    return failed(Status::Port, format!("it does not listen after {bound:?}"));
+                }
+                () = self.output.more() => {}
+            }
+        }
+    }
 }

@@ -7,17 +7,20 @@
 
 mod change;
 mod code;
+mod edit;
 mod error;
 mod host;
 pub mod init;
 mod instance;
 mod launch;
 mod memory;
+mod open;
 mod output;
 mod pool;
 mod presets;
 mod record;
 mod registry;
+mod role;
 mod run;
 mod runlog;
 mod sandbox;
@@ -29,7 +32,6 @@ mod wire;
 mod zip;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -40,34 +42,19 @@ use tokio::sync::Mutex;
 pub use change::FunctionChange;
 pub use code::CodeInput;
 pub use error::FunctionError;
-use host::{Deployed, Deployment, Host};
+use host::Host;
+pub use open::Place;
 use pool::Pool;
 use record::Record;
 use registry::Registry;
+pub use role::RoleKeys;
 pub use run::{MAX_RUNS, Run, RunQuery, Runs};
-use runlog::{Bounds, RunLog};
 pub use spec::{Network, Retry, Runtime, is_name, target_name};
 pub use templates::TemplateView;
 pub use view::{FunctionView, Invoked, Templates, VersionView};
 
-use crate::config;
-
 /// The largest event, in bytes, as SCF takes it.
 pub const MAX_EVENT: usize = 6 << 20;
-
-/// Where functions live: what they are told of the server around them.
-pub struct Place<'a> {
-    /// The region that events carry.
-    pub region: &'a str,
-    /// The numeric appid.
-    pub appid: &'a str,
-    /// The data directory.
-    pub data: &'a Path,
-    /// This program, which is also the first process of every instance.
-    pub program: PathBuf,
-    /// The clock, in microseconds since the Unix epoch.
-    pub now: fn() -> i64,
-}
 
 /// Every function of a server.
 pub struct Functions {
@@ -89,38 +76,14 @@ struct Live {
 }
 
 impl Functions {
-    /// Reads every function of a data directory, and prepares to host them. Must be called in a runtime.
-    ///
-    /// # Errors
-    /// What the system says of the data directory. A function whose record cannot be read is told in the log.
-    pub fn open(options: &config::Functions, place: Place<'_>) -> Result<Self, FunctionError> {
-        let failed = |e| FunctionError::disk("functions cannot be hosted", &e);
-        let (registry, records) = Registry::open(place.data)?;
-        let bounds = Bounds { bytes: options.log_max_bytes, age: options.log_max_age };
-        let runs = registry.runs_dir("");
-        let log = RunLog::start(runs, bounds, place.now).map_err(failed)?;
-        let around = (place.region, place.appid);
-        let within = (place.data, registry.sockets_dir());
-        let host = Host::new(options.clone(), around, place.program, within, log).map_err(failed)?;
-        let functions = Self {
-            registry,
-            host,
-            all: RwLock::default(),
-            changing: Mutex::default(),
-            code_room: usize::try_from(options.code_max_bytes).unwrap_or(usize::MAX),
-            now: place.now,
-            region: place.region.into(),
-            appid: place.appid.into(),
-        };
-        for record in records.into_values() {
-            functions.put(record)?;
-        }
-        Ok(functions)
-    }
-
     /// Why code cannot be hosted on this machine, if it cannot.
     pub fn cannot_host(&self) -> Option<String> {
         self.host.sandbox().err()
+    }
+
+    /// The key pairs of instances whose functions have a role.
+    pub fn role_keys(&self) -> Arc<RoleKeys> {
+        Arc::clone(&self.host.roles().keys)
     }
 
     /// The names of all functions, in order.
@@ -173,8 +136,14 @@ impl Functions {
         let known: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&event);
         known.map_err(|e| FunctionError::Invalid(format!("the event is no JSON: {e}")))?;
         let request_id: Arc<str> = request_id.into();
-        let call =
-            Call { event, request_id: Arc::clone(&request_id), event_id: None, object: None, retry: 0 };
+        let call = Call {
+            event,
+            request_id: Arc::clone(&request_id),
+            event_id: None,
+            object: None,
+            retry: 0,
+            hops: 0,
+        };
         let ended: Ended = live.pool.invoke(call).await;
         Ok(Invoked::new(&live.record, &request_id, ended))
     }
@@ -220,31 +189,5 @@ impl Functions {
 
     fn live(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Arc<str>, Live>> {
         self.all.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts a function in the place of the one with its name, whose idle instances end.
-    fn put(&self, record: Record) -> Result<(), FunctionError> {
-        let version = record.version().ok_or_else(|| {
-            FunctionError::Unavailable(format!("the code of function `{}` is not there", record.name))
-        })?;
-        let handler = match record.settings.runtime {
-            spec::Runtime::Custom => code::Handler { module: String::new(), function: String::new() },
-            _ => code::Handler::parse(&record.settings.handler)?,
-        };
-        let deployment = Deployment {
-            name: record.name.as_str().into(),
-            version: version.number,
-            settings: record.settings.clone(),
-            handler,
-            code: self.registry.code_dir(&version.hash),
-        };
-        let pool = Pool::new(self.host.clone(), Deployed(Arc::new(deployment)), self.now);
-        let name = Arc::from(record.name.as_str());
-        let live = Live { record: Arc::new(record), pool };
-        let before = self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, live);
-        if let Some(before) = before {
-            before.pool.close();
-        }
-        Ok(())
     }
 }

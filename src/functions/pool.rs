@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::host::{Deployed, Host};
 use super::instance::{Instance, Job};
 use super::run::Run;
+use crate::event::MAX_HOPS;
 
 /// How long a run waits while as many run as may.
 const TURN_WAIT: Duration = Duration::from_secs(1);
@@ -50,6 +51,11 @@ impl Pool {
         Self(shared)
     }
 
+    /// The role of these instances is taken from them: their key pairs are void.
+    pub(super) fn revoke(&self) {
+        self.0.deployed.revoked.store(true, Ordering::SeqCst);
+    }
+
     /// No instance is idle any more from now on: those that work end when they are done.
     pub(super) fn close(&self) {
         self.0.close();
@@ -67,7 +73,10 @@ impl Invoker for Pool {
         let _here = gone.clone().drop_guard();
         let run = tokio::spawn(async move {
             let start = (shared.now)();
-            let ended = shared.run(&call, &gone).await;
+            let ended = match call.hops < MAX_HOPS {
+                true => shared.run(&call, &gone).await,
+                false => looped(call.hops),
+            };
             let run = Run::new(&shared.deployed.name, shared.deployed.version, &call, &ended, start);
             shared.host.log().append(run).await;
             ended
@@ -80,6 +89,15 @@ impl Invoker for Pool {
     }
 }
 
+/// Runs led to runs, and this one would go on with that: the event is given up, where people see it.
+fn looped(hops: u8) -> Ended {
+    let why = format!(
+        "{hops} runs of functions led to this event, one after the other: it is not run, so that a function \
+         that triggers itself ends. Let its trigger leave out what it writes"
+    );
+    Ended::without_run(Status::Loop, why)
+}
+
 impl Shared {
     async fn run(self: &Arc<Self>, call: &Call, gone: &CancellationToken) -> Ended {
         let Ok(Ok(_turn)) = timeout(TURN_WAIT, self.turns.acquire()).await else {
@@ -90,7 +108,7 @@ impl Shared {
         for _ in 0..TRIES {
             let jobs = match self.take() {
                 Some(jobs) => jobs,
-                None => match self.start().await {
+                None => match self.start(call.hops).await {
                     Ok(jobs) => jobs,
                     Err(ended) => return ended,
                 },
@@ -109,9 +127,9 @@ impl Shared {
         Ended::without_run(Status::Internal, "its instances ended before they got the event")
     }
 
-    async fn start(self: &Arc<Self>) -> Result<mpsc::Sender<Job>, Ended> {
+    async fn start(self: &Arc<Self>, hops: u8) -> Result<mpsc::Sender<Job>, Ended> {
         let room = self.host.room().await?;
-        let instance = Instance::start(&self.host, &self.deployed, room).await?;
+        let instance = Instance::start(&self.host, &self.deployed, room, hops).await?;
         let (jobs, wanted) = mpsc::channel(1);
         tokio::spawn(instance.live(wanted, self.host.idle()));
         Ok(jobs)

@@ -114,6 +114,9 @@ impl Sandbox {
         if start.settings.runtime == Runtime::Custom {
             option("--port", self.port(start).to_string().into());
         }
+        if !start.settings.role.is_empty() {
+            words.push("--s3".into());
+        }
         words.push("--".into());
         let (module, function) = start.handler;
         match start.settings.runtime {

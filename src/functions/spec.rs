@@ -12,6 +12,8 @@ use tidings_function::Policy;
 
 use super::FunctionError;
 use super::code::Handler;
+use super::role;
+use crate::config::credentials::{Grant, check_role};
 
 /// The namespace of every function: others are not there yet.
 pub const NAMESPACE: &str = "default";
@@ -114,6 +116,8 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// What it may reach.
     pub network: Network,
+    /// What it may do with objects, by a key pair of its own; without any it gets none.
+    pub role: Vec<Grant>,
     /// What becomes of events that fail.
     pub retry: Retry,
     /// Retries after failures of the code, instead of those that `retry` says.
@@ -132,6 +136,7 @@ impl Default for Settings {
             concurrency: 4,
             environment: BTreeMap::new(),
             network: Network::None,
+            role: Vec::new(),
             retry: Retry::Forever,
             max_retries: None,
         }
@@ -170,6 +175,7 @@ impl Settings {
         if self.runtime != Runtime::Custom {
             Handler::parse(&self.handler)?;
         }
+        check_role(&self.role).map_err(|why| FunctionError::Invalid(format!("`role`: {why}")))?;
         self.check_environment()
     }
 
@@ -186,6 +192,9 @@ impl Settings {
                 false => name == ours,
             }) {
                 return refuse(format!("the variable `{name}` is set by tidings itself"));
+            }
+            if !self.role.is_empty() && role::VARIABLES.contains(&name.as_str()) {
+                return refuse(format!("the variable `{name}` is set by the function's role"));
             }
             if value.contains('\0') {
                 return refuse(format!("the value of `{name}` holds a zero byte"));

@@ -8,6 +8,7 @@ use tidings_function::Ended;
 use super::record::Record;
 use super::spec::{NAMESPACE, Network, Retry, Runtime, target_name};
 use super::templates::TemplateView;
+use crate::config::credentials::Grant;
 
 /// One function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub struct FunctionView {
     pub environment: Vec<String>,
     /// What it may reach.
     pub network: Network,
+    /// What it may do with objects.
+    pub role: Vec<Grant>,
     /// What becomes of events that fail.
     pub retry: Retry,
     /// Retries after failures of the code, instead of those.
@@ -89,6 +92,7 @@ impl FunctionView {
             concurrency: settings.concurrency,
             environment: settings.environment.keys().cloned().collect(),
             network: settings.network,
+            role: settings.role.clone(),
             retry: settings.retry,
             max_retries: settings.max_retries,
             version: record.current,

@@ -53,9 +53,14 @@ impl Sockets {
 
     /// Where an instance says that it listens.
     pub(super) fn listen(&self) -> io::Result<UnixListener> {
+        self.listen_at("ready")
+    }
+
+    /// A socket of ours that the instance can reach.
+    pub(super) fn listen_at(&self, name: &str) -> io::Result<UnixListener> {
         use std::os::unix::fs::PermissionsExt as _;
-        let listener = UnixListener::bind(self.at("ready"))?;
-        std::fs::set_permissions(self.path.join("ready"), std::fs::Permissions::from_mode(0o777))?;
+        let listener = UnixListener::bind(self.at(name))?;
+        std::fs::set_permissions(self.path.join(name), std::fs::Permissions::from_mode(0o777))?;
         Ok(listener)
     }
 

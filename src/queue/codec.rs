@@ -126,6 +126,9 @@ fn encode_event(event: &Event, out: &mut Vec<u8>) {
         None => {}
     }
     field(out, tag::PRINCIPAL, event.request.principal.as_bytes());
+    if event.request.hops > 0 {
+        field(out, tag::HOPS, &[event.request.hops]);
+    }
 }
 
 /// Appends what the store keeps of an object, also as the value of an index row.
@@ -171,6 +174,7 @@ struct Fields<'a> {
     request: Option<Arc<str>>,
     source_ip: Option<IpAddr>,
     principal: Option<Arc<str>>,
+    hops: u8,
     meta: ObjectMeta,
     rules: Vec<Arc<str>>,
     name: Option<Arc<str>>,
@@ -289,6 +293,7 @@ fn event_of(f: &Fields<'_>) -> Option<Event> {
             id: f.request.clone()?,
             source_ip: f.source_ip,
             principal: f.principal.clone()?,
+            hops: f.hops,
         },
     })
 }
@@ -322,6 +327,7 @@ fn take<'a>(f: &mut Fields<'a>, tag: u8, value: &'a [u8]) -> Result<(), DecodeEr
             });
         }
         tag::PRINCIPAL => f.principal = Some(text(value)?),
+        tag::HOPS => [f.hops] = fixed(value)?,
         tag::BODY => f.meta.body = body(value)?,
         tag::CRC64 => f.meta.crc64 = u64::from_le_bytes(fixed(value)?),
         tag::HEADER => f.meta.headers.push(header(value)?),

@@ -37,6 +37,8 @@ pub(super) mod tag {
     pub(in crate::queue) const RESTORE: u8 = 60;
     /// From here on a reader that does not know the tag may go on without it.
     pub(in crate::queue) const OPTIONAL: u8 = 128;
+    /// Left out where it is 0.
+    pub(in crate::queue) const HOPS: u8 = 129;
 }
 
 /// Why bytes are not an entry.

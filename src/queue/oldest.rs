@@ -160,7 +160,7 @@ mod tests {
             version: None,
             size: 0,
             etag: "".into(),
-            request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into() },
+            request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into(), hops: 0 },
         };
         let deliveries = vec![DeliveryTo { target, rule: "r".into() }];
         // Only its length matters here: it fills segments.

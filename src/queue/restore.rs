@@ -129,13 +129,16 @@ pub fn encode_restore(restore: &Restore, out: &mut Vec<u8>) {
         None => {}
     }
     field(out, own::PRINCIPAL, restore.request.principal.as_bytes());
+    if restore.request.hops > 0 {
+        field(out, tag::HOPS, &[restore.request.hops]);
+    }
 }
 
 /// Reads what [`encode_restore`] wrote.
 pub fn decode_restore(bytes: &[u8]) -> Result<Restore, DecodeError> {
     let (mut tier, mut days, mut asked, mut ready, mut expires) = (None, None, None, None, None);
-    let (mut class, mut version, mut id, mut source_ip, mut principal) =
-        (None, VersionId::Null, None, None, None);
+    let (mut class, mut version, mut id, mut source_ip, mut principal, mut hops) =
+        (None, VersionId::Null, None, None, None, 0);
     fields(bytes, |tag, found| {
         match tag {
             own::TIER => {
@@ -158,6 +161,7 @@ pub fn decode_restore(bytes: &[u8]) -> Result<Restore, DecodeError> {
             own::SOURCE_IP if found.len() == 4 => source_ip = Some(IpAddr::from(fixed::<4>(found)?)),
             own::SOURCE_IP => source_ip = Some(IpAddr::from(fixed::<16>(found)?)),
             own::PRINCIPAL => principal = Some(text(found)?),
+            tag::HOPS => [hops] = fixed(found)?,
             unknown => DecodeError::unknown(unknown)?,
         }
         Ok(())
@@ -171,7 +175,7 @@ pub fn decode_restore(bytes: &[u8]) -> Result<Restore, DecodeError> {
             asked_us: asked?,
             ready_us: ready?,
             expires_us: expires,
-            request: RequestInfo { id: id?, source_ip, principal: principal? },
+            request: RequestInfo { id: id?, source_ip, principal: principal?, hops },
         })
     };
     all().ok_or(DecodeError::Malformed("a field is missing"))

@@ -84,7 +84,7 @@ pub(super) fn entry(n: u64, targets: &[u32]) -> Entry {
         version: None,
         size: 1_000,
         etag: "etag".into(),
-        request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into() },
+        request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into(), hops: 0 },
     };
     let deliver = |t: &u32| DeliveryTo { target: TargetNo(*t), rule: "rule".into() };
     let meta = ObjectMeta {

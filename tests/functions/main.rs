@@ -4,5 +4,6 @@
 
 mod bad;
 mod life;
+mod roles;
 mod steps;
 mod world;

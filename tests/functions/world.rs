@@ -21,13 +21,14 @@ pub(crate) struct World {
     child: Option<Child>,
     admin: String,
     s3: Option<Client>,
+    s3_address: String,
 }
 
 impl World {
     /// A fresh server; `extra` is more of its configuration.
     pub(crate) async fn start(extra: &str) -> Self {
         let dir = TempDir::with_prefix_in("functions-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let mut world = Self { dir, child: None, admin: String::new(), s3: None };
+        let mut world = Self { dir, child: None, admin: String::new(), s3: None, s3_address: String::new() };
         world.configure(extra);
         world.open().await;
         let made = world.s3().create_bucket("bucket").await.expect("an answer");
@@ -84,8 +85,10 @@ impl World {
         let text = std::fs::read_to_string(self.data().join("credentials.toml")).expect("made");
         let table: toml::Table = text.parse().expect("TOML");
         let field = |name: &str| table["credential"][0][name].as_str().expect("a string").to_owned();
-        let s3 = Client::new(&s3, "ap-guangzhou", &field("access_key"), &field("secret_key"));
+        let address = s3;
+        let s3 = Client::new(&address, "ap-guangzhou", &field("access_key"), &field("secret_key"));
         self.s3 = Some(s3.expect("an address"));
+        self.s3_address = address;
         self.child = Some(child);
     }
 
@@ -116,6 +119,10 @@ impl World {
 
     pub(crate) fn s3(&self) -> Client {
         self.s3.clone().expect("runs")
+    }
+
+    pub(crate) fn s3_address(&self) -> String {
+        self.s3_address.clone()
     }
 
     pub(crate) async fn put(&self, key: &str) {

@@ -105,7 +105,7 @@ async fn set_rules(stack: &Stack, n: u64, prefixes: &[usize]) -> Result<(), Stri
     stack.disk.mark(Mark::Setting { value: n, durable: false });
     let failed = |e: tidings::commit::CommitError| e.to_string();
     let permit = stack.commit.reserve(4_096).await.map_err(failed)?;
-    let request = RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() };
+    let request = RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into(), hops: 0 };
     let announce = stack.commit.announce(request).await.map_err(failed)?;
     let change = move |now: &Notification| {
         let names = names();

@@ -323,7 +323,7 @@ impl Stack {
 
 /// Who asks for change `n`.
 pub fn request(n: u64) -> RequestInfo {
-    RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into() }
+    RequestInfo { id: n.to_string().into(), source_ip: None, principal: "me".into(), hops: 0 }
 }
 
 /// The change that an event is of.

@@ -129,6 +129,8 @@ error_classes! {
     Encode => "encode",
     /// Larger than the far side accepts.
     TooLarge => "too_large",
+    /// It would go on with a loop of functions that trigger each other.
+    Loop => "loop",
     /// Nothing was said: the receipt was dropped, the connector panicked, or the error is not in the table.
     Unknown => "unknown",
 }

@@ -11,6 +11,9 @@ use tokio::task::JoinSet;
 
 use crate::{Call, FunctionConfig};
 
+/// The header that says how many runs of functions led to an event; left out where none did.
+const HOPS: &str = "tidings-hops";
+
 /// One function.
 pub(crate) struct FunctionConnector {
     config: FunctionConfig,
@@ -54,6 +57,9 @@ impl Connector for FunctionConnector {
 async fn attempt(config: FunctionConfig, delivery: Delivery) {
     let Delivery { message, attempt, receipt } = delivery;
     let retry = attempt.saturating_sub(1);
+    let hops = message.headers.iter().find(|header| header.name == HOPS);
+    // What nobody wrote so is no client's own change either.
+    let hops = hops.map_or(0, |header| header.value.parse().unwrap_or(u8::MAX));
     let object: Arc<str> = String::from_utf8_lossy(&message.key).into();
     let call = Call {
         event: message.payload,
@@ -61,6 +67,7 @@ async fn attempt(config: FunctionConfig, delivery: Delivery) {
         event_id: Some(message.id),
         object: Some(object),
         retry,
+        hops,
     };
     let ended = config.invoker.invoke(call).await;
     let report = Report { place: Some(ended.status.code().to_string().into()) };

@@ -36,7 +36,7 @@ impl Status {
             }
             Status::Internal | Status::Cancelled => Blame::System,
             Status::Concurrency => Blame::Concurrency,
-            Status::BadEvent | Status::EventTooLarge => Blame::Caller,
+            Status::BadEvent | Status::EventTooLarge | Status::Loop => Blame::Caller,
             Status::Missing | Status::Handler | Status::State | Status::Port => Blame::Deployment,
         }
     }
@@ -78,6 +78,9 @@ impl Policy {
             Blame::Execution => again(Class::Http5xx, self.execution),
             Blame::System => again(Class::Connect, self.system),
             Blame::Concurrency => again(Class::Throttle, self.system),
+            Blame::Caller if status == Status::Loop => {
+                Verdict::Poison(Class::Loop).outcome(true, Scope::Target, &text)
+            }
             Blame::Caller => Verdict::Poison(Class::Http4xx).outcome(true, Scope::Target, &text),
             Blame::Deployment => Verdict::Fault(Class::Unroutable).outcome(true, Scope::Target, &text),
         }

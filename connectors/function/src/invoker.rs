@@ -21,6 +21,8 @@ pub struct Call {
     pub object: Option<Arc<str>>,
     /// 0 at the first attempt.
     pub retry: u32,
+    /// How many runs of functions led to the event, one after the other.
+    pub hops: u8,
 }
 
 /// How one call ended.
@@ -121,4 +123,6 @@ statuses! {
     Cancelled = 499, "cancelled";
     /// The host failed, not the function.
     Internal = 500, "internal error";
+    /// So many runs led to the event that it is not run.
+    Loop = 508, "loop";
 }

@@ -36,7 +36,7 @@ pub(super) async fn letters(dir: &Path, count: u64) -> DeadLetters {
             version: None,
             size: 5,
             etag: "etag".into(),
-            request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into() },
+            request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into(), hops: 0 },
         };
         let deliveries = vec![DeliveryTo { target, rule: "orders-1".into() }];
         dead.bury(Letter {

@@ -25,6 +25,7 @@ fn view(name: &str) -> FunctionView {
         concurrency: 4,
         environment: vec!["TOKEN".into()],
         network: Network::None,
+        role: vec!["write:thumbs-*".parse().expect("a role")],
         retry: Retry::ScfDefault,
         max_retries: Some(2),
         version: 1,

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::code::{code, read};
+use crate::config::credentials::Grant;
 
 /// What a function should be.
 #[derive(Args)]
@@ -46,6 +47,10 @@ pub(super) struct Settings {
     /// What it may reach: none or all.
     #[arg(long)]
     network: Option<String>,
+    /// What it may do with objects, by a key pair of its own: read:photos or write:thumbs-*,previews; `none`
+    /// takes it back. May be repeated.
+    #[arg(long, value_name = "SCOPE:BUCKET")]
+    role: Vec<String>,
     /// What becomes of events that fail: forever or scf-default.
     #[arg(long)]
     retry: Option<String>,
@@ -105,6 +110,20 @@ impl Settings {
             tests.insert(name.to_owned(), event.with_context(|| format!("{file} is no JSON"))?);
         }
         put("tests", Some(tests.into()));
+        put("role", role(&self.role)?);
         Ok(body)
     }
+}
+
+/// The role as the server reads it; none: nothing was said about it.
+fn role(said: &[String]) -> anyhow::Result<Option<Value>> {
+    if said.is_empty() {
+        return Ok(None);
+    }
+    if said == ["none"] {
+        return Ok(Some(json!([])));
+    }
+    let grant = |text: &String| text.parse::<Grant>().map_err(|why| anyhow::anyhow!("--role {text}: {why}"));
+    let grants = said.iter().map(grant).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(serde_json::to_value(grants)?))
 }

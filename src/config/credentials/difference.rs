@@ -34,8 +34,8 @@ impl Credentials {
 
 impl Credential {
     fn same(&self, other: &Self) -> bool {
-        let Self { secret, scope, buckets, note: _ } = self;
+        let Self { secret, scope, buckets, note: _, grants, acting: _ } = self;
         secret.expose_secret() == other.secret.expose_secret()
-            && (scope, buckets) == (&other.scope, &other.buckets)
+            && (scope, buckets, grants) == (&other.scope, &other.buckets, &other.grants)
     }
 }

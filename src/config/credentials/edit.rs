@@ -67,7 +67,7 @@ pub fn add(data: &Path, new: New, random: &mut dyn FnMut(&mut [u8])) -> Result<I
     change(data, |credentials| {
         let key = wanted.unwrap_or_else(|| access_key(random));
         let secret = SecretString::from(secret_key(random));
-        let pair = Credential { secret: secret.clone(), scope, buckets, note };
+        let pair = Credential::in_file(secret.clone(), scope, buckets, note);
         credentials.insert(key.clone(), pair)?;
         Ok(Issued { access_key: key, secret })
     })

@@ -230,7 +230,7 @@ pub(in crate::delivery) fn entry(offset: u64, key: &str) -> Stored {
         version: None,
         size: 1,
         etag: "etag".into(),
-        request: RequestInfo { id: "request".into(), source_ip: None, principal: "key".into() },
+        request: RequestInfo { id: "request".into(), source_ip: None, principal: "key".into(), hops: 0 },
     };
     let deliveries = vec![DeliveryTo { target: TARGET, rule: "rule-1".into() }];
     Stored {

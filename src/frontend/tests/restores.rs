@@ -322,7 +322,7 @@ async fn waiting_costs_nothing_where_nothing_is_restored_and_notices_a_clock_tha
     tokio::time::advance(Duration::from_secs(365 * 86_400)).await;
     assert!(waiting.as_mut().now_or_never().is_none(), "no timer runs");
 
-    let request = RequestInfo { id: "r".into(), source_ip: None, principal: "p".into() };
+    let request = RequestInfo { id: "r".into(), source_ip: None, principal: "p".into(), hops: 0 };
     let bucket = commit.reserve(0).await.expect("space");
     commit.create_bucket(bucket, "bucket", request.clone()).await.expect("made");
     let put = PutObject {

@@ -21,6 +21,7 @@ fn event(key: &str) -> Event {
             id: "ABC".into(),
             source_ip: Some([127, 0, 0, 1].into()),
             principal: "TDKEY".into(),
+            hops: 3,
         },
     }
 }
@@ -100,7 +101,7 @@ fn entries_of_restores() -> Vec<Entry> {
         asked_us: -1,
         ready_us: i64::MAX,
         expires_us: None,
-        request: RequestInfo { id: "ABC".into(), source_ip: None, principal: "TDKEY".into() },
+        request: RequestInfo { id: "ABC".into(), source_ip: None, principal: "TDKEY".into(), hops: 0 },
     };
     let change = |was_due_us, now| {
         let (bucket, key) = ("photos".into(), "k/\u{e4}".into());

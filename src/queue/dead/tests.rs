@@ -58,7 +58,7 @@ fn letter(offset: u64) -> Letter {
         version: None,
         size: 1,
         etag: "etag".into(),
-        request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into() },
+        request: RequestInfo { id: "id".into(), source_ip: None, principal: "me".into(), hops: 0 },
     };
     let deliveries = vec![DeliveryTo { target: TARGET, rule: "rule".into() }];
     let change = Change::PutObject(ObjectMeta::default());

@@ -259,7 +259,7 @@ fn event(kind: EventKind, key: &str, size: u64) -> Event {
         version: None,
         size,
         etag: "00112233445566778899aabbccddeeff".into(),
-        request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into() },
+        request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into(), hops: 0 },
     }
 }
 

@@ -50,7 +50,7 @@ fn restore(due: i64) -> Restore {
         asked_us: due,
         ready_us: due,
         expires_us: None,
-        request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into() },
+        request: RequestInfo { id: "r".into(), source_ip: None, principal: "p".into(), hops: 0 },
     }
 }
 

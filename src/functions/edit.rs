@@ -1,0 +1,149 @@
+//! Making, changing and removing functions: checked, then durable, then in force.
+//!
+//! Must never change two functions at once, and never leave half a change behind.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use super::change::FunctionChange;
+use super::code::{CodeInput, Tree};
+use super::error::blocking;
+use super::record::{Record, Version};
+use super::registry::Registry;
+use super::spec::{Settings, is_name};
+use super::{FunctionError, FunctionView, Functions, presets};
+
+impl Functions {
+    /// Makes a function. It is durable when this returns.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that there is one of this name; nothing was made.
+    pub async fn create(
+        self: &Arc<Self>,
+        name: &str,
+        mut change: FunctionChange,
+    ) -> Result<FunctionView, FunctionError> {
+        if !is_name(name) {
+            return Err(FunctionError::Invalid(format!("`{}` is no function's name", name.escape_debug())));
+        }
+        let _alone = self.changing.lock().await;
+        if self.get(name).is_ok() {
+            return Err(FunctionError::Conflict(format!("there is a function `{name}` already")));
+        }
+        Registry::room(self.live().len())?;
+        if change.restore.is_some() {
+            return Err(FunctionError::Invalid("a new function has no version to go back to".into()));
+        }
+        let (settings, preset) = match change.from.take() {
+            Some(from) => presets::named(&from).map(|(settings, code)| (settings, Some(code)))?,
+            None => (Settings::default(), None),
+        };
+        let settings = change.apply(settings)?;
+        self.host.can_host(settings.runtime).map_err(FunctionError::Conflict)?;
+        let code = change.code.take().or(preset).ok_or_else(|| {
+            FunctionError::Invalid("a function needs code, or a template to begin `from`".into())
+        })?;
+        let now = self.clock();
+        let (hash, bytes) = self.write_code(code, &settings).await?;
+        let version = Version { number: 1, hash, bytes, time: now.clone() };
+        let mut record = Record::new(name, settings, version, &now);
+        change.apply_tests(&mut record.tests)?;
+        self.make_durable(record).await
+    }
+
+    /// Changes a function. It is durable when this returns.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing was changed.
+    pub async fn update(
+        self: &Arc<Self>,
+        name: &str,
+        mut change: FunctionChange,
+    ) -> Result<FunctionView, FunctionError> {
+        let _alone = self.changing.lock().await;
+        let mut record = (*self.get(name)?.record).clone();
+        if change.from.is_some() {
+            return Err(FunctionError::Invalid("`from` is for a new function".into()));
+        }
+        if change.code.is_some() && change.restore.is_some() {
+            return Err(FunctionError::Invalid("new code and an old version exclude each other".into()));
+        }
+        record.settings = change.apply(record.settings)?;
+        self.host.can_host(record.settings.runtime).map_err(FunctionError::Conflict)?;
+        change.apply_tests(&mut record.tests)?;
+        let now = self.clock();
+        if let Some(code) = change.code.take() {
+            let (hash, bytes) = self.write_code(code, &record.settings).await?;
+            record.take_code(hash, bytes, &now);
+        }
+        if let Some(number) = change.restore {
+            if !record.versions.iter().any(|version| version.number == number) {
+                return Err(FunctionError::Invalid(format!("version {number} is not kept")));
+            }
+            record.current = number;
+        }
+        record.updated = now;
+        record.revision += 1;
+        self.make_durable(record).await
+    }
+
+    /// Removes a function and its code; its instances end. Its target is somebody else's to end first.
+    ///
+    /// # Errors
+    /// There is none of this name, or the disk failed.
+    pub async fn remove(self: &Arc<Self>, name: &str) -> Result<(), FunctionError> {
+        let _alone = self.changing.lock().await;
+        let live = self.get(name)?;
+        live.pool.close();
+        live.pool.revoke();
+        self.host.log().forget(name).await;
+        let (all, named) = (Arc::clone(self), name.to_owned());
+        blocking(move || {
+            all.registry.remove(&named)?;
+            all.all.write().unwrap_or_else(PoisonError::into_inner).remove(named.as_str());
+            all.clear();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn write_code(
+        self: &Arc<Self>,
+        code: CodeInput,
+        settings: &Settings,
+    ) -> Result<(String, u64), FunctionError> {
+        let (all, settings) = (Arc::clone(self), settings.clone());
+        blocking(move || {
+            let tree = Tree::of(code, settings.runtime, &settings.handler, all.code_room)?;
+            Ok((all.registry.write_code(&tree)?, tree.bytes()))
+        })
+        .await
+    }
+
+    async fn make_durable(self: &Arc<Self>, record: Record) -> Result<FunctionView, FunctionError> {
+        let view = self.view_of(&record);
+        let all = Arc::clone(self);
+        blocking(move || {
+            all.registry.write(&record)?;
+            all.put(record)?;
+            all.clear();
+            Ok(())
+        })
+        .await?;
+        Ok(view)
+    }
+
+    /// Removes code that no function names any more.
+    fn clear(&self) {
+        let records: BTreeMap<_, _> = {
+            let live = self.live();
+            live.iter().map(|(name, live)| (Arc::clone(name), (*live.record).clone())).collect()
+        };
+        self.registry.clear_code(&records);
+    }
+
+    fn clock(&self) -> String {
+        let now = jiff::Timestamp::from_microsecond((self.now)());
+        now.map(|now| now.to_string()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,98 @@
+//! Functions at the start of a server, and each of them put in force.
+//!
+//! Must never lose a function because another one cannot be read.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex, mpsc};
+
+use super::host::{Deployed, Deployment, Host};
+use super::pool::Pool;
+use super::record::Record;
+use super::registry::Registry;
+use super::role::Roles;
+use super::runlog::{Bounds, RunLog};
+use super::{FunctionError, Functions, Live, code, spec};
+use crate::config;
+
+/// Where functions live: what they are told of the server around them.
+pub struct Place<'a> {
+    /// The region that events carry.
+    pub region: &'a str,
+    /// The numeric appid.
+    pub appid: &'a str,
+    /// The data directory.
+    pub data: &'a Path,
+    /// This program, which is also the first process of every instance.
+    pub program: PathBuf,
+    /// The clock, in microseconds since the Unix epoch.
+    pub now: fn() -> i64,
+    /// Fills its argument with unpredictable bytes.
+    pub random: fn(&mut [u8]) -> std::io::Result<()>,
+    /// Takes connections to S3 that functions with a role open.
+    pub door: mpsc::Sender<UnixStream>,
+}
+
+impl Functions {
+    /// Reads every function of a data directory, and prepares to host them. Must be called in a runtime.
+    ///
+    /// # Errors
+    /// What the system says of the data directory. A function whose record cannot be read is told in the log.
+    pub fn open(options: &config::Functions, place: Place<'_>) -> Result<Self, FunctionError> {
+        let failed = |e| FunctionError::disk("functions cannot be hosted", &e);
+        let (registry, records) = Registry::open(place.data)?;
+        let bounds = Bounds { bytes: options.log_max_bytes, age: options.log_max_age };
+        let runs = registry.runs_dir("");
+        let log = RunLog::start(runs, bounds, place.now).map_err(failed)?;
+        let around = (place.region, place.appid);
+        let within = (place.data, registry.sockets_dir());
+        let roles = Roles { keys: Arc::default(), door: place.door, random: place.random };
+        let host = Host::new(options.clone(), around, place.program, within, (log, roles)).map_err(failed)?;
+        let functions = Self {
+            registry,
+            host,
+            all: RwLock::default(),
+            changing: Mutex::default(),
+            code_room: usize::try_from(options.code_max_bytes).unwrap_or(usize::MAX),
+            now: place.now,
+            region: place.region.into(),
+            appid: place.appid.into(),
+        };
+        for record in records.into_values() {
+            functions.put(record)?;
+        }
+        Ok(functions)
+    }
+
+    /// Puts a function in the place of the one with its name, whose idle instances end.
+    pub(super) fn put(&self, record: Record) -> Result<(), FunctionError> {
+        let version = record.version().ok_or_else(|| {
+            FunctionError::Unavailable(format!("the code of function `{}` is not there", record.name))
+        })?;
+        let handler = match record.settings.runtime {
+            spec::Runtime::Custom => code::Handler { module: String::new(), function: String::new() },
+            _ => code::Handler::parse(&record.settings.handler)?,
+        };
+        let deployment = Deployment {
+            name: record.name.as_str().into(),
+            version: version.number,
+            settings: record.settings.clone(),
+            handler,
+            code: self.registry.code_dir(&version.hash),
+            revoked: Arc::default(),
+        };
+        let pool = Pool::new(self.host.clone(), Deployed(Arc::new(deployment)), self.now);
+        let (name, role) = (Arc::from(record.name.as_str()), record.settings.role.clone());
+        let live = Live { record: Arc::new(record), pool };
+        let before = self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, live);
+        if let Some(before) = before {
+            before.pool.close();
+            if before.record.settings.role != role {
+                before.pool.revoke();
+            }
+        }
+        Ok(())
+    }
+}
