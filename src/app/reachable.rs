@@ -4,7 +4,7 @@
 
 use super::targets::Targets;
 use crate::config::{self, Encoding};
-use crate::rules::{Named, Names};
+use crate::rules::{KafkaTopic, Named, Names};
 
 impl Targets {
     /// Those of the wanted targets that have a number: buckets' own rules can reach them.
@@ -14,13 +14,14 @@ impl Targets {
             let Some(entry) = self.get(&target.name) else { continue };
             let kind = target.connector.kind();
             let topic = target.connector.destination().filter(|topic| kind == "kafka" && topic.is_fixed());
+            let brokers = || target.connector.brokers().to_vec();
             names.add(
                 &target.name,
                 Named {
                     target: entry.registered.target,
                     invokes: matches!(kind, "http" | "function"),
                     tested: target.encoding != Encoding::Cos,
-                    topic: topic.map(|topic| topic.source().into()),
+                    topic: topic.map(|topic| KafkaTopic { name: topic.source().into(), brokers: brokers() }),
                 },
             );
         }

@@ -69,6 +69,7 @@ mod pull;
 mod put;
 mod rest;
 mod restore;
+mod routes;
 mod server;
 mod slow_down;
 mod source;

@@ -23,6 +23,8 @@ const MAX_NAME: usize = 64;
 const MAX_ACCOUNT: usize = 20;
 /// What the name of a function's own target begins with.
 const FUNCTION: &str = "function:";
+/// What an endpoint begins with.
+const KAFKA: &str = "kafka://";
 /// What may stand behind a function's name: there is one version at work at a time.
 const QUALIFIERS: [&str; 2] = ["$LATEST", "$DEFAULT"];
 
@@ -74,7 +76,16 @@ pub struct Named {
     /// It can take a test event: its events are not written as COS's, which has none.
     pub tested: bool,
     /// The one Kafka topic that it writes to.
-    pub topic: Option<Arc<str>>,
+    pub topic: Option<KafkaTopic>,
+}
+
+/// A topic, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The brokers that are asked first, each `host:port`.
+    pub brokers: Vec<String>,
 }
 
 impl Names {
@@ -101,9 +112,16 @@ impl Names {
         }
     }
 
-    /// The one target that writes to this Kafka topic.
-    fn of_topic(&self, topic: &str) -> Option<&Arc<str>> {
-        let mut found = self.0.iter().filter(|(_, named)| named.topic.as_deref() == Some(topic));
+    /// The one target that writes to this Kafka topic, at this broker if one is given.
+    fn of_topic(&self, topic: &str, broker: Option<&str>) -> Option<&Arc<str>> {
+        let is = |named: &Named| {
+            let known = named.topic.as_ref().filter(|known| *known.name == *topic);
+            let at = |known: &KafkaTopic| {
+                broker.is_none_or(|at| known.brokers.iter().any(|broker| broker.eq_ignore_ascii_case(at)))
+            };
+            known.is_some_and(at)
+        };
+        let mut found = self.0.iter().filter(|(_, named)| is(named));
         let (name, _) = found.next()?;
         found.next().is_none().then_some(name)
     }
@@ -121,19 +139,32 @@ pub fn function_of(target: &str) -> &str {
 
 /// The name of the target that `text` means in a configuration of this form.
 ///
-/// In a `TopicConfiguration`, what does not begin with `arn:` is the name of a Kafka topic, as COS has it.
+/// In a `TopicConfiguration`, what does not begin with `arn:` is the name of a Kafka topic, as COS has it;
+/// its `endpoint`, `kafka://HOST:PORT`, says which of two that have one name.
 ///
 /// # Errors
-/// The ARN is malformed, of another region, or names nobody whom this form can reach.
+/// The ARN is malformed, of another region, or names nobody whom this form can reach; the endpoint is
+/// none, or none of who writes to the topic.
 pub(super) fn resolve<'a>(
     text: &str,
     form: Form,
+    endpoint: &str,
     region: &str,
     names: &'a Names,
 ) -> Result<&'a Arc<str>, Refused> {
     let unknown = || Refused::UnknownDestination(text.to_owned());
+    let wrong = || Refused::Endpoint(endpoint.to_owned());
+    let broker = match endpoint {
+        "" => None,
+        some => Some(some.strip_prefix(KAFKA).ok_or_else(wrong)?),
+    };
     if form == Form::Topic && !text.starts_with("arn:") {
-        return names.of_topic(text).ok_or_else(unknown);
+        let found = names.of_topic(text, broker);
+        return found.ok_or_else(|| if broker.is_some() { wrong() } else { unknown() });
+    }
+    // An ARN says all.
+    if broker.is_some() {
+        return Err(wrong());
     }
     let name = parse(text, form, region)?;
     match form {
@@ -183,7 +214,15 @@ mod tests {
         let add = |names: &mut Names, name: &str, n, invokes, topic: Option<&str>| {
             names.add(
                 &name.into(),
-                Named { target: TargetNo(n), invokes, tested: true, topic: topic.map(Into::into) },
+                Named {
+                    target: TargetNo(n),
+                    invokes,
+                    tested: true,
+                    topic: topic.map(|name| KafkaTopic {
+                        name: name.into(),
+                        brokers: vec![format!("broker-{n}:9092")],
+                    }),
+                },
             );
         };
         add(&mut names, "orders", 1, false, Some("events"));
@@ -210,14 +249,14 @@ mod tests {
             ("arn:aws:lambda:here:1:function:both", Form::Function, "function:both"),
             ("arn:aws:sqs:here:1:both", Form::Queue, "both"),
         ] {
-            assert_eq!(&**resolve(text, form, "here", &names).expect(text), name, "{text}");
+            assert_eq!(&**resolve(text, form, "", "here", &names).expect(text), name, "{text}");
         }
     }
 
     #[test]
     fn what_names_nobody_is_refused_for_its_own_reason() {
         let names = names();
-        let why = |text: &str, form| resolve(text, form, "here", &names).expect_err(text);
+        let why = |text: &str, form| resolve(text, form, "", "here", &names).expect_err(text);
         for (text, form) in [
             ("orders", Form::Queue),
             ("arn:tidings:sns:here::orders", Form::Queue),
@@ -240,5 +279,23 @@ mod tests {
         assert!(matches!(why("arn:aws:lambda:here::orders", Form::Function), Refused::NoFunction(_)));
         assert!(matches!(why("nothing", Form::Topic), Refused::UnknownDestination(_)));
         assert!(matches!(why("shared", Form::Topic), Refused::UnknownDestination(_)), "two write to it");
+    }
+    #[test]
+    fn an_endpoint_says_which_of_two_topics_is_meant_and_must_be_one_of_its_brokers() {
+        let names = names();
+        let at = |text: &str, endpoint: &str| resolve(text, Form::Topic, endpoint, "here", &names);
+        for (endpoint, name) in [("kafka://broker-2:9092", "audit"), ("kafka://BROKER-3:9092", "again")] {
+            assert_eq!(&**at("shared", endpoint).expect(endpoint), name);
+        }
+        assert_eq!(&**at("events", "kafka://broker-1:9092").expect("its own"), "orders");
+        for (text, endpoint) in [
+            ("shared", "kafka://broker-1:9092"),
+            ("events", "broker-1:9092"),
+            ("events", "kafka://"),
+            ("events", "kafka://broker-1:9092,broker-9:9092"),
+            ("arn:aws:sns:here:1:orders", "kafka://broker-1:9092"),
+        ] {
+            assert_eq!(at(text, endpoint), Err(Refused::Endpoint(endpoint.into())), "{text} {endpoint}");
+        }
     }
 }

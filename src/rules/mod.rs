@@ -22,7 +22,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-pub use arn::{Form, Named, Names, function_of};
+pub use arn::{Form, KafkaTopic, Named, Names, function_of};
+pub use bucket_rule::Broker;
 pub use notification::{Around, BucketRule, MAX_RULES, Notification, PutRule, Unreadable};
 pub use refused::Refused;
 pub use trigger::{MAX_TRIGGERS, NewTrigger, TriggerRefused};

@@ -172,6 +172,7 @@ fn put_rule(id: &str, to: &str, prefix: &str) -> PutRule {
         to: format!("arn:tidings:sqs:here::{to}"),
         events: vec!["s3:ObjectCreated:*".into()],
         filter: vec![("prefix".into(), prefix.into())],
+        broker: None,
     }
 }
 

@@ -16,6 +16,8 @@ mod dead;
 mod far;
 mod finish;
 mod kills;
+#[cfg(feature = "faults")]
+mod kinds;
 mod load;
 mod many;
 mod nats;
