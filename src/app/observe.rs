@@ -104,7 +104,6 @@ impl AdminBackend for Parts {
     fn functions(&self) -> &dyn FunctionBackend {
         self
     }
-
     fn scf(&self) -> &dyn ScfBackend {
         self
     }

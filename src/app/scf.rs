@@ -1,4 +1,4 @@
-//! What the API of SCF needs beside what operators ask: keys, the clock, names of hosts, and objects with code.
+//! What the API of SCF needs beside what operators ask: keys, the clock, names of hosts, objects with code.
 //!
 //! Must never give an object that a GET would not give.
 

@@ -1,5 +1,5 @@
-//! Clients of S3, of COS and of SCF that people use, with their default settings, against the real binary: what they
-//! are told, and which events reach a target. The work itself is in the scripts.
+//! Clients of S3, of COS and of SCF that people use, with their default settings, against the real binary:
+//! what they are told, and which events reach a target. The work itself is in the scripts.
 //!
 //! Must never give a client a setting that its users would not have.
 

@@ -1,5 +1,5 @@
-//! Answers in the shape of Tencent Cloud's API: `{"Response":{…,"RequestId"}}`, errors too, always with HTTP 200:
-//! its SDKs read the body of no other status.
+//! Answers in the shape of Tencent Cloud's API: `{"Response":{…,"RequestId"}}`, errors too, always with
+//! HTTP 200: its SDKs read the body of no other status.
 //!
 //! Must never hold a secret, code or an event in an error.
 

@@ -42,7 +42,7 @@ pub(super) async fn update(backend: &dyn AdminBackend, caller: &Credential, mut 
     Ok(json!({}))
 }
 
-/// The code of a new function, of which nothing else is unknown: what `words` holds beside it is taken before.
+/// The code of a new function. What `words` holds beside it was taken before.
 pub(super) async fn take(
     backend: &dyn AdminBackend,
     caller: &Credential,

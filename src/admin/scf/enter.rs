@@ -194,8 +194,8 @@ impl Visit {
     }
 }
 
-/// The whole body; none: it broke off, or has more than `most` bytes. The rest of one that is too large is read
-/// and thrown away, so that its sender gets the answer.
+/// The whole body; none: it broke off, or has more than `most` bytes. The rest of one that is too large is
+/// read and thrown away, so that its sender gets the answer.
 async fn read(mut body: Body, most: usize) -> Option<Vec<u8>> {
     let (mut bytes, mut seen) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {

@@ -14,8 +14,8 @@ use super::words::Words;
 use crate::config::credentials::Credential;
 use crate::functions::{FunctionChange, FunctionView, Network};
 
-/// What stands in place of a variable's value: nobody is shown one. Whoever hands it back means the one that is
-/// there.
+/// What stands in place of a variable's value: nobody is shown one. Whoever hands it back means the one that
+/// is there.
 pub(super) const HIDDEN: &str = "******";
 
 /// Makes a function.

@@ -1,5 +1,5 @@
-//! The API of Tencent Cloud SCF (version 2018-04-16), as far as the vendor's own tools need it: each action is a
-//! thin translation of what `/v1` does.
+//! The API of Tencent Cloud SCF (version 2018-04-16), as far as the vendor's own tools need it: each action
+//! is a thin translation of what `/v1` does.
 //!
 //! ```text
 //! enter.rs      the one way in: head, body, signature, scope, action

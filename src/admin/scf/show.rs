@@ -26,6 +26,7 @@ pub(super) async fn get(backend: &dyn AdminBackend, mut words: Words) -> Answer 
     let current = view.versions.iter().find(|version| version.number == view.version);
     let variable = |name: &String| json!({ "Key": name, "Value": HIDDEN });
     let reason = |why: &String| json!({ "ErrorCode": "Unavailable", "ErrorMessage": why });
+    let address = json!({ "EipStatus": "DISABLE", "EipAddress": [] });
     let network = if view.network == Network::None { "DISABLE" } else { "ENABLE" };
     let more = json!({
         "CodeInfo": "",
@@ -41,7 +42,7 @@ pub(super) async fn get(backend: &dyn AdminBackend, mut words: Words) -> Answer 
         "FunctionVersion": "$LATEST",
         "Qualifier": "$LATEST",
         "Environment": { "Variables": view.environment.iter().map(variable).collect::<Vec<_>>() },
-        "PublicNetConfig": { "PublicNetStatus": network, "EipConfig": { "EipStatus": "DISABLE", "EipAddress": [] } },
+        "PublicNetConfig": { "PublicNetStatus": network, "EipConfig": address },
         "VpcConfig": { "VpcId": "", "SubnetId": "" },
         "Role": "",
         "Layers": [],

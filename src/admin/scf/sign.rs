@@ -1,5 +1,5 @@
-//! Signatures as Tencent Cloud's API has them (`TC3-HMAC-SHA256`): what a head claims, and whether a secret made
-//! it.
+//! Signatures as Tencent Cloud's API has them (`TC3-HMAC-SHA256`): what a head claims, and whether a secret
+//! made it.
 //!
 //! They cover the body, the time, the host and the content's type, and of the other headers those that the
 //! client chose; its SDKs choose no other. Must never look at the clock, take a body that nobody signed, or
@@ -92,7 +92,8 @@ impl Claim {
         }
     }
 
-    /// True if `secret` signed this head with this body. Takes as long for a wrong signature as for a right one.
+    /// True if `secret` signed this head with this body. How far a wrong signature fits does not show in the
+    /// time it takes.
     pub(super) fn is_by(&self, secret: &str, headers: &HeaderMap, body: &[u8]) -> bool {
         let body = hex::encode(Sha256::digest(body));
         // The scheme says lower case; the vendor's own SDK for Python signs values as they are.

@@ -1,7 +1,7 @@
 //! The parameters of one request: taken one after the other, so that what nobody took is known.
 //!
-//! Must never pass over a wish: what asks for something that we cannot do is refused by its name. Never quotes
-//! a value: code and secrets travel in them.
+//! Must never pass over a wish: what asks for something that we cannot do is refused by its name. Must never
+//! quote a value: code and secrets travel in them.
 
 use serde_json::{Map, Value};
 
@@ -140,7 +140,8 @@ impl Words {
             true => Ok(name),
             false => Err(Refusal::new(
                 "InvalidParameterValue.FunctionName",
-                "a function's name is 2 to 60 of A-Z, a-z, 0-9, - and _, the first a letter, the last no - or _",
+                "a function's name is 2 to 60 of A-Z, a-z, 0-9, - and _, begins with a letter and ends with \
+                 neither - nor _",
             )),
         }
     }

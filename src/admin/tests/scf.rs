@@ -1,6 +1,6 @@
 //! The API of SCF: whose requests are taken.
 //!
-//! Must never run code, nor sign with the product's own signer: there is one here, written after the vendor's.
+//! Must never run code, nor sign with the product's own signer: there is one here, after the vendor's.
 
 use std::collections::BTreeMap;
 

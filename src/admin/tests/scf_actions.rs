@@ -32,7 +32,8 @@ async fn functions_are_made_of_the_vendors_words_or_not_at_all() {
     let wish = json!({
         "FunctionName": "fresh", "Runtime": "Python3.6", "Handler": "index.main_handler", "Timeout": 9,
         "MemorySize": 256, "InitTimeout": 60, "Description": "d", "Type": "Event", "CodeSource": "ZipFile",
-        "Code": { "ZipFile": "emlw" }, "Namespace": "default", "PublicNetConfig": { "PublicNetStatus": "ENABLE" },
+        "Code": { "ZipFile": "emlw" }, "Namespace": "default",
+        "PublicNetConfig": { "PublicNetStatus": "ENABLE" },
         "Environment": { "Variables": [{ "Key": "TOKEN", "Value": "hunter2" }] }, "Layers": [],
         "VpcConfig": { "VpcId": "", "SubnetId": "" }, "AsyncRunEnable": "FALSE",
     });
@@ -221,7 +222,10 @@ async fn triggers_are_named_by_their_buckets_host_and_their_description() {
 #[tokio::test]
 async fn runs_are_started_and_shown_in_the_vendors_words() {
     let world = world();
-    let event = json!({ "FunctionName": "hello", "ClientContext": "{}", "LogType": "Tail", "InvocationType": "RequestResponse" });
+    let event = json!({
+        "FunctionName": "hello", "ClientContext": "{}", "LogType": "Tail",
+        "InvocationType": "RequestResponse",
+    });
     let ended = world.acted("Invoke", event).await["Result"].take();
     assert_eq!(
         (&ended["InvokeResult"], &ended["RetMsg"], &ended["Log"]),
