@@ -18,6 +18,7 @@ mod reachable;
 mod refused;
 mod reload;
 mod rules;
+mod scf;
 mod single;
 mod storage;
 mod targets;
