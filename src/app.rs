@@ -158,10 +158,10 @@ impl App {
         let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
-        let frontend = Frontend::new(server, store, account, commit, in_force, ambient);
+        let frontend = Frontend::new(server, store, account, &config.origin, commit, in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
-        let (frontend, queue) = (frontend.inside(inside), Arc::clone(&parts.queue));
-        let (opened, frontend) = serve(frontend, doors.s3, queue, stop.clone());
+        let frontend = frontend.pulling(refused::pulling(&parts.metrics.frontend)).inside(inside);
+        let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(
             doors.admin,

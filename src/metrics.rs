@@ -17,7 +17,8 @@ use std::sync::Arc;
 pub use counters::{Attempts, Counter, ErrorCounts, Histogram, JournalMetrics, TargetCounters};
 pub use frontend::FrontendMetrics;
 pub use labels::{
-    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
+    AttemptResult, LimitReached, LossReason, OriginResult, RefuseReason, Stage, TargetState, Undelivered,
+    WriteResult,
 };
 pub use snapshot::{ConfigSnapshot, QueueSnapshot, Snapshot, StoreSnapshot, TargetSnapshot};
 pub use table::{Kind, Spec, TABLE, values};

@@ -130,6 +130,7 @@ fn request() -> RequestInfo {
         id: "0123456789ABCDEF".into(),
         source_ip: Some([127, 0, 0, 1].into()),
         principal: "BENCHACCESSKEY".into(),
+        hops: 0,
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Must never decide what is refused.
 
+use std::sync::Arc;
+
 use crate::commit::Noted;
-use crate::frontend::Limit;
-use crate::metrics::{FrontendMetrics, LimitReached, RefuseReason};
+use crate::frontend::{Limit, OnPulled, Pulled};
+use crate::metrics::{FrontendMetrics, LimitReached, OriginResult, RefuseReason};
 use crate::queue::FullReason;
 
 /// Counts what became of a change.
@@ -28,6 +30,21 @@ fn change(full: FullReason) -> RefuseReason {
         FullReason::IndexBusy => RefuseReason::IndexBusy,
         FullReason::IndexStalled => RefuseReason::IndexStalled,
     }
+}
+
+/// Counts what came of every fetch from an origin.
+pub(super) fn pulling(counted: &Arc<FrontendMetrics>) -> OnPulled {
+    let counted = Arc::clone(counted);
+    Box::new(move |pulled| {
+        counted.pulled(match pulled {
+            Pulled::Kept => OriginResult::Kept,
+            Pulled::Superseded => OriginResult::Superseded,
+            Pulled::NotFound => OriginResult::NotFound,
+            Pulled::Failed => OriginResult::Failed,
+            Pulled::NotKept => OriginResult::NotKept,
+            Pulled::Refused => OriginResult::Refused,
+        });
+    })
 }
 
 /// How a request over a limit is counted.

@@ -56,6 +56,7 @@ impl Checker<'_> {
         let queue = self.queue(&raw.queue);
         let store = self.store(&raw.store);
         let restore = self.restore(&raw.restore);
+        let origin = self.origin(&raw.origin);
         let functions = self.functions(raw.functions);
         let region = server.as_ref().map(|s| s.region.clone()).unwrap_or_default();
         let targets = self.targets(raw.target, &region);
@@ -67,6 +68,7 @@ impl Checker<'_> {
             queue,
             store,
             restore,
+            origin,
             functions,
             targets: targets?,
             warnings: std::mem::take(&mut self.warnings),

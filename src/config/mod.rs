@@ -15,6 +15,7 @@ mod diagnostics;
 mod functions;
 mod limits;
 mod load;
+mod origin;
 pub mod pattern;
 mod places;
 mod raw;
@@ -36,6 +37,7 @@ pub use diagnostics::{Diagnostics, Place, Problem};
 pub use functions::Functions;
 pub use limits::Limits;
 pub use load::load;
+pub use origin::Origin;
 pub use reload::needs_restart;
 pub use restore::Restore;
 pub use server::{Admin, Server, TlsFiles};
@@ -60,6 +62,8 @@ pub struct Config {
     pub store: Store,
     /// `[restore]`
     pub restore: Restore,
+    /// `[origin]`
+    pub origin: Origin,
     /// `[functions]`
     pub functions: Functions,
     /// `[target.NAME]`, in name order.

@@ -25,6 +25,7 @@ pub(super) struct Raw {
     pub(super) queue: Queue,
     pub(super) store: Store,
     pub(super) restore: super::restore::Raw,
+    pub(super) origin: super::origin::Raw,
     pub(super) functions: RawFunctions,
     pub(super) target: BTreeMap<String, Target>,
 }

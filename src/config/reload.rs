@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Functions, Limits, Queue, Restore, Server, Store, Target};
+use super::{Account, Admin, Config, Functions, Limits, Origin, Queue, Restore, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -17,8 +17,8 @@ macro_rules! differing {
 /// The keys outside targets that differ: they take effect with a restart.
 pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let Config { server, admin, limits, account, queue, store, restore, functions, targets: _, warnings: _ } =
-        running;
+    let Config { server, admin, limits, account, queue, store, .. } = running;
+    let Config { restore, origin, functions, targets: _, warnings: _, .. } = running;
     differing!(
         found,
         "server",
@@ -59,6 +59,7 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     );
     differing!(found, "account", Account { appid }, account, &new.account);
     found.extend(storage_needs_restart((queue, store, restore), new));
+    origin_needs_restart(&mut found, origin, &new.origin);
     functions_need_restart(&mut found, functions, &new.functions);
     found
 }
@@ -106,6 +107,27 @@ fn storage_needs_restart(
         &new.restore
     );
     found
+}
+
+/// The same of `[origin]`.
+fn origin_needs_restart(found: &mut Vec<&'static str>, origin: &Origin, new: &Origin) {
+    differing!(
+        found,
+        "origin",
+        Origin {
+            allow_private,
+            max_bytes,
+            max_fetches,
+            max_fetches_per_bucket,
+            max_waiting,
+            connect_timeout,
+            answer_timeout,
+            idle_timeout,
+            total_timeout,
+        },
+        origin,
+        new
+    );
 }
 
 /// The same of `[functions]`.

@@ -143,4 +143,6 @@ const SETTINGS: &[&str] = &[
     "PutBucketNotificationConfiguration", "PutBucketOwnershipControls", "PutBucketPolicy",
     "PutBucketReplication", "PutBucketRequestPayment", "PutBucketTagging", "PutBucketVersioning",
     "PutBucketWebsite", "PutObjectLockConfiguration", "PutPublicAccessBlock",
+    // Not of the router's. Who reads the document may read what an origin wants to see.
+    "PutBucketOrigin", "GetBucketOrigin", "DeleteBucketOrigin",
 ];

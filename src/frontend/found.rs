@@ -132,18 +132,23 @@ pub(super) async fn find(operations: &Operations, wanted: &Wanted) -> Result<Fou
     let mut headers = HeaderMap::new();
     let archived = archive::state(operations, &object)?;
     headers::give_back(&object.meta.headers, wanted.checksums && range.is_none(), &mut headers);
-    for (name, value) in &wanted.overrides {
-        headers.insert(name.clone(), value.clone());
-    }
+    dress(&mut headers, wanted);
     if let Some(archived) = &archived {
         archived.show(&mut headers);
+    }
+    let range = range.unwrap_or(0..object.size);
+    let version = version_of(operations, &object)?;
+    Ok(Found { object, version, range, content_range, headers, archived, parts })
+}
+
+/// An answer's headers: an object's own, and what the request wants of them.
+pub(super) fn dress(headers: &mut HeaderMap, wanted: &Wanted) {
+    for (name, value) in &wanted.overrides {
+        headers.insert(name.clone(), value.clone());
     }
     // What browsers guess about a client's bytes is nobody's wish.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
-    let range = range.unwrap_or(0..object.size);
-    let version = version_of(operations, &object)?;
-    Ok(Found { object, version, range, content_range, headers, archived, parts })
 }
 
 /// The bytes of one part, and how many parts there are. An object that came in one piece has one.

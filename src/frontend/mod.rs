@@ -11,6 +11,7 @@
 //! cos/          a verified COS request in S3's words, and the answer in COS's again
 //! forms/        POST Object: an HTML form of either family, streamed into an object
 //! going.rs      what clients have going on, against the limits
+//! pull/         what is not here, from where the bucket's owner says it is
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
 //! rest.rs       the bytes that nobody reads
@@ -59,9 +60,12 @@ mod names;
 mod notification;
 mod objects;
 mod operations;
+mod origin_rules;
 mod origins;
+mod parsed;
 mod parts;
 mod peer;
+mod pull;
 mod put;
 mod rest;
 mod restore;
@@ -88,6 +92,7 @@ use crate::config::credentials::Credential;
 use crate::tls::Tls;
 
 pub use going::{Limit, OnLimit};
+pub use pull::{OnPulled, Pulled};
 pub use server::Served;
 
 /// Where the frontend finds the secret of an access key, and what it may do.
@@ -114,6 +119,7 @@ pub struct Frontend {
     going: Arc<going::GoingOn>,
     tls: Option<Arc<Tls>>,
     inside: Option<mpsc::Receiver<UnixStream>>,
+    pulls: Arc<pull::Pulls>,
 }
 
 impl Frontend {
@@ -122,6 +128,7 @@ impl Frontend {
         server: &config::Server,
         store: &config::Store,
         account: &config::Account,
+        origin: &config::Origin,
         commit: Arc<Commit>,
         credentials: Arc<dyn CredentialLookup>,
         ambient: Ambient,
@@ -135,7 +142,8 @@ impl Frontend {
         };
         let hosts = Arc::new(hosts::Hosts::new(server.domain.as_deref(), &server.region));
         let origins = origins::Origins::new(Arc::clone(&commit), Arc::clone(&hosts));
-        let operations = operations::Operations::new(commit, limits);
+        let pulls = Arc::new(pull::Pulls::new(Arc::clone(&commit), store, origin));
+        let operations = operations::Operations { commit, limits, pulls: Arc::clone(&pulls) };
         let forms = forms::Forms {
             operations: operations.clone(),
             gate: auth::Gate(Arc::clone(&credentials)),
@@ -147,12 +155,18 @@ impl Frontend {
             guard::Rules { region: server.region.clone(), unsigned_bodies: server.allow_unsigned_payload };
         let layer = layer::Layer::new(behind, rules, server.idle_timeout, ambient);
         let going = Arc::new(going::GoingOn::new(&config::Limits::default(), Box::new(|_| {})));
-        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None, inside: None }
+        Self { layer: Arc::new(layer), server: server.clone(), going, tls: None, inside: None, pulls }
     }
 
     /// The same frontend with other limits than the defaults, and somebody who hears of every refusal.
     pub fn limited(self, limits: &config::Limits, on_limit: OnLimit) -> Self {
         Self { going: Arc::new(going::GoingOn::new(limits, on_limit)), ..self }
+    }
+
+    /// The same frontend, with somebody who hears what came of every fetch from an origin.
+    pub fn pulling(self, on_pulled: OnPulled) -> Self {
+        self.pulls.tell(on_pulled);
+        self
     }
 
     /// The same frontend over TLS, if there is a certificate.

@@ -17,11 +17,12 @@ use s3s::dto::{
     ChecksumMode, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
     Timestamp, TimestampFormat,
 };
-use s3s::{Body, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::context::Caller;
 use super::found::{Conditions, Failure, Found, Wanted, find, modified};
 use super::operations::Operations;
+use super::pull::{Asking, Missed};
 use super::{errors, headers};
 use crate::store::StoreError;
 
@@ -59,9 +60,20 @@ pub(super) async fn get(
         },
         checksums,
     };
+    let asking = Asking { caller: &caller, headers: &req.headers, uri: &req.uri };
+    let mut kept = false;
     for _ in 0..MAX_LOOKUPS {
         let found = match find(operations, &wanted).await {
             Err(Failure::Gone) => continue,
+            // What was fetched and is gone again is not fetched twice.
+            Err(Failure::Error(error)) if !kept && is_missing(&error, &wanted) => {
+                match Box::pin(operations.pulls.missed(&asking, &wanted)).await? {
+                    Some(Missed::Kept) => kept = true,
+                    Some(Missed::Passed(answer)) => return Ok(*answer),
+                    None => return Err(error),
+                }
+                continue;
+            }
             found => found?,
         };
         if let Some(archived) = &found.archived {
@@ -72,23 +84,32 @@ pub(super) async fn get(
             other => other.map_err(errors::of_store)?,
         };
         caller.note_crc64(found.object.meta.crc64);
-        let output = GetObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            body: Some(StreamingBlob::from(body)),
-            content_length: i64::try_from(found.range.end - found.range.start).ok(),
-            content_range: found.content_range,
-            e_tag: Some(ETag::Strong(found.object.etag.to_string())),
-            last_modified: Some(modified(&found.object)),
-            parts_count: found.parts,
-            version_id: found.version,
-            ..Default::default()
-        };
-        return Ok(S3Response::with_headers(output, found.headers));
+        return Ok(answer_get(found, body));
     }
     Err(errors::of_store(StoreError::Gone))
 }
 
-/// Answers what GET would, without the bytes.
+/// True if there is no such object: no version of it was asked for.
+fn is_missing(error: &S3Error, wanted: &Wanted) -> bool {
+    wanted.version.is_none() && *error.code() == S3ErrorCode::NoSuchKey
+}
+
+fn answer_get(found: Found, body: Body) -> S3Response<GetObjectOutput> {
+    let output = GetObjectOutput {
+        accept_ranges: Some("bytes".to_owned()),
+        body: Some(StreamingBlob::from(body)),
+        content_length: i64::try_from(found.range.end - found.range.start).ok(),
+        content_range: found.content_range,
+        e_tag: Some(ETag::Strong(found.object.etag.to_string())),
+        last_modified: Some(modified(&found.object)),
+        parts_count: found.parts,
+        version_id: found.version,
+        ..Default::default()
+    };
+    S3Response::with_headers(output, found.headers)
+}
+
+/// Answers what GET would, without the bytes. As with COS, it asks no origin.
 pub(super) async fn head(
     operations: &Operations,
     req: S3Request<HeadObjectInput>,

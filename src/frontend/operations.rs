@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto};
 
+use super::pull::Pulls;
 use super::{
     acls, attributes, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1,
     list_versions, multipart, notification, objects, parts, put, restore, tagging, unset, versioning,
@@ -18,6 +19,7 @@ use crate::commit::Commit;
 pub(super) struct Operations {
     pub(super) commit: Arc<Commit>,
     pub(super) limits: Limits,
+    pub(super) pulls: Arc<Pulls>,
 }
 
 /// What requests are measured against.
@@ -33,12 +35,6 @@ pub(super) struct Limits {
     pub(super) region: String,
     /// The owner of every bucket.
     pub(super) account: String,
-}
-
-impl Operations {
-    pub(super) fn new(commit: Arc<Commit>, limits: Limits) -> Self {
-        Self { commit, limits }
-    }
 }
 
 /// One row for each operation: its name in the protocol, what comes in, what goes out, and who answers.

@@ -3,10 +3,8 @@
 //!
 //! Must never tell anybody without a signature more than a rule says, not even that a bucket is there.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS as ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS as ALLOW_HEADERS,
     ACCESS_CONTROL_ALLOW_METHODS as ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN as ALLOW_ORIGIN,
@@ -21,11 +19,10 @@ use super::cors::{Rule, Rules, joined};
 use super::errors::{About, Document};
 use super::guard::decode;
 use super::hosts::Hosts;
+use super::parsed::Parsed;
 use crate::commit::Commit;
 use crate::queue::Setting;
 
-/// Rules of so many buckets are kept in their parsed form; at the bound all are forgotten.
-const MAX_KEPT: usize = 1_024;
 /// More headers than this in one preflight are nobody's honest question.
 const MAX_ASKED: usize = 128;
 /// What caches must tell apart.
@@ -44,19 +41,12 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 pub(super) struct Origins {
     commit: Arc<Commit>,
     hosts: Arc<Hosts>,
-    /// By bucket.
-    kept: RwLock<HashMap<Arc<str>, Parsed>>,
-}
-
-/// A setting, and what came of it.
-struct Parsed {
-    setting: Bytes,
-    rules: Arc<Rules>,
+    rules: Parsed<Rules>,
 }
 
 impl Origins {
     pub(super) fn new(commit: Arc<Commit>, hosts: Arc<Hosts>) -> Self {
-        Self { commit, hosts, kept: RwLock::default() }
+        Self { commit, hosts, rules: Parsed::new(Setting::Cors, Rules::of_setting) }
     }
 
     /// Answers a preflight.
@@ -127,20 +117,7 @@ impl Origins {
             return None;
         }
         let bucket = self.commit.store().bucket(&name).ok().flatten()?;
-        let value = bucket.setting(Setting::Cors)?;
-        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.get(&bucket.name).filter(|known| is(&known.setting, value)) {
-            return Some(Arc::clone(&known.rules));
-        }
-        drop(kept);
-        let rules = Arc::new(Rules::of_setting(value));
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
-        }
-        let parsed = Parsed { setting: value.clone(), rules: Arc::clone(&rules) };
-        kept.insert(Arc::clone(&bucket.name), parsed);
-        Some(rules)
+        self.rules.of(&bucket)
     }
 }
 
@@ -154,11 +131,6 @@ impl Asking {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         Self { host: headers.get(HOST).cloned(), origin: headers.get(ORIGIN).cloned() }
     }
-}
-
-/// Equal; most often they are the same bytes.
-fn is(known: &Bytes, value: &Bytes) -> bool {
-    (known.as_ptr() == value.as_ptr() && known.len() == value.len()) || known == value
 }
 
 fn allow(rule: &Rule, origin: &str, answer: &mut HeaderMap) {

@@ -1,108 +1,92 @@
-//! What the library's router does not know, or knows by another document: COS's own form of `?notification`.
+//! What the library's router does not know, or knows by another document: `?origin`, and COS's own form of
+//! `?notification`.
 //!
 //! Must never answer before the gate has let the caller in, by the row of the operation that it stands for.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::HOST;
 use http::{Extensions, HeaderMap, Method, Uri};
-use s3s::path::{S3Path, parse_path_style, parse_virtual_hosted_style};
 use s3s::route::S3Route;
-use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{Body, S3Request, S3Response, S3Result};
 
-use super::auth::Gate;
 use super::context::RequestContext;
 use super::family::Family;
-use super::guard::decode;
-use super::hosts::{Hosts, Named};
-use super::notification;
-use super::operations::Operations;
+use super::notification::cos;
+use super::origin_rules::OriginRoute;
 
-/// Operations of our own.
-pub(super) struct Routes {
-    pub(super) operations: Operations,
-    pub(super) gate: Gate,
-    pub(super) hosts: Arc<Hosts>,
-}
+const PARAMETER: &str = "notification";
+/// The largest document that the gate lets in, in bytes; the operation takes less, and says how much.
+const MAX_BYTES: usize = 4 << 20;
 
-/// One of them.
+/// Operations of our own. Those of `?origin` are all that the others are not.
+pub(super) struct Routes(pub(super) OriginRoute);
+
+/// An operation about COS's document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    PutNotification,
-    GetNotification,
+enum Notification {
+    Put,
+    Get,
 }
 
-impl Route {
+impl Notification {
     /// Its row in the table of scopes.
     fn operation(self) -> &'static str {
         match self {
-            Route::PutNotification => "PutBucketNotificationConfiguration",
-            Route::GetNotification => "GetBucketNotificationConfiguration",
+            Notification::Put => "PutBucketNotificationConfiguration",
+            Notification::Get => "GetBucketNotificationConfiguration",
         }
     }
 }
 
 impl Routes {
-    /// The path that the library reads too.
-    fn path(&self, uri: &Uri, headers: &HeaderMap) -> Option<S3Path> {
-        let path = decode(uri.path(), false)?;
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        match self.hosts.named(host) {
-            Named::Bucket(bucket) => parse_virtual_hosted_style(Some(&bucket), &path).ok(),
-            Named::Ours | Named::Unknown => parse_path_style(&path).ok(),
-            Named::Elsewhere => None,
-        }
-    }
-
-    /// The operation of a request, and its bucket.
-    fn of(
+    /// What is asked about a bucket's notification configuration in the words of COS, and the bucket.
+    fn notification(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Option<(Route, S3Path)> {
+    ) -> Option<(Notification, String)> {
         let family = extensions.get::<Arc<RequestContext>>()?.family;
-        let is = |part: &str| part.split_once('=').map_or(part, |(name, _)| name) == "notification";
+        let is = |part: &str| part.split_once('=').map_or(part, |(name, _)| name) == PARAMETER;
         if family != Family::Cos || !uri.query()?.split('&').any(is) {
             return None;
         }
-        let route = match *method {
-            Method::PUT => Route::PutNotification,
-            Method::GET => Route::GetNotification,
+        let asked = match *method {
+            Method::PUT => Notification::Put,
+            Method::GET => Notification::Get,
             _ => return None,
         };
-        let path = self.path(uri, headers)?;
-        path.as_bucket()?;
-        Some((route, path))
+        Some((asked, self.0.bucket(uri, headers)?))
     }
 
-    fn of_request(&self, req: &S3Request<Body>) -> S3Result<(Route, S3Path)> {
-        let found = self.of(&req.method, &req.uri, &req.headers, &req.extensions);
-        found.ok_or_else(|| S3ErrorCode::NotImplemented.into())
+    fn of_request(&self, req: &S3Request<Body>) -> Option<(Notification, String)> {
+        self.notification(&req.method, &req.uri, &req.headers, &req.extensions)
     }
 }
 
 #[async_trait]
 impl S3Route for Routes {
     fn is_match(&self, method: &Method, uri: &Uri, headers: &HeaderMap, extensions: &mut Extensions) -> bool {
-        self.of(method, uri, headers, extensions).is_some()
+        let notification = self.notification(method, uri, headers, extensions).is_some();
+        notification || self.0.is_match(method, uri, headers, extensions)
     }
 
     async fn check_access(&self, req: &mut S3Request<Body>) -> S3Result<()> {
-        let (route, path) = self.of_request(req)?;
-        let principal = self.gate.admit_route(req, route.operation(), &path)?;
-        req.extensions.insert(principal);
-        Ok(())
+        match self.of_request(req) {
+            Some((asked, bucket)) => {
+                self.0.gate.admit_route(req, asked.operation(), PARAMETER, &bucket, MAX_BYTES)
+            }
+            None => self.0.check_access(req).await,
+        }
     }
 
     async fn call(&self, req: S3Request<Body>) -> S3Result<S3Response<Body>> {
-        let (route, path) = self.of_request(&req)?;
-        let bucket = path.as_bucket().ok_or(S3ErrorCode::NotImplemented)?;
-        match route {
-            Route::PutNotification => notification::cos::put(&self.operations, req, bucket).await,
-            Route::GetNotification => notification::cos::get(&self.operations, bucket),
+        match self.of_request(&req) {
+            Some((Notification::Put, bucket)) => cos::put(&self.0.operations, req, &bucket).await,
+            Some((Notification::Get, bucket)) => cos::get(&self.0.operations, &bucket),
+            None => self.0.call(req).await,
         }
     }
 }

@@ -89,6 +89,7 @@ impl Frontend {
         let left = if in_time.is_ok() { 0 } else { tracker.len() };
         cut.cancel();
         tracker.wait().await;
+        self.pulls.end().await;
         Served { cut: left }
     }
 }

@@ -3,7 +3,7 @@
 //! Must never be read by whoever counts: only a scrape looks.
 
 use super::Counter;
-use super::labels::{LimitReached, RefuseReason};
+use super::labels::{LimitReached, OriginResult, RefuseReason};
 
 /// What the commit path counts.
 #[derive(Debug, Default)]
@@ -12,6 +12,7 @@ pub struct FrontendMetrics {
     pub accepted: Counter,
     refused: [Counter; RefuseReason::ALL.len()],
     limited: [Counter; LimitReached::ALL.len()],
+    pulled: [Counter; OriginResult::ALL.len()],
 }
 
 impl FrontendMetrics {
@@ -23,6 +24,15 @@ impl FrontendMetrics {
     /// Counts one request or connection that was over a limit.
     pub fn limited(&self, limit: LimitReached) {
         self.limited[limit as usize].increment(1);
+    }
+
+    /// Counts one fetch from an origin.
+    pub fn pulled(&self, result: OriginResult) {
+        self.pulled[result as usize].increment(1);
+    }
+
+    pub(super) fn pulled_as(&self, result: OriginResult) -> u64 {
+        self.pulled[result as usize].value()
     }
 
     pub(super) fn limited_by(&self, limit: LimitReached) -> u64 {

@@ -143,6 +143,24 @@ label_values! {
 }
 
 label_values! {
+    /// What came of a fetch from an origin: label `result` of `tidings_origin_fetches_total`.
+    OriginResult {
+        /// There is an object now, and its event.
+        Kept => "kept",
+        /// A client made the object meanwhile; the origin's was left alone.
+        Superseded => "superseded",
+        /// The origin has none either.
+        NotFound => "not_found",
+        /// The origin failed, or could not be asked.
+        Failed => "failed",
+        /// There was no room for the object: answered, and not kept.
+        NotKept => "not_kept",
+        /// Too much was fetched already; nobody was asked.
+        Refused => "refused",
+    }
+}
+
+label_values! {
     /// What came of writing a dead letter: label `result` of `tidings_dead_letter_writes_total`.
     WriteResult {
         /// It is durable.

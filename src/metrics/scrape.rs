@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use tidings_connector::ErrorClass;
 
 use super::labels::{
-    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
+    AttemptResult, LimitReached, LossReason, OriginResult, RefuseReason, Stage, TargetState, Undelivered,
+    WriteResult,
 };
 use super::snapshot::{Snapshot, StoreSnapshot, TargetSnapshot, seconds};
 use super::table::{Kind, Row, Spec, TABLE};
@@ -102,6 +103,9 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
         }
         Row::Limited => {
             LimitReached::ALL.iter().for_each(|l| out.one(&[l.label()], frontend.limited_by(*l) as f64));
+        }
+        Row::OriginFetches => {
+            OriginResult::ALL.iter().for_each(|r| out.one(&[r.label()], frontend.pulled_as(*r) as f64));
         }
         Row::EnqueueSeconds => {
             out.histogram(&[Stage::Write.label()], &journal.batches().write_seconds);

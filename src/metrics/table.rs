@@ -6,7 +6,8 @@
 use tidings_connector::ErrorClass;
 
 use super::labels::{
-    AttemptResult, LimitReached, LossReason, RefuseReason, Stage, TargetState, Undelivered, WriteResult,
+    AttemptResult, LimitReached, LossReason, OriginResult, RefuseReason, Stage, TargetState, Undelivered,
+    WriteResult,
 };
 
 /// One metric.
@@ -124,6 +125,8 @@ table! {
         "Changes answered 503 before anything happened.";
     Limited: Kind::Counter, "requests_limited_total", ["limit"],
         "Requests answered 503, and connections closed, for the sake of a limit.";
+    OriginFetches: Kind::Counter, "origin_fetches_total", ["result"],
+        "Fetches of objects from origins of buckets, by what came of them.";
     EnqueueSeconds: Kind::Histogram, "enqueue_duration_seconds", ["stage"],
         "Time to make one batch durable, by stage.";
     Batch: Kind::Histogram, "append_batch_entries", [],
@@ -165,6 +168,7 @@ pub fn values(metric: &str, label: &str) -> Option<Vec<&'static str>> {
     match (metric, label) {
         (_, "stage") => all(Stage::ALL, Stage::label),
         ("tidings_dead_letter_writes_total", "result") => all(WriteResult::ALL, WriteResult::label),
+        ("tidings_origin_fetches_total", "result") => all(OriginResult::ALL, OriginResult::label),
         (_, "result") => all(AttemptResult::ALL, AttemptResult::label),
         (_, "error_class") => all(ErrorClass::ALL, ErrorClass::label),
         ("tidings_circuit_state", "state") => all(TargetState::ALL, TargetState::label),

@@ -40,6 +40,8 @@ settings! {
     Quota = 3;
     /// Tags of the bucket itself.
     Tagging = 4;
+    /// Where objects come from that are not in it.
+    Origin = 9;
     /// The bucket's own rules: its notification configuration and its triggers.
     Notification = 10;
 }

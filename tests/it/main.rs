@@ -16,6 +16,7 @@ mod credentials;
 mod dlq;
 mod judge;
 mod model;
+mod origins;
 mod program;
 mod proxies;
 mod readme;

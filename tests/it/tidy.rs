@@ -195,6 +195,7 @@ const CLOCKS: &[&str] = &[
     "connectors/kafka/examples/",
     "connectors/kafka/src/security.rs",
     "connectors/nats/src/connector.rs",
+    "connectors/origin/src/fetch.rs",
     "xtask/",
 ];
 /// Where randomness comes in: everything else takes a generator as an argument.

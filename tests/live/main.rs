@@ -22,6 +22,8 @@ mod load;
 mod many;
 mod nats;
 mod neighbours;
+#[cfg(feature = "faults")]
+mod origins;
 #[cfg(feature = "powercut")]
 mod powercut;
 mod rabbitmq;

@@ -188,7 +188,7 @@ impl Server {
     }
 
     /// Its data directory.
-    #[cfg(feature = "powercut")]
+    #[cfg(any(feature = "powercut", feature = "faults"))]
     pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
     }

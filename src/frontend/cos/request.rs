@@ -43,7 +43,7 @@ const HEADERS: [(&str, &str, Value); 11] = [
 
 /// The parameters that a read may carry. S3's router passes over what it does not know, and would answer
 /// another question.
-const OF_READS: [&str; 42] = [
+const OF_READS: [&str; 43] = [
     "accelerate",
     "acl",
     "continuation-token",
@@ -63,6 +63,7 @@ const OF_READS: [&str; 42] = [
     "max-uploads",
     "notification",
     "object-lock",
+    "origin",
     "part-number-marker",
     "partNumber",
     "policy",

@@ -41,7 +41,7 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 13] = [
+const OF_CHANGES: [&str; 14] = [
     "x-id",
     "delete",
     "versionId",
@@ -53,6 +53,7 @@ const OF_CHANGES: [&str; 13] = [
     "acl",
     "cors",
     "notification",
+    "origin",
     "restore",
     "X-Amz-Security-Token",
 ];

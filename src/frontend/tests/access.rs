@@ -14,6 +14,7 @@ use crate::client::sign::payload_hash;
 use crate::client::{Client, Response};
 use crate::config::credentials::Scope;
 use crate::frontend::access::scope_of;
+use crate::frontend::origin_rules::OPERATIONS;
 
 const KEY: &str = "AKIDLIMITED";
 const SECRET: &str = "planted-secret-of-somebody-limited";
@@ -127,6 +128,9 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "PutBucketNotificationConfiguration" => {
             row(Admin, Method::PUT, "", 200).query("notification", "").body(NOTIFICATION)
         }
+        "PutBucketOrigin" => row(Admin, Method::PUT, "", 200).query("origin", "").body(ORIGIN),
+        "GetBucketOrigin" => row(Admin, Method::GET, "", 404).query("origin", ""),
+        "DeleteBucketOrigin" => row(Admin, Method::DELETE, "", 204).query("origin", ""),
         "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
             row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
@@ -146,6 +150,9 @@ const VERSIONING: &str = "<VersioningConfiguration><Status>Enabled</Status></Ver
 const CORS: &str = "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>\
                     <AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
 const NOTIFICATION: &str = "<NotificationConfiguration></NotificationConfiguration>";
+const ORIGIN: &str = "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo>\
+                      <HostName>origin.example.com</HostName></HostInfo></OriginInfo></OriginRule>\
+                      </OriginConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 
 /// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
@@ -168,15 +175,13 @@ const OF_BUCKETS: [(&str, &str, u16); 16] = [
     ("GetBucketOwnershipControls", "ownershipControls", 200),
 ];
 
-/// The names of all operations, read from the code itself: each has an input of its own.
+/// The names of all operations, read from the code itself: each has an input of its own, or is of a route.
 fn operations() -> BTreeSet<String> {
     let code = include_str!("../operations.rs");
     let words = code.split(|c: char| !c.is_alphanumeric());
-    words
-        .filter_map(|word| word.strip_suffix("Input"))
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let of_router = words.filter_map(|word| word.strip_suffix("Input")).filter(|name| !name.is_empty());
+    let of_route = OPERATIONS.iter().map(|(_, name)| *name);
+    of_router.chain(of_route).map(str::to_owned).collect()
 }
 
 /// An object and an upload with one part, in a bucket of their own that `admin` makes.

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use http::Method;
 
 use super::memory::Memory;
-use super::support::{Running, server_config, store_config};
+use super::support::{Running, origin_config, server_config, store_config};
 use crate::client::Response;
 use crate::commit::Commit;
+use crate::config;
 use crate::event::{Event, Position};
 use crate::journal::{self, Disk};
 use crate::queue::embedded::{EmbeddedQueue, Options};
@@ -28,6 +29,7 @@ pub(super) struct Real {
     pub(super) queue: Arc<EmbeddedQueue>,
     events: Arc<Mutex<Vec<Event>>>,
     clock: fn() -> i64,
+    origin: config::Origin,
     /// No change finds space.
     pub(super) full: Arc<AtomicBool>,
     pub(super) dir: tempfile::TempDir,
@@ -99,27 +101,43 @@ impl Real {
 
     /// The same whose changes have another clock.
     pub(super) async fn with_clock(clock: fn() -> i64) -> Self {
+        Self::new(clock, origin_config()).await
+    }
+
+    /// The same with bounds of what is fetched from origins.
+    pub(super) async fn with_origin(origin: config::Origin) -> Self {
+        Self::new(|| jiff::Timestamp::now().as_microsecond(), origin).await
+    }
+
+    async fn new(clock: fn() -> i64, origin: config::Origin) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let real = Self::start(dir, Arc::default(), clock).await;
+        let real = Self::start(dir, Arc::default(), clock, origin).await;
         let made = real.running.client.create_bucket("bucket").await.expect("answered");
         assert_eq!(made.status, 200, "{made:?}");
         real
     }
 
-    async fn start(dir: tempfile::TempDir, events: Arc<Mutex<Vec<Event>>>, clock: fn() -> i64) -> Self {
+    async fn start(
+        dir: tempfile::TempDir,
+        events: Arc<Mutex<Vec<Event>>>,
+        clock: fn() -> i64,
+        origin: config::Origin,
+    ) -> Self {
         let (store, queue) = open(dir.path());
         let full = Arc::<AtomicBool>::default();
         let spy = Arc::new(Spy(Arc::clone(&queue), Arc::clone(&events), Arc::clone(&full)));
         let random = fastrand::Rng::with_seed(u64::from(std::process::id()) << 8 | queue.stat().durable_end);
         let commit = Arc::new(Commit::new(spy, Arc::clone(&store) as _, clock, random));
         let memory = Arc::<Memory>::default();
-        let running = Running::start_over(server_config(), Arc::clone(&commit), memory).await;
-        Self { running, commit, store, queue, events, clock, full, dir }
+        let limits = config::Limits::default();
+        let shared = Arc::clone(&commit);
+        let running = Running::start_pulling(server_config(), &limits, &origin, shared, memory).await;
+        Self { running, commit, store, queue, events, clock, origin, full, dir }
     }
 
     /// Stops in order and starts again on the same directory.
     pub(super) async fn restart(self) -> Self {
-        let Self { running, commit, store, queue, events, clock, dir, .. } = self;
+        let Self { running, commit, store, queue, events, clock, origin, dir, .. } = self;
         running.stop().await;
         drop(commit);
         let closing = tokio::task::spawn_blocking(move || {
@@ -127,7 +145,7 @@ impl Real {
             queue.stop();
         });
         closing.await.expect("no panic");
-        Self::start(dir, events, clock).await
+        Self::start(dir, events, clock, origin).await
     }
 
     /// Every event, in order.

@@ -107,6 +107,11 @@ pub(super) fn store_config() -> config::Store {
     }
 }
 
+/// Origins are on this machine.
+pub(super) fn origin_config() -> config::Origin {
+    config::Origin { allow_private: true, ..config::Origin::default() }
+}
+
 impl Running {
     pub(super) async fn start() -> Self {
         Self::start_with(server_config()).await
@@ -129,11 +134,22 @@ impl Running {
         commit: Arc<Commit>,
         memory: Arc<Memory>,
     ) -> Self {
+        Self::start_pulling(server, limits, &origin_config(), commit, memory).await
+    }
+
+    /// The same with bounds of what is fetched from origins.
+    pub(super) async fn start_pulling(
+        server: config::Server,
+        limits: &config::Limits,
+        origin: &config::Origin,
+        commit: Arc<Commit>,
+        memory: Arc<Memory>,
+    ) -> Self {
         let store = store_config();
         let account = config::Account { appid: "1250000000".into() };
         let ambient = Ambient { now: Timestamp::now, seed: 7 };
         let keys = Arc::new(Keys::new());
-        let frontend = Frontend::new(&server, &store, &account, commit, keys.clone(), ambient);
+        let frontend = Frontend::new(&server, &store, &account, origin, commit, keys.clone(), ambient);
         let frontend = frontend.limited(limits, Box::new(|_| {}));
         let listener = TcpListener::bind(server.listen).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
