@@ -74,7 +74,8 @@ async fn a_role_gives_what_it_says_and_nothing_more() {
     let code = format!(
         "{S3}\ndef main_handler(event, context):\n    \
          asked = [('GET', 'bucket', 'in'), ('PUT', 'bucket', 'x'), ('PUT', 'others', 'x'), \
-         ('GET', 'others', 'x'), ('DELETE', 'others', 'x'), ('PUT', 'third', 'x'), ('PUT', 'others', '')]\n    \
+         ('GET', 'others', 'x'), ('DELETE', 'others', 'x'), ('PUT', 'third', 'x'), \
+         ('PUT', 'others', '')]\n    \
          return [s3(*one)[0] for one in asked]\n"
     );
     let roles = ["--role", "read:bucket", "--role", "write:others,o-*", "--timeout", "30"];
@@ -102,7 +103,8 @@ async fn a_role_gives_what_it_says_and_nothing_more() {
 async fn without_a_role_there_is_no_secret_and_with_it_only_the_instance_has_it() {
     let world = World::start("").await;
     let code = "import os\ndef main_handler(event, context):\n    \
-                mine = {k: v for k, v in os.environ.items() if any(w in k for w in ('SECRET', 'AWS', 'ENDPOINT'))}\n    \
+                words = ('SECRET', 'AWS', 'ENDPOINT')\n    \
+                mine = {k: v for k, v in os.environ.items() if any(w in k for w in words)}\n    \
                 print('mine', mine)\n    return mine\n";
     world.create("asks", code, &[]).await;
     assert_eq!(result(&world.invoke("asks").await), json!({}));
