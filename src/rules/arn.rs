@@ -9,11 +9,10 @@
 //! `aws` and `aws-cn` may stand for `tidings`, the account may be any number or nothing, and `function:` may
 //! be left out. Must never guess: what is not of this form is refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::names::Names;
 use super::refused::Refused;
-use crate::queue::TargetNo;
 
 /// Who may be asked for: other object stores' tools know these.
 const PARTITIONS: [&str; 3] = ["tidings", "aws", "aws-cn"];
@@ -22,7 +21,7 @@ const MAX_NAME: usize = 64;
 /// The most digits of an account.
 const MAX_ACCOUNT: usize = 20;
 /// What the name of a function's own target begins with.
-const FUNCTION: &str = "function:";
+pub(super) const FUNCTION: &str = "function:";
 /// What an endpoint begins with.
 const KAFKA: &str = "kafka://";
 /// What may stand behind a function's name: there is one version at work at a time.
@@ -59,71 +58,6 @@ impl Form {
             Form::Queue => "queue",
             Form::Topic => "topic",
         }
-    }
-}
-
-/// Every configured target by its name: whom a bucket's own rules can reach now.
-#[derive(Debug, Clone, Default)]
-pub struct Names(HashMap<Arc<str>, Named>);
-
-/// One configured target.
-#[derive(Debug, Clone)]
-pub struct Named {
-    /// Its number.
-    pub target: TargetNo,
-    /// It invokes something: a trigger may name it.
-    pub invokes: bool,
-    /// It can take a test event: its events are not written as COS's, which has none.
-    pub tested: bool,
-    /// The one Kafka topic that it writes to.
-    pub topic: Option<KafkaTopic>,
-}
-
-/// A topic, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KafkaTopic {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The brokers that are asked first, each `host:port`.
-    pub brokers: Vec<String>,
-}
-
-impl Names {
-    /// Adds a target.
-    pub fn add(&mut self, name: &Arc<str>, named: Named) {
-        self.0.insert(Arc::clone(name), named);
-    }
-
-    /// The target of this name.
-    pub fn get(&self, name: &str) -> Option<&Named> {
-        self.0.get(name)
-    }
-
-    /// The target that a function's name means: the function's own, else a configured one that invokes.
-    ///
-    /// # Errors
-    /// There is none, or it invokes nothing.
-    pub fn function(&self, name: &str) -> Result<&Arc<str>, Refused> {
-        let own = self.0.get_key_value(format!("{FUNCTION}{name}").as_str());
-        match own.or_else(|| self.0.get_key_value(name)) {
-            Some((target, named)) if named.invokes => Ok(target),
-            Some(_) => Err(Refused::NoFunction(name.to_owned())),
-            None => Err(Refused::UnknownDestination(name.to_owned())),
-        }
-    }
-
-    /// The one target that writes to this Kafka topic, at this broker if one is given.
-    fn of_topic(&self, topic: &str, broker: Option<&str>) -> Option<&Arc<str>> {
-        let is = |named: &Named| {
-            let known = named.topic.as_ref().filter(|known| *known.name == *topic);
-            let at = |known: &KafkaTopic| {
-                broker.is_none_or(|at| known.brokers.iter().any(|broker| broker.eq_ignore_ascii_case(at)))
-            };
-            known.is_some_and(at)
-        };
-        let mut found = self.0.iter().filter(|(_, named)| is(named));
-        let (name, _) = found.next()?;
-        found.next().is_none().then_some(name)
     }
 }
 
@@ -169,7 +103,7 @@ pub(super) fn resolve<'a>(
     let name = parse(text, form, region)?;
     match form {
         Form::Function => names.function(name),
-        Form::Queue | Form::Topic => names.0.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown),
+        Form::Queue | Form::Topic => names.entry(name).map(|(name, _)| name).ok_or_else(unknown),
     }
 }
 
@@ -207,7 +141,9 @@ fn parse<'a>(text: &'a str, form: Form, region: &str) -> Result<&'a str, Refused
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::Named;
     use super::*;
+    use crate::queue::TargetNo;
 
     fn names() -> Names {
         let mut names = Names::default();

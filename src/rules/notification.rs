@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::arn::{self, Form, Names};
+use super::arn::{self, Form};
 use super::bucket_rule::Broker;
 pub use super::bucket_rule::BucketRule;
+use super::names::Names;
 use super::refused::Refused;
 
 /// The most rules that a bucket may have of its own.

@@ -4,6 +4,9 @@
 
 mod bad;
 mod life;
+mod many;
 mod roles;
+mod scenarios;
 mod steps;
+mod triggers;
 mod world;

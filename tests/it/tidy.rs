@@ -86,7 +86,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("commit", &["event", "journal", "queue", "rules", "store", "config", "limits", "fail"]),
     ("frontend", &["event", "queue", "store", "commit", "rules", "config", "limits", "tls", "fail"]),
     ("functions", &["event", "queue", "config", "encode", "fail"]),
-    ("admin", &["event", "queue", "config", "metrics", "functions", "tls"]),
+    ("admin", &["event", "queue", "config", "limits", "metrics", "functions", "tls"]),
     (
         "app",
         &[

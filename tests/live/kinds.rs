@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use axum::Router;
+use axum::response::AppendHeaders;
+use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::Method;
@@ -13,6 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tidings::client::sign::amz_date;
 use tidings::client::{Client, Response};
+use tokio::net::TcpListener;
 
 use crate::consumer::Topic;
 use crate::far::{FarSide, Raw};
@@ -25,9 +29,11 @@ use crate::{books, restores, turn};
 const BUCKET: &str = "live-kinds";
 /// One whose removals leave markers.
 const VERSIONED: &str = "live-kinds-v";
+/// One that has an origin.
+const ORIGINAL: &str = "live-kinds-o";
 
 /// Every kind: bucket and key of the object that has it here, its name in COS's family and in S3's.
-const KINDS: [(&str, &str, &str, &str); 8] = [
+const KINDS: [(&str, &str, &str, &str); 9] = [
     (BUCKET, "put", "cos:ObjectCreated:Put", "s3:ObjectCreated:Put"),
     (BUCKET, "post", "cos:ObjectCreated:Post", "s3:ObjectCreated:Post"),
     (BUCKET, "copy", "cos:ObjectCreated:Copy", "s3:ObjectCreated:Copy"),
@@ -37,6 +43,7 @@ const KINDS: [(&str, &str, &str, &str); 8] = [
         "cos:ObjectCreated:CompleteMultipartUpload",
         "s3:ObjectCreated:CompleteMultipartUpload",
     ),
+    (ORIGINAL, "pulled", "cos:ObjectCreated:Origin", "s3:ObjectCreated:Origin"),
     (BUCKET, "gone", "cos:ObjectRemove:Delete", "s3:ObjectRemoved:Delete"),
     (VERSIONED, "marked", "cos:ObjectRemove:DeleteMarkerCreated", "s3:ObjectRemoved:DeleteMarkerCreated"),
     (BUCKET, "archived", "cos:ObjectRestore:Post", "s3:ObjectRestore:Post"),
@@ -140,7 +147,7 @@ async fn ask(
 /// Does what makes each kind, through the public API.
 async fn walk(s3: &Client) {
     let body = || vec![b'x'; SIZE];
-    for bucket in [BUCKET, VERSIONED] {
+    for bucket in [BUCKET, VERSIONED, ORIGINAL] {
         assert_eq!(s3.create_bucket(bucket).await.expect("an answer").status, 200);
     }
     let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
@@ -162,6 +169,7 @@ async fn walk(s3: &Client) {
         part.etag().expect("an ETag")
     );
     ask(s3, post.clone(), &path, &[("uploadId", id)], &[], parts.into()).await;
+    pull(s3, "pulled").await;
     for (bucket, key) in PUT_BEFORE {
         let archived = [META[0], META[1], ("x-amz-storage-class", "ARCHIVE")];
         let headers = if key == "archived" { &archived[..] } else { &META[..] };
@@ -173,6 +181,25 @@ async fn walk(s3: &Client) {
     let wish = "<RestoreRequest><Days>1</Days></RestoreRequest>";
     ask(s3, post, &format!("/{BUCKET}/archived"), &[("restore", "")], &[], wish.into()).await;
     restores::readable(s3, BUCKET, "archived").await;
+}
+
+/// A GET of what only an origin has.
+async fn pull(s3: &Client, key: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let headers = META.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let answer = move || async move { (AppendHeaders(headers), vec![b'x'; SIZE]) };
+    let origin = Router::new().route(&format!("/{key}"), get(answer));
+    let serving = tokio::spawn(async move { axum::serve(listener, origin).await });
+    let document = format!(
+        "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo>\
+         <HostName>127.0.0.1:{port}</HostName></HostInfo></OriginInfo></OriginRule></OriginConfiguration>"
+    );
+    let query = [("origin", "")];
+    ask(s3, Method::PUT, &format!("/{ORIGINAL}"), &query, &[], document.into()).await;
+    let got = ask(s3, Method::GET, &format!("/{ORIGINAL}/{key}"), &[], &[], Vec::new()).await;
+    assert_eq!(got.body.len(), SIZE);
+    serving.abort();
 }
 
 /// A browser's form.
@@ -312,7 +339,7 @@ async fn every_kind_arrives_through_four_protocols_under_its_names_and_as_its_sa
     let far: [&dyn FarSide; 4] = [&kafka, &nats, &*amqp, &http];
     let all: Vec<_> =
         TARGETS.iter().zip(far).map(|(target, far)| (target.name, far, "live-kinds*")).collect();
-    let mut server = Server::with(&all, "[restore]\narchive_standard = \"50ms\"\n");
+    let mut server = Server::with(&all, "[restore]\narchive_standard = \"50ms\"\n[origin]\nallow_private = true\n");
     let mut configuration = server.configuration();
     for target in &TARGETS {
         let connector = format!("[target.{}.connector", target.name);

@@ -14,6 +14,7 @@ mod consumer;
 #[cfg(feature = "faults")]
 mod dead;
 mod far;
+mod faulted;
 mod finish;
 mod kills;
 #[cfg(feature = "faults")]

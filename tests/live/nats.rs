@@ -27,7 +27,18 @@ pub(crate) struct Stream(String);
 
 impl Stream {
     pub(crate) async fn create(test: &str) -> Self {
-        let name = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
+        let stream = Self::named(test);
+        stream.make().await;
+        stream
+    }
+
+    /// Its name; nobody has made it yet.
+    pub(crate) fn named(test: &str) -> Self {
+        Self(format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple()))
+    }
+
+    pub(crate) async fn make(&self) {
+        let Self(name) = self;
         let config = stream::Config {
             name: name.clone(),
             subjects: vec![format!("{name}.*")],
@@ -35,11 +46,10 @@ impl Stream {
             ..stream::Config::default()
         };
         context().await.create_stream(config).await.expect("the server answers");
-        Self(name)
     }
 }
 
-fn address() -> String {
+pub(crate) fn address() -> String {
     std::env::var("TIDINGS_TEST_NATS")
         .expect("live tests need a server: run `cargo xtask test`, or set TIDINGS_TEST_NATS=host:port")
 }
