@@ -140,8 +140,8 @@ async fn the_origin_is_asked_as_its_rule_says() {
         format!(
             "<OriginRule><OriginType>Mirror</OriginType><OriginCondition><HTTPStatusCode>404</HTTPStatusCode>\
              <Prefix>{prefix}</Prefix></OriginCondition><OriginParameter>{parameter}</OriginParameter>\
-             <OriginInfo><HostInfo><HostName>127.0.0.1:{}</HostName>{hosts}</HostInfo><FileInfo>{file}</FileInfo>\
-             </OriginInfo></OriginRule>",
+             <OriginInfo><HostInfo><HostName>127.0.0.1:{}</HostName>{hosts}</HostInfo>\
+             <FileInfo>{file}</FileInfo></OriginInfo></OriginRule>",
             origin.port
         )
     };
