@@ -339,7 +339,8 @@ async fn every_kind_arrives_through_four_protocols_under_its_names_and_as_its_sa
     let far: [&dyn FarSide; 4] = [&kafka, &nats, &*amqp, &http];
     let all: Vec<_> =
         TARGETS.iter().zip(far).map(|(target, far)| (target.name, far, "live-kinds*")).collect();
-    let mut server = Server::with(&all, "[restore]\narchive_standard = \"50ms\"\n[origin]\nallow_private = true\n");
+    let mut server =
+        Server::with(&all, "[restore]\narchive_standard = \"50ms\"\n[origin]\nallow_private = true\n");
     let mut configuration = server.configuration();
     for target in &TARGETS {
         let connector = format!("[target.{}.connector", target.name);
