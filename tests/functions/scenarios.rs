@@ -180,13 +180,19 @@ async fn a_zip_file_is_unpacked_into_another_bucket() {
     let zip = world.file("in.zip", "");
     let packed = std::process::Command::new("python3").args(["-c", pack, &zip]).status().expect("starts");
     assert!(packed.success());
+    put(&world, "uploads", "in/broken.zip", "no archive").await;
     put(&world, "uploads", "in/photos.zip", std::fs::read(&zip).expect("there")).await;
-    put(&world, "uploads", "in/photos.txt", "no archive").await;
+    put(&world, "uploads", "in/photos.txt", "nobody's").await;
     delivered(&world, "unpack-zip", 1).await;
     assert_eq!(get(&world, "unpacked", "files/readme.txt").await.as_deref(), Some(&b"hello"[..]));
     assert_eq!(get(&world, "unpacked", "files/a b/\u{e9}.txt").await.as_deref(), Some(&b"deep"[..]));
-    let log = world.json(&["function", "logs", "unpack-zip"]).await;
-    assert_eq!(log["runs"].as_array().map(Vec::len), Some(1), "{log}");
+    let letters = world.until(&["dlq", "ls", "function:unpack-zip"], |v| v["total"] == 1).await;
+    let letter = &letters["dead_letters"][0];
+    assert_eq!((&letter["key"], &letter["attempts"]), (&json!("in/broken.zip"), &json!(3)), "{letter}");
+    let failed = world.json(&["function", "logs", "unpack-zip", "--status", "failed"]).await;
+    let runs = failed["runs"].as_array().expect("a list");
+    assert_eq!(runs.len(), 3, "{failed}");
+    assert!(runs[0]["message"].as_str().is_some_and(|why| why.contains("BadZipFile")), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

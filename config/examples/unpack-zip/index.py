@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 
-# Larger files, and archives with more of them, are refused: the event fails and stands in the run log.
+# Larger files, and archives with more of them, are refused: the event fails, and the run log says why.
 MAX_FILE, MAX_FILES = 100 << 20, 10_000
 
 
