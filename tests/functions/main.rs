@@ -6,4 +6,5 @@ mod bad;
 mod life;
 mod roles;
 mod steps;
+mod urls;
 mod world;

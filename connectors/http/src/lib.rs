@@ -7,6 +7,9 @@ mod connector;
 mod error;
 mod sender;
 mod sign;
+mod watch;
 mod window;
 
 pub use config::{HttpConfig, HttpOptions, Preset};
+pub use tidings_common::{Network, Reach};
+pub use watch::{Attempted, Watch};

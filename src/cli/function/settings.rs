@@ -51,6 +51,16 @@ pub(super) struct Settings {
     /// takes it back. May be repeated.
     #[arg(long, value_name = "SCOPE:BUCKET")]
     role: Vec<String>,
+    /// Where it runs, if not here: http:// or https://.
+    #[arg(long)]
+    url: Option<String>,
+    /// How it is called there: scf, lambda, openfaas, knative or webhook.
+    #[arg(long)]
+    preset: Option<String>,
+    /// A file with the secret that a webhook's requests are signed with (whsec_...). Two while one replaces the
+    /// other.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
     /// What becomes of events that fail: forever or scf-default.
     #[arg(long)]
     retry: Option<String>,
@@ -79,6 +89,8 @@ impl Settings {
         for (key, value) in [
             ("runtime", self.runtime),
             ("handler", self.handler),
+            ("url", self.url),
+            ("preset", self.preset),
             ("description", self.description),
             ("network", self.network),
             ("retry", self.retry),
@@ -111,6 +123,7 @@ impl Settings {
         }
         put("tests", Some(tests.into()));
         put("role", role(&self.role)?);
+        put("secrets", secrets(&self.secret_file)?);
         Ok(body)
     }
 }
@@ -126,4 +139,15 @@ fn role(said: &[String]) -> anyhow::Result<Option<Value>> {
     let grant = |text: &String| text.parse::<Grant>().map_err(|why| anyhow::anyhow!("--role {text}: {why}"));
     let grants = said.iter().map(grant).collect::<Result<Vec<_>, _>>()?;
     Ok(Some(serde_json::to_value(grants)?))
+}
+
+/// The secrets of a webhook, one in each file; none: nothing was said about them.
+fn secrets(files: &[PathBuf]) -> anyhow::Result<Option<Value>> {
+    let read = |path: &PathBuf| -> anyhow::Result<Value> {
+        let text =
+            String::from_utf8(read(path)?).with_context(|| format!("{} is no text", path.display()))?;
+        Ok(text.trim().into())
+    };
+    let secrets = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok((!secrets.is_empty()).then(|| secrets.into()))
 }

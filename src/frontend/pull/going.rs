@@ -136,7 +136,7 @@ mod tests {
             urls: Vec::new(),
             headers: http::HeaderMap::new(),
             follow: false,
-            request: RequestInfo { id: "id".into(), source_ip: None, principal: "key".into() },
+            request: RequestInfo { id: "id".into(), source_ip: None, principal: "key".into(), hops: 0 },
         };
         match going.begin(pull, may_wait) {
             Begun::Joins(_) => "joins",
