@@ -1,6 +1,7 @@
 //! Calls of functions that run elsewhere: each is a run of the log, and some answers mean less than they say.
 //!
-//! Must never call an answer a success that says that the code failed, nor hold anything of it but its status.
+//! Must never call an answer a success that says that the code failed, nor write down more of it than its
+//! status.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 mod config;
 mod connector;
 mod error;
+mod guard;
 mod sender;
 mod sign;
 mod watch;

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
 use secrecy::ExposeSecret as _;
-use tidings_common::{Reach, Url, Verdict, nobody};
+use tidings_common::{Url, Verdict, nobody};
 use tidings_connector::{Cause, ErrorClass, Fault, Message, Outcome, Report, Scope};
 
 use crate::HttpConfig;
 use crate::config::Preset;
 use crate::error::{answered, retry_after, silence};
+use crate::guard::Guard;
 use crate::sign::Signer;
 
 /// How much of an answer is read, so that its connection can be used again; then it is dropped.
@@ -231,19 +231,6 @@ impl Sender {
             set("webhook-signature", &signer.sign(&message.id, unix_s, &message.payload))?;
         }
         Ok(headers)
-    }
-}
-
-/// Looks names up for the client: a name is judged by the address that is dialled.
-struct Guard(Reach);
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0.clone();
-        Box::pin(async move {
-            let found = reach.of(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
     }
 }
 

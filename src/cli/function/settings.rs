@@ -57,8 +57,8 @@ pub(super) struct Settings {
     /// How it is called there: scf, lambda, openfaas, knative or webhook.
     #[arg(long)]
     preset: Option<String>,
-    /// A file with the secret that a webhook's requests are signed with (whsec_...). Two while one replaces the
-    /// other.
+    /// A file with the secret that a webhook's requests are signed with (whsec_...); two while one replaces
+    /// the other.
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
     /// What becomes of events that fail: forever or scf-default.
@@ -120,6 +120,13 @@ impl Settings {
             let (name, file) = pair.split_once('=').context("--test is written NAME=FILE")?;
             let event = serde_json::from_slice(&read(Path::new(file))?);
             tests.insert(name.to_owned(), event.with_context(|| format!("{file} is no JSON"))?);
+        }
+        if let Some(network) = self.network.as_deref().filter(|said| !matches!(*said, "none" | "all")) {
+            let shown = network.escape_debug();
+            anyhow::bail!(
+                "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a sandbox that \
+                 is made without root: give the function `none` and a role, or let a firewall judge"
+            );
         }
         put("tests", Some(tests.into()));
         put("role", role(&self.role)?);
