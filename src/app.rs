@@ -18,8 +18,11 @@ mod reachable;
 mod refused;
 mod reload;
 mod rules;
+mod scf;
+mod single;
 mod storage;
 mod targets;
+mod written;
 
 use std::future::pending;
 use std::net::SocketAddr;

@@ -36,6 +36,7 @@ pub use self::bodies::BodySpace;
 pub use self::conditions::Conditions;
 use self::detached::Detached;
 pub use self::error::CommitError;
+pub use self::expire::REMEMBERED;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
 use self::open_uploads::OpenUploads;
@@ -173,7 +174,12 @@ impl Commit {
 
     /// Changes from now on are matched by these rules; what is committed already is not touched.
     pub fn set_rules(&self, rules: RuleSet) {
-        self.inner.rules.set(rules);
+        self.inner.rules.change(|_| rules);
+    }
+
+    /// The same by rules that are made of those of this moment.
+    pub fn alter_rules(&self, change: impl FnOnce(&RuleSet) -> RuleSet) {
+        self.inner.rules.change(change);
     }
 
     /// Waits until every change that was matched by earlier rules than those of now is durable, or never will

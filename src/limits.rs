@@ -1,10 +1,15 @@
-//! Counts of what is going on, by whom, below a bound for each and below another for all.
+//! Counts of what is going on, by whom, below a bound for each and below another for all; and how long a
+//! client may leave what was sent to it unread.
 //!
 //! Must never keep anything of those who have nothing going on: its memory is bounded by what it counts.
+
+mod stall;
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::stall::Stall;
 
 /// Which bound was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

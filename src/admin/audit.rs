@@ -7,6 +7,7 @@
 //! line means that tidings stopped in between, and only the target's state can tell.
 
 use std::fs::{self, File, OpenOptions};
+use std::future::Future;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -32,8 +33,8 @@ pub struct AuditLog {
 pub(super) struct Line<'a> {
     /// When it was written, RFC 3339 in UTC.
     pub(super) time: String,
-    /// Who asked: the name of the token.
-    pub(super) who: &'static str,
+    /// Who asked: the name of the token, or an access key.
+    pub(super) who: &'a str,
     /// From where.
     pub(super) peer: SocketAddr,
     /// What was asked for: `target:pause`.
@@ -87,6 +88,24 @@ impl AuditLog {
         let writer = Arc::clone(&self.writer);
         let write = move || writer.lock().unwrap_or_else(PoisonError::into_inner).append(&text);
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+
+    /// Announces a change, makes it, and closes it with its result: `done`, or the name of its error. What
+    /// cannot be announced is not made.
+    pub(super) async fn around<'a, T, E>(
+        &self,
+        line: impl Fn(&'static str) -> Line<'a>,
+        change: impl Future<Output = Result<T, E>>,
+        name: impl Fn(&E) -> &'static str,
+    ) -> io::Result<Result<T, E>> {
+        self.append(line("begun")).await?;
+        let made = change.await;
+        let result = made.as_ref().err().map_or("done", name);
+        if let Err(error) = self.append(line(result)).await {
+            // The change is announced in the log already; its result is in the answer and in the state.
+            tracing::error!(%error, action = line(result).action, result, "the audit log misses a result");
+        }
+        Ok(made)
     }
 
     /// A log on this file, for tests of failing disks.

@@ -12,6 +12,7 @@ use super::functions::FunctionBackend;
 use super::journal::JournalStat;
 use super::reloaded::Reloaded;
 use super::rules::{RulePage, RuleQuery, RuleView, TriggerWish};
+use super::scf::ScfBackend;
 use super::store::StoreStat;
 use crate::metrics::{TargetSnapshot, TargetState, Undelivered};
 use crate::queue::dead::DeadLetters;
@@ -81,6 +82,9 @@ pub trait AdminBackend: Send + Sync + 'static {
 
     /// What the routes of functions need.
     fn functions(&self) -> &dyn FunctionBackend;
+
+    /// What the API of SCF needs beside that.
+    fn scf(&self) -> &dyn ScfBackend;
 
     /// What bodies take, and damage that was found.
     async fn store_stat(&self) -> StoreStat;

@@ -84,7 +84,8 @@ pub(super) async fn perform(
         | Action::TriggerList
         | Action::JournalStat
         | Action::StoreStat
-        | Action::OpenApi => return Err(ChangeError::Conflict("reading changes nothing".into())),
+        | Action::OpenApi
+        | Action::Scf => return Err(ChangeError::Conflict("reading changes nothing".into())),
     })
 }
 

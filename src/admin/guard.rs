@@ -30,13 +30,15 @@ pub(super) fn admit(
     headers: &HeaderMap,
     token: &Token,
 ) -> Result<(), Denied> {
-    let local_name = names_this_machine(uri, headers);
+    let local_name = names_this_machine(access, uri, headers);
     if loopback && !local_name {
         return Err(Denied::Host);
     }
     let local = peer.ip().to_canonical().is_loopback() && local_name;
     match access {
         Access::OpenOnLoopback if local => Ok(()),
+        // The signature says who it is.
+        Access::Signed => Ok(()),
         Access::OpenOnLoopback | Access::Token => match bearer(headers) {
             Some(offered) if token.matches(offered) => Ok(()),
             _ => Err(Denied::Token),
@@ -54,11 +56,17 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// True if the request names `localhost` or a loopback address, with any port, and nothing else. Names that a
 /// resolver decides about are not accepted: an address literal or `localhost` cannot be rebound.
-fn names_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
+///
+/// Tencent Cloud's command line writes its whole `--endpoint` there, and signs it so.
+fn names_this_machine(access: Access, uri: &Uri, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let named = |text: Option<&str>| text.is_some_and(is_loopback_name);
-    named(host.to_str().ok()) && uri.authority().is_none_or(|a| named(Some(a.as_str())))
+    let host = host.to_str().ok().map(|host| match access {
+        Access::Signed => host.strip_prefix("http://").or(host.strip_prefix("https://")).unwrap_or(host),
+        Access::Token | Access::OpenOnLoopback => host,
+    });
+    named(host) && uri.authority().is_none_or(|a| named(Some(a.as_str())))
 }
 
 fn is_loopback_name(authority: &str) -> bool {

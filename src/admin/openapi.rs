@@ -7,9 +7,9 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::Code;
-use super::openapi_functions::of_functions;
+use super::openapi_functions::{self, of_functions};
 use super::parameters::{self, Kind};
-use super::routes::{Access, Action, ROUTES, Route, Verb};
+use super::routes::{Action, ROUTES, Route, Verb};
 use super::schemas;
 
 /// Errors of every route.
@@ -69,7 +69,8 @@ fn words(action: Action) -> Words {
         | Action::FunctionRemove
         | Action::FunctionInvoke
         | Action::FunctionLogs
-        | Action::FunctionTemplates => of_functions(action),
+        | Action::FunctionTemplates
+        | Action::Scf => of_functions(action),
         Action::RuleList
         | Action::TriggerList
         | Action::TriggerAdd
@@ -153,7 +154,8 @@ fn of_rules(action: Action) -> (&'static str, &'static str, &'static str, &'stat
 /// The codes that a route may answer with, in the order of the table of codes.
 pub(super) fn errors(action: Action) -> Vec<Code> {
     let change: &[Code] = if action.audited().is_some() { CHANGE } else { &[] };
-    let possible = [ALWAYS, change, words(action).errors].concat();
+    let always = if action == Action::Scf { &[Code::WrongHost] } else { ALWAYS };
+    let possible = [always, change, words(action).errors].concat();
     Code::ALL.iter().copied().filter(|code| possible.contains(code)).collect()
 }
 
@@ -182,11 +184,7 @@ pub(super) fn document() -> Value {
         "security": [{ "token": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "token": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "The text of admin.token in the data directory.",
-            } },
+            "securitySchemes": openapi_functions::schemes(),
             "schemas": schemas::all(),
         },
     })
@@ -217,9 +215,8 @@ fn operation(route: &Route) -> Value {
         "parameters": in_path(route).chain(in_query(route)).collect::<Vec<_>>(),
         "responses": responses,
     });
-    if route.access == Access::OpenOnLoopback {
-        // On a loopback address nothing is needed; elsewhere the token is.
-        operation["security"] = json!([{}, { "token": [] }]);
+    if let Some(security) = openapi_functions::security(route.access) {
+        operation["security"] = security;
     }
     operation
 }

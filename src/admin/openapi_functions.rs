@@ -1,9 +1,38 @@
-//! What the document says about the routes of functions beside their rows.
+//! What the document says about the routes of functions beside their rows, and about who may use which route.
 //!
 //! Must never name a code that the routes do not answer with.
 
+use serde_json::{Value, json};
+
 use super::answer::Code;
-use super::routes::Action;
+use super::routes::{Access, Action};
+
+/// How requests say who sends them.
+pub(super) fn schemes() -> Value {
+    json!({
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The text of admin.token in the data directory.",
+        },
+        "tc3": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "TC3-HMAC-SHA256, by a key of credentials.toml that may do everything.",
+        },
+    })
+}
+
+/// What a route needs, where it is not the token.
+pub(super) fn security(access: Access) -> Option<Value> {
+    match access {
+        // On a loopback address nothing is needed; elsewhere the token is.
+        Access::OpenOnLoopback => Some(json!([{}, { "token": [] }])),
+        Access::Signed => Some(json!([{ "tc3": [] }])),
+        Access::Token => None,
+    }
+}
 
 /// Id, summary, schema of the answer, and errors.
 pub(super) fn of_functions(action: Action) -> (&'static str, &'static str, &'static str, &'static [Code]) {
@@ -28,6 +57,12 @@ pub(super) fn of_functions(action: Action) -> (&'static str, &'static str, &'sta
             "What became of a function's runs",
             "Runs",
             &[BadRequest, NoSuchFunction, Unavailable],
+        ),
+        Action::Scf => (
+            "scf",
+            "The API of Tencent Cloud SCF, version 2018-04-16: the header X-TC-Action names the action",
+            "Scf",
+            &[],
         ),
         _ => (
             "listTemplates",

@@ -148,7 +148,8 @@ pub(super) fn of(action: Action) -> &'static [Parameter] {
         | Action::FunctionTemplates
         | Action::JournalStat
         | Action::StoreStat
-        | Action::OpenApi => &[],
+        | Action::OpenApi
+        | Action::Scf => &[],
     }
 }
 

@@ -19,7 +19,7 @@ const MAX_CODE: usize = 2;
 /// Functions that are tried out at once.
 const MAX_INVOKED: usize = 16;
 /// How long a function may be tried out: its start, its run, and what is around them.
-const INVOKE_WAIT: Duration = Duration::from_secs(300 + 900 + 60);
+pub(super) const INVOKE_WAIT: Duration = Duration::from_secs(300 + 900 + 60);
 
 /// The largest body that any other route takes, in bytes.
 const MAX_BODY: usize = 64 << 10;

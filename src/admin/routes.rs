@@ -32,6 +32,8 @@ pub enum Access {
     Token,
     /// Also whoever asks from this machine, under a name of this machine.
     OpenOnLoopback,
+    /// Whoever signs as Tencent Cloud's API wants it, with a credential that may: `scf/` decides.
+    Signed,
 }
 
 /// What a route does.
@@ -107,6 +109,8 @@ pub enum Action {
     StoreStat,
     /// This table as an OpenAPI document.
     OpenApi,
+    /// The API of Tencent Cloud SCF.
+    Scf,
 }
 
 const fn route(method: Verb, path: &'static str, action: Action, access: Access) -> Route {
@@ -150,6 +154,7 @@ pub const ROUTES: &[Route] = &[
     route(Verb::Get, "/v1/journal", Action::JournalStat, Access::Token),
     route(Verb::Get, "/v1/store", Action::StoreStat, Access::Token),
     route(Verb::Get, "/v1/openapi.json", Action::OpenApi, Access::Token),
+    route(Verb::Post, "/", Action::Scf, Access::Signed),
 ];
 
 impl Action {
@@ -190,7 +195,9 @@ impl Action {
             | Action::TriggerList
             | Action::JournalStat
             | Action::StoreStat
-            | Action::OpenApi => None,
+            | Action::OpenApi
+            // Its own table says which of its actions are.
+            | Action::Scf => None,
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum TriggerWish {
         suffix: String,
         /// Events that another rule matches too are meant.
         allow_overlap: bool,
+        /// It matches from the beginning.
+        enabled: bool,
     },
     /// Another state of one that is there.
     Change {
@@ -145,6 +147,7 @@ impl TriggerWish {
             prefix: words.get("prefix").unwrap_or_default(),
             suffix: words.get("suffix").unwrap_or_default(),
             allow_overlap: words.get("allow_overlap").as_deref() == Some("true"),
+            enabled: true,
         })
     }
 
@@ -190,6 +193,7 @@ mod tests {
             prefix: "in/a b".into(),
             suffix: String::new(),
             allow_overlap: true,
+            enabled: true,
         };
         assert_eq!(wish, wanted);
         for query in ["", "function=f&bucket=b", "function=f&bucket=&event=x", "function=%f&bucket=b&event=x"]

@@ -77,6 +77,7 @@ pub(super) fn all() -> Value {
         "Journal": schemas_kept::journal(),
         "Store": schemas_kept::store(),
         "OpenApi": json!({ "type": "object" }),
+        "Scf": object(vec![("Response", json!({ "type": "object" }), "The action's, or `Error`.")]),
     })
 }
 

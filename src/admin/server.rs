@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::service::{Admin, Entrance, Peer};
+use crate::limits::Stall;
 use crate::tls::Tls;
 
 /// The listener's bounds.
@@ -32,6 +33,8 @@ pub struct Bounds {
     pub header: Duration,
     /// How long reading a body may take, and then how long an answer that changes nothing may take.
     pub request: Duration,
+    /// How long a client may read nothing of what is sent to it.
+    pub unread: Duration,
     /// How long a connection may live; a request that is being answered then is answered first.
     pub life: Duration,
     /// How long a connection may take to end after that, or after the stop.
@@ -44,6 +47,7 @@ impl Default for Bounds {
             max_connections: 64,
             header: Duration::from_secs(10),
             request: Duration::from_secs(30),
+            unread: Duration::from_secs(30),
             life: Duration::from_secs(600),
             drain: Duration::from_secs(5),
         }
@@ -134,7 +138,7 @@ async fn connection(
     let service = TowerToHyperService::new(router.layer(Extension(Peer(peer))));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header).max_buf_size(MAX_HEAD);
-    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(http.serve_connection(TokioIo::new(Stall::new(stream, bounds.unread)), service));
     let ends = async {
         // Either way the connection may finish what it is answering.
         let _ = tokio::time::timeout(bounds.life, stop.cancelled()).await;

@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,7 +29,7 @@ use super::permits::{self, Permits};
 use super::routes::{Access, Action, ROUTES, Route, Verb};
 use super::rules::{RulePage, RuleQuery};
 use super::token::Token;
-use super::{change, dead, functions, openapi, parameters};
+use super::{change, dead, functions, openapi, parameters, scf};
 
 /// Who changes something: there is one token, and without it nobody does, on this machine neither.
 const TOKEN_NAME: &str = "admin.token";
@@ -39,6 +41,7 @@ pub struct Admin {
     token: Token,
     audit: AuditLog,
     permits: Permits,
+    rooms: scf::Rooms,
 }
 
 /// The socket peer of a request.
@@ -74,7 +77,7 @@ enum Place {
 impl Admin {
     /// The interface over a backend. `token` admits, `audit` records every change.
     pub fn new(backend: Arc<dyn AdminBackend>, token: Token, audit: AuditLog) -> Self {
-        Self { backend, token, audit, permits: Permits::new() }
+        Self { backend, token, audit, permits: Permits::new(), rooms: scf::Rooms::new() }
     }
 
     /// Everything as one service. Requests must carry a [`Peer`]; one without it is turned away.
@@ -125,6 +128,9 @@ impl Admin {
             Place::WrongMethod => return Ok(wrong_method(&parts.method, path)),
             Place::Nowhere => return Err(Failure::new(Code::NotFound, "there is no such path")),
         };
+        if route.access == Access::Signed {
+            return Ok(self.signed(entrance, peer, parts, body).await);
+        }
         let name = named(route.path, path)?.to_owned();
         parameters::check(route.action, parts.uri.query())?;
         // Before the body: it may be large.
@@ -202,18 +208,19 @@ impl Admin {
             asked: &asked,
             result,
         };
-        self.audit.append(line("begun")).await.map_err(|e| {
+        let change = change::perform(&*self.backend, action, &target, uri.query(), body);
+        let made = self.audit.around(line, change, |e: &ChangeError| e.code().name()).await;
+        let made = made.map_err(|e| {
             let why = format!("the audit log cannot be written, so nothing was changed: {e}");
             Failure::new(Code::AuditUnavailable, why)
         })?;
-        let answer = change::perform(&*self.backend, action, &target, uri.query(), body).await;
-        let result = answer.as_ref().err().map_or("done", |e| e.code().name());
-        if let Err(error) = self.audit.append(line(result)).await {
-            // The change is announced in the log already; its result is in the answer and in the target's
-            // state.
-            tracing::error!(%error, action = action.audited(), result, "the audit log misses a result");
-        }
-        answer.map_err(Into::into)
+        made.map_err(Into::into)
+    }
+
+    /// What comes signed by a key of the S3 side.
+    async fn signed(self, entrance: Entrance, peer: SocketAddr, parts: Parts, body: Body) -> Response {
+        let Self { backend, audit, rooms, .. } = self;
+        scf::enter(scf::Visit { backend, audit, rooms, peer, deadline: entrance.deadline }, parts, body).await
     }
 }
 

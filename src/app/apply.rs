@@ -3,9 +3,11 @@
 //! Must never start a lane whose target is not registered durably (its entries would name nobody), let a
 //! change see half of the new rules, nor touch a lane that the configuration did not change.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,8 +15,7 @@ use anyhow::Context as _;
 use super::targets::{Entry, Targets};
 use crate::admin::Reloaded;
 use crate::config;
-use crate::delivery::{self, Ambient, EncodeFn, TargetHandle};
-use crate::encode::{Binding, Encoder, Origin};
+use crate::delivery::{self, Ambient, TargetHandle};
 use crate::queue::{Queue as _, TargetNo};
 use crate::rules::RuleSet;
 use crate::store::RegisteredTarget;
@@ -52,8 +53,9 @@ impl Targets {
             }
         }
         self.around.commit.set_rules(RuleSet::build(&rules).reaching(self.reachable(wanted)));
+        let by_name: HashMap<&str, _> = wanted.iter().map(|target| (&*target.name, target)).collect();
         let lanes = self.all().into_iter().map(|entry| {
-            let target = wanted.iter().find(|t| t.name == entry.registered.name);
+            let target = by_name.get(&*entry.registered.name).copied();
             self.bring_up(entry, target)
         });
         for (name, change) in futures_util::future::join_all(lanes).await {
@@ -75,7 +77,11 @@ impl Targets {
     }
 
     /// A backlog must not go to another kind of far side by mistake.
-    fn check_kinds(&self, wanted: &[config::Target], accept: &[String]) -> Result<(), KindChanged> {
+    pub(super) fn check_kinds(
+        &self,
+        wanted: &[config::Target],
+        accept: &[String],
+    ) -> Result<(), KindChanged> {
         let changed = wanted.iter().filter_map(|target| {
             let entry = self.get(&target.name)?;
             let (name, was, is) = (&target.name, &entry.registered.kind, target.connector.kind());
@@ -94,7 +100,7 @@ impl Targets {
     }
 
     /// Registers a target that has no number yet, and keeps what is configured of it in the registry.
-    async fn register(&self, target: &config::Target, done: &mut Reloaded) -> anyhow::Result<()> {
+    pub(super) async fn register(&self, target: &config::Target, done: &mut Reloaded) -> anyhow::Result<()> {
         let commit = &self.around.commit;
         let kind = target.connector.kind();
         let failed = || format!("target `{}` cannot be registered", target.name);
@@ -107,8 +113,7 @@ impl Targets {
                     return Ok(());
                 }
                 // Also above the numbers of those that were forgotten.
-                let known = commit.store().targets()?;
-                let number = TargetNo(known.iter().map(|r| r.target.0).max().unwrap_or(0) + 1);
+                let number = TargetNo(self.numbered.fetch_add(1, Ordering::Relaxed) + 1);
                 let position =
                     commit.register_target(number, &target.name, kind).await.with_context(failed)?;
                 let progress = self.around.queue.add_reader(number, position.offset)?;
@@ -129,7 +134,11 @@ impl Targets {
     }
 
     /// Makes one target's lane what is wanted of it.
-    async fn bring_up(&self, mut entry: Entry, wanted: Option<&config::Target>) -> (String, Change) {
+    pub(super) async fn bring_up(
+        &self,
+        mut entry: Entry,
+        wanted: Option<&config::Target>,
+    ) -> (String, Change) {
         let name = entry.registered.name.to_string();
         let files = wanted.map_or(0, |target| digest(target.connector.files()));
         let kept = entry.configured.as_ref().zip(wanted).is_some_and(|(was, is)| was.same_lane(is));
@@ -195,27 +204,10 @@ impl Targets {
         });
         Ok(())
     }
-
-    fn encoder(&self, target: &config::Target) -> EncodeFn {
-        let binding = match target.connector.kind() {
-            "kafka" => Binding::Kafka,
-            "nats" => Binding::Nats,
-            "amqp" => Binding::Amqp,
-            _ => Binding::Http,
-        };
-        let origin = Origin {
-            region: &self.around.server.region,
-            appid: &self.around.account.appid,
-            domain: self.around.server.domain.as_deref(),
-            target: &target.name,
-        };
-        let encoder = Encoder::new(target.encoding, binding, origin, target.connector.destination());
-        Arc::new(move |stored, rule| encoder.message(stored, rule))
-    }
 }
 
 /// What became of one target.
-enum Change {
+pub(super) enum Change {
     /// It is not configured, and was not before.
     None,
     Kept,

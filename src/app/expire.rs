@@ -4,13 +4,16 @@
 //! Must never decide which ones those are: that is the commit path's business.
 
 mod restores;
+mod steady;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::commit::Commit;
+use self::steady::Steady;
+use crate::commit::{Commit, REMEMBERED};
 use crate::config::Config;
 use crate::store::EmbeddedStore;
 
@@ -49,10 +52,12 @@ pub(super) fn start(commit: &Arc<Commit>, expiry: Duration, clock: fn() -> i64, 
 
 async fn look(commit: &Commit, expiry: Duration, clock: fn() -> i64) {
     let mut ticks = tokio::time::interval(EVERY);
+    // Made before the first request: what begins in this life begins behind it.
+    let mut steady = Steady::new(expiry.max(REMEMBERED), clock(), Instant::now());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match commit.expire_uploads(expiry, clock()).await {
+        match commit.expire_uploads(expiry, steady.now_us(clock(), Instant::now())).await {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "uploads whose time is over were ended"),
             // What could not be ended now is ended at the next look.

@@ -44,7 +44,7 @@ pub(super) async fn start(
     let (door, inside) = mpsc::channel(DOOR);
     let all = open(config, door)?;
     let configured = Configured::of(config);
-    let wanted = configured.wanted(&all, config.functions.max_backlog, None);
+    let wanted = configured.wanted(&all, config.functions.max_backlog);
     let targets = Targets::start(around, &wanted, accept).await?;
     let hosted = Hosted { all, configured: configured.into(), changing: tokio::sync::Mutex::default() };
     Ok((targets, hosted, inside))
@@ -61,16 +61,16 @@ impl Configured {
         Self { targets: config.targets.clone(), rules: config.functions.rules.clone() }
     }
 
-    /// Every target that should have a lane; `but` names a function that should not.
-    pub(super) fn wanted(&self, functions: &Functions, max_backlog: u64, but: Option<&str>) -> Vec<Target> {
-        let names = functions.names().into_iter().filter(|name| but != Some(&**name));
+    /// Every target that should have a lane.
+    pub(super) fn wanted(&self, functions: &Functions, max_backlog: u64) -> Vec<Target> {
+        let names = functions.names().into_iter();
         let functions = names.filter_map(|name| self.target(functions, &name, max_backlog));
         self.targets.iter().cloned().chain(functions).collect()
     }
 
-    fn target(&self, functions: &Functions, name: &Arc<str>, max_backlog: u64) -> Option<Target> {
+    fn target(&self, functions: &Functions, name: &str, max_backlog: u64) -> Option<Target> {
         let (connector, encoding, attempt_timeout) = functions.connector(name)?;
-        let rules = self.rules.iter().filter(|(function, _)| function == name);
+        let rules = self.rules.iter().filter(|(function, _)| **function == *name);
         Some(Target {
             name: target_name(name).into(),
             encoding,
@@ -96,17 +96,18 @@ const FUNCTION_LIMITS: TargetLimits = TargetLimits {
 };
 
 impl Parts {
-    /// Every target that should have a lane now.
-    fn wanted(&self, but: Option<&str>) -> Vec<Target> {
-        let configured = self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        configured.wanted(&self.hosted.all, self.reloading.running.functions.max_backlog, but)
+    /// Makes the lane of one function fit what it is now.
+    async fn follow(&self, name: &str) -> Result<(), ChangeError> {
+        let target = {
+            let configured = self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner);
+            configured.target(&self.hosted.all, name, self.reloading.running.functions.max_backlog)
+        };
+        self.want(name, target.as_ref()).await
     }
 
-    /// Makes lanes fit the functions there are.
-    async fn follow(&self, but: Option<&str>) -> Result<(), ChangeError> {
-        let wanted = self.wanted(but);
-        let done = self.targets.apply(&wanted, &[]).await;
-        done.map(drop).map_err(|e| ChangeError::Unknown(format!("its target cannot be changed: {e:#}")))
+    async fn want(&self, name: &str, target: Option<&Target>) -> Result<(), ChangeError> {
+        let done = self.targets.apply_one(&target_name(name), target).await;
+        done.map_err(|e| ChangeError::Unknown(format!("its target cannot be changed: {e:#}")))
     }
 }
 
@@ -133,7 +134,7 @@ impl FunctionBackend for Parts {
         let _alone = self.hosted.changing.lock().await;
         let view = self.hosted.all.create(name, change).await.map_err(of_function)?;
         fail::point("function.create.durable");
-        self.follow(None).await?;
+        self.follow(name).await?;
         tracing::info!(function = name, "was made");
         Ok(view)
     }
@@ -141,7 +142,7 @@ impl FunctionBackend for Parts {
     async fn update(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
         let _alone = self.hosted.changing.lock().await;
         let view = self.hosted.all.update(name, change).await.map_err(of_function)?;
-        self.follow(None).await?;
+        self.follow(name).await?;
         tracing::info!(function = name, version = view.version, "was changed");
         Ok(view)
     }
@@ -149,12 +150,12 @@ impl FunctionBackend for Parts {
     async fn remove(&self, name: &str, discard: bool) -> Result<Removed, ChangeError> {
         let _alone = self.hosted.changing.lock().await;
         self.hosted.all.view(name).map_err(of_function)?;
-        self.follow(Some(name)).await?;
+        self.want(name, None).await?;
         // Its target first: a crash before the rest leaves a function that gets events from then on.
         match self.targets.forget(&target_name(name), discard).await {
             Ok(_) | Err(ChangeError::NoSuchTarget) => {}
             Err(refused) => {
-                self.follow(None).await?;
+                self.follow(name).await?;
                 return Err(refused);
             }
         }

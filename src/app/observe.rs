@@ -10,7 +10,8 @@ use super::Parts;
 use super::targets::Entry;
 use crate::admin::{
     AdminBackend, BucketView, ChangeError, DamageView, FailureView, Forgotten, FunctionBackend, JournalStat,
-    QuotaWish, Reloaded, RulePage, RuleQuery, RuleView, StoreStat, TargetView, Tested, TriggerWish, rfc3339,
+    QuotaWish, Reloaded, RulePage, RuleQuery, RuleView, ScfBackend, StoreStat, TargetView, Tested,
+    TriggerWish, rfc3339,
 };
 use crate::config::WhenFull;
 use crate::delivery;
@@ -101,6 +102,9 @@ impl AdminBackend for Parts {
     }
 
     fn functions(&self) -> &dyn FunctionBackend {
+        self
+    }
+    fn scf(&self) -> &dyn ScfBackend {
         self
     }
 

@@ -4,7 +4,8 @@
 
 use super::targets::Targets;
 use crate::config::{self, Encoding};
-use crate::rules::{Named, Names};
+use crate::queue::TargetNo;
+use crate::rules::{KafkaTopic, Named, Names};
 
 impl Targets {
     /// Those of the wanted targets that have a number: buckets' own rules can reach them.
@@ -12,18 +13,21 @@ impl Targets {
         let mut names = Names::default();
         for target in wanted {
             let Some(entry) = self.get(&target.name) else { continue };
-            let kind = target.connector.kind();
-            let topic = target.connector.destination().filter(|topic| kind == "kafka" && topic.is_fixed());
-            names.add(
-                &target.name,
-                Named {
-                    target: entry.registered.target,
-                    invokes: matches!(kind, "http" | "function"),
-                    tested: target.encoding != Encoding::Cos,
-                    topic: topic.map(|topic| topic.source().into()),
-                },
-            );
+            names.add(&target.name, self.named(target, entry.registered.target));
         }
         names
+    }
+
+    /// One of them.
+    pub(super) fn named(&self, target: &config::Target, number: TargetNo) -> Named {
+        let kind = target.connector.kind();
+        let topic = target.connector.destination().filter(|topic| kind == "kafka" && topic.is_fixed());
+        let brokers = || target.connector.brokers().to_vec();
+        Named {
+            target: number,
+            invokes: matches!(kind, "http" | "function"),
+            tested: target.encoding != Encoding::Cos,
+            topic: topic.map(|topic| KafkaTopic { name: topic.source().into(), brokers: brokers() }),
+        }
     }
 }

@@ -81,7 +81,7 @@ impl Parts {
         let credentials = self.reloading.credentials().await?;
         let _alone = self.hosted.changing.lock().await;
         let configured = Configured::of(&config);
-        let wanted = configured.wanted(&self.hosted.all, self.reloading.running.functions.max_backlog, None);
+        let wanted = configured.wanted(&self.hosted.all, self.reloading.running.functions.max_backlog);
         let mut done =
             self.targets.apply(&wanted, accept).await.map_err(|e| match e.downcast_ref::<KindChanged>() {
                 Some(changed) => ChangeError::Conflict(changed.to_string()),

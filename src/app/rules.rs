@@ -58,15 +58,20 @@ impl Parts {
         // One after the other: a function's triggers are counted in all buckets.
         let _alone = self.targets.triggering.lock().await;
         match wish {
-            TriggerWish::Add { function, bucket, event, prefix, suffix, allow_overlap } => {
+            TriggerWish::Add { function, bucket, event, prefix, suffix, allow_overlap, enabled } => {
                 let new = NewTrigger { function, event, prefix, suffix, allow_overlap };
-                self.add_trigger(&bucket, new).await
+                self.add_trigger(&bucket, new, enabled).await
             }
             TriggerWish::Change { id, bucket, to } => self.change_trigger(&id, bucket, to).await,
         }
     }
 
-    async fn add_trigger(&self, bucket: &str, new: NewTrigger) -> Result<RuleView, ChangeError> {
+    async fn add_trigger(
+        &self,
+        bucket: &str,
+        new: NewTrigger,
+        enabled: bool,
+    ) -> Result<RuleView, ChangeError> {
         let commit = &self.commit;
         let named = commit.named_targets().map_err(of_commit)?;
         let (names, id) = (commit.reachable(), commit.new_rule_id());
@@ -75,7 +80,10 @@ impl Parts {
         let (region, account) = (self.targets.around.server.region.clone(), self.account());
         let changed = commit.change_triggers(bucket, move |now| {
             let around = Around { region: &region, names: &names };
-            now.with_trigger(&new, around, &account, of_function, id)
+            let (next, id) = now.with_trigger(&new, around, &account, of_function, id)?;
+            // In the same change: it never matched.
+            let off = if enabled { None } else { next.switched(&id, false) };
+            Ok((off.unwrap_or(next), id))
         });
         let id = changed.await.map_err(of_commit)?.map_err(of_trigger)?;
         self.show_trigger(bucket, &id)

@@ -3,6 +3,7 @@
 //! Must never let two operators change targets at once, and never forget one whose events may still come.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub(super) struct Targets {
     by_name: RwLock<BTreeMap<Arc<str>, Entry>>,
     pub(super) around: Surroundings,
     changing: Mutex<()>,
+    /// The highest number that was ever given: it is never given again.
+    pub(super) numbered: AtomicU32,
     /// Told by a lane whose far side said that it is gone.
     pub(super) gone: Arc<Notify>,
     /// Held by whoever changes triggers.
@@ -59,7 +62,9 @@ impl Targets {
     /// log is kept for it.
     fn open(around: Surroundings) -> anyhow::Result<Self> {
         let (mut by_name, mut forgotten) = (BTreeMap::new(), Vec::new());
-        for registered in around.commit.store().targets()? {
+        let registered = around.commit.store().targets()?;
+        let numbered = registered.iter().map(|r| r.target.0).max().unwrap_or(0).into();
+        for registered in registered {
             if registered.forgotten.is_some() {
                 forgotten.push(registered.target);
                 continue;
@@ -78,6 +83,7 @@ impl Targets {
             by_name: RwLock::new(by_name),
             around,
             changing: Mutex::default(),
+            numbered,
             triggering: Mutex::default(),
             gone: Arc::default(),
         })

@@ -1,9 +1,11 @@
-//! `tidings demo`: changes through the S3 API, and each event as a receiver got it, side by side.
+//! `tidings demo`: changes through the S3 API, and each event as a receiver got it, side by side; beside it
+//! the same events as a function got them that runs here.
 //!
 //! Must never believe the product about itself: what should arrive comes from the S3 answers, what arrived
-//! from the receiver's own list.
+//! from the receiver's own list and from what the function's code wrote.
 
 mod beside;
+mod function;
 mod receiver;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use crate::app::App;
 use crate::client::{Client, Response};
 use crate::config;
 use beside::{compare, print_beside};
+use function::Hosted;
 use receiver::Receiver;
 use tidings_kafka::KafkaOptions;
 
@@ -94,10 +97,10 @@ impl Demo {
         std::fs::write(&file, self.configuration(dir, &receiver.url()))?;
         let config = config::load(Some(&file), std::iter::empty()).map_err(|e| anyhow::anyhow!("{e}"))?;
         let app = App::start(config).await?;
-        let shown = self.show_on(&app, &receiver).await;
+        let shown = self.show_on(&app, &receiver, &file).await;
         app.stop().await?;
-        shown?;
-        say!("\nEvery change reached the receiver once, in order per key.");
+        let whom = if shown? { "the receiver and the function" } else { "the receiver" };
+        say!("\nEvery change reached {whom} once, in order per key.");
         if let Some(broker) = &self.kafka {
             say!(
                 "Kafka at {broker} confirmed as many, by the books; the demonstration does not read topic \
@@ -107,23 +110,33 @@ impl Demo {
         Ok(())
     }
 
-    async fn show_on(&self, app: &App, receiver: &Receiver) -> anyhow::Result<()> {
+    /// True if a function was shown too.
+    async fn show_on(&self, app: &App, receiver: &Receiver, config: &Path) -> anyhow::Result<bool> {
         let region = &app.config().server.region;
         let endpoint = format!("http://{}", app.s3_address());
         let access = app.credentials().access_keys().next().context("no credential was made")?;
         let secret = app.credentials().secret(access).context("no secret was made")?;
         let client = Client::new(&endpoint, region, access, secret.expose_secret())?;
         say!("tidings serves S3 at {endpoint}; a receiver listens at {}\n", receiver.url());
+        let bucket = client.create_bucket(BUCKET).await?;
+        ensure!(bucket.status.is_success(), "the bucket was not made: {}", bucket.status);
+        let hosted = Hosted::make(app, config).await?;
         let done = make_changes(&client).await?;
         let arrived = receiver.wait_for(done.len(), ARRIVE_WITHIN).await;
         print_beside(&done, &arrived);
-        let verdict = compare(&done, &arrived);
-        let books = self.books(app, done.len() as u64).await;
+        let mut verdict = compare(&done, &arrived);
+        let mut targets = vec!["receiver"];
+        targets.extend(self.kafka.as_ref().map(|_| "kafka"));
+        if let Some(hosted) = &hosted {
+            targets.push(function::TARGET);
+            app.settled(function::TARGET, ARRIVE_WITHIN).await.context("the function has no target")?;
+            verdict = verdict.and(hosted.judge(&done).await);
+        }
+        let books = books(app, &targets, done.len() as u64).await;
         if self.keep {
             self.serve_on(app, &endpoint, region).await?;
         }
-        verdict?;
-        books
+        verdict.and(books).map(|()| hosted.is_some())
     }
 
     fn configuration(&self, dir: &Path, receiver: &str) -> String {
@@ -144,28 +157,6 @@ impl Demo {
         toml
     }
 
-    /// Prints the books once every target has everything, and fails if they do not say so.
-    async fn books(&self, app: &App, expected: u64) -> anyhow::Result<()> {
-        say!("\nbooks        matched  delivered  backlog  held");
-        let targets = std::iter::once("receiver").chain(self.kafka.as_ref().map(|_| "kafka"));
-        let mut wrong = Vec::new();
-        for target in targets {
-            let books = app.settled(target, ARRIVE_WITHIN).await.context("the target is not registered")?;
-            say!(
-                "{target:<12} {:>7}  {:>9}  {:>7}  {:>4}",
-                books.matched,
-                books.delivered,
-                books.backlog,
-                books.held
-            );
-            if books.matched != expected || books.delivered != expected || books.imbalance() != 0 {
-                wrong.push(target);
-            }
-        }
-        ensure!(wrong.is_empty(), "the books of {} do not say {expected} delivered", wrong.join(", "));
-        Ok(())
-    }
-
     async fn serve_on(&self, app: &App, endpoint: &str, region: &str) -> anyhow::Result<()> {
         let (path, _) = app.credentials_file();
         say!("\nS3          {endpoint}\nadmin       http://{}", app.admin_address());
@@ -180,10 +171,24 @@ impl Demo {
     }
 }
 
+/// Prints the books once every target has everything, and fails if they do not say so.
+async fn books(app: &App, targets: &[&str], expected: u64) -> anyhow::Result<()> {
+    say!("\nbooks           matched  delivered  backlog  held");
+    let mut wrong = Vec::new();
+    for target in targets {
+        let books = app.settled(target, ARRIVE_WITHIN).await.context("the target is not registered")?;
+        let (matched, delivered) = (books.matched, books.delivered);
+        say!("{target:<15} {matched:>7}  {delivered:>9}  {:>7}  {:>4}", books.backlog, books.held);
+        if matched != expected || delivered != expected || books.imbalance() != 0 {
+            wrong.push(*target);
+        }
+    }
+    ensure!(wrong.is_empty(), "the books of {} do not say {expected} delivered", wrong.join(", "));
+    Ok(())
+}
+
 /// Puts, one overwrite and deletes; each one only after the answer of the one before.
 async fn make_changes(client: &Client) -> anyhow::Result<Vec<Done>> {
-    let bucket = client.create_bucket(BUCKET).await?;
-    ensure!(bucket.status.is_success(), "the bucket was not made: {}", bucket.status);
     let mut done = Vec::new();
     let puts = [
         ("PUT", "in/cat.jpg", "a cat"),

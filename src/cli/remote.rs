@@ -1,6 +1,6 @@
 //! Commands that ask a running server over its admin API: `target …`, and how they ask.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Subcommand;
@@ -111,6 +111,12 @@ impl Reload {
 }
 
 impl Server {
+    /// The server that runs on a configuration, and listens elsewhere than it says.
+    pub(super) fn at(config: &Path, data: PathBuf, admin: String) -> Self {
+        let config = ConfigFile { config: Some(config.to_owned()) };
+        Self { config, admin: Some(admin), ca: None, data: Some(data), json: false }
+    }
+
     /// True if programs read the answer.
     pub(super) fn json(&self) -> bool {
         self.json

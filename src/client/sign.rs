@@ -112,6 +112,11 @@ impl Signer {
         hex::encode(mac.finalize().into_bytes())
     }
 
+    /// What a request's credential is on a day (`YYYYMMDD`).
+    pub fn credential(&self, day: &str) -> String {
+        format!("{}/{}", self.access_key, self.scope(day))
+    }
+
     /// The credential scope of a day (`YYYYMMDD`).
     pub fn scope(&self, day: &str) -> String {
         format!("{day}/{}/s3/aws4_request", self.region)

@@ -12,7 +12,7 @@ use crate::queue::{Change, NewUpload, Permit, UploadChange};
 use crate::store::Upload;
 
 /// A completed upload is remembered for so long: a repeated completion gets the same answer.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// Uploads looked at in one go.
 const RUN: usize = 256;
 /// Uploads ended in one go when their bucket goes.

@@ -63,12 +63,13 @@ impl InUse {
         self.now.load_full()
     }
 
-    /// Changes that begin from now on see these rules, whole.
-    pub(super) fn set(&self, rules: RuleSet) {
+    /// Changes that begin from now on see the rules, whole, that `change` makes of those of this moment.
+    pub(super) fn change(&self, change: impl FnOnce(&RuleSet) -> RuleSet) {
         let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now.load_full();
         earlier.retain(|ended| !ended.is_cancelled());
-        earlier.push(self.now.load().ended.clone());
-        self.now.store(Ruled::new(rules));
+        earlier.push(now.ended.clone());
+        self.now.store(Ruled::new(change(&now.rules)));
     }
 
     /// Waits until every change that began under earlier rules is appended, or never will be.
@@ -92,9 +93,9 @@ mod tests {
         let in_use = InUse::new(rules());
         assert!(in_use.earlier_ended().now_or_never().is_some(), "there are no earlier ones");
         let (one, two) = (in_use.begin(), in_use.begin());
-        in_use.set(rules());
+        in_use.change(|_| rules());
         let three = in_use.begin();
-        in_use.set(rules());
+        in_use.change(|_| rules());
         let _now = in_use.begin();
         drop((one, three));
         assert!(in_use.earlier_ended().now_or_never().is_none(), "one is still on its way");

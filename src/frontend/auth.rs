@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use s3s::access::{S3Access, S3AccessContext};
-use s3s::auth::{Credentials, S3Auth, SecretKey};
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::path::S3Path;
@@ -22,10 +22,10 @@ use super::context::{Caller, RequestContext};
 use super::guard::{Claim, Refusal, unknown_to};
 use super::hosts::Hosts;
 use super::operations::Operations;
-use super::origin_rules::OriginRoute;
+use super::routes::Routes;
 
 /// The largest XML document that a request may carry: 1,000 keys of 1,024 bytes with room for their escapes.
-const MAX_XML_BYTES: usize = 4 << 20;
+pub(super) const MAX_XML_BYTES: usize = 4 << 20;
 
 /// The verifier and router over our operations.
 pub(super) fn service(
@@ -40,12 +40,12 @@ pub(super) fn service(
     config.form_max_field_size = 0;
     config.form_max_fields_size = 0;
     config.form_max_parts = 0;
-    let of_route = operations.clone();
+    let gate = Gate(Arc::clone(&credentials));
+    let routes = Routes { operations: operations.clone(), gate, hosts: Arc::clone(&hosts) };
     let mut builder = S3ServiceBuilder::new(operations);
+    builder.set_route(routes);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Secrets(Arc::clone(&credentials)));
-    let gate = Gate(Arc::clone(&credentials));
-    builder.set_route(OriginRoute { operations: of_route, gate, hosts: Arc::clone(&hosts) });
     builder.set_access(Gate(credentials));
     builder.set_host(OurHosts(hosts));
     builder.build()
@@ -92,27 +92,66 @@ pub(super) struct Gate(pub(super) Arc<dyn CredentialLookup>);
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let context = cx.extensions_mut().get::<Arc<RequestContext>>().cloned().ok_or_else(unsigned)?;
-        let key = signer(cx.credentials(), &context)?;
-        let operation = cx.s3_op().name();
-        let is_read = matches!(*cx.method(), Method::GET | Method::HEAD);
-        let query = cx.uri().query().filter(|query| !is_read && !query.is_empty());
+        let key = cx.credentials().map(|by_library| by_library.access_key.as_str().into());
+        let (operation, document) = (cx.s3_op().name(), MAX_XML_BYTES);
+        let asked = Asked { operation, document, method: cx.method(), uri: cx.uri() };
+        let principal = self.admit_operation(&context, key, asked, cx.s3_path(), cx.headers())?;
+        cx.extensions_mut().insert(principal);
+        Ok(())
+    }
+}
+
+/// What somebody asks for.
+struct Asked<'a> {
+    operation: &'a str,
+    /// The largest document that it may bring, in bytes.
+    document: usize,
+    method: &'a Method,
+    uri: &'a Uri,
+}
+
+impl Gate {
+    /// The caller of an operation that the library's router does not know, with a document of at most so many
+    /// bytes.
+    pub(super) fn admit_route(
+        &self,
+        req: &S3Request<Body>,
+        (operation, document): (&str, usize),
+        path: &S3Path,
+    ) -> S3Result<Principal> {
+        let context = req.extensions.get::<Arc<RequestContext>>().ok_or_else(unsigned)?;
+        let key = req.credentials.as_ref().map(|by_library| by_library.access_key.as_str().into());
+        let asked = Asked { operation, document, method: &req.method, uri: &req.uri };
+        self.admit_operation(context, key, asked, path, &req.headers)
+    }
+
+    /// `by_library`: whose signature the library verified.
+    fn admit_operation(
+        &self,
+        context: &RequestContext,
+        by_library: Option<Arc<str>>,
+        asked: Asked<'_>,
+        path: &S3Path,
+        headers: &HeaderMap,
+    ) -> S3Result<Principal> {
+        let key = signer(by_library, context)?;
+        let operation = asked.operation;
+        let is_read = matches!(*asked.method, Method::GET | Method::HEAD);
+        let query = asked.uri.query().filter(|query| !is_read && !query.is_empty());
         let unknown = query.and_then(|query| unknown_to(query, parameters_of(operation)));
-        let principal = self.admit(&context, key, operation, cx.s3_path(), cx.headers())?;
+        let principal = self.admit(context, key, operation, path, headers)?;
         if let Some(unknown) = unknown {
             // What another operation would understand must not be ignored by this one.
             return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
         }
         let is_upload = matches!(operation, "PutObject" | "UploadPart");
         if !is_upload {
-            is_document(&context, MAX_XML_BYTES)?;
+            is_document(context, asked.document)?;
         }
-        begin(&context, &principal, is_upload)?;
-        cx.extensions_mut().insert(principal);
-        Ok(())
+        begin(context, &principal, is_upload)?;
+        Ok(principal)
     }
-}
 
-impl Gate {
     /// The caller of a form whose policy's signature was verified.
     pub(super) fn admit_form(
         &self,
@@ -128,29 +167,6 @@ impl Gate {
         let principal = self.admit(&context, key, "PostObject", &path, headers)?;
         begin(&context, &principal, true)?;
         Ok(Caller { principal, context: Arc::new(context) })
-    }
-
-    /// The same as for every operation, for one that the router does not know: of `bucket`, named by the query's
-    /// `parameter`, with a document of at most `max` bytes.
-    pub(super) fn admit_route(
-        &self,
-        req: &mut S3Request<Body>,
-        operation: &str,
-        parameter: &'static str,
-        bucket: &str,
-        max: usize,
-    ) -> S3Result<()> {
-        let context = req.extensions.get::<Arc<RequestContext>>().cloned().ok_or_else(unsigned)?;
-        let key = signer(req.credentials.as_ref(), &context)?;
-        let principal = self.admit(&context, key, operation, &S3Path::bucket(bucket), &req.headers)?;
-        let query = req.uri.query().unwrap_or_default();
-        if let Some(unknown) = unknown_to(query, &[parameter]) {
-            return Err(s3_error!(NotImplemented, "Not implemented: the query parameter '{unknown}' here"));
-        }
-        is_document(&context, max)?;
-        begin(&context, &principal, false)?;
-        req.extensions.insert(principal);
-        Ok(())
     }
 
     /// Decides whether `key`, whose signature was verified, may do this now.
@@ -173,9 +189,9 @@ impl Gate {
 }
 
 /// Who signed a request: one signature, verified by whoever knows its rules.
-fn signer(by_library: Option<&Credentials>, context: &RequestContext) -> S3Result<Arc<str>> {
+fn signer(by_library: Option<Arc<str>>, context: &RequestContext) -> S3Result<Arc<str>> {
     match (by_library, &context.verified) {
-        (Some(by_library), None) => Ok(by_library.access_key.as_str().into()),
+        (Some(by_library), None) => Ok(by_library),
         (None, Some(Verified(key))) => Ok(Arc::clone(key)),
         _ => Err(unsigned()),
     }
@@ -216,6 +232,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutBucketAcl" => &["acl"],
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         "PutBucketNotificationConfiguration" => &["notification"],
+        "PutBucketOrigin" | "DeleteBucketOrigin" => &["origin"],
         _ => &[],
     }
 }

@@ -198,6 +198,7 @@ fn default_message(code: &str) -> &'static str {
         "SignatureDoesNotMatch" => "The signature does not match.",
         "NotImplemented" => "This is not implemented.",
         "InternalError" => "An internal error occurred.",
+        "InvalidStorageClass" => "The storage class is not one of those that exist here.",
         _ => "The request was refused.",
     }
 }

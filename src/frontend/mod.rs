@@ -69,10 +69,10 @@ mod pull;
 mod put;
 mod rest;
 mod restore;
+mod routes;
 mod server;
 mod slow_down;
 mod source;
-mod stall;
 mod tagging;
 mod tags;
 #[cfg(test)]
@@ -93,6 +93,22 @@ use crate::tls::Tls;
 pub use going::{Limit, OnLimit};
 pub use pull::{OnPulled, Pulled};
 pub use server::Served;
+
+/// The bucket that a host of COS's kind names, in this region; a name that is no such host is taken for a
+/// bucket's. None: the host is of another region or service.
+pub fn bucket_at(domain: Option<&str>, region: &str, host: &str) -> Option<String> {
+    match hosts::Hosts::new(domain, region).named(host) {
+        hosts::Named::Bucket(bucket) => Some(bucket),
+        hosts::Named::Unknown => Some(host.to_owned()),
+        hosts::Named::Ours | hosts::Named::Elsewhere => None,
+    }
+}
+
+/// True if the headers that are kept with an object say that it is archived: nobody reads it unless it is
+/// restored.
+pub fn is_archived(kept: &[(Arc<str>, Arc<str>)]) -> bool {
+    classes::archive_of(kept).is_some()
+}
 
 /// Where the frontend finds the secret of an access key, and what it may do.
 ///

@@ -22,7 +22,7 @@ use super::Frontend;
 use super::going::Seat;
 use super::layer::Layer;
 use super::peer::Peer;
-use super::stall::Stall;
+use crate::limits::Stall;
 use crate::tls::Tls;
 
 /// The largest head of a request, and the connection's read buffer.
@@ -53,8 +53,7 @@ impl Frontend {
             // A permit first: with none free, connections wait in the backlog.
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                accepted = accept(&listener, &connections) => accepted,
-                accepted = accept_inside(&mut self.inside, &connections) => accepted,
+                accepted = accept(&listener, &mut self.inside, &connections) => accepted,
             };
             let (stream, peer, permit) = match accepted {
                 Ok(accepted) => accepted,
@@ -114,28 +113,26 @@ enum Stream {
     Inside(UnixStream),
 }
 
-async fn accept(listener: &TcpListener, connections: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((Stream::Wire(stream), peer.ip(), permit))
-}
-
-/// A connection from within: no wire carries it, and it is not encrypted.
-async fn accept_inside(
+/// The next connection. One from within is carried by no wire, and not encrypted.
+async fn accept(
+    listener: &TcpListener,
     inside: &mut Option<mpsc::Receiver<UnixStream>>,
     connections: &Arc<Semaphore>,
 ) -> io::Result<Accepted> {
+    // One permit for whoever comes first: two who wait would hold two.
     let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
-    let taken = match inside {
-        Some(inside) => inside.recv().await,
-        None => None,
-    };
-    match taken {
-        Some(stream) => Ok((Stream::Inside(stream), Ipv4Addr::LOCALHOST.into(), permit)),
-        None => {
-            drop(permit);
-            std::future::pending().await
+    let from_within = async {
+        match inside {
+            Some(inside) => inside.recv().await,
+            None => None,
         }
+    };
+    tokio::select! {
+        accepted = listener.accept() => {
+            let (stream, peer) = accepted?;
+            Ok((Stream::Wire(stream), peer.ip(), permit))
+        }
+        Some(stream) = from_within => Ok((Stream::Inside(stream), Ipv4Addr::LOCALHOST.into(), permit)),
     }
 }
 

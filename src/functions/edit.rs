@@ -43,18 +43,19 @@ impl Functions {
             self.callable(name, &settings, &change)?;
             let mut record = Record::elsewhere(name, settings, &self.clock());
             change.apply_tests(&mut record.tests)?;
-            return self.make_durable(record).await;
+            return self.make_durable(record, Vec::new()).await;
         }
         self.host.can_host(settings.runtime).map_err(FunctionError::Conflict)?;
         let code = change.code.take().or(preset).ok_or_else(|| {
             FunctionError::Invalid("a function needs code, or a template to begin `from`".into())
         })?;
+        let mut tests = BTreeMap::new();
+        change.apply_tests(&mut tests)?;
         let now = self.clock();
         let (hash, bytes) = self.write_code(code, &settings).await?;
         let version = Version { number: 1, hash, bytes, time: now.clone() };
-        let mut record = Record::new(name, settings, version, &now);
-        change.apply_tests(&mut record.tests)?;
-        self.make_durable(record).await
+        let record = Record { tests, ..Record::new(name, settings, version, &now) };
+        self.make_durable(record, Vec::new()).await
     }
 
     /// Changes a function. It is durable when this returns.
@@ -67,7 +68,8 @@ impl Functions {
         mut change: FunctionChange,
     ) -> Result<FunctionView, FunctionError> {
         let _alone = self.changing.lock().await;
-        let mut record = (*self.get(name)?.record).clone();
+        let before = self.get(name)?.record;
+        let mut record = (*before).clone();
         if change.from.is_some() {
             return Err(FunctionError::Invalid("`from` is for a new function".into()));
         }
@@ -99,7 +101,7 @@ impl Functions {
         }
         record.updated = now;
         record.revision += 1;
-        self.make_durable(record).await
+        self.make_durable(record, before.hashes()).await
     }
 
     /// Removes a function and its code; its instances end. Its target is somebody else's to end first.
@@ -116,7 +118,7 @@ impl Functions {
         blocking(move || {
             all.registry.remove(&named)?;
             all.all.write().unwrap_or_else(PoisonError::into_inner).remove(named.as_str());
-            all.clear();
+            all.clear(live.record.hashes());
             Ok(())
         })
         .await
@@ -152,26 +154,29 @@ impl Functions {
         .await
     }
 
-    async fn make_durable(self: &Arc<Self>, record: Record) -> Result<FunctionView, FunctionError> {
-        let view = self.view_of(&record);
-        let all = Arc::clone(self);
+    /// `before`: the code that the record named which this one takes the place of.
+    async fn make_durable(
+        self: &Arc<Self>,
+        record: Record,
+        before: Vec<String>,
+    ) -> Result<FunctionView, FunctionError> {
+        let (all, name) = (Arc::clone(self), record.name.clone());
         blocking(move || {
             all.registry.write(&record)?;
             all.put(record)?;
-            all.clear();
+            all.clear(before);
             Ok(())
         })
         .await?;
-        Ok(view)
+        self.view(&name)
     }
 
-    /// Removes code that no function names any more.
-    fn clear(&self) {
-        let records: BTreeMap<_, _> = {
-            let live = self.live();
-            live.iter().map(|(name, live)| (Arc::clone(name), (*live.record).clone())).collect()
-        };
-        self.registry.clear_code(&records);
+    /// Removes what no function names any more of code that one named.
+    fn clear(&self, mut hashes: Vec<String>) {
+        for live in self.live().values() {
+            hashes.retain(|hash| live.record.versions.iter().all(|version| version.hash != *hash));
+        }
+        hashes.iter().for_each(|hash| self.registry.remove_code(hash));
     }
 
     fn clock(&self) -> String {

@@ -21,8 +21,12 @@ const fn preset(name: &'static str, description: &'static str, code: &'static st
     Preset { name, description, code, network: Network::None, timeout_s: 3, memory_mb: 128 }
 }
 
+const fn bounded(timeout_s: u32, memory_mb: u32, preset: Preset) -> Preset {
+    Preset { timeout_s, memory_mb, ..preset }
+}
+
 const fn calling(timeout_s: u32, memory_mb: u32, preset: Preset) -> Preset {
-    Preset { network: Network::All, timeout_s, memory_mb, ..preset }
+    Preset { network: Network::All, ..bounded(timeout_s, memory_mb, preset) }
 }
 
 const PRESETS: &[Preset] = &[
@@ -33,17 +37,16 @@ const PRESETS: &[Preset] = &[
         preset(
             "cdn-refresh",
             "asks a CDN to forget what changed (REFRESH_URL)",
-            include_str!("presets/cdn_refresh.py"),
+            include_str!("../../config/examples/cdn-refresh/index.py"),
         ),
     ),
-    calling(
+    bounded(
         60,
         512,
         preset(
             "unpack-zip",
-            "unpacks a zip file into another bucket or prefix (S3_ENDPOINT, S3_ACCESS_KEY, S3_SECRET_KEY, \
-             DESTINATION_BUCKET, DESTINATION_PREFIX)",
-            include_str!("presets/unpack_zip.py"),
+            "unpacks a zip file into DESTINATION_BUCKET under DESTINATION_PREFIX",
+            include_str!("../../config/examples/unpack-zip/index.py"),
         ),
     ),
     calling(
@@ -51,15 +54,18 @@ const PRESETS: &[Preset] = &[
         256,
         preset(
             "image-recognition",
-            "sends an image to a recognition service and prints its labels (S3_ENDPOINT, S3_ACCESS_KEY, \
-             S3_SECRET_KEY, RECOGNITION_URL)",
-            include_str!("presets/image_recognition.py"),
+            "sends an image to a recognition service (RECOGNITION_URL) and writes its labels as an object",
+            include_str!("../../config/examples/image-recognition/index.py"),
         ),
     ),
-    preset(
-        "sqlite-row",
-        "writes a row for each change (DATABASE; without it in the instance's /tmp, which ends with it)",
-        include_str!("presets/sqlite_row.py"),
+    bounded(
+        20,
+        128,
+        preset(
+            "sqlite-row",
+            "writes a row for each change into the database that is an object of DATABASE_BUCKET",
+            include_str!("../../config/examples/sqlite-row/index.py"),
+        ),
     ),
     calling(
         10,
@@ -67,7 +73,7 @@ const PRESETS: &[Preset] = &[
         preset(
             "call-service",
             "tells a service what was created, overwritten or deleted (SERVICE_URL)",
-            include_str!("presets/call_service.py"),
+            include_str!("../../config/examples/call-service/index.py"),
         ),
     ),
 ];

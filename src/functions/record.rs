@@ -57,6 +57,11 @@ impl Record {
         self.versions.iter().find(|version| version.number == self.current)
     }
 
+    /// The names of all code that is kept of it.
+    pub(super) fn hashes(&self) -> Vec<String> {
+        self.versions.iter().map(|version| version.hash.clone()).collect()
+    }
+
     /// A function that is made now.
     pub(super) fn new(name: &str, settings: Settings, code: Version, now: &str) -> Self {
         Self {

@@ -25,20 +25,22 @@ const MAX_FUNCTIONS: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Registry {
     dir: PathBuf,
+    /// Every record could be read: code that none of them names is nobody's.
+    whole: bool,
 }
 
 impl Registry {
     /// Opens or makes the folder, and reads every function. What a crash left over goes. A record that cannot
     /// be read is told, and keeps its code.
     pub(super) fn open(data: &Path) -> Result<(Self, BTreeMap<Arc<str>, Record>), FunctionError> {
-        let registry = Self { dir: data.join("functions") };
+        let mut registry = Self { dir: data.join("functions"), whole: true };
         let failed = |e| FunctionError::disk("the folder `functions` in the data directory", &e);
         let folders = ["registry", "code", "runs"].map(|name| registry.dir.join(name));
         for folder in &folders {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
         sync_dir(&registry.dir).and_then(|()| sync_dir(data)).map_err(failed)?;
-        let (mut records, mut whole) = (BTreeMap::new(), true);
+        let mut records = BTreeMap::new();
         for path in listed(&folders[0]).map_err(failed)? {
             if path.extension().is_none_or(|extension| extension != "json") {
                 let _ = fs::remove_file(&path);
@@ -47,20 +49,20 @@ impl Registry {
             match read(&path) {
                 Ok(record) => drop(records.insert(Arc::from(record.name.as_str()), record)),
                 Err(why) => {
-                    whole = false;
+                    registry.whole = false;
                     let file = path.display();
                     tracing::error!(%file, "a function cannot be read and is not there: {why}");
                 }
             }
         }
-        if whole {
+        if registry.whole {
             registry.clear_code(&records);
         }
         Ok((registry, records))
     }
 
     /// Removes code that no record names.
-    pub(super) fn clear_code(&self, records: &BTreeMap<Arc<str>, Record>) {
+    fn clear_code(&self, records: &BTreeMap<Arc<str>, Record>) {
         let needed: BTreeSet<_> =
             records.values().flat_map(|r| &r.versions).map(|version| version.hash.as_str()).collect();
         let Ok(found) = listed(&self.dir.join("code")) else { return };
@@ -69,6 +71,13 @@ impl Registry {
             if !needed.contains(name) {
                 let _ = fs::remove_dir_all(&path);
             }
+        }
+    }
+
+    /// Removes code that no record names any more; what is left of it goes at the next start.
+    pub(super) fn remove_code(&self, hash: &str) {
+        if self.whole {
+            let _ = fs::remove_dir_all(self.code_dir(hash));
         }
     }
 

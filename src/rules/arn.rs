@@ -9,11 +9,10 @@
 //! `aws` and `aws-cn` may stand for `tidings`, the account may be any number or nothing, and `function:` may
 //! be left out. Must never guess: what is not of this form is refused.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::names::Names;
 use super::refused::Refused;
-use crate::queue::TargetNo;
 
 /// Who may be asked for: other object stores' tools know these.
 const PARTITIONS: [&str; 3] = ["tidings", "aws", "aws-cn"];
@@ -22,7 +21,9 @@ const MAX_NAME: usize = 64;
 /// The most digits of an account.
 const MAX_ACCOUNT: usize = 20;
 /// What the name of a function's own target begins with.
-const FUNCTION: &str = "function:";
+pub(super) const FUNCTION: &str = "function:";
+/// What an endpoint begins with.
+const KAFKA: &str = "kafka://";
 /// What may stand behind a function's name: there is one version at work at a time.
 const QUALIFIERS: [&str; 2] = ["$LATEST", "$DEFAULT"];
 
@@ -60,55 +61,6 @@ impl Form {
     }
 }
 
-/// Every configured target by its name: whom a bucket's own rules can reach now.
-#[derive(Debug, Clone, Default)]
-pub struct Names(HashMap<Arc<str>, Named>);
-
-/// One configured target.
-#[derive(Debug, Clone)]
-pub struct Named {
-    /// Its number.
-    pub target: TargetNo,
-    /// It invokes something: a trigger may name it.
-    pub invokes: bool,
-    /// It can take a test event: its events are not written as COS's, which has none.
-    pub tested: bool,
-    /// The one Kafka topic that it writes to.
-    pub topic: Option<Arc<str>>,
-}
-
-impl Names {
-    /// Adds a target.
-    pub fn add(&mut self, name: &Arc<str>, named: Named) {
-        self.0.insert(Arc::clone(name), named);
-    }
-
-    /// The target of this name.
-    pub fn get(&self, name: &str) -> Option<&Named> {
-        self.0.get(name)
-    }
-
-    /// The target that a function's name means: the function's own, else a configured one that invokes.
-    ///
-    /// # Errors
-    /// There is none, or it invokes nothing.
-    pub fn function(&self, name: &str) -> Result<&Arc<str>, Refused> {
-        let own = self.0.get_key_value(format!("{FUNCTION}{name}").as_str());
-        match own.or_else(|| self.0.get_key_value(name)) {
-            Some((target, named)) if named.invokes => Ok(target),
-            Some(_) => Err(Refused::NoFunction(name.to_owned())),
-            None => Err(Refused::UnknownDestination(name.to_owned())),
-        }
-    }
-
-    /// The one target that writes to this Kafka topic.
-    fn of_topic(&self, topic: &str) -> Option<&Arc<str>> {
-        let mut found = self.0.iter().filter(|(_, named)| named.topic.as_deref() == Some(topic));
-        let (name, _) = found.next()?;
-        found.next().is_none().then_some(name)
-    }
-}
-
 /// The ARN of a function of ours.
 pub fn arn_of_function(name: &str, region: &str, account: &str) -> String {
     format!("arn:tidings:lambda:{region}:{account}:function:{name}")
@@ -121,24 +73,37 @@ pub fn function_of(target: &str) -> &str {
 
 /// The name of the target that `text` means in a configuration of this form.
 ///
-/// In a `TopicConfiguration`, what does not begin with `arn:` is the name of a Kafka topic, as COS has it.
+/// In a `TopicConfiguration`, what does not begin with `arn:` is the name of a Kafka topic, as COS has it;
+/// its `endpoint`, `kafka://HOST:PORT`, says which of two that have one name.
 ///
 /// # Errors
-/// The ARN is malformed, of another region, or names nobody whom this form can reach.
+/// The ARN is malformed, of another region, or names nobody whom this form can reach; the endpoint is
+/// none, or none of who writes to the topic.
 pub(super) fn resolve<'a>(
     text: &str,
     form: Form,
+    endpoint: &str,
     region: &str,
     names: &'a Names,
 ) -> Result<&'a Arc<str>, Refused> {
     let unknown = || Refused::UnknownDestination(text.to_owned());
+    let wrong = || Refused::Endpoint(endpoint.to_owned());
+    let broker = match endpoint {
+        "" => None,
+        some => Some(some.strip_prefix(KAFKA).ok_or_else(wrong)?),
+    };
     if form == Form::Topic && !text.starts_with("arn:") {
-        return names.of_topic(text).ok_or_else(unknown);
+        let found = names.of_topic(text, broker);
+        return found.ok_or_else(|| if broker.is_some() { wrong() } else { unknown() });
+    }
+    // An ARN says all.
+    if broker.is_some() {
+        return Err(wrong());
     }
     let name = parse(text, form, region)?;
     match form {
         Form::Function => names.function(name),
-        Form::Queue | Form::Topic => names.0.get_key_value(name).map(|(name, _)| name).ok_or_else(unknown),
+        Form::Queue | Form::Topic => names.entry(name).map(|(name, _)| name).ok_or_else(unknown),
     }
 }
 
@@ -176,14 +141,24 @@ fn parse<'a>(text: &'a str, form: Form, region: &str) -> Result<&'a str, Refused
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::Named;
     use super::*;
+    use crate::queue::TargetNo;
 
     fn names() -> Names {
         let mut names = Names::default();
         let add = |names: &mut Names, name: &str, n, invokes, topic: Option<&str>| {
             names.add(
                 &name.into(),
-                Named { target: TargetNo(n), invokes, tested: true, topic: topic.map(Into::into) },
+                Named {
+                    target: TargetNo(n),
+                    invokes,
+                    tested: true,
+                    topic: topic.map(|name| KafkaTopic {
+                        name: name.into(),
+                        brokers: vec![format!("broker-{n}:9092")],
+                    }),
+                },
             );
         };
         add(&mut names, "orders", 1, false, Some("events"));
@@ -210,14 +185,14 @@ mod tests {
             ("arn:aws:lambda:here:1:function:both", Form::Function, "function:both"),
             ("arn:aws:sqs:here:1:both", Form::Queue, "both"),
         ] {
-            assert_eq!(&**resolve(text, form, "here", &names).expect(text), name, "{text}");
+            assert_eq!(&**resolve(text, form, "", "here", &names).expect(text), name, "{text}");
         }
     }
 
     #[test]
     fn what_names_nobody_is_refused_for_its_own_reason() {
         let names = names();
-        let why = |text: &str, form| resolve(text, form, "here", &names).expect_err(text);
+        let why = |text: &str, form| resolve(text, form, "", "here", &names).expect_err(text);
         for (text, form) in [
             ("orders", Form::Queue),
             ("arn:tidings:sns:here::orders", Form::Queue),
@@ -240,5 +215,23 @@ mod tests {
         assert!(matches!(why("arn:aws:lambda:here::orders", Form::Function), Refused::NoFunction(_)));
         assert!(matches!(why("nothing", Form::Topic), Refused::UnknownDestination(_)));
         assert!(matches!(why("shared", Form::Topic), Refused::UnknownDestination(_)), "two write to it");
+    }
+    #[test]
+    fn an_endpoint_says_which_of_two_topics_is_meant_and_must_be_one_of_its_brokers() {
+        let names = names();
+        let at = |text: &str, endpoint: &str| resolve(text, Form::Topic, endpoint, "here", &names);
+        for (endpoint, name) in [("kafka://broker-2:9092", "audit"), ("kafka://BROKER-3:9092", "again")] {
+            assert_eq!(&**at("shared", endpoint).expect(endpoint), name);
+        }
+        assert_eq!(&**at("events", "kafka://broker-1:9092").expect("its own"), "orders");
+        for (text, endpoint) in [
+            ("shared", "kafka://broker-1:9092"),
+            ("events", "broker-1:9092"),
+            ("events", "kafka://"),
+            ("events", "kafka://broker-1:9092,broker-9:9092"),
+            ("arn:aws:sns:here:1:orders", "kafka://broker-1:9092"),
+        ] {
+            assert_eq!(at(text, endpoint), Err(Refused::Endpoint(endpoint.into())), "{text} {endpoint}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use crate::event::EventSet;
 
 /// The longest prefix or suffix, in bytes: no key is longer.
 const MAX_KEY_BYTES: usize = 1_024;
+/// The longest word about a broker, in characters.
+const MAX_WORD: usize = 255;
 
 /// One rule, as it was put.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,33 @@ pub struct BucketRule {
     /// It may match what other rules match.
     #[serde(rename = "o", default, skip_serializing_if = "is_false")]
     pub overlaps: bool,
+    /// What COS's document said of the broker.
+    #[serde(rename = "b", default, skip_serializing_if = "Broker::is_empty")]
+    pub broker: Broker,
+}
+
+/// What COS's document says of the broker that has a topic, as it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broker {
+    /// `KafkaID`: a name for people; kept, and shown.
+    #[serde(rename = "i", default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// `Endpoint`: one of the brokers that the target asks first.
+    #[serde(rename = "e", default, skip_serializing_if = "String::is_empty")]
+    pub endpoint: String,
+}
+
+impl Broker {
+    /// Nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.id.is_empty() && self.endpoint.is_empty()
+    }
+
+    /// Text that a person may read, and not more than a name has.
+    pub(super) fn check(&self) -> Result<(), Refused> {
+        let bad = |text: &str| text.chars().count() > MAX_WORD || text.chars().any(char::is_control);
+        if bad(&self.id) || bad(&self.endpoint) { Err(Refused::BadBroker) } else { Ok(()) }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -58,7 +87,9 @@ pub(super) struct Meaning {
 impl BucketRule {
     /// True if it is put once more as it is.
     pub(super) fn is(&self, put: &PutRule) -> bool {
-        let words = self.form == put.form && self.to == put.to;
+        // S3's document cannot say it: a client that puts back what it was shown changes nothing.
+        let same_broker = put.broker.as_ref().is_none_or(|broker| *broker == self.broker);
+        let words = self.form == put.form && self.to == put.to && same_broker;
         put.id.as_ref() == Some(&self.id) && words && self.events == put.events && self.filter == put.filter
     }
 

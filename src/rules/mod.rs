@@ -8,6 +8,7 @@
 
 mod arn;
 mod bucket_rule;
+mod names;
 mod notification;
 mod own;
 mod refused;
@@ -22,7 +23,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-pub use arn::{Form, Named, Names, function_of};
+pub use arn::{Form, function_of};
+pub use bucket_rule::Broker;
+pub use names::{KafkaTopic, Named, Names};
 pub use notification::{Around, BucketRule, MAX_RULES, Notification, PutRule, Unreadable};
 pub use refused::Refused;
 pub use trigger::{MAX_TRIGGERS, NewTrigger, TriggerRefused};
@@ -40,13 +43,17 @@ const MAX_CACHED_NODES: usize = 262_144;
 
 /// The rules of every target, in configuration order.
 pub struct RuleSet {
-    targets: Vec<TargetNo>,
+    configured: Arc<Configured>,
+    names: Arc<Names>,
+    own: OwnCache,
+}
+
+/// The configuration's rules, compiled: shared by sets that differ in other things.
+struct Configured {
     rules: Vec<Numbered>,
     /// Every different bucket pattern, with the rules that have it.
     patterns: Vec<(String, Vec<u32>)>,
     cache: RwLock<Cache>,
-    names: Arc<Names>,
-    own: OwnCache,
 }
 
 /// Who gets an event.
@@ -59,6 +66,7 @@ pub struct Matched {
 }
 
 /// One rule at its place in the configuration's order.
+#[derive(Clone)]
 struct Numbered {
     target: TargetNo,
     rule: Rule,
@@ -76,34 +84,56 @@ impl RuleSet {
     /// Compiles the rules of every target. The order of the pairs and of each target's rules is the
     /// configuration's.
     pub fn build(rules: &[(TargetNo, Vec<Rule>)]) -> Self {
-        let mut targets: Vec<TargetNo> = Vec::new();
-        for (target, _) in rules {
-            if !targets.contains(target) {
-                targets.push(*target);
-            }
-        }
         // Grouped by target, so that the rules of one target are neighbours in the numbering.
-        let of =
-            |target: TargetNo| rules.iter().filter(move |(t, _)| *t == target).flat_map(|(_, rules)| rules);
-        let numbered =
-            targets.iter().flat_map(|t| of(*t).map(|rule| Numbered { target: *t, rule: rule.clone() }));
-        let numbered: Vec<Numbered> = numbered.collect();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let mut patterns: Vec<(String, Vec<u32>)> = Vec::new();
-        for (n, Numbered { rule, .. }) in (0_u32..).zip(&numbered) {
-            let place = *places.entry(&rule.bucket).or_insert_with(|| {
-                patterns.push((rule.bucket.clone(), Vec::new()));
-                patterns.len() - 1
+        let (mut grouped, mut places) = (Vec::<Vec<Numbered>>::new(), HashMap::new());
+        for (target, rules) in rules {
+            let place = *places.entry(*target).or_insert_with(|| {
+                grouped.push(Vec::new());
+                grouped.len() - 1
             });
-            patterns[place].1.push(n);
+            grouped[place].extend(rules.iter().map(|rule| Numbered { target: *target, rule: rule.clone() }));
         }
-        let (names, own) = (Arc::default(), OwnCache::default());
-        Self { targets, rules: numbered, patterns, cache: RwLock::default(), names, own }
+        let configured = Arc::new(Configured::new(grouped.into_iter().flatten().collect()));
+        Self { configured, names: Arc::default(), own: OwnCache::default() }
     }
 
     /// The same, with the targets that buckets' own rules can reach.
     pub fn reaching(self, names: Names) -> Self {
         Self { names: Arc::new(names), own: OwnCache::default(), ..self }
+    }
+
+    /// The same with one more target, or with another one in the place of that of its name. What is compiled
+    /// of the configuration stays, unless this changes a rule of it.
+    pub fn with(&self, name: &Arc<str>, named: Named, rules: &[Rule]) -> Self {
+        let of_target = named.target;
+        let mut names = (*self.names).clone();
+        names.add(name, named);
+        Self {
+            configured: self.with_rules(of_target, rules),
+            names: Arc::new(names),
+            own: OwnCache::default(),
+        }
+    }
+
+    /// The same without a target: neither the configuration's rules nor a bucket's own name it any more.
+    pub fn without(&self, name: &str) -> Self {
+        let mut names = (*self.names).clone();
+        let configured = match names.get(name) {
+            Some(named) => self.with_rules(named.target, &[]),
+            None => Arc::clone(&self.configured),
+        };
+        names.remove(name);
+        Self { configured, names: Arc::new(names), own: OwnCache::default() }
+    }
+
+    fn with_rules(&self, of: TargetNo, rules: &[Rule]) -> Arc<Configured> {
+        let now = &self.configured.rules;
+        if now.iter().filter(|rule| rule.target == of).map(|numbered| &numbered.rule).eq(rules) {
+            return Arc::clone(&self.configured);
+        }
+        let others = now.iter().filter(|rule| rule.target != of).cloned();
+        let new = rules.iter().map(|rule| Numbered { target: of, rule: rule.clone() });
+        Arc::new(Configured::new(others.chain(new).collect()))
     }
 
     /// The targets that buckets' own rules can reach.
@@ -128,15 +158,30 @@ impl RuleSet {
         Ok(Matched { deliveries, shedding })
     }
 
-    /// Every target that has been given to [`RuleSet::build`], in order, each once; also those without rules.
-    pub fn targets(&self) -> &[TargetNo] {
-        &self.targets
-    }
-
     /// Who gets an event of this kind at this key by the configuration's rules: one delivery for each target
     /// with a matching rule, in the targets' order; `rule` names the target's first matching rule. Prefix and
     /// suffix are compared byte by byte.
     pub fn matching(&self, bucket: &str, key: &str, kind: EventKind) -> Vec<DeliveryTo> {
+        self.configured.matching(bucket, key, kind)
+    }
+}
+
+impl Configured {
+    /// `rules` are grouped by their targets.
+    fn new(rules: Vec<Numbered>) -> Self {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut patterns: Vec<(String, Vec<u32>)> = Vec::new();
+        for (n, Numbered { rule, .. }) in (0_u32..).zip(&rules) {
+            let place = *places.entry(&rule.bucket).or_insert_with(|| {
+                patterns.push((rule.bucket.clone(), Vec::new()));
+                patterns.len() - 1
+            });
+            patterns[place].1.push(n);
+        }
+        Self { rules, patterns, cache: RwLock::default() }
+    }
+
+    fn matching(&self, bucket: &str, key: &str, kind: EventKind) -> Vec<DeliveryTo> {
         if self.rules.is_empty() {
             return Vec::new();
         }
@@ -189,6 +234,6 @@ impl RuleSet {
 
 impl fmt::Debug for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleSet").field("targets", &self.targets).field("rules", &self.rules.len()).finish()
+        f.debug_struct("RuleSet").field("rules", &self.configured.rules.len()).finish_non_exhaustive()
     }
 }

@@ -9,8 +9,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::arn::{self, Form, Names};
+use super::arn::{self, Form};
+use super::bucket_rule::Broker;
 pub use super::bucket_rule::BucketRule;
+use super::names::Names;
 use super::refused::Refused;
 
 /// The most rules that a bucket may have of its own.
@@ -41,6 +43,8 @@ pub struct PutRule {
     pub events: Vec<String>,
     /// Its filter.
     pub filter: Vec<(String, String)>,
+    /// What is said of its broker; none: its document has no words for it.
+    pub broker: Option<Broker>,
 }
 
 /// What a destination is looked for in.
@@ -151,13 +155,17 @@ impl Notification {
 
 impl PutRule {
     fn checked(self, around: Around<'_>, new_id: &mut impl FnMut() -> String) -> Result<BucketRule, Refused> {
-        let target = arn::resolve(&self.to, self.form, around.region, around.names)?.to_string();
+        let broker = self.broker.unwrap_or_default();
+        broker.check()?;
+        let (form, at) = (self.form, &*broker.endpoint);
+        let target = arn::resolve(&self.to, form, at, around.region, around.names)?.to_string();
         let id = self.id.filter(|id| !id.is_empty()).unwrap_or_else(new_id);
         if id.chars().count() > MAX_ID || id.chars().any(char::is_control) {
             return Err(Refused::BadId);
         }
-        let Self { form, to, events, filter, .. } = self;
-        let rule = BucketRule { id, form, to, target, events, filter, disabled: false, overlaps: false };
+        let Self { to, events, filter, .. } = self;
+        let (disabled, overlaps) = (false, false);
+        let rule = BucketRule { id, form, to, target, events, filter, disabled, overlaps, broker };
         rule.meaning().map(|_| rule)
     }
 }

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::EventKind;
 use crate::queue::TargetNo;
-use crate::rules::Named;
 use crate::rules::bucket_rule::{decoded, encoded};
+use crate::rules::{KafkaTopic, Named};
 
 fn names() -> Names {
     let mut names = Names::default();
@@ -24,6 +24,7 @@ fn rule(id: &str, to: &str, events: &[&str], filter: &[(&str, &str)]) -> PutRule
         to: format!("arn:tidings:sqs:here::{to}"),
         events: events.iter().map(|event| (*event).into()).collect(),
         filter: filter.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        broker: None,
     }
 }
 
@@ -140,6 +141,37 @@ fn a_rule_that_is_put_back_as_it_was_keeps_what_was_said_of_it_and_its_target_ma
     assert!(!put(&before, vec![other]).expect("valid").rules()[0].disabled, "another rule of that name");
     let renamed = PutRule { id: Some("new".into()), ..back[1].clone() };
     assert!(matches!(put(&before, vec![renamed]), Err(Refused::UnknownDestination(_))));
+}
+
+/// S3's document has no words for a broker: a client that puts back what it was shown changes nothing.
+#[test]
+fn what_was_said_of_a_broker_is_kept_and_is_changed_only_by_who_can_say_it() {
+    let names = {
+        let mut names = names();
+        let topic = KafkaTopic { name: "events".into(), brokers: vec!["kafka:9092".into()] };
+        let named = Named { target: TargetNo(9), invokes: false, tested: true, topic: Some(topic) };
+        names.add(&"pipeline".into(), named);
+        names
+    };
+    let around = Around { region: "here", names: &names };
+    let put = |before: &Notification, rule: PutRule| before.replaced_by(vec![rule], around, || "x".into());
+    let broker = Broker { id: "ckafka-1".into(), endpoint: "kafka://kafka:9092".into() };
+    let of_topic = PutRule { form: Form::Topic, to: "events".into(), ..rule("one", "", CREATED, &[]) };
+    let said = PutRule { broker: Some(broker.clone()), ..of_topic.clone() };
+    let made = put(&Notification::default(), said.clone()).expect("valid");
+    let back = Notification::of_setting(made.setting().as_ref()).expect("readable");
+    assert_eq!((&back.rules()[0].broker, &*back.rules()[0].target), (&broker, "pipeline"));
+    assert_eq!(put(&made, of_topic.clone()), Ok(made.clone()), "who cannot say it takes nothing away");
+    let without = put(&made, PutRule { broker: Some(Broker::default()), ..of_topic.clone() });
+    assert_eq!(without.expect("valid").rules()[0].broker, Broker::default());
+    let elsewhere = Broker { endpoint: "kafka://other:9092".into(), ..broker.clone() };
+    let refused = put(&made, PutRule { broker: Some(elsewhere.clone()), ..of_topic.clone() });
+    assert_eq!(refused, Err(Refused::Endpoint(elsewhere.endpoint)));
+    for id in ["a\u{7}".to_owned(), "x".repeat(256)] {
+        let refused =
+            put(&made, PutRule { broker: Some(Broker { id, ..broker.clone() }), ..of_topic.clone() });
+        assert_eq!(refused, Err(Refused::BadBroker));
+    }
 }
 
 proptest! {

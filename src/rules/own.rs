@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::arn::Names;
+use super::names::Names;
 use super::notification::{Notification, Unreadable};
 use super::trie::BucketRules;
 use super::{MAX_CACHED_BUCKETS, MAX_CACHED_NODES};

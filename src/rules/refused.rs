@@ -39,6 +39,20 @@ pub enum Refused {
         shown(.0)
     )]
     UnknownDestination(String),
+    /// A far side's address is not one of those that the target has.
+    #[error(
+        "The endpoint '{}' is not kafka://HOST:PORT of a broker of the one target that writes to the topic",
+        shown(.0)
+    )]
+    Endpoint(String),
+    /// Somebody's words about a far side that only its operator may say.
+    #[error(
+        "A configuration with User or Password is not taken: they stand in the target's own configuration"
+    )]
+    Secret,
+    /// Words of COS's about a broker are too long.
+    #[error("KafkaID and Endpoint can have 255 characters each, and no control characters")]
+    BadBroker,
     /// The target is there and invokes nothing.
     #[error(
         "Unable to validate the following destination configurations: the target '{}' is no function",

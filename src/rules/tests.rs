@@ -59,7 +59,6 @@ fn the_first_matching_rule_of_each_target_names_the_delivery() {
     assert_eq!(names(&set.matching("other", "in/b", put)), [(7, "wide")]);
     assert_eq!(names(&set.matching("other", "out", put)), []);
     assert_eq!(names(&set.matching("other", "out", EventKind::RemovedMarker)), [(9, "gone")]);
-    assert_eq!(set.targets(), [TargetNo(7), TargetNo(3), TargetNo(9), TargetNo(4)]);
 }
 
 #[test]
@@ -95,7 +94,7 @@ fn a_thousand_rules_cost_no_more_than_one() {
         let set = RuleSet::build(&rules);
         let mut matched = Vec::new();
         let key = b"orders/2026/11/x.json";
-        let visited = set.resolve(bucket).collect(key, EventKind::CreatedPut, &mut matched);
+        let visited = set.configured.resolve(bucket).collect(key, EventKind::CreatedPut, &mut matched);
         assert_eq!(matched, [0]);
         visited
     };
@@ -124,7 +123,7 @@ fn rules_that_an_earlier_one_covers_cost_nothing() {
         (0..1_000).map(|n| rule(&format!("r{n}"), "*", if n % 2 == 0 { all } else { put }, "in/", ".json"));
     let set = RuleSet::build(&[(TargetNo(1), rules.collect())]);
     let mut matched = Vec::new();
-    set.resolve("shop").collect(b"in/x.json", EventKind::CreatedPut, &mut matched);
+    set.configured.resolve("shop").collect(b"in/x.json", EventKind::CreatedPut, &mut matched);
     assert_eq!(matched, [0], "only the first rule is in the trie");
 }
 
@@ -135,7 +134,7 @@ fn the_cache_is_bounded_and_shared() {
     for n in 0..MAX_CACHED_BUCKETS + 10 {
         assert_eq!(set.matching(&format!("a{n}"), "k", EventKind::CreatedPut).len(), 1);
     }
-    let cache = set.cache.read().expect("not poisoned");
+    let cache = set.configured.cache.read().expect("not poisoned");
     assert_eq!(
         (cache.buckets.len(), cache.tries.len()),
         (10, 1),
@@ -151,11 +150,14 @@ fn the_cache_is_bounded_and_shared() {
     let set = RuleSet::build(&[(TargetNo(1), rules)]);
     for n in 0..1_500 {
         set.matching(&format!("b{n:05}"), "k", EventKind::CreatedPut);
-        let cache = set.cache.read().expect("not poisoned");
+        let cache = set.configured.cache.read().expect("not poisoned");
         let held: usize = cache.tries.values().map(|trie| trie.nodes()).sum();
         assert!(cache.nodes == held && held <= MAX_CACHED_NODES, "{held}");
     }
-    assert!(set.cache.read().expect("not poisoned").buckets.len() < 1_500, "the bound was reached");
+    assert!(
+        set.configured.cache.read().expect("not poisoned").buckets.len() < 1_500,
+        "the bound was reached"
+    );
 }
 
 /// A bucket's own rules as its setting has them.
@@ -172,6 +174,7 @@ fn put_rule(id: &str, to: &str, prefix: &str) -> PutRule {
         to: format!("arn:tidings:sqs:here::{to}"),
         events: vec!["s3:ObjectCreated:*".into()],
         filter: vec![("prefix".into(), prefix.into())],
+        broker: None,
     }
 }
 
@@ -211,6 +214,28 @@ fn a_bucket_s_own_rules_come_after_the_configuration_s_and_only_they_shed() {
 
 fn names_of(matched: &Matched) -> Vec<(u32, &str)> {
     names(&matched.deliveries)
+}
+
+/// What is compiled of the configuration is shared, and buckets' rules reach a target that came at once.
+#[test]
+fn a_target_without_rules_comes_and_goes_without_compiling_the_configuration_anew() {
+    let all = events("cos:ObjectCreated:*");
+    let set = RuleSet::build(&[(TargetNo(1), vec![rule("configured", "*", all, "", "")])]);
+    let setting = own(vec![put_rule("mine", "f", "")], &reaching(&[("f", 2)]));
+    let who = |set: &RuleSet| {
+        let matched = set.matched("shop", Some(&setting), "k", EventKind::CreatedPut).expect("readable");
+        matched.deliveries.iter().map(|delivery| delivery.target.0).collect::<Vec<_>>()
+    };
+    let named = || Named { target: TargetNo(2), invokes: true, tested: false, topic: None };
+    let with = set.with(&"f".into(), named(), &[]);
+    assert!(Arc::ptr_eq(&set.configured, &with.configured));
+    let without = with.without("f");
+    assert!(Arc::ptr_eq(&set.configured, &without.configured));
+    assert_eq!((who(&set), who(&with), who(&without)), (vec![1], vec![1, 2], vec![1]));
+    let ruled = set.with(&"f".into(), named(), &[rule("its", "shop", all, "", "")]);
+    let again = ruled.with(&"f".into(), named(), &[rule("its", "shop", all, "", "")]);
+    assert!(Arc::ptr_eq(&ruled.configured, &again.configured), "it changed nothing");
+    assert_eq!((who(&ruled), who(&ruled.without("f"))), (vec![1, 2], vec![1]));
 }
 
 #[test]
@@ -256,6 +281,10 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     })
 }
 
+fn some_rules() -> impl Strategy<Value = Vec<Rule>> {
+    prop::collection::vec(any_rule(), 0..3)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
@@ -270,6 +299,36 @@ proptest! {
         for (bucket, key, kind) in asked {
             let kind = EventKind::ALL[kind];
             prop_assert_eq!(set.matching(&bucket, &key, kind), naive(&rules, &bucket, &key, kind));
+        }
+    }
+
+    /// Targets that come, change and go one by one leave the set that all of them at once would have made.
+    #[test]
+    fn one_by_one_they_are_the_set_that_all_at_once_make(
+        steps in prop::collection::vec((0_u32..4, some_rules(), any::<bool>()), 0..9),
+        asked in prop::collection::vec(("[ab]{1,3}", "[ab\u{e9}/]{1,6}", 0..EventKind::ALL.len()), 1..9),
+    ) {
+        let (mut set, mut now) = (RuleSet::build(&[]), std::collections::BTreeMap::new());
+        for (n, rules, there) in steps {
+            let (name, target) = (Arc::from(format!("t{n}")), TargetNo(n));
+            set = match there {
+                true => set.with(&name, Named { target, invokes: true, tested: false, topic: None }, &rules),
+                false => set.without(&name),
+            };
+            match there {
+                true => drop(now.insert(target, rules)),
+                false => drop(now.remove(&target)),
+            }
+            for (bucket, key, kind) in &asked {
+                let (rules, kind) = (now.clone().into_iter().collect::<Vec<_>>(), EventKind::ALL[*kind]);
+                let mut matching = set.matching(bucket, key, kind);
+                matching.sort_by_key(|delivery| delivery.target);
+                prop_assert_eq!(matching, naive(&rules, bucket, key, kind));
+            }
+            for n in 0..4 {
+                let named = set.names().get(&format!("t{n}")).map(|named| named.target);
+                prop_assert_eq!(named, now.contains_key(&TargetNo(n)).then_some(TargetNo(n)));
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! allows it.
 
 use super::arn::{Form, arn_of_function};
+use super::bucket_rule::Broker;
 use super::bucket_rule::{BucketRule, Meaning, encoded};
 use super::notification::{Around, MAX_RULES, Notification};
 use super::refused::Refused;
@@ -140,6 +141,7 @@ impl NewTrigger {
             filter: filter.map(|(name, value)| (name.to_owned(), encoded(value))).collect(),
             disabled: false,
             overlaps: self.allow_overlap,
+            broker: Broker::default(),
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Clients of S3 and of COS that people use, with their default settings, against the real binary: what they
-//! are told, and which events reach a target. The work itself is in the scripts.
+//! Clients of S3, of COS and of SCF that people use, with their default settings, against the real binary:
+//! what they are told, and which events reach a target. The work itself is in the scripts.
 //!
 //! Must never give a client a setting that its users would not have.
 
@@ -56,6 +56,16 @@ fn the_suite_of_the_s3_library_passes_but_for_what_is_listed() {
 }
 
 #[test]
+fn what_is_not_there_comes_from_the_origin_that_cos_sdk_set() {
+    script("origins.py", None);
+}
+
+#[test]
 fn rules_that_boto3_and_the_aws_cli_put_reach_their_targets() {
     script("rules.py", None);
+}
+
+#[test]
+fn the_tools_of_scf_create_try_bind_and_read_functions() {
+    script("scf.py", None);
 }

@@ -145,6 +145,14 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
 
     def aws(self, *words):
         """What the AWS CLI prints, with its default settings."""
+        return self.aws_of("s3", *words)
+
+    def aws_api(self, *words):
+        """The same of its commands that are S3's operations."""
+        return self.aws_of("s3api", *words)
+
+    def aws_of(self, service, *words):
+        """The same of one of its services."""
 
         none = str(DIR / "none")
         variables = {
@@ -157,7 +165,7 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
             "AWS_SHARED_CREDENTIALS_FILE": none,
         }
         aws = pathlib.Path(sys.executable).with_name("aws")
-        command = [aws, "--endpoint-url", self.endpoint, "s3", *words]
+        command = [aws, "--endpoint-url", self.endpoint, service, *words]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=DEADLINE)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -4,7 +4,10 @@
 
 mod bad;
 mod life;
+mod many;
 mod roles;
+mod scenarios;
 mod steps;
+mod triggers;
 mod urls;
 mod world;

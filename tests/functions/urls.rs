@@ -1,4 +1,4 @@
-//! Functions that run elsewhere: how each preset calls, what its answers mean, and which addresses are called.
+//! Functions that run elsewhere: how each preset calls, what its answers mean, which addresses are called.
 //!
 //! Must never call anything but a receiver of its own on this machine.
 

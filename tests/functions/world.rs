@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidings::client::Client;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Far longer than anything here takes.
@@ -22,13 +22,15 @@ pub(crate) struct World {
     admin: String,
     s3: Option<Client>,
     s3_address: String,
+    http: reqwest::Client,
 }
 
 impl World {
     /// A fresh server; `extra` is more of its configuration.
     pub(crate) async fn start(extra: &str) -> Self {
         let dir = TempDir::with_prefix_in("functions-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let mut world = Self { dir, child: None, admin: String::new(), s3: None, s3_address: String::new() };
+        let (admin, s3_address) = (String::new(), String::new());
+        let mut world = Self { dir, child: None, admin, s3: None, s3_address, http: reqwest::Client::new() };
         world.configure(extra);
         world.open().await;
         let made = world.s3().create_bucket("bucket").await.expect("an answer");
@@ -48,10 +50,40 @@ impl World {
         self.dir.path().join("data")
     }
 
-    fn tidings(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.env_remove("TIDINGS_FAILPOINT").stdin(Stdio::null()).kill_on_drop(true);
         command
+    }
+
+    /// A command that asks the server, about to be started.
+    fn asking(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_tidings"));
+        command.args(arguments).args(["--json", "--admin", &self.admin, "--config"]);
+        command.arg(self.dir.path().join("tidings.toml"));
+        command
+    }
+
+    /// A command that goes on and on: what it says, line by line, until it is dropped.
+    pub(crate) fn follow(&self, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let mut child = self.asking(arguments).stdout(Stdio::piped()).spawn().expect("starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        (child, lines)
+    }
+
+    /// What the admin API answers: for what would take too many commands.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let token = std::fs::read_to_string(self.data().join("admin.token")).expect("made");
+        let method = method.parse().expect("a method");
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.admin)).bearer_auth(token.trim());
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.expect("an answer");
+        let (status, text) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).expect("JSON")
     }
 
     pub(crate) async fn open(&mut self) {
@@ -60,7 +92,9 @@ impl World {
 
     /// The same; with `failpoint` the process kills itself when it gets there.
     pub(crate) async fn open_until(&mut self, failpoint: Option<&str>) {
-        let mut command = self.tidings();
+        // As a shell or a service manager would start it: with few open files, and leave to have more.
+        let mut command = self.command("sh");
+        command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tidings")]);
         if let Some(point) = failpoint {
             command.env("TIDINGS_FAILPOINT", point);
         }
@@ -140,10 +174,7 @@ impl World {
 
     /// Runs a command: its exit code and what it said.
     pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let mut command = self.tidings();
-        command.args(arguments).args(["--json", "--admin", &self.admin, "--config"]);
-        command.arg(self.dir.path().join("tidings.toml"));
-        let output = timeout(WAIT, command.output()).await.expect("in time").expect("starts");
+        let output = timeout(WAIT, self.asking(arguments).output()).await.expect("in time").expect("starts");
         let code = output.status.code().expect("ends by itself");
         let said = [output.stdout, if code == 0 { Vec::new() } else { output.stderr }].concat();
         (code, String::from_utf8(said).expect("UTF-8"))

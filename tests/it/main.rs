@@ -14,6 +14,8 @@ mod compose;
 mod console;
 mod credentials;
 mod dlq;
+mod forged;
+mod full;
 mod judge;
 mod model;
 mod origins;

@@ -43,7 +43,7 @@ fn key(n: usize) -> String {
 }
 
 /// The files of the log, by name, with their inodes.
-fn segments(data: &Path) -> BTreeMap<String, u64> {
+pub(crate) fn segments(data: &Path) -> BTreeMap<String, u64> {
     let files = fs::read_dir(data.join("journal")).expect("there").flatten();
     let named = files.filter_map(|file| {
         let name = file.file_name().into_string().ok().filter(|name| name.ends_with(".seg"))?;
@@ -62,7 +62,7 @@ struct Sound {
     places: Vec<(&'static str, usize, String, u64)>,
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
     for entry in fs::read_dir(from).expect("there").flatten() {
         let (from, to) = (entry.path(), to.join(entry.file_name()));

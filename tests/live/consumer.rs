@@ -9,13 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{Headers as _, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::broker;
 use crate::checker::{Delivery, Kind};
-use crate::far::{FarSide, Fault};
-use crate::record;
+use crate::far::{FarSide, Fault, Raw};
 
 /// Partitions of a test's topic.
 const PARTITIONS: i32 = 6;
@@ -36,6 +35,10 @@ impl FarSide for Topic {
     fn connector(&self) -> String {
         let broker = broker::address();
         format!("[target.live.connector.kafka]\nbrokers = [{broker:?}]\ntopic = {:?}\n", self.0)
+    }
+
+    async fn read_raw(&self) -> Vec<Raw> {
+        read_raw(&self.0).await
     }
 
     async fn read_all(&self) -> Vec<Delivery> {
@@ -63,6 +66,10 @@ async fn create_topic(test: &str) -> String {
 
 /// Reads the topic from its beginning to the end that it has now.
 async fn read_all(topic: &str) -> Vec<Delivery> {
+    read_raw(topic).await.iter().map(Raw::record).collect()
+}
+
+async fn read_raw(topic: &str) -> Vec<Raw> {
     let topic = topic.to_owned();
     tokio::task::spawn_blocking(move || read(&topic)).await.expect("the consumer")
 }
@@ -73,7 +80,7 @@ fn config() -> ClientConfig {
     config
 }
 
-fn read(topic: &str) -> Vec<Delivery> {
+fn read(topic: &str) -> Vec<Raw> {
     let mut config = config();
     config.set("group.id", topic).set("enable.auto.commit", "false").set("check.crcs", "true");
     let consumer: BaseConsumer = config.create().expect("a consumer");
@@ -95,8 +102,14 @@ fn read(topic: &str) -> Vec<Delivery> {
             unread.remove(&message.partition());
         }
         if message.offset() < ends[&message.partition()] {
-            let payload = message.payload().unwrap_or_default();
-            deliveries.push(record::parse(payload, message.key(), message.partition()));
+            let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            deliveries.push(Raw {
+                payload: message.payload().unwrap_or_default().to_vec(),
+                headers: headers.map(|h| (h.key.to_owned(), text(h.value.unwrap_or_default()))).collect(),
+                key: message.key().map(<[u8]>::to_vec),
+                partition: message.partition(),
+            });
         }
     }
     deliveries

@@ -3,12 +3,33 @@
 //! Must never leave a far side broken that others use: a fault ends when it is dropped, by a failing test
 //! too.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
 use async_trait::async_trait;
 
 use crate::checker::Delivery;
+use crate::record;
+
+/// One message as it arrived.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) payload: Vec<u8>,
+    /// What came beside it, and its media type as `content-type`.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Its order key, where the protocol carries one.
+    pub(crate) key: Option<Vec<u8>>,
+    /// The sequence in which it stood.
+    pub(crate) partition: i32,
+}
+
+impl Raw {
+    /// As an S3 event record.
+    pub(crate) fn record(&self) -> Delivery {
+        record::parse(&self.payload, self.key.as_deref(), self.partition)
+    }
+}
 
 /// One far side, with a place of its own for one test.
 #[async_trait]
@@ -17,6 +38,11 @@ pub(crate) trait FarSide: Send + Sync {
     fn connector(&self) -> String;
 
     /// Everything that arrived since the beginning, repeats included, read independently of the product.
+    async fn read_raw(&self) -> Vec<Raw> {
+        panic!("this far side keeps no message as it came")
+    }
+
+    /// The same as S3 event records.
     async fn read_all(&self) -> Vec<Delivery>;
 
     /// `kill -9`; mended by a start at the same address, with what it had.

@@ -294,10 +294,11 @@ mod at_failpoints {
     async fn kills_while_a_target_goes_back_lose_nothing() {
         let _turn = turn().await;
         let (mut scene, mut ready) = Scene::begin("replays", "").await;
-        let mut went_back = 0;
+        let (mut went_back, mut repeated) = (0, 0);
         for nth in [1, 1, 2, 4] {
             let changes = scene.rng.u64(200..1_000);
             scene.work_and_kill(&ready, changes).await;
+            let before = repeated;
             scene
                 .die_while_asked(&format!("replay.synced:{nth}"), async |scene, ready| {
                     let Some((_, log)) = scene.ask(ready, http::Method::GET, "/v1/journal").await else {
@@ -312,8 +313,11 @@ mod at_failpoints {
                 })
                 .await;
             ready = scene.restart().await;
+            // The last one died with its row synced: this life goes on with it.
+            repeated = crate::books::drained(&ready.admin, "live").await.repeated;
+            assert!(repeated > before, "going back is forgotten: {repeated} repeated, {before} before");
         }
-        println!("replays: {went_back} answered");
+        println!("replays: {went_back} answered, {repeated} repeated");
         scene.tally.sent_again = true;
         scene.end(&ready).await;
     }

@@ -14,8 +14,11 @@ mod consumer;
 #[cfg(feature = "faults")]
 mod dead;
 mod far;
+mod faulted;
 mod finish;
 mod kills;
+#[cfg(feature = "faults")]
+mod kinds;
 mod load;
 mod many;
 mod nats;

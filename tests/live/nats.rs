@@ -2,6 +2,7 @@
 //!
 //! Must never use the product's code to read what the product wrote.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::header::NATS_MESSAGE_ID;
@@ -12,19 +13,32 @@ use futures_util::StreamExt as _;
 
 use crate::broker;
 use crate::checker::Delivery;
-use crate::far::{FarSide, Fault};
+use crate::far::{FarSide, Fault, Raw};
+use crate::turn;
 use crate::volume::{killed, quiet, stopped};
-use crate::{record, turn};
 
 /// The server may take this long to give the next message.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Under this name, which is no header's, a message says where it was.
+const SUBJECT: &str = "(subject)";
 
 /// A stream that nobody else has, with a subject for each bucket.
 pub(crate) struct Stream(String);
 
 impl Stream {
     pub(crate) async fn create(test: &str) -> Self {
-        let name = format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple());
+        let stream = Self::named(test);
+        stream.make().await;
+        stream
+    }
+
+    /// Its name; nobody has made it yet.
+    pub(crate) fn named(test: &str) -> Self {
+        Self(format!("tidings-{test}-{}", uuid::Uuid::now_v7().simple()))
+    }
+
+    pub(crate) async fn make(&self) {
+        let Self(name) = self;
         let config = stream::Config {
             name: name.clone(),
             subjects: vec![format!("{name}.*")],
@@ -32,11 +46,10 @@ impl Stream {
             ..stream::Config::default()
         };
         context().await.create_stream(config).await.expect("the server answers");
-        Self(name)
     }
 }
 
-fn address() -> String {
+pub(crate) fn address() -> String {
     std::env::var("TIDINGS_TEST_NATS")
         .expect("live tests need a server: run `cargo xtask test`, or set TIDINGS_TEST_NATS=host:port")
 }
@@ -56,7 +69,7 @@ impl FarSide for Stream {
         )
     }
 
-    async fn read_all(&self) -> Vec<Delivery> {
+    async fn read_raw(&self) -> Vec<Raw> {
         let Self(name) = self;
         let stream = context().await.get_stream(name).await.expect("the stream");
         let state = &stream.cached_info().state;
@@ -68,15 +81,27 @@ impl FarSide for Stream {
             let message = tokio::time::timeout(PATIENCE, messages.next()).await;
             let message = message.unwrap_or_else(|_| panic!("no message within {PATIENCE:?}"));
             let message = message.expect("a message").expect("a message");
-            let found = record::parse(&message.payload, None, 0);
-            let id = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
-            let id = id.map(ToString::to_string).unwrap_or_default();
-            assert!(id.starts_with(&found.event_id), "the message's id: {id}");
-            let bucket = found.key.split('/').next().unwrap_or_default();
-            assert_eq!(message.subject.as_str(), format!("{name}.{bucket}"));
-            deliveries.push(found);
+            let headers = message.headers.iter().flat_map(|headers| headers.iter());
+            let text = |values: &[async_nats::HeaderValue]| values.iter().map(ToString::to_string).collect();
+            let mut headers: BTreeMap<_, _> =
+                headers.map(|(name, values)| (name.to_string(), text(values))).collect();
+            headers.insert(SUBJECT.to_owned(), message.subject.to_string());
+            let payload = message.payload.to_vec();
+            deliveries.push(Raw { payload, headers, key: None, partition: 0 });
         }
         deliveries
+    }
+
+    async fn read_all(&self) -> Vec<Delivery> {
+        let judged = |raw: Raw| {
+            let found = raw.record();
+            let id = raw.headers.get(&NATS_MESSAGE_ID.to_string()).map(String::as_str).unwrap_or_default();
+            assert!(id.starts_with(&found.event_id), "the message's id: {id}");
+            let bucket = found.key.split('/').next().unwrap_or_default();
+            assert_eq!(raw.headers[SUBJECT], format!("{}.{bucket}", self.0));
+            found
+        };
+        self.read_raw().await.into_iter().map(judged).collect()
     }
 
     async fn kill(&self) -> Fault {

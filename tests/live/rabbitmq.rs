@@ -11,12 +11,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use crate::checker::Delivery;
-use crate::far::{FarSide, Fault};
+use crate::far::{FarSide, Fault, Raw};
 use crate::volume::{asked_to_wait, killed, quiet, stopped};
-use crate::{broker, record, turn};
+use crate::{broker, turn};
 
 /// The broker may take this long to give the next message.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Under this name, which is no header's, a message says its id.
+const ID: &str = "(message-id)";
 
 /// A durable queue that nobody else has.
 pub(crate) struct Queue(String);
@@ -54,7 +56,7 @@ impl FarSide for Queue {
     }
 
     /// Takes everything out: the queue is gone afterwards.
-    async fn read_all(&self) -> Vec<Delivery> {
+    async fn read_raw(&self) -> Vec<Raw> {
         let (_connection, channel) = channel().await;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let (name, none) = (self.0.as_str(), FieldTable::default());
@@ -67,13 +69,30 @@ impl FarSide for Queue {
             let message = tokio::time::timeout(PATIENCE, messages.next()).await;
             let message = message.unwrap_or_else(|_| panic!("message {at} of {count} did not come"));
             let message = message.expect("more messages").expect("a message");
-            let delivery = record::parse(&message.data, None, 0);
-            let id = message.properties.message_id().as_ref().map(|id| id.as_str());
-            assert_eq!(id, Some(&*delivery.event_id), "the message's id: {delivery:?}");
-            deliveries.push(delivery);
+            let properties = &message.properties;
+            let own = [(ID, properties.message_id()), ("content-type", properties.content_type())];
+            let own = own
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value.as_ref()?.to_string())));
+            let table = properties.headers().iter().flat_map(|table| table.inner());
+            let table = table.map(|(name, value)| match value {
+                AMQPValue::LongString(text) => (name.to_string(), text.to_string()),
+                other => panic!("{name} is no text: {other:?}"),
+            });
+            let headers = own.chain(table).collect();
+            deliveries.push(Raw { payload: message.data, headers, key: None, partition: 0 });
         }
         channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("deleted");
         deliveries
+    }
+
+    async fn read_all(&self) -> Vec<Delivery> {
+        let judged = |raw: Raw| {
+            let delivery = raw.record();
+            assert_eq!(raw.headers.get(ID), Some(&delivery.event_id), "the message's id: {delivery:?}");
+            delivery
+        };
+        self.read_raw().await.into_iter().map(judged).collect()
     }
 
     async fn kill(&self) -> Fault {

@@ -2,6 +2,7 @@
 //!
 //! Must never answer 2xx before what it got is in its file, nor for a request whose signature is wrong.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -26,9 +27,9 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::checker::Delivery;
-use crate::far::{FarSide, Fault};
+use crate::far::{FarSide, Fault, Raw};
+use crate::turn;
 use crate::volume::{killed, quiet, stopped};
-use crate::{record, turn};
 
 /// A start may take this long.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +37,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const DIRECTORY: &str = "TIDINGS_LIVE_RECEIVER";
 /// The address of a receiver that is started again.
 const ADDRESS: &str = "TIDINGS_LIVE_RECEIVER_ADDRESS";
+/// What the names of the headers begin with that are kept.
+const KEPT: [&str; 3] = ["tidings-", "ce-", "content-type"];
 /// The key of the signatures, as its receiver knows it.
 const KEY: &[u8] = b"the receiver of the live tests";
 
@@ -98,15 +101,24 @@ impl FarSide for Receiver {
         )
     }
 
-    async fn read_all(&self) -> Vec<Delivery> {
+    async fn read_raw(&self) -> Vec<Raw> {
         let file = fs::read_to_string(file(self.dir.path())).expect("the receiver's file");
         let parsed = file.lines().map(|line| {
-            let (id, payload) = line.split_once(' ').expect("an id and a payload");
-            let delivery = record::parse(payload.as_bytes(), None, 0);
-            assert_eq!(delivery.event_id, id, "header and payload name one event");
-            delivery
+            let (headers, payload) = line.split_once('\t').expect("headers and a payload");
+            let headers = serde_json::from_str(headers).expect("JSON");
+            Raw { payload: payload.into(), headers, key: None, partition: 0 }
         });
         parsed.collect()
+    }
+
+    async fn read_all(&self) -> Vec<Delivery> {
+        let judged = |raw: Raw| {
+            let delivery = raw.record();
+            let id = raw.headers.get("tidings-event-id");
+            assert_eq!(id, Some(&delivery.event_id), "header and payload name one event");
+            delivery
+        };
+        self.read_raw().await.into_iter().map(judged).collect()
     }
 
     async fn kill(&self) -> Fault {
@@ -161,7 +173,11 @@ async fn take(State(arrived): State<Arc<Mutex<File>>>, headers: HeaderMap, body:
     if body.contains(&b'\n') {
         return StatusCode::BAD_REQUEST;
     }
-    let line = [header("tidings-event-id").as_bytes(), b" ", &body, b"\n"].concat();
+    let kept = headers.iter().filter(|(name, _)| KEPT.iter().any(|start| name.as_str().starts_with(start)));
+    let kept: BTreeMap<_, _> = kept.map(|(name, _)| (name.as_str(), header(name.as_str()))).collect();
+    // JSON writes no tab as it is.
+    let kept = serde_json::to_string(&kept).unwrap_or_default();
+    let line = [kept.as_bytes(), b"\t", &body, b"\n"].concat();
     let written = arrived.lock().expect("nobody panics here").write_all(&line);
     if written.is_ok() { StatusCode::NO_CONTENT } else { StatusCode::INSUFFICIENT_STORAGE }
 }

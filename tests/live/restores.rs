@@ -47,10 +47,10 @@ async fn work(s3: &Client, life: usize, rng: &mut fastrand::Rng) -> Vec<String> 
 }
 
 /// Waits until an object can be read.
-async fn readable(s3: &Client, key: &str) {
+pub(crate) async fn readable(s3: &Client, bucket: &str, key: &str) {
     let until = Instant::now() + DONE_WITHIN;
     loop {
-        let got = s3.get("live-restores", key).await.expect("an answer");
+        let got = s3.get(bucket, key).await.expect("an answer");
         if got.status == 200 {
             return;
         }
@@ -84,7 +84,7 @@ async fn kills_while_objects_are_restored_lose_and_double_nothing() {
     }
     let ready = server.start().await;
     for key in &begun {
-        readable(&ready.s3, key).await;
+        readable(&ready.s3, "live-restores", key).await;
     }
     books::drained(&ready.admin, "live").await;
     let mut told: BTreeMap<String, [BTreeSet<String>; 2]> = BTreeMap::new();

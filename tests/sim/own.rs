@@ -100,6 +100,7 @@ async fn set_rules(stack: &Stack, n: u64, prefixes: &[usize]) -> Result<(), Stri
         to: "arn:tidings:sqs:here::target".into(),
         events: vec!["s3:ObjectCreated:*".into()],
         filter: vec![("prefix".into(), PREFIXES[*prefix].into())],
+        broker: None,
     };
     let put: Vec<_> = prefixes.iter().map(rule).collect();
     stack.disk.mark(Mark::Setting { value: n, durable: false });

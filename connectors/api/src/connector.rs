@@ -30,6 +30,12 @@ pub trait ConnectorConfig: Send + Sync {
     /// [`Message::destination`]. `None` where the destination is fixed (HTTP).
     fn destination(&self) -> Option<&crate::Template>;
 
+    /// The addresses that it was told to ask first, each `host:port`, where the far side has several and a
+    /// client of a bucket may name one: brokers of Kafka.
+    fn brokers(&self) -> &[String] {
+        &[]
+    }
+
     /// A stable text of everything that changes what is sent or where, without secrets. Two equal texts mean
     /// that a reload may keep the running connector.
     fn fingerprint(&self) -> String;

@@ -43,6 +43,10 @@ impl ConnectorConfig for KafkaConfig {
         "kafka"
     }
 
+    fn brokers(&self) -> &[String] {
+        &self.options.brokers
+    }
+
     fn destination(&self) -> Option<&Template> {
         Some(&self.topic)
     }

@@ -36,7 +36,8 @@ async fn every_change_is_announced_and_closed_in_the_audit_log() {
         assert!(line["time"].as_str().is_some_and(|t| t.parse::<jiff::Timestamp>().is_ok()));
     }
     for route in ROUTES {
-        assert_eq!(route.action.audited().is_some(), route.method == Verb::Post, "{}", route.path);
+        let changes = route.method == Verb::Post && route.access != Access::Signed;
+        assert_eq!(route.action.audited().is_some(), changes, "{}", route.path);
     }
 }
 

@@ -151,7 +151,7 @@ async fn the_document_and_the_router_hold_the_same_routes() {
 async fn every_documented_parameter_is_taken_and_no_other() {
     let world = world();
     *world.fake.dead.lock().expect("held briefly") = Some(dead::letters(world.data.path(), 1).await);
-    for route in ROUTES {
+    for route in ROUTES.iter().filter(|route| route.access != Access::Signed) {
         let method = concrete(route).0;
         let path = route.path.replace("{name}", "orders").replace("{bucket}", "photos");
         let path = path.replace("{offset}", "1").replace("{function}", "hello");

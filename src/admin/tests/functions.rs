@@ -50,10 +50,13 @@ impl FunctionBackend for Fake {
     }
 
     async fn create(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
-        Ok(FunctionView { timeout_s: change.timeout_s.unwrap_or(3), ..view(name) })
+        let made = FunctionView { timeout_s: change.timeout_s.unwrap_or(3), ..view(name) };
+        *self.made.lock().expect("held briefly") = Some(change);
+        Ok(made)
     }
 
-    async fn update(&self, name: &str, _: FunctionChange) -> Result<FunctionView, ChangeError> {
+    async fn update(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
+        *self.made.lock().expect("held briefly") = Some(change);
         self.show(name)
     }
 

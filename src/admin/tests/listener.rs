@@ -64,6 +64,24 @@ async fn the_listener_serves_knows_its_peer_and_stops() {
     assert!(TcpStream::connect(on.address).await.is_err(), "still listening");
 }
 
+/// A client asks on and on and reads nothing: once nobody takes its answers any more, its slot is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_reads_loses_the_connection() {
+    let world = world();
+    let bounds = Bounds { max_connections: 1, unread: Duration::from_millis(100), ..Bounds::default() };
+    let on = listening(&world, bounds).await;
+    let mut deaf = TcpStream::connect(on.address).await.expect("connects");
+    let asking = tokio::spawn(async move {
+        let asked = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
+        while deaf.write_all(&asked).await.is_ok() {}
+    });
+    let next = talk(on.address, "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    assert!(next.starts_with("HTTP/1.1 200"), "{next}");
+    soon("the end of the deaf one", asking).await.expect("no panic");
+    on.stop.cancel();
+    soon("the stop", on.served).await.expect("no panic").expect("stops");
+}
+
 #[tokio::test]
 async fn slow_headers_and_full_slots_are_bounded() {
     let world = world();

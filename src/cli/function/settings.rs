@@ -74,6 +74,13 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn body(self) -> anyhow::Result<Map<String, Value>> {
+        if let Some(network) = self.network.as_deref().filter(|said| !matches!(*said, "none" | "all")) {
+            let shown = network.escape_debug();
+            anyhow::bail!(
+                "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a sandbox that \
+                 is made without root: give the function `none` and a role, or let a firewall judge"
+            );
+        }
         let mut body = Map::new();
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -120,13 +127,6 @@ impl Settings {
             let (name, file) = pair.split_once('=').context("--test is written NAME=FILE")?;
             let event = serde_json::from_slice(&read(Path::new(file))?);
             tests.insert(name.to_owned(), event.with_context(|| format!("{file} is no JSON"))?);
-        }
-        if let Some(network) = self.network.as_deref().filter(|said| !matches!(*said, "none" | "all")) {
-            let shown = network.escape_debug();
-            anyhow::bail!(
-                "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a sandbox that \
-                 is made without root: give the function `none` and a role, or let a firewall judge"
-            );
         }
         put("tests", Some(tests.into()));
         put("role", role(&self.role)?);

@@ -14,7 +14,7 @@ use crate::client::sign::payload_hash;
 use crate::client::{Client, Response};
 use crate::config::credentials::Scope;
 use crate::frontend::access::scope_of;
-use crate::frontend::origin_rules::OPERATIONS;
+use crate::frontend::routes;
 
 const KEY: &str = "AKIDLIMITED";
 const SECRET: &str = "planted-secret-of-somebody-limited";
@@ -180,8 +180,7 @@ fn operations() -> BTreeSet<String> {
     let code = include_str!("../operations.rs");
     let words = code.split(|c: char| !c.is_alphanumeric());
     let of_router = words.filter_map(|word| word.strip_suffix("Input")).filter(|name| !name.is_empty());
-    let of_route = OPERATIONS.iter().map(|(_, name)| *name);
-    of_router.chain(of_route).map(str::to_owned).collect()
+    of_router.chain(routes::operations()).map(str::to_owned).collect()
 }
 
 /// An object and an upload with one part, in a bucket of their own that `admin` makes.

@@ -205,6 +205,57 @@ async fn open_uploads_are_limited_and_counted_over_restarts() {
     assert_eq!(begin(&client).await.status, 200);
 }
 
+/// Uploads whose time is over, in a bucket that goes at the same moment: each is ended once, and counted away
+/// once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_expire_while_their_bucket_goes_are_ended_once() {
+    const KEPT: usize = 40;
+    const GOING: usize = 30;
+    let real = Real::with_bucket().await;
+    let client = &real.running.client;
+    let begin = async |bucket: &str| {
+        let path = format!("/{bucket}/big");
+        client.request(Method::POST, &path, &[("uploads", "")], &[], "".into()).await.expect("answered")
+    };
+    assert_eq!(real.commit.limit_open_uploads(KEPT + GOING, usize::MAX).expect("readable"), 0);
+    for round in 0..4 {
+        assert_eq!(client.create_bucket("going").await.expect("answered").status, 200);
+        for _ in 0..GOING {
+            assert_eq!(begin("going").await.status, 200, "round {round}");
+        }
+        // Only the index tells which are old.
+        real.checkpointed().await;
+        let end = real.queue.stat().durable_end;
+        // Whichever is first, the other comes in its middle.
+        let begun = async || {
+            while real.queue.stat().durable_end == end {
+                tokio::task::yield_now().await
+            }
+        };
+        let expire = async {
+            if round % 2 == 0 {
+                begun().await;
+            }
+            real.commit.expire_uploads(std::time::Duration::ZERO, i64::MAX).await.expect("possible");
+        };
+        let delete = async {
+            if round % 2 == 1 {
+                begun().await;
+            }
+            assert_eq!(client.delete_bucket("going").await.expect("answered").status, 204, "round {round}");
+        };
+        let both = async { tokio::join!(expire, delete) };
+        tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("both end");
+        let ended = real.queue.stat().durable_end - end;
+        assert_eq!(ended, GOING as u64 + 1, "round {round}: each upload's end, and the bucket's");
+    }
+    // Nothing was counted away twice: there is room for so many, and for no more.
+    for _ in 0..KEPT + GOING {
+        assert_eq!(begin("bucket").await.status, 200);
+    }
+    assert_slow_down(&begin("bucket").await, "Too many multipart uploads with this access key");
+}
+
 /// `store.max_bytes`: what brings more is refused, the rest goes on, and removals make room.
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_have_a_disk_budget_of_their_own() {

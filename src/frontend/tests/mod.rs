@@ -19,6 +19,7 @@ mod lists;
 mod memory;
 mod multipart;
 mod notification;
+mod notification_cos;
 mod objects;
 mod origin_rules;
 mod properties;

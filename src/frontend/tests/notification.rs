@@ -74,11 +74,16 @@ fn queue(id: &str, to: &str, events: &[&str], filter: &[(&str, &str)]) -> String
 
 const CREATED: &[&str] = &["s3:ObjectCreated:*"];
 
+/// Far longer than anything here takes.
+const WAIT: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// What a target is given next: kind, key and rule of each event.
 async fn given(reader: &mut Box<dyn Reader>, target: u32, count: usize) -> Vec<(EventKind, String, String)> {
     let mut given = Vec::new();
     while given.len() < count {
-        let entries = reader.next(count - given.len()).await.expect("readable");
+        let next = tokio::time::timeout(WAIT, reader.next(count - given.len())).await;
+        let next = next.unwrap_or_else(|_| panic!("{} of {count} events came", given.len()));
+        let entries = next.expect("readable");
         let settled: Vec<_> = entries.iter().map(|s| (s.position.offset, Column::Delivered)).collect();
         reader.settle(&settled);
         given.extend(entries.iter().map(|stored| {

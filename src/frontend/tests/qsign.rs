@@ -57,8 +57,21 @@ impl Real {
         headers: &[(&str, &str)],
         body: impl Into<bytes::Bytes>,
     ) -> Response {
+        self.cos_as((ACCESS_KEY, SECRET), method, path, query, headers, body).await
+    }
+
+    /// The same by another pair of keys.
+    pub(super) async fn cos_as(
+        &self,
+        pair: (&str, &str),
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        body: impl Into<bytes::Bytes>,
+    ) -> Response {
         let headers = [&[("host", HOST)], headers].concat();
-        let authorization = fields((ACCESS_KEY, SECRET), &method, path, query, &headers);
+        let authorization = fields(pair, &method, path, query, &headers);
         let headers = [&headers[..], &[("authorization", &*authorization)]].concat();
         let headers: Vec<_> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         self.running.send(method, &target(path, query), &headers, body).await

@@ -339,3 +339,33 @@ async fn a_mark_stays_as_long_as_somebody_can_go_back_to_it() {
         [false, false, false, true, true, true]
     );
 }
+
+/// Whoever waits until nobody writes asks the state first: what it says and what is told must be one thing
+/// at every moment that anybody can see, or the wait ends too early, or never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_is_what_is_said_exactly_while_no_worker_runs() {
+    let world = World::new();
+    let log = world.open();
+    let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (shared, over) = (Arc::clone(&log.shared), Arc::clone(&ended));
+    let watching = std::thread::spawn(move || {
+        let (mut looks, mut wrong) = (0_u64, 0_u64);
+        while !over.load(std::sync::atomic::Ordering::SeqCst) {
+            let state = shared.state();
+            wrong += u64::from(*shared.idle.borrow() == state.running);
+            looks += 1;
+        }
+        (looks, wrong)
+    });
+    // With something to do, and with nothing.
+    for offset in 1..=300 {
+        bury(&log, offset).await;
+        for _ in 0..10 {
+            log.shared.kick();
+        }
+    }
+    ended.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (looks, wrong) = watching.join().expect("no panic");
+    assert!(looks > 1_000, "{looks}");
+    assert_eq!(wrong, 0, "of {looks} looks");
+}

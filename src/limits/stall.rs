@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// `S` with a bound on how long one write may wait.
-pub(super) struct Stall<S> {
+pub struct Stall<S> {
     inner: S,
     limit: Duration,
     /// Runs while a write waits. A fast connection never makes one.
@@ -22,7 +22,7 @@ pub(super) struct Stall<S> {
 
 impl<S> Stall<S> {
     /// Fails a write of `inner` that waits longer than `limit`.
-    pub(super) fn new(inner: S, limit: Duration) -> Self {
+    pub fn new(inner: S, limit: Duration) -> Self {
         Self { inner, limit, timer: None }
     }
 
