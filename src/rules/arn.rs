@@ -144,6 +144,7 @@ mod tests {
     use super::super::names::Named;
     use super::*;
     use crate::queue::TargetNo;
+    use crate::rules::KafkaTopic;
 
     fn names() -> Names {
         let mut names = Names::default();

@@ -433,7 +433,7 @@ fn what_is_ours_stays_ours() {
 #[test]
 fn changes_with_unknown_parameters_change_nothing() {
     for (method, target) in [
-        ("DELETE", "/bucket?origin"),
+        ("DELETE", "/bucket?website"),
         ("PUT", "/bucket?replication"),
         ("PUT", "/bucket/key?append"),
         ("POST", "/bucket/key?select"),

@@ -201,7 +201,7 @@ async fn what_is_not_there_says_so() {
     let events = real.events().len();
     for (method, path, query, headers, status, code) in [
         (Method::POST, "/key", &[("append", ""), ("position", "0")][..], &[][..], 501, "NotImplemented"),
-        (Method::GET, "/", &[("origin", "")], &[], 501, "NotImplemented"),
+        (Method::GET, "/", &[("origin", "")], &[], 404, "OriginConfigurationNotFoundError"),
         (Method::PUT, "/", &[("domain", "")], &[], 501, "NotImplemented"),
         (Method::DELETE, "/", &[("domain", "")], &[], 501, "NotImplemented"),
         (Method::GET, "/key", &[("imageInfo", "")], &[], 501, "NotImplemented"),

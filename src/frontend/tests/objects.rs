@@ -289,7 +289,7 @@ async fn what_does_not_exist_says_so() {
         (Method::DELETE, "/bucket", "policy"),
         (Method::POST, "/bucket/key", "tagging"),
         (Method::PUT, "/bucket/key", "cors"),
-        (Method::DELETE, "/bucket", "origin"),
+        (Method::DELETE, "/bucket", "website"),
     ] {
         let parameters = [(query, "")];
         let request = running.client.request(method.clone(), path, &parameters, &[], "".into());
