@@ -77,8 +77,8 @@ impl Settings {
         if let Some(network) = self.network.as_deref().filter(|said| !matches!(*said, "none" | "all")) {
             let shown = network.escape_debug();
             anyhow::bail!(
-                "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a sandbox that \
-                 is made without root: give the function `none` and a role, or let a firewall judge"
+                "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a \
+                 sandbox that is made without root: give the function `none` and a role, or let a firewall judge"
             );
         }
         let mut body = Map::new();
