@@ -100,7 +100,8 @@ pub(crate) fn run() -> Result<()> {
         let ambient = Ambient { now: jiff::Timestamp::now, seed: 7 };
         let (commit, key) =
             (Arc::new(commit), Arc::new(OneKey(Arc::new(Credential::unlimited(SECRET_KEY.into())))));
-        let frontend = Frontend::new(&config.server, &config.store, &config.account, commit, key, ambient);
+        let (server, store, account) = (&config.server, &config.store, &config.account);
+        let frontend = Frontend::new(server, store, account, &config.origin, commit, key, ambient);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("listening s3 http://{}", listener.local_addr()?);
         println!("ready");

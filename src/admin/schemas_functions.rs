@@ -30,6 +30,8 @@ pub(super) fn function() -> Value {
         ("concurrency", count(), "Runs at once."),
         ("environment", list(text()), "The names of its variables."),
         ("network", json!({ "type": "string", "enum": ["none", "all"] }), "What it may reach."),
+        ("url", or_null(text()), "Where it runs, if not here: scheme, host and port."),
+        ("preset", or_null(text()), "How it is called there."),
         ("role", list(grant), "What it may do with objects; empty: nothing."),
         (
             "retry",

@@ -15,7 +15,7 @@ use super::Parts;
 use super::now_us;
 use super::targets::{Surroundings, Targets};
 use crate::admin::{ChangeError, FunctionBackend, Removed};
-use crate::config::{self, Budget, Encoding, OnReject, Rule, Target, TargetLimits, WhenFull};
+use crate::config::{self, Budget, OnReject, Rule, Target, TargetLimits, WhenFull};
 use crate::fail;
 use crate::functions::{
     FunctionChange, FunctionError, FunctionView, Functions, Invoked, RunQuery, Runs, Templates, target_name,
@@ -69,16 +69,16 @@ impl Configured {
     }
 
     fn target(&self, functions: &Functions, name: &str, max_backlog: u64) -> Option<Target> {
-        let (connector, attempt_timeout) = functions.connector(name)?;
+        let (connector, encoding, attempt_timeout) = functions.connector(name)?;
         let rules = self.rules.iter().filter(|(function, _)| **function == *name);
         Some(Target {
             name: target_name(name).into(),
-            encoding: Encoding::Cos,
+            encoding,
             rules: rules.map(|(_, rule)| rule.clone()).collect(),
             // A function can never make an object's change fail.
             budget: Budget { max_backlog, when_full: WhenFull::Shed },
             limits: TargetLimits { attempt_timeout, ..FUNCTION_LIMITS },
-            connector: Arc::new(connector),
+            connector,
         })
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tidings_connector::{Size, Span};
+use tidings_http::{Network, Reach};
 
 use super::check::{Checker, GIB, HOUR, MIB};
 use super::tree::KeyPath;
@@ -34,8 +35,17 @@ pub struct Functions {
     pub python3: Option<PathBuf>,
     /// The Node.js that runs functions, instead of the system's.
     pub nodejs: Option<PathBuf>,
+    /// Networks that functions elsewhere may be in, beside the public ones.
+    pub allow_addresses: Arc<[Network]>,
     /// Which events go to which function, in the file's order.
     pub rules: Vec<(Arc<str>, Rule)>,
+}
+
+impl Functions {
+    /// Which addresses functions elsewhere may have.
+    pub fn reach(&self) -> Reach {
+        Reach::Listed(Arc::clone(&self.allow_addresses))
+    }
 }
 
 /// `[functions]`, as typed.
@@ -51,6 +61,7 @@ pub(super) struct RawFunctions {
     max_backlog: Size,
     python3: Option<String>,
     nodejs: Option<String>,
+    allow_addresses: Vec<String>,
     rule: Vec<RawRule>,
 }
 
@@ -78,6 +89,7 @@ impl Default for RawFunctions {
             max_backlog: Size(1 << 30),
             python3: None,
             nodejs: None,
+            allow_addresses: Vec::new(),
             rule: Vec::new(),
         }
     }
@@ -99,6 +111,7 @@ impl Checker<'_> {
         self.size(&at.key("log_max_bytes"), raw.log_max_bytes, MIB..=GIB);
         self.span(&at.key("log_max_age"), raw.log_max_age, HOUR..=365 * 24 * HOUR);
         self.size(&at.key("max_backlog"), raw.max_backlog, MIB..=1 << 50);
+        let allow_addresses = self.networks(&at.key("allow_addresses"), &raw.allow_addresses);
         let rules = raw.rule.into_iter().enumerate();
         let rules = rules.map(|(n, rule)| self.function_rule(&at.key("rule").index(n), n, rule)).collect();
         Functions {
@@ -110,9 +123,23 @@ impl Checker<'_> {
             log_max_age: raw.log_max_age.0,
             max_backlog: raw.max_backlog.0,
             python3: raw.python3.filter(|path| !path.is_empty()).map(PathBuf::from),
+            allow_addresses,
             nodejs: raw.nodejs.filter(|path| !path.is_empty()).map(PathBuf::from),
             rules,
         }
+    }
+
+    fn networks(&mut self, at: &KeyPath, said: &[String]) -> Arc<[Network]> {
+        let mut networks = Vec::with_capacity(said.len());
+        for (n, text) in said.iter().enumerate() {
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(why) => {
+                    self.problem(&at.index(n), why, &["write an address and its length, as \"10.0.0.0/8\""])
+                }
+            }
+        }
+        networks.into()
     }
 
     fn function_rule(&mut self, at: &KeyPath, n: usize, raw: RawRule) -> (Arc<str>, Rule) {

@@ -1,8 +1,8 @@
 //! `?origin` of a bucket, as both families ask for it: put, shown as it was put, taken away. The library's
 //! router does not know it.
 //!
-//! Must never be called before `routes.rs` let the caller in: a document may hold what an origin wants to see of
-//! whoever asks it.
+//! Must never be called before `routes.rs` let the caller in: a document may hold what an origin wants to see
+//! of whoever asks it.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;

@@ -17,8 +17,14 @@ const MAX_KEPT: usize = 1_024;
 pub(super) struct Parsed<T> {
     setting: Setting,
     parse: fn(&[u8]) -> T,
-    /// By bucket: the value, and what came of it.
-    kept: RwLock<HashMap<Arc<str>, (Bytes, Arc<T>)>>,
+    /// By bucket.
+    kept: RwLock<HashMap<Arc<str>, Kept<T>>>,
+}
+
+/// A value, and what came of it.
+struct Kept<T> {
+    value: Bytes,
+    parsed: Arc<T>,
 }
 
 impl<T> Parsed<T> {
@@ -30,8 +36,8 @@ impl<T> Parsed<T> {
     pub(super) fn of(&self, bucket: &Bucket) -> Option<Arc<T>> {
         let value = bucket.setting(self.setting)?;
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, parsed)) = kept.get(&bucket.name).filter(|(known, _)| is(known, value)) {
-            return Some(Arc::clone(parsed));
+        if let Some(known) = kept.get(&bucket.name).filter(|known| is(&known.value, value)) {
+            return Some(Arc::clone(&known.parsed));
         }
         drop(kept);
         let parsed = Arc::new((self.parse)(value));
@@ -39,7 +45,8 @@ impl<T> Parsed<T> {
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        kept.insert(Arc::clone(&bucket.name), (value.clone(), Arc::clone(&parsed)));
+        let known = Kept { value: value.clone(), parsed: Arc::clone(&parsed) };
+        kept.insert(Arc::clone(&bucket.name), known);
         Some(parsed)
     }
 }

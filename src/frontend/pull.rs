@@ -8,9 +8,9 @@
 //! failure.rs  why there is nothing, and what the client is told
 //! ```
 //!
-//! Whoever may read a bucket may cause a fetch: what is fetched, from where, and that it is kept was decided by
-//! whoever set the bucket's origin. Must never fetch a key twice at once to keep it, and never make an object
-//! of a body that is not whole, nor in place of another one.
+//! Whoever may read a bucket may cause a fetch: what is fetched, from where, and that it is kept was decided
+//! by whoever set the bucket's origin. Must never fetch a key twice at once to keep it, and never make an
+//! object of a body that is not whole, nor in place of another one.
 
 mod failure;
 mod going;
@@ -200,8 +200,8 @@ impl Pulls {
         }
     }
 
-    /// Asks the hosts from `from` on, one after the other, and says which one has it. That one has it not is an
-    /// answer.
+    /// Asks the hosts from `from` on, one after the other, and says which one has it. That one has it not is
+    /// an answer.
     async fn open(&self, pull: &Pull, from: usize) -> Result<(usize, Fetched), Failure> {
         let options = self.options;
         let made = self.fetcher.get_or_try_init(|| async move {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::FunctionError;
 use super::code::CodeInput;
+use super::elsewhere::Wish;
 use super::spec::{Network, Retry, Runtime, Settings, is_name};
 use crate::config::credentials::Grant;
 
@@ -18,7 +19,7 @@ const MAX_TESTS: usize = 5;
 const MAX_TEST_BYTES: usize = 64 << 10;
 
 /// What somebody wants a function to be; what is not said stays as it is, or is the default.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FunctionChange {
     /// The function template to begin with; only for a new one.
@@ -47,6 +48,12 @@ pub struct FunctionChange {
     pub network: Option<Network>,
     /// What it may do with objects; an empty list takes it back.
     pub role: Option<Vec<Grant>>,
+    /// Where it runs, if not here: `http://` or `https://`.
+    pub url: Option<String>,
+    /// How it is called there: `scf`, `lambda`, `openfaas`, `knative` or `webhook`.
+    pub preset: Option<String>,
+    /// What a webhook's requests are signed with: one, or two while one replaces the other.
+    pub secrets: Option<Vec<String>>,
     /// `forever` or `scf-default`.
     pub retry: Option<Retry>,
     /// Retries after failures of the code; `retry` without it takes it back.
@@ -78,6 +85,8 @@ impl FunctionChange {
         set(&mut settings.concurrency, self.concurrency);
         set(&mut settings.network, self.network);
         set(&mut settings.role, self.role.take());
+        let (url, preset, secrets) = (self.url.take(), self.preset.take(), self.secrets.take());
+        settings.elsewhere = Wish { url, preset, secrets }.apply(settings.elsewhere.take())?;
         if let Some(retry) = self.retry {
             (settings.retry, settings.max_retries) = (retry, None);
         }

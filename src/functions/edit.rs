@@ -39,6 +39,12 @@ impl Functions {
             None => (Settings::default(), None),
         };
         let settings = change.apply(settings)?;
+        if settings.elsewhere.is_some() {
+            self.callable(name, &settings, &change)?;
+            let mut record = Record::elsewhere(name, settings, &self.clock());
+            change.apply_tests(&mut record.tests)?;
+            return self.make_durable(record, Vec::new()).await;
+        }
         self.host.can_host(settings.runtime).map_err(FunctionError::Conflict)?;
         let code = change.code.take().or(preset).ok_or_else(|| {
             FunctionError::Invalid("a function needs code, or a template to begin `from`".into())
@@ -70,8 +76,17 @@ impl Functions {
         if change.code.is_some() && change.restore.is_some() {
             return Err(FunctionError::Invalid("new code and an old version exclude each other".into()));
         }
+        let was_elsewhere = record.settings.elsewhere.is_some();
         record.settings = change.apply(record.settings)?;
-        self.host.can_host(record.settings.runtime).map_err(FunctionError::Conflict)?;
+        match record.settings.elsewhere.is_some() {
+            true if !was_elsewhere => {
+                return Err(FunctionError::Invalid(
+                    "its code runs here: make another one with a `url`".into(),
+                ));
+            }
+            true => self.callable(name, &record.settings, &change)?,
+            false => self.host.can_host(record.settings.runtime).map_err(FunctionError::Conflict)?,
+        }
         change.apply_tests(&mut record.tests)?;
         let now = self.clock();
         if let Some(code) = change.code.take() {
@@ -96,8 +111,8 @@ impl Functions {
     pub async fn remove(self: &Arc<Self>, name: &str) -> Result<(), FunctionError> {
         let _alone = self.changing.lock().await;
         let live = self.get(name)?;
-        live.pool.close();
-        live.pool.revoke();
+        live.host.close();
+        live.host.revoke();
         self.host.log().forget(name).await;
         let (all, named) = (Arc::clone(self), name.to_owned());
         blocking(move || {
@@ -107,6 +122,23 @@ impl Functions {
             Ok(())
         })
         .await
+    }
+
+    /// Refuses what cannot be called, and what only code that runs here can have.
+    fn callable(
+        &self,
+        name: &str,
+        settings: &Settings,
+        change: &FunctionChange,
+    ) -> Result<(), FunctionError> {
+        let Some(elsewhere) = &settings.elsewhere else { return Ok(()) };
+        let code = change.code.is_some() || change.from.is_some() || change.restore.is_some();
+        if code || !settings.role.is_empty() || !settings.environment.is_empty() {
+            let what = "code, a role and variables are for functions that run here, not at a `url`";
+            return Err(FunctionError::Invalid(what.into()));
+        }
+        let around = (self.host.options().reach(), &*self.region, &*self.appid);
+        elsewhere.config(name, settings, around).map(drop).map_err(FunctionError::Invalid)
     }
 
     async fn write_code(
@@ -128,8 +160,7 @@ impl Functions {
         record: Record,
         before: Vec<String>,
     ) -> Result<FunctionView, FunctionError> {
-        let view = self.view_of(&record);
-        let all = Arc::clone(self);
+        let (all, name) = (Arc::clone(self), record.name.clone());
         blocking(move || {
             all.registry.write(&record)?;
             all.put(record)?;
@@ -137,7 +168,7 @@ impl Functions {
             Ok(())
         })
         .await?;
-        Ok(view)
+        self.view(&name)
     }
 
     /// Removes what no function names any more of code that one named.

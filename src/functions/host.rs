@@ -132,6 +132,10 @@ impl Host {
         &self.0.log
     }
 
+    pub(super) fn options(&self) -> &config::Functions {
+        &self.0.options
+    }
+
     pub(super) fn roles(&self) -> &Roles {
         &self.0.roles
     }

@@ -8,6 +8,7 @@
 mod change;
 mod code;
 mod edit;
+mod elsewhere;
 mod error;
 mod host;
 pub mod init;
@@ -20,6 +21,7 @@ mod pool;
 mod presets;
 mod record;
 mod registry;
+mod remote;
 mod role;
 mod run;
 mod runlog;
@@ -36,22 +38,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidings_connector::ConnectorConfig;
 use tidings_function::{Call, Ended, FunctionConfig, Invoker as _};
 use tokio::sync::Mutex;
 
 pub use change::FunctionChange;
 pub use code::CodeInput;
+use elsewhere::Elsewhere;
+pub use elsewhere::Preset;
 pub use error::FunctionError;
 use host::Host;
 pub use open::Place;
 use pool::Pool;
 use record::Record;
 use registry::Registry;
+use remote::Remote;
 pub use role::RoleKeys;
 pub use run::{MAX_RUNS, Run, RunQuery, Runs};
 pub use spec::{Network, Retry, Runtime, is_name, target_name};
 pub use templates::TemplateView;
 pub use view::{FunctionView, Invoked, Templates, VersionView};
+
+use crate::config::Encoding;
 
 /// The largest event, in bytes, as SCF takes it.
 pub const MAX_EVENT: usize = 6 << 20;
@@ -72,7 +80,32 @@ pub struct Functions {
 #[derive(Clone)]
 struct Live {
     record: Arc<Record>,
-    pool: Pool,
+    host: Whose,
+}
+
+/// Who runs a function's code.
+#[derive(Clone)]
+enum Whose {
+    /// We do.
+    Ours(Pool),
+    /// Whoever listens at its URL.
+    Theirs(Remote),
+}
+
+impl Whose {
+    /// No instance is idle any more from now on.
+    fn close(&self) {
+        if let Self::Ours(pool) = self {
+            pool.close();
+        }
+    }
+
+    /// The key pairs of its instances are void.
+    fn revoke(&self) {
+        if let Self::Ours(pool) = self {
+            pool.revoke();
+        }
+    }
 }
 
 impl Functions {
@@ -93,7 +126,8 @@ impl Functions {
 
     /// Every function, by name.
     pub fn views(&self) -> Vec<FunctionView> {
-        self.live().values().map(|live| self.view_of(&live.record)).collect()
+        let live: Vec<_> = self.live().values().cloned().collect();
+        live.iter().map(|live| self.view_of(&live.record)).collect()
     }
 
     /// One function.
@@ -105,23 +139,35 @@ impl Functions {
     }
 
     fn view_of(&self, record: &Record) -> FunctionView {
-        FunctionView::new(record, self.host.can_host(record.settings.runtime).err())
+        let problem = match self.get(&record.name).ok().map(|live| live.host) {
+            Some(Whose::Theirs(remote)) => remote.problem(),
+            _ if record.settings.elsewhere.is_some() => None,
+            _ => self.host.can_host(record.settings.runtime).err(),
+        };
+        FunctionView::new(record, problem)
     }
 
-    /// A function as a far side, and how long one attempt may take.
-    pub fn connector(&self, name: &str) -> Option<(FunctionConfig, Duration)> {
+    /// A function as a far side, how events are written for it, and how long one attempt may take.
+    pub fn connector(&self, name: &str) -> Option<(Arc<dyn ConnectorConfig>, Encoding, Duration)> {
         let live = self.get(name).ok()?;
         let settings = &live.record.settings;
+        let pool = match live.host {
+            Whose::Ours(pool) => pool,
+            Whose::Theirs(remote) => {
+                let encoding = remote.0.preset.encoding();
+                return Some((Arc::new(remote), encoding, Elsewhere::longest(settings)));
+            }
+        };
         let config = FunctionConfig {
             name: live.record.name.as_str().into(),
             concurrency: settings.concurrency as usize,
             policy: settings.policy(),
             revision: live.record.revision.to_string(),
-            invoker: Arc::new(live.pool),
+            invoker: Arc::new(pool),
         };
         // Its turn, room, the start, the run, and what ending an instance takes.
         let longest = settings.start_timeout() + settings.timeout() + Duration::from_secs(30);
-        Some((config, longest))
+        Some((Arc::new(config), Encoding::Cos, longest))
     }
 
     /// Runs a function with an event that somebody typed; `request_id` names the run.
@@ -144,7 +190,10 @@ impl Functions {
             retry: 0,
             hops: 0,
         };
-        let ended: Ended = live.pool.invoke(call).await;
+        let ended: Ended = match &live.host {
+            Whose::Ours(pool) => pool.invoke(call).await,
+            Whose::Theirs(remote) => remote.invoke(call).await,
+        };
         Ok(Invoked::new(&live.record, &request_id, ended))
     }
 

@@ -8,13 +8,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc};
 
+use super::elsewhere::Elsewhere;
 use super::host::{Deployed, Deployment, Host};
 use super::pool::Pool;
 use super::record::Record;
 use super::registry::Registry;
+use super::remote::{self, Remote};
 use super::role::Roles;
 use super::runlog::{Bounds, RunLog};
-use super::{FunctionError, Functions, Live, code, spec};
+use super::{FunctionError, Functions, Live, Whose, code, spec};
 use crate::config;
 
 /// Where functions live: what they are told of the server around them.
@@ -68,6 +70,23 @@ impl Functions {
 
     /// Puts a function in the place of the one with its name, whose idle instances end.
     pub(super) fn put(&self, record: Record) -> Result<(), FunctionError> {
+        let host = match &record.settings.elsewhere {
+            None => Whose::Ours(self.pool_of(&record)?),
+            Some(elsewhere) => Whose::Theirs(self.remote_of(&record, elsewhere)),
+        };
+        let (name, role) = (Arc::from(record.name.as_str()), record.settings.role.clone());
+        let live = Live { record: Arc::new(record), host };
+        let before = self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, live);
+        if let Some(before) = before {
+            before.host.close();
+            if before.record.settings.role != role {
+                before.host.revoke();
+            }
+        }
+        Ok(())
+    }
+
+    fn pool_of(&self, record: &Record) -> Result<Pool, FunctionError> {
         let version = record.version().ok_or_else(|| {
             FunctionError::Unavailable(format!("the code of function `{}` is not there", record.name))
         })?;
@@ -83,16 +102,21 @@ impl Functions {
             code: self.registry.code_dir(&version.hash),
             revoked: Arc::default(),
         };
-        let pool = Pool::new(self.host.clone(), Deployed(Arc::new(deployment)), self.now);
-        let (name, role) = (Arc::from(record.name.as_str()), record.settings.role.clone());
-        let live = Live { record: Arc::new(record), pool };
-        let before = self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name, live);
-        if let Some(before) = before {
-            before.pool.close();
-            if before.record.settings.role != role {
-                before.pool.revoke();
-            }
-        }
-        Ok(())
+        Ok(Pool::new(self.host.clone(), Deployed(Arc::new(deployment)), self.now))
+    }
+
+    /// One that may not be called any more, by what the configuration says now, is there all the same, and
+    /// its events wait.
+    fn remote_of(&self, record: &Record, elsewhere: &Elsewhere) -> Remote {
+        let around = (self.host.options().reach(), &*self.region, &*self.appid);
+        Remote(Arc::new(remote::Inner {
+            name: record.name.as_str().into(),
+            config: elsewhere.config(&record.name, &record.settings, around),
+            preset: elsewhere.preset,
+            policy: record.settings.policy(),
+            revision: record.revision,
+            log: self.host.log().clone(),
+            now: self.now,
+        }))
     }
 }

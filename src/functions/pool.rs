@@ -90,7 +90,7 @@ impl Invoker for Pool {
 }
 
 /// Runs led to runs, and this one would go on with that: the event is given up, where people see it.
-fn looped(hops: u8) -> Ended {
+pub(super) fn looped(hops: u8) -> Ended {
     let why = format!(
         "{hops} runs of functions led to this event, one after the other: it is not run, so that a function \
          that triggers itself ends. Let its trigger leave out what it writes"

@@ -12,6 +12,7 @@ use tidings_function::Policy;
 
 use super::FunctionError;
 use super::code::Handler;
+use super::elsewhere::Elsewhere;
 use super::role;
 use crate::config::credentials::{Grant, check_role};
 
@@ -118,6 +119,9 @@ pub struct Settings {
     pub network: Network,
     /// What it may do with objects, by a key pair of its own; without any it gets none.
     pub role: Vec<Grant>,
+    /// Where it runs, if not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
     /// What becomes of events that fail.
     pub retry: Retry,
     /// Retries after failures of the code, instead of those that `retry` says.
@@ -137,6 +141,7 @@ impl Default for Settings {
             environment: BTreeMap::new(),
             network: Network::None,
             role: Vec::new(),
+            elsewhere: None,
             retry: Retry::Forever,
             max_retries: None,
         }

@@ -5,6 +5,7 @@
 use serde::Serialize;
 use tidings_function::Ended;
 
+use super::elsewhere::{Elsewhere, Preset};
 use super::record::Record;
 use super::spec::{NAMESPACE, Network, Retry, Runtime, target_name};
 use super::templates::TemplateView;
@@ -39,6 +40,10 @@ pub struct FunctionView {
     pub network: Network,
     /// What it may do with objects.
     pub role: Vec<Grant>,
+    /// Where it runs, if not here: scheme, host and port.
+    pub url: Option<String>,
+    /// How it is called there.
+    pub preset: Option<Preset>,
     /// What becomes of events that fail.
     pub retry: Retry,
     /// Retries after failures of the code, instead of those.
@@ -93,6 +98,8 @@ impl FunctionView {
             environment: settings.environment.keys().cloned().collect(),
             network: settings.network,
             role: settings.role.clone(),
+            url: settings.elsewhere.as_ref().map(Elsewhere::origin),
+            preset: settings.elsewhere.as_ref().map(|elsewhere| elsewhere.preset),
             retry: settings.retry,
             max_retries: settings.max_retries,
             version: record.current,

@@ -98,15 +98,9 @@ fn samples(out: &mut Series<'_>, metrics: &Metrics, snapshot: &Snapshot, version
             t.dead_letter_writes[r as usize] as f64
         }),
         Row::Accepted => out.one(&[], frontend.accepted.value() as f64),
-        Row::Refused => {
-            RefuseReason::ALL.iter().for_each(|r| out.one(&[r.label()], frontend.refused_for(*r) as f64));
-        }
-        Row::Limited => {
-            LimitReached::ALL.iter().for_each(|l| out.one(&[l.label()], frontend.limited_by(*l) as f64));
-        }
-        Row::OriginFetches => {
-            OriginResult::ALL.iter().for_each(|r| out.one(&[r.label()], frontend.pulled_as(*r) as f64));
-        }
+        Row::Refused => out.all(RefuseReason::ALL, RefuseReason::label, |r| frontend.refused_for(r)),
+        Row::Limited => out.all(LimitReached::ALL, LimitReached::label, |l| frontend.limited_by(l)),
+        Row::OriginFetches => out.all(OriginResult::ALL, OriginResult::label, |r| frontend.pulled_as(r)),
         Row::EnqueueSeconds => {
             out.histogram(&[Stage::Write.label()], &journal.batches().write_seconds);
             out.histogram(&[Stage::Sync.label()], &journal.batches().sync_seconds);
@@ -157,6 +151,11 @@ impl Series<'_> {
         for target in targets {
             all.iter().for_each(|v| self.one(&[&target.name, label(*v)], value(target, *v)));
         }
+    }
+
+    /// One series for each value of the only label.
+    fn all<T: Copy>(&mut self, all: &[T], label: impl Fn(T) -> &'static str, value: impl Fn(T) -> u64) {
+        all.iter().for_each(|v| self.one(&[label(*v)], value(*v) as f64));
     }
 
     fn histograms(&mut self, targets: &[TargetSnapshot], of: impl Fn(&TargetSnapshot) -> &Histogram) {

@@ -141,7 +141,7 @@ fn parse<'a>(text: &'a str, form: Form, region: &str) -> Result<&'a str, Refused
 
 #[cfg(test)]
 mod tests {
-    use super::super::names::Named;
+    use super::super::names::{KafkaTopic, Named};
     use super::*;
     use crate::queue::TargetNo;
     use crate::rules::KafkaTopic;

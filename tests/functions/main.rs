@@ -9,4 +9,5 @@ mod roles;
 mod scenarios;
 mod steps;
 mod triggers;
+mod urls;
 mod world;

@@ -1,5 +1,5 @@
-//! An object from an origin through a whole tidings: its event arrives as `tidings event sample` shows it, and
-//! the metrics say what came of the fetch.
+//! An object from an origin through a whole tidings: its event arrives as `tidings event sample` shows it,
+//! and the metrics say what came of the fetch.
 
 use std::process::Command;
 
@@ -35,8 +35,8 @@ async fn what_comes_from_an_origin_arrives_as_the_sample_shows_it() {
     let private = "[origin]\nallow_private = true\n".to_owned();
     let world = World::start(&(private + &target("far", &receiver.url, "", ""))).await;
     let document = format!(
-        "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo><HostName>{host}\
-         </HostName></HostInfo></OriginInfo></OriginRule></OriginConfiguration>"
+        "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo>\
+         <HostName>{host}</HostName></HostInfo></OriginInfo></OriginRule></OriginConfiguration>"
     );
     let set = world.s3().request(Method::PUT, "/bucket", &[("origin", "")], &[], document.into()).await;
     assert_eq!(set.expect("an answer").status, 200);

@@ -64,7 +64,7 @@ const CONNECTOR_LINES: &[(&str, usize)] = &[
     ("connectors/kafka/src/", 697),
     ("connectors/nats/src/", 660),
     ("connectors/amqp/src/", 750),
-    ("connectors/http/src/", 590),
+    ("connectors/http/src/", 690),
     ("connectors/function/src/", 250),
 ];
 

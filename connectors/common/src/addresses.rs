@@ -30,26 +30,32 @@ impl Addresses {
     /// # Errors The name is not known; an error that holds [`Blocked`] if it has only addresses that may not
     /// be called.
     pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        self.choose(host, tokio::net::lookup_host((host, port)).await?)
+        let judge = |ip| refusal(ip, self.allow_private);
+        choose(host, tokio::net::lookup_host((host, port)).await?, judge)
     }
+}
 
-    fn choose(self, host: &str, found: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-        let mut refused = None;
-        let mut judge = |address: &SocketAddr| match refusal(address.ip(), self.allow_private) {
-            None => true,
-            Some(why) => {
-                refused.get_or_insert((address.ip(), why));
-                false
-            }
-        };
-        let allowed: Vec<_> = found.filter(|address| judge(address)).collect();
-        match refused {
-            Some((ip, why)) if allowed.is_empty() => {
-                let text = format!("{host} is {ip}, which may not be called: {why}");
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, Blocked(text)))
-            }
-            _ => Ok(allowed),
+/// Leaves out what `judge` refuses.
+pub(crate) fn choose(
+    host: &str,
+    found: impl Iterator<Item = SocketAddr>,
+    judge: impl Fn(IpAddr) -> Option<&'static str>,
+) -> io::Result<Vec<SocketAddr>> {
+    let mut refused = None;
+    let mut may = |address: &SocketAddr| match judge(address.ip()) {
+        None => true,
+        Some(why) => {
+            refused.get_or_insert((address.ip(), why));
+            false
         }
+    };
+    let allowed: Vec<_> = found.filter(|address| may(address)).collect();
+    match refused {
+        Some((ip, why)) if allowed.is_empty() => {
+            let text = format!("{host} is {ip}, which may not be called: {why}");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, Blocked(text)))
+        }
+        _ => Ok(allowed),
     }
 }
 
@@ -247,9 +253,9 @@ mod tests {
 
     #[test]
     fn of_a_names_addresses_only_those_that_may_be_called_are_left() {
-        let guard = Addresses { allow_private: false };
         let of = |addresses: &[&str]| {
-            guard.choose("hook", addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80)))
+            let found = addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80));
+            choose("hook", found, |ip| refusal(ip, false))
         };
         let left = of(&["10.0.0.1", "8.8.8.8", "::1"]).expect("one is public");
         assert_eq!(left, ["8.8.8.8:80".parse().expect("an address")]);

@@ -4,12 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tidings_common::options::{count, span};
-use tidings_common::{TlsFiles, Url, choice, endpoint, options, refusal};
+use tidings_common::{Reach, TlsFiles, Url, choice, endpoint, options};
 use tidings_connector::{SecretRef, Span};
+
+use crate::Watch;
+use crate::sign::Signer;
 
 options! {
     /// The keys of `[target.NAME.connector.http]` as they were typed. An empty text is a key that was left
@@ -59,13 +63,17 @@ choice! {
 }
 
 /// A checked HTTP target.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct HttpConfig {
     pub(crate) options: HttpOptions,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) authorization: Option<SecretRef>,
     pub(crate) signing_secret: Option<SecretRef>,
+    /// Secrets that no file holds, instead.
+    pub(crate) own_signer: Option<Signer>,
+    pub(crate) reach: Reach,
+    pub(crate) watch: Option<Arc<dyn Watch>>,
     pub(crate) tls: TlsFiles,
     pub(crate) target: String,
     pub(crate) region: String,
@@ -76,7 +84,13 @@ impl HttpOptions {
     /// Checks everything that can be known without asking the receiver; files are read. `Err` is one sentence
     /// that begins with the key.
     pub fn checked(self, target: &str) -> Result<HttpConfig, String> {
-        let url = check_url(&self)?;
+        let allow_private = self.allow_private;
+        self.checked_within(target, Reach::Operator { allow_private })
+    }
+
+    /// The same, where only some addresses may be called: `allow_private` has no meaning then.
+    pub fn checked_within(self, target: &str, reach: Reach) -> Result<HttpConfig, String> {
+        let url = check_url(&self, &reach)?;
         span("timeout", self.timeout, "100ms", "15m")?;
         span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
         count("max_in_flight", self.max_in_flight, 4_096)?;
@@ -89,20 +103,32 @@ impl HttpOptions {
         let tls = TlsFiles::checked(&self.ca_file, &self.cert_file, &self.key_file, unused)?;
         tls.verify()?;
         let [target, region, appid] = [target, "", ""].map(str::to_owned);
-        let options = self;
-        let config =
-            HttpConfig { options, url, headers, authorization, signing_secret, tls, target, region, appid };
+        let (options, own_signer, watch) = (self, None, None);
+        let config = HttpConfig {
+            options,
+            url,
+            headers,
+            authorization,
+            signing_secret,
+            own_signer,
+            reach,
+            watch,
+            tls,
+            target,
+            region,
+            appid,
+        };
         config.own_headers()?;
         config.signer()?;
         Ok(config)
     }
 }
 
-fn check_url(options: &HttpOptions) -> Result<Url, String> {
+fn check_url(options: &HttpOptions, reach: &Reach) -> Result<Url, String> {
     let mut url = endpoint("url", &options.url, &["http", "https"], "http://127.0.0.1:8080/events")?;
     // The URL's parser has read every way to write an address; a name is judged when it is dialled.
     let ip = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
-    if let Some((ip, why)) = ip.and_then(|ip| Some((ip, refusal(ip, options.allow_private)?))) {
+    if let Some((ip, why)) = ip.and_then(|ip| Some((ip, reach.refusal(ip)?))) {
         return Err(format!("`url`: {ip} may not be called: {why}"));
     }
     if options.preset == Preset::Scf && url.path() == "/" {
@@ -141,8 +167,27 @@ impl HttpConfig {
         Self { region: region.to_owned(), appid: appid.to_owned(), ..self }
     }
 
+    /// The same target, signing with these secrets of Standard Webhooks, separated by white space.
+    ///
+    /// # Errors
+    /// They are none; said without quoting them.
+    pub fn signed_with(self, secrets: &str) -> Result<Self, String> {
+        Ok(Self { own_signer: Some(Signer::parse(secrets)?), ..self })
+    }
+
+    /// The same target, watched.
+    #[must_use]
+    pub fn watched(self, watch: Arc<dyn Watch>) -> Self {
+        Self { watch: Some(watch), ..self }
+    }
+
+    /// The port that is called.
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().unwrap_or_default()
+    }
+
     /// The receiver for people: scheme, host and port, never path or query.
-    pub(crate) fn origin(&self) -> String {
+    pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 }

@@ -6,20 +6,20 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tidings_common::{
-    Addresses, CLOSE_WAIT, PAYLOAD_BYTES, Verdict, blocking, is_loopback, judge, window_full,
-};
+use tidings_common::{CLOSE_WAIT, PAYLOAD_BYTES, Verdict, blocking, is_loopback, judge, window_full};
 use tidings_connector::{
-    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Outcome, Template,
+    Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome, Report,
+    Template,
 };
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::HttpConfig;
 use crate::sender::{Answer, Sender};
 use crate::window::Window;
+use crate::{Attempted, HttpConfig, Watch};
 
 #[async_trait]
 impl ConnectorConfig for HttpConfig {
@@ -96,7 +96,7 @@ impl HttpConfig {
         let cannot =
             |verdict: Verdict, why: String| verdict.fault(format!("cannot reach {}: {why}", self.origin()));
         let dial = async {
-            let addresses = Addresses { allow_private: self.options.allow_private }.of(host, port).await;
+            let addresses = self.reach.of(host, port).await;
             let unknown = Verdict::Retry(ErrorClass::Dns);
             let addresses = addresses.map_err(|e| cannot(judge(&e).unwrap_or(unknown), e.to_string()))?;
             let dialled = TcpStream::connect(&addresses[..]).await;
@@ -159,7 +159,8 @@ impl Connector for HttpConnector {
                 delivery.receipt.settle(window_full(), None);
                 continue;
             }
-            requests.spawn(attempt(Arc::clone(&sender), Arc::clone(&self.felt), round, delivery));
+            let watch = self.config.watch.clone();
+            requests.spawn(attempt((Arc::clone(&sender), watch), Arc::clone(&self.felt), round, delivery));
         }
     }
 
@@ -171,18 +172,60 @@ impl Connector for HttpConnector {
     }
 }
 
-async fn attempt(sender: Arc<Sender>, felt: Arc<Felt>, round: u64, delivery: Delivery) {
-    let Delivery { message, receipt, .. } = delivery;
-    let Answer { outcome, report, pressed } = sender.post(message).await;
-    match &outcome {
-        _ if pressed => locked(&felt.window).pressed(round),
-        Outcome::Delivered => locked(&felt.window).succeeded(),
-        Outcome::Faulted { why, .. } if matches!(why.class, ErrorClass::Auth | ErrorClass::Tls) => {
-            felt.stale.store(true, Ordering::Relaxed);
-        }
-        _ => {}
+async fn attempt(
+    (sender, watch): (Arc<Sender>, Option<Arc<dyn Watch>>),
+    felt: Arc<Felt>,
+    round: u64,
+    delivery: Delivery,
+) {
+    let Delivery { message, receipt, attempt } = delivery;
+    let Some(watch) = watch else {
+        let answer = sender.post(message).await;
+        felt.note(&answer, round);
+        return receipt.settle(answer.outcome, answer.report);
+    };
+    if let Some(refused) = watch.refuse(&message, attempt).await {
+        return receipt.settle(refused, None);
     }
-    receipt.settle(outcome, report);
+    let began = Instant::now();
+    let answer = sender.post(message.clone()).await;
+    felt.note(&answer, round);
+    let (attempted, report) = answer.attempted(began.elapsed());
+    receipt.settle(watch.ended(&message, attempt, attempted).await, report);
+}
+
+impl Felt {
+    fn note(&self, answer: &Answer, round: u64) {
+        let felt = self;
+        match &answer.outcome {
+            _ if answer.pressed => locked(&felt.window).pressed(round),
+            Outcome::Delivered => locked(&felt.window).succeeded(),
+            Outcome::Faulted { why, .. } if matches!(why.class, ErrorClass::Auth | ErrorClass::Tls) => {
+                felt.stale.store(true, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl HttpConfig {
+    /// Sends one message that no lane has, once, and gives back what came of it. No receiver is asked first.
+    ///
+    /// # Errors
+    /// The sender cannot be made: a secret or a certificate cannot be read.
+    pub async fn send_once(&self, message: Message) -> Result<Attempted, Fault> {
+        let sender = self.sender().await?;
+        let began = Instant::now();
+        Ok(sender.post(message).await.attempted(began.elapsed()).0)
+    }
+}
+
+impl Answer {
+    fn attempted(self, duration: Duration) -> (Attempted, Option<Report>) {
+        let Self { outcome, report, function_error, body, .. } = self;
+        let status = report.as_ref().and_then(|report| report.place.as_deref()?.parse().ok());
+        (Attempted { outcome, status, function_error, body, duration }, report)
+    }
 }
 
 /// No code panics under these locks; if some did, what they hold is still whole.

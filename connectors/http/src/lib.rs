@@ -5,8 +5,12 @@
 mod config;
 mod connector;
 mod error;
+mod guard;
 mod sender;
 mod sign;
+mod watch;
 mod window;
 
 pub use config::{HttpConfig, HttpOptions, Preset};
+pub use tidings_common::{Network, Reach};
+pub use watch::{Attempted, Watch};

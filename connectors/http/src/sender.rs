@@ -4,20 +4,24 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
 use secrecy::ExposeSecret as _;
-use tidings_common::{Addresses, Url, Verdict, nobody};
+use tidings_common::{Url, Verdict, nobody};
 use tidings_connector::{Cause, ErrorClass, Fault, Message, Outcome, Report, Scope};
 
 use crate::HttpConfig;
 use crate::config::Preset;
 use crate::error::{answered, retry_after, silence};
+use crate::guard::Guard;
 use crate::sign::Signer;
 
 /// How much of an answer is read, so that its connection can be used again; then it is dropped.
 const ANSWER_BYTES: usize = 64 << 10;
+
+/// With it AWS says that a function failed, whatever the status.
+const FUNCTION_ERROR: &str = "x-amz-function-error";
 
 /// How long reading that much may take. The outcome is known before.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
@@ -32,6 +36,8 @@ pub(crate) struct Sender {
     headers: HeaderMap,
     signer: Option<Signer>,
     function: bool,
+    /// Bytes of an answer's body that somebody wants to see.
+    wants: usize,
 }
 
 /// What came of one request.
@@ -40,6 +46,15 @@ pub(crate) struct Answer {
     pub(crate) report: Option<Report>,
     /// The receiver asks for less, or takes too long.
     pub(crate) pressed: bool,
+    pub(crate) function_error: bool,
+    /// The body, if it was wanted and came whole.
+    pub(crate) body: Option<Bytes>,
+}
+
+impl Answer {
+    fn none(outcome: Outcome, pressed: bool) -> Self {
+        Self { outcome, report: None, pressed, function_error: false, body: None }
+    }
 }
 
 impl HttpConfig {
@@ -59,6 +74,9 @@ impl HttpConfig {
 
     /// The signer, its secrets read anew. `Err` begins with the key.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, String> {
+        if let Some(own) = &self.own_signer {
+            return Ok(Some(own.clone()));
+        }
         let Some(secret) = &self.signing_secret else { return Ok(None) };
         let signer = secret.read().and_then(|text| Signer::parse(text.expose_secret()));
         signer.map(Some).map_err(|why| format!("`signing_secret{}`: {why}", secret.suffix()))
@@ -101,7 +119,7 @@ impl Sender {
             .referer(false)
             // Where events go is decided by the configuration file alone, not by the environment.
             .no_proxy()
-            .dns_resolver(Guard(Addresses { allow_private: config.options.allow_private }))
+            .dns_resolver(Guard(config.reach.clone()))
             .pool_max_idle_per_host(config.options.max_in_flight)
             .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")));
         let client = match config.url.scheme() {
@@ -120,6 +138,7 @@ impl Sender {
             headers,
             signer: config.signer().map_err(secret)?,
             function,
+            wants: config.watch.as_ref().map_or(0, |watch| watch.wants()),
             origin,
         })
     }
@@ -138,37 +157,53 @@ impl Sender {
     pub(crate) async fn post(&self, message: Message) -> Answer {
         let headers = match self.headers_of(&message) {
             Ok(headers) => headers,
-            Err(why) => return Answer { outcome: Outcome::Rejected { why }, report: None, pressed: false },
+            Err(why) => return Answer::none(Outcome::Rejected { why }, false),
         };
         let request = self.client.post(self.url.clone()).headers(headers).body(message.payload);
         let late = Verdict::Retry(ErrorClass::Timeout);
+        let began = Instant::now();
         let (verdict, why) = match tokio::time::timeout(self.timeout, request.send()).await {
-            Ok(Ok(answer)) => return self.answered(answer).await,
+            Ok(Ok(answer)) => {
+                let rest = self.timeout.saturating_sub(began.elapsed());
+                return self.answered(answer, rest).await;
+            }
             Ok(Err(error)) => silence(error),
             Err(_) => (late, format!("no answer within {:?}", self.timeout)),
         };
         let outcome = verdict.outcome(true, Scope::Target, &format!("POST {}: {why}", self.origin));
-        Answer { outcome, report: None, pressed: verdict == late }
+        Answer::none(outcome, verdict == late)
     }
 
-    /// Status and headers decide; the body is read only to use the connection again.
-    async fn answered(&self, mut answer: Response) -> Answer {
+    /// Status and headers decide; the body is read to use the connection again, or because it is wanted.
+    async fn answered(&self, mut answer: Response, rest: Duration) -> Answer {
         let status = answer.status();
         let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry_after(value, wall_clock()));
         let text = format!("POST {} answered {status}", self.origin);
         let outcome = answered(status.as_u16(), after, Instant::now(), &text);
         let report = Some(Report { place: Some(status.as_str().into()) });
-        let _ = tokio::time::timeout(ANSWER_WAIT, async {
-            let mut read = 0;
-            while read < ANSWER_BYTES
-                && let Ok(Some(chunk)) = answer.chunk().await
-            {
+        let function_error = answer.headers().contains_key(FUNCTION_ERROR);
+        let (most, wait) = match self.wants {
+            0 => (ANSWER_BYTES, ANSWER_WAIT),
+            wants => (wants, rest),
+        };
+        let whole = tokio::time::timeout(wait, async {
+            let (mut read, mut body) = (0, Vec::new());
+            while let Ok(chunk) = answer.chunk().await {
+                let Some(chunk) = chunk else { return Some(Bytes::from(body)) };
                 read += chunk.len();
+                if read > most {
+                    return None;
+                }
+                if self.wants > 0 {
+                    body.extend_from_slice(&chunk);
+                }
             }
-        })
-        .await;
-        Answer { outcome, report, pressed: matches!(status.as_u16(), 429 | 503) }
+            None
+        });
+        let body = whole.await.ok().flatten().filter(|_| self.wants > 0);
+        let pressed = matches!(status.as_u16(), 429 | 503);
+        Answer { outcome, report, pressed, function_error, body }
     }
 
     fn headers_of(&self, message: &Message) -> Result<HeaderMap, Cause> {
@@ -196,19 +231,6 @@ impl Sender {
             set("webhook-signature", &signer.sign(&message.id, unix_s, &message.payload))?;
         }
         Ok(headers)
-    }
-}
-
-/// Looks names up for the client: a name is judged by the address that is dialled.
-struct Guard(Addresses);
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let addresses = self.0;
-        Box::pin(async move {
-            let found = addresses.of(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
     }
 }
 

@@ -25,6 +25,8 @@ fn view(name: &str) -> FunctionView {
         concurrency: 4,
         environment: vec!["TOKEN".into()],
         network: Network::None,
+        url: Some("https://example.com".into()),
+        preset: Some(crate::functions::Preset::Webhook),
         role: vec!["write:thumbs-*".parse().expect("a role")],
         retry: Retry::ScfDefault,
         max_retries: Some(2),

@@ -51,6 +51,16 @@ pub(super) struct Settings {
     /// takes it back. May be repeated.
     #[arg(long, value_name = "SCOPE:BUCKET")]
     role: Vec<String>,
+    /// Where it runs, if not here: http:// or https://.
+    #[arg(long)]
+    url: Option<String>,
+    /// How it is called there: scf, lambda, openfaas, knative or webhook.
+    #[arg(long)]
+    preset: Option<String>,
+    /// A file with the secret that a webhook's requests are signed with (whsec_...); two while one replaces
+    /// the other.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Vec<PathBuf>,
     /// What becomes of events that fail: forever or scf-default.
     #[arg(long)]
     retry: Option<String>,
@@ -64,6 +74,13 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn body(self) -> anyhow::Result<Map<String, Value>> {
+        if let Some(network) = self.network.as_deref().filter(|said| !matches!(*said, "none" | "all")) {
+            let shown = network.escape_debug();
+            anyhow::bail!(
+                "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a sandbox that \
+                 is made without root: give the function `none` and a role, or let a firewall judge"
+            );
+        }
         let mut body = Map::new();
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -79,6 +96,8 @@ impl Settings {
         for (key, value) in [
             ("runtime", self.runtime),
             ("handler", self.handler),
+            ("url", self.url),
+            ("preset", self.preset),
             ("description", self.description),
             ("network", self.network),
             ("retry", self.retry),
@@ -111,6 +130,7 @@ impl Settings {
         }
         put("tests", Some(tests.into()));
         put("role", role(&self.role)?);
+        put("secrets", secrets(&self.secret_file)?);
         Ok(body)
     }
 }
@@ -126,4 +146,15 @@ fn role(said: &[String]) -> anyhow::Result<Option<Value>> {
     let grant = |text: &String| text.parse::<Grant>().map_err(|why| anyhow::anyhow!("--role {text}: {why}"));
     let grants = said.iter().map(grant).collect::<Result<Vec<_>, _>>()?;
     Ok(Some(serde_json::to_value(grants)?))
+}
+
+/// The secrets of a webhook, one in each file; none: nothing was said about them.
+fn secrets(files: &[PathBuf]) -> anyhow::Result<Option<Value>> {
+    let read = |path: &PathBuf| -> anyhow::Result<Value> {
+        let text =
+            String::from_utf8(read(path)?).with_context(|| format!("{} is no text", path.display()))?;
+        Ok(text.trim().into())
+    };
+    let secrets = files.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok((!secrets.is_empty()).then(|| secrets.into()))
 }

@@ -29,7 +29,7 @@ pub(super) enum Begun {
     /// Somebody wished it before.
     Joins(Told),
     /// It has its place: to be started.
-    Starts(Job, Told),
+    Starts(Box<Job>, Told),
     /// It starts when it has a place.
     Waits(Told),
     /// There is no room for it.
@@ -74,7 +74,7 @@ impl Going {
         self.keys.insert(at, told.clone());
         let job = Job { pull, tell };
         if starts {
-            return Begun::Starts(job, told);
+            return Begun::Starts(Box::new(job), told);
         }
         self.waiting.push_back(job);
         Begun::Waits(told)

@@ -27,7 +27,7 @@ impl Pulls {
         match begun {
             Begun::Joins(told) | Begun::Waits(told) => Ok(told),
             Begun::Starts(job, told) => {
-                self.start(job);
+                self.start(*job);
                 Ok(told)
             }
             Begun::Full => {

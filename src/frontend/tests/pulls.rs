@@ -132,15 +132,16 @@ async fn the_origin_is_asked_as_its_rule_says() {
     let origin = Origin::start(move |path| match path {
         "/moved" => Says::status("302 Found").header(&to),
         "/down" => Says::status("500 No"),
+        "/down-there" => Says::status("404 Not Found"),
         _ => Says::ok("first"),
     });
     let origin = origin.await;
     let rule = |prefix: &str, parameter: &str, hosts: &str, file: &str| {
         format!(
             "<OriginRule><OriginType>Mirror</OriginType><OriginCondition><HTTPStatusCode>404</HTTPStatusCode>\
-             <Prefix>{prefix}</Prefix></OriginCondition><OriginParameter>{parameter}</OriginParameter><OriginInfo>\
-             <HostInfo><HostName>127.0.0.1:{}</HostName>{hosts}</HostInfo><FileInfo>{file}</FileInfo></OriginInfo>\
-             </OriginRule>",
+             <Prefix>{prefix}</Prefix></OriginCondition><OriginParameter>{parameter}</OriginParameter>\
+             <OriginInfo><HostInfo><HostName>127.0.0.1:{}</HostName>{hosts}</HostInfo>\
+             <FileInfo>{file}</FileInfo></OriginInfo></OriginRule>",
             origin.port
         )
     };
@@ -148,8 +149,8 @@ async fn the_origin_is_asked_as_its_rule_says() {
         rule(
             "headers/",
             "<FollowQueryString>true</FollowQueryString><HttpHeader><NewHttpHeaders><Header><Key>x-team</Key>\
-             <Value>ours</Value></Header></NewHttpHeaders><FollowHttpHeaders><Header><Key>accept-language</Key>\
-             </Header></FollowHttpHeaders></HttpHeader>",
+             <Value>ours</Value></Header></NewHttpHeaders><FollowHttpHeaders><Header>\
+             <Key>accept-language</Key></Header></FollowHttpHeaders></HttpHeader>",
             "",
             "",
         ),
@@ -184,9 +185,10 @@ async fn the_origin_is_asked_as_its_rule_says() {
     assert_eq!(real.miss("moved").await.body, "second");
     assert!(second.asked()[0].starts_with("GET /elsewhere HTTP/1.1\r\n"), "{:?}", second.asked()[0]);
     assert_eq!(real.miss("down").await.body, "second", "who stands by has it");
+    assert_eq!(told(&real.miss("down-there").await), (404, "NoSuchKey"), "that it has none is an answer");
     // No rule is for it.
     assert_eq!(told(&real.miss("other").await), (404, "NoSuchKey"));
-    assert_eq!((origin.asked().len(), second.asked().len()), (5, 2));
+    assert_eq!((origin.asked().len(), second.asked().len()), (6, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
