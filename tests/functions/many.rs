@@ -102,7 +102,7 @@ async fn an_upload_among_a_thousand_functions_runs_the_one_it_is_for_and_the_oth
     // A few threads for what blocks come and go.
     assert!(among.threads < alone.threads + 20, "{among:?}, alone {alone:?}");
     assert!(among.files <= alone.files + FILES_EACH * MANY + 20, "{among:?}, alone {alone:?}");
-    assert!(among.wakes < alone.wakes + MANY as u64, "they wake up: {among:?}, alone {alone:?}");
+    assert!(among.wakes < alone.wakes + MANY as u64 / 4, "they wake up: {among:?}, alone {alone:?}");
     assert!(among.ticks < alone.ticks + 100, "they compute: {among:?}, alone {alone:?}");
     // As many again after a restart, and one fewer is nobody else's business.
     assert!(world.stop().await.success());
