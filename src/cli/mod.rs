@@ -57,7 +57,7 @@ enum Command {
     /// Show the buckets of a running server, and set what each may hold.
     Bucket(bucket::Bucket),
     /// Create, try and watch functions: code that runs for events.
-    Function(function::Function),
+    Function(Box<function::Function>),
     /// The first process of a function's instance; the server starts it.
     #[command(hide = true)]
     FunctionInit(functions::init::Init),
