@@ -32,10 +32,9 @@ async fn functions_are_made_of_the_vendors_words_or_not_at_all() {
     let wish = json!({
         "FunctionName": "fresh", "Runtime": "Python3.6", "Handler": "index.main_handler", "Timeout": 9,
         "MemorySize": 256, "InitTimeout": 60, "Description": "d", "Type": "Event", "CodeSource": "ZipFile",
-        "Code": { "ZipFile": "emlw" }, "Namespace": "default",
-        "PublicNetConfig": { "PublicNetStatus": "ENABLE" },
+        "Code": { "ZipFile": "emlw" }, "PublicNetConfig": { "PublicNetStatus": "ENABLE" },
         "Environment": { "Variables": [{ "Key": "TOKEN", "Value": "hunter2" }] }, "Layers": [],
-        "VpcConfig": { "VpcId": "", "SubnetId": "" }, "AsyncRunEnable": "FALSE",
+        "VpcConfig": { "VpcId": "", "SubnetId": "" }, "AsyncRunEnable": "FALSE", "Namespace": "default",
     });
     world.acted("CreateFunction", wish.clone()).await;
     let made = world.made();

@@ -78,7 +78,8 @@ impl Settings {
             let shown = network.escape_debug();
             anyhow::bail!(
                 "--network {shown}: it is `none` or `all`; a list of destinations cannot be kept by a \
-                 sandbox that is made without root: give the function `none` and a role, or let a firewall judge"
+                 sandbox that is made without root: give the function `none` and a role, or let a firewall \
+                 judge"
             );
         }
         let mut body = Map::new();
