@@ -21,7 +21,7 @@ const LARGE: usize = 1 << 20;
 
 impl Real {
     /// From now on the bucket's objects come from there.
-    async fn from_origin(&self, document: String) {
+    async fn set_origin(&self, document: String) {
         let set = self.ask(Method::PUT, "/bucket", &[("origin", "")], &[], document).await;
         assert_eq!(set.status, 200, "{set:?}");
     }
@@ -82,7 +82,7 @@ async fn what_is_not_here_comes_from_the_origin_and_is_an_event() {
         _ => Says::status("404 Not Found"),
     });
     let origin = origin.await;
-    real.from_origin(origin.document("Mirror", "")).await;
+    real.set_origin(origin.document("Mirror", "")).await;
     for _ in 0..2 {
         let got = real.miss("small").await;
         assert_eq!((got.status.as_u16(), &got.body[..]), (200, &b"body"[..]));
@@ -164,7 +164,7 @@ async fn the_origin_is_asked_as_its_rule_says() {
         rule("moved", "<FollowRedirection>true</FollowRedirection>", "", ""),
         rule("down", "", &format!("<StandbyHostName_1>127.0.0.1:{}</StandbyHostName_1>", second.port), ""),
     ];
-    real.from_origin(format!("<OriginConfiguration>{}</OriginConfiguration>", rules.concat())).await;
+    real.set_origin(format!("<OriginConfiguration>{}</OriginConfiguration>", rules.concat())).await;
     let headers =
         [("accept-language", "de"), ("cookie", "planted"), ("x-amz-expected-bucket-owner", "1250000000")];
     let got = real.ask(Method::GET, "/bucket/headers/ü", &[("a", "1")], &headers, "").await;
@@ -195,7 +195,7 @@ async fn the_origin_is_asked_as_its_rule_says() {
 async fn one_fetch_serves_all_who_miss_the_key() {
     let real = Real::with_bucket().await;
     let origin = Origin::start(|_| Says { held: true, ..Says::ok(vec![b'x'; LARGE]) }).await;
-    real.from_origin(origin.document("Mirror", "")).await;
+    real.set_origin(origin.document("Mirror", "")).await;
     let many = join_all((0..60).map(|_| real.miss("key")));
     let opened = async {
         origin.came(1).await;
@@ -218,7 +218,7 @@ async fn what_a_client_puts_meanwhile_is_newer() {
     for size in [4, LARGE] {
         let real = Real::with_bucket().await;
         let origin = Origin::start(move |_| Says { held: true, ..Says::ok(vec![b'x'; size]) }).await;
-        real.from_origin(origin.document("Mirror", "")).await;
+        real.set_origin(origin.document("Mirror", "")).await;
         let putting = async {
             origin.came(1).await;
             let put = real.running.client.put("bucket", "key", "newer").await.expect("answered");
@@ -237,7 +237,7 @@ async fn a_client_is_sent_to_the_origin_and_the_object_is_kept_later() {
     let real = Real::with_bucket().await;
     let origin = Origin::start(|_| Says { held: true, ..Says::ok("body") }).await;
     let follow = "<HttpRedirectCode>307</HttpRedirectCode><FollowQueryString>true</FollowQueryString>";
-    real.from_origin(origin.document("Proxy", follow)).await;
+    real.set_origin(origin.document("Proxy", follow)).await;
     for _ in 0..2 {
         let got = real.ask(Method::GET, "/bucket/a key", &[("a", "1")], &[], "").await;
         assert_eq!(got.status, 307, "{got:?}");
@@ -250,7 +250,7 @@ async fn a_client_is_sent_to_the_origin_and_the_object_is_kept_later() {
     assert_eq!(real.miss("a key").await.body, "body");
     assert_eq!(origin.asked().len(), 1);
     // Whom only a redirect was promised gets nothing else.
-    real.from_origin(origin.document("Redirect", "")).await;
+    real.set_origin(origin.document("Redirect", "")).await;
     assert_eq!(real.miss("other").await.status, 302);
     assert_eq!((real.events().len(), origin.asked().len()), (1, 1));
 }
@@ -260,13 +260,13 @@ async fn places_are_bounded_and_who_waits_for_one_gets_it() {
     let bounds = crate::config::Origin { max_fetches_per_bucket: 1, max_waiting: 1, ..origin_config() };
     let real = Real::with_origin(bounds).await;
     let origin = Origin::start(|path| Says { held: path == "/held", ..Says::ok("body") }).await;
-    real.from_origin(origin.document("Mirror", "")).await;
+    real.set_origin(origin.document("Mirror", "")).await;
     let busy = async {
         origin.came(1).await;
         let got = real.miss("other").await;
         assert_eq!(told(&got), (503, "SlowDown"));
         assert_eq!(got.header("retry-after"), Some("1"));
-        real.from_origin(origin.document("Proxy", "")).await;
+        real.set_origin(origin.document("Proxy", "")).await;
         for key in ["waits", "left-out"] {
             assert_eq!(real.miss(key).await.status, 302);
         }
@@ -276,7 +276,7 @@ async fn places_are_bounded_and_who_waits_for_one_gets_it() {
     let (held, ()) = tokio::join!(real.miss("held"), busy);
     assert_eq!(held.status, 200);
     assert_eq!(real.until_happened(2).await, [made("held"), made("waits")]);
-    real.from_origin(origin.document("Mirror", "")).await;
+    real.set_origin(origin.document("Mirror", "")).await;
     assert_eq!(real.miss("left-out").await.status, 200, "asked for again, it comes");
 }
 
@@ -284,7 +284,7 @@ async fn places_are_bounded_and_who_waits_for_one_gets_it() {
 async fn what_is_fetched_for_nobody_does_not_hold_up_a_stop() {
     let real = Real::with_bucket().await;
     let origin = Origin::start(|_| Says { held: true, ..Says::ok(vec![b'x'; LARGE]) }).await;
-    real.from_origin(origin.document("Proxy", "")).await;
+    real.set_origin(origin.document("Proxy", "")).await;
     assert_eq!(real.miss("key").await.status, 302);
     origin.came(1).await;
     let real = tokio::time::timeout(PATIENCE, real.restart()).await.expect("a stop waited for an origin");

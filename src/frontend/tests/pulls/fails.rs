@@ -29,7 +29,7 @@ async fn an_origin_that_fails_leaves_nothing_behind() {
         _ => Says::ok("body"),
     });
     let origin = origin.await;
-    real.from_origin(origin.document("Mirror", "")).await;
+    real.set_origin(origin.document("Mirror", "")).await;
     for key in ["500", "403", "moved", "partial", "cut", "cut-large", "cut-chunked", "metadata", "too-large"]
     {
         let got = real.miss(key).await;
@@ -39,10 +39,10 @@ async fn an_origin_that_fails_leaves_nothing_behind() {
     }
     assert!(origin.asked().len() >= 9);
     // Nobody listens there.
-    real.from_origin(document("Mirror", "127.0.0.1:1", "")).await;
+    real.set_origin(document("Mirror", "127.0.0.1:1", "")).await;
     assert_eq!(told(&real.miss("ok").await), FAILED);
     // An origin whose own answer is wanted is heard.
-    real.from_origin(origin.document("Mirror", "<TransparentErrorCode>true</TransparentErrorCode>")).await;
+    real.set_origin(origin.document("Mirror", "<TransparentErrorCode>true</TransparentErrorCode>")).await;
     assert_eq!(told(&real.miss("500").await), (500, "OriginFailed"));
     assert_eq!(told(&real.miss("403").await), (403, "OriginFailed"));
     assert_eq!(told(&real.miss("cut").await), FAILED, "it had answered 200");
@@ -59,7 +59,7 @@ async fn an_address_that_may_not_be_called_is_not() {
         real.ask(Method::PUT, "/bucket", &[("origin", "")], &[], origin.document("Mirror", "")).await;
     assert_eq!(told(&refused), (400, "InvalidArgument"), "{refused:?}");
     // What a name leads to is judged when it is called.
-    real.from_origin(document("Mirror", &format!("localhost:{}", origin.port), "")).await;
+    real.set_origin(document("Mirror", &format!("localhost:{}", origin.port), "")).await;
     let got = real.miss("key").await;
     assert_eq!(told(&got), FAILED, "{got:?}");
     real.nothing_was_kept("key").await;
@@ -82,7 +82,7 @@ async fn without_room_the_body_is_answered_and_not_kept() {
         _ => Says::ok("body").header("content-type: text/plain").header("x-oss-meta-a: 1"),
     });
     let origin = origin.await;
-    real.from_origin(origin.document("Mirror", "")).await;
+    real.set_origin(origin.document("Mirror", "")).await;
     let answered = async |key: &str, length: usize| {
         let got = real.miss(key).await;
         assert_eq!((got.status.as_u16(), got.body.len()), (200, length), "{:?}", got.error_code());
