@@ -35,6 +35,8 @@ pub(crate) struct Server {
     seen: Seen,
     /// The deliberate fault of the next processes.
     mutant: Option<String>,
+    /// What stands in its data is judged by its test alone.
+    unwatched: bool,
 }
 
 struct Running {
@@ -75,7 +77,7 @@ impl Server {
             );
         }
         fs::write(path.join("tidings.toml"), config).expect("a writable directory");
-        Self { dir: Some(dir), path, running: None, seen: Seen::default(), mutant: None }
+        Self { dir: Some(dir), path, running: None, seen: Seen::default(), mutant: None, unwatched: false }
     }
 
     /// Starts the process and does not wait for it. With `failpoint` it kills itself when it gets there.
@@ -121,7 +123,7 @@ impl Server {
                 };
                 let (s3, admin) = (client(s3, &access_key, &secret_key), client(admin, "", ""));
                 // One that misbehaves on purpose is judged by its test.
-                if self.mutant.is_none() {
+                if self.mutant.is_none() && !self.unwatched {
                     let watch = Watch::begin(admin.clone(), self.seen.clone()).await;
                     self.running.as_mut()?.watch = Some(watch);
                 }
@@ -189,6 +191,12 @@ impl Server {
     #[cfg(feature = "powercut")]
     pub(crate) fn data(&self) -> PathBuf {
         self.path.join("data")
+    }
+
+    /// Its data is that of another moment: what was seen of the books before says nothing of them.
+    #[cfg(feature = "powercut")]
+    pub(crate) fn is_of_another_moment(&mut self, watched: bool) {
+        (self.seen, self.unwatched) = (Seen::default(), !watched);
     }
 
     /// Switches a deliberate fault on for the processes that are launched from now on, or none.

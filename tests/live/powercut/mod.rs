@@ -171,9 +171,11 @@ impl Life {
 
     /// Starts a server on what is mounted in place of its data, lets it work on, and judges everything.
     ///
-    /// `None` if the target never has everything: what is damaged is kept, and said.
-    async fn judged(&mut self, tick: u64) -> Option<Report> {
+    /// After a deliberate fault nobody watches: the judgement itself must notice. `None` if the target never
+    /// has everything: what is damaged is kept, and said.
+    async fn judged(&mut self, tick: u64, watched: bool) -> Option<Report> {
         self.inbox.taken();
+        self.server.is_of_another_moment(watched);
         let ready = self.server.start().await;
         let plan = Plan { changes: AFTER, clients: 4, ..self.plan };
         let recorder = Recorder::on(&self.clock, self.ops.len() as u64 * 100);
@@ -218,7 +220,7 @@ async fn cuts(test: &str, images: u64, mutant: Option<&str>) -> usize {
     for (number, tick) in moments.into_iter().enumerate() {
         replay.cut(tick, &mut rng, &image).expect("an image");
         let mounted = Mounted::new(&image, &life.data);
-        let report = life.judged(tick).await;
+        let report = life.judged(tick, mutant.is_none()).await;
         drop(mounted);
         match report {
             Some(report) => {
