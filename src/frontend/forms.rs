@@ -182,3 +182,20 @@ fn page_of(text: &str) -> Option<&str> {
 fn in_query(text: &str) -> String {
     url_encode(text).replace('/', "%2F")
 }
+
+/// The fields of a form, its file and what follows it, for fuzzers; none: it is refused.
+#[cfg(feature = "fuzzing")]
+pub(super) async fn fuzzing<S>(body: S) -> Option<(Vec<(String, String)>, Vec<u8>)>
+where
+    S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,
+{
+    let mut reader = Reader::new(body, "b");
+    let form = Form::read(&mut reader).await.ok()?;
+    let mut file = Vec::new();
+    while let Some(data) = reader.data().await.ok()? {
+        file.extend_from_slice(&data);
+    }
+    pass_over(&mut reader).await.ok()?;
+    let fields = form.fields.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Some((fields, file))
+}

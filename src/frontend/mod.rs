@@ -44,6 +44,8 @@ mod errors;
 mod family;
 mod forms;
 mod found;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod going;
 mod guard;
 mod headers;

@@ -6,6 +6,7 @@ mod brokers;
 mod clients;
 mod demo;
 mod fail;
+mod fuzz;
 mod guard;
 mod packages;
 mod paths;
@@ -50,6 +51,8 @@ enum Command {
     Bench(bench::Bench),
     /// Cuts the power of a disk at random moments and judges what is there after (root; not part of `test`).
     Powercut(powercut::Powercut),
+    /// Feeds every parser of what strangers send with bytes that nobody would send (not part of `test`).
+    Fuzz(fuzz::Fuzz),
     /// Puts, overwrites and removes many objects while lists are asked for: space must come back, memory and
     /// latency must stay. Prints a table.
     Soak {
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Test { from } => test::run(from),
         Command::Bench(bench) => bench::run(&bench),
         Command::Powercut(powercut) => powercut::run(&powercut),
+        Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Soak { objects } => soak::run(objects),
         Command::Demo { args } => demo::run(&args),
         Command::Brokers { command } => brokers::run(command),

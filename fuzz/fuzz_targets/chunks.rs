@@ -1,0 +1,5 @@
+//! Bodies in `aws-chunked` framing. Must never
+//! hold a property of its own beside what it calls.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidings::frontend::fuzzing::chunks(bytes));

@@ -1,0 +1,5 @@
+//! Documents that requests carry. Must never
+//! hold a property of its own beside what it calls.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tidings::frontend::fuzzing::xml(bytes));
