@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::permits::INVOKE_WAIT;
 use super::service::{Admin, Entrance, Peer};
 use crate::limits::Stall;
 use crate::tls::Tls;
@@ -147,9 +148,14 @@ async fn connection(
         result = served.as_mut() => result,
         () = ends => {
             served.as_mut().graceful_shutdown();
-            match tokio::time::timeout(bounds.drain, served.as_mut()).await {
-                Ok(result) => result,
-                Err(_) => return tracing::debug!(%peer, "an admin connection did not end in time"),
+            let cut = async {
+                // Only a stop cuts what is being answered; every answer has a bound of its own.
+                let _ = tokio::time::timeout(INVOKE_WAIT, stop.cancelled()).await;
+                tokio::time::sleep(bounds.drain).await;
+            };
+            tokio::select! {
+                result = served.as_mut() => result,
+                () = cut => return tracing::debug!(%peer, "an admin connection did not end in time"),
             }
         }
     };

@@ -150,11 +150,17 @@ impl FunctionBackend for Parts {
     async fn remove(&self, name: &str, discard: bool) -> Result<Removed, ChangeError> {
         let _alone = self.hosted.changing.lock().await;
         self.hosted.all.view(name).map_err(of_function)?;
+        if !discard {
+            // Before its rules go: a refusal must not cost it the changes that are made meanwhile.
+            self.targets.refuse_unsettled(&target_name(name))?;
+        }
         self.want(name, None).await?;
         // Its target first: a crash before the rest leaves a function that gets events from then on.
         match self.targets.forget(&target_name(name), discard).await {
             Ok(_) | Err(ChangeError::NoSuchTarget) => {}
             Err(refused) => {
+                let what = "was not removed; changes made meanwhile do not reach it";
+                tracing::error!(function = name, %refused, "{what}");
                 self.follow(name).await?;
                 return Err(refused);
             }

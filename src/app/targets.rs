@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
+use super::single::{still_kept, unsettled};
 use super::storage::first_segments;
 use crate::admin::{ChangeError, Forgotten};
 use crate::commit::{Commit, CommitError};
@@ -200,12 +201,9 @@ impl Targets {
             letters.quiesce().await;
         }
         let books = entry.progress.books();
-        let unsettled = books.backlog + books.held + books.dead_lettered;
+        let unsettled = unsettled(&books);
         if unsettled > 0 && !discard {
-            return Err(ChangeError::Conflict(format!(
-                "{unsettled} events, dead letters included, are kept for the target and would be lost; \
-                 repeat it with `--discard` (`?discard=true`) if that is meant"
-            )));
+            return Err(still_kept(unsettled));
         }
         let number = entry.registered.target;
         commit.forget_target(number, unsettled).await.map_err(of_setting)?;

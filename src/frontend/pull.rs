@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use http::{HeaderMap, StatusCode, Uri};
 use s3s::dto::GetObjectOutput;
 use s3s::{S3Response, S3Result};
-use tidings_origin::{FetchError, Fetched, Fetcher, Kind, Options, Rules, Url};
+use tidings_origin::{Fetcher, Kind, Options, Rules, Url};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,6 +84,10 @@ pub(super) struct Pull {
     headers: HeaderMap,
     follow: bool,
     request: RequestInfo,
+    /// When the bucket was made, in microseconds since the Unix epoch.
+    born: i64,
+    /// Where its origin was when somebody missed it.
+    hosts: Vec<String>,
 }
 
 /// All fetches.
@@ -149,7 +153,8 @@ impl Pulls {
         wanted: &Wanted,
     ) -> S3Result<Option<Missed>> {
         let bucket = self.commit.store().bucket(&wanted.bucket).map_err(errors::of_store)?;
-        let Some(rules) = bucket.and_then(|bucket| self.rules.of(&bucket)) else { return Ok(None) };
+        let Some(bucket) = bucket else { return Ok(None) };
+        let Some(rules) = self.rules.of(&bucket) else { return Ok(None) };
         let Some(rule) = rules.for_key(&wanted.key) else { return Ok(None) };
         let (query, encrypted) = (asking.uri.query(), asking.caller.context.peer.encrypted);
         let urls = rule.hosts.iter().filter_map(|host| rule.url(host, &wanted.key, query, encrypted));
@@ -163,6 +168,8 @@ impl Pulls {
             headers: rule.headers(asking.headers),
             follow: rule.follow_redirects,
             request: asking.caller.request_info(),
+            born: bucket.created_us,
+            hosts: rule.hosts.clone(),
         };
         match rule.kind {
             Kind::Redirect => Err(redirect(code, &first)),
@@ -186,41 +193,6 @@ impl Pulls {
                 Err(failure) => Err(failure.answer(rule.transparent_errors)),
             },
         }
-    }
-
-    async fn pull(&self, pull: &Pull) -> Result<Pulled, Failure> {
-        let mut from = 0;
-        loop {
-            let (at, fetched) = self.open(pull, from).await?;
-            match self.keep(pull, fetched).await {
-                // The next one may do better.
-                Err(Failure::Origin { .. }) if at + 1 < pull.urls.len() => from = at + 1,
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Asks the hosts from `from` on, one after the other, and says which one has it. That one has it not is
-    /// an answer.
-    async fn open(&self, pull: &Pull, from: usize) -> Result<(usize, Fetched), Failure> {
-        let options = self.options;
-        let made = self.fetcher.get_or_try_init(|| async move {
-            let made = tokio::task::spawn_blocking(move || Fetcher::new(options)).await;
-            made.unwrap_or_else(|e| Err(e.to_string()))
-        });
-        let fetcher = made.await.map_err(|why| {
-            tracing::error!(%why, "origins cannot be asked");
-            Failure::Internal
-        })?;
-        let mut last = Failure::NotFound;
-        for (at, url) in pull.urls.iter().enumerate().skip(from) {
-            match fetcher.get(url.clone(), &pull.headers, pull.follow).await {
-                Ok(fetched) => return Ok((at, fetched)),
-                Err(FetchError::NotFound) => return Err(Failure::NotFound),
-                Err(error) => last = error.into(),
-            }
-        }
-        Err(last)
     }
 
     fn going(&self) -> MutexGuard<'_, Going> {

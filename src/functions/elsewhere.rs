@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidings_connector::Span;
-use tidings_http::{HttpConfig, HttpOptions, Preset as Http, Reach};
+use tidings_http::{HttpConfig, HttpOptions, NEVER_PORTS, Preset as Http, Reach};
 
 use super::spec::Settings;
 use super::{FunctionError, target_name};
@@ -14,8 +14,6 @@ use crate::config::Encoding;
 
 /// Secrets that requests may be signed with at once: the old one and the new one.
 const MAX_SECRETS: usize = 2;
-/// Ports of services that take commands in lines, and a POST with them for one.
-const NEVER: &[u16] = &[19, 22, 23, 25, 110, 143, 465, 587, 993, 995, 3306, 5432, 6379, 11_211];
 /// How long reaching a receiver may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -157,7 +155,7 @@ impl Elsewhere {
             ..HttpOptions::default()
         };
         let config = http.checked_within(&target_name(name), reach)?.of_account(region, appid);
-        if NEVER.contains(&config.port()) {
+        if NEVER_PORTS.contains(&config.port()) {
             return Err(format!("`url`: port {} may not be called", config.port()));
         }
         match self.secrets.is_empty() {

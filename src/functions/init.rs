@@ -115,6 +115,8 @@ impl Init {
     }
 
     fn limit(&self) -> io::Result<()> {
+        // Where the machine's memory ends, the code ends first. Whoever may not say so goes on without.
+        let _ = fs::write("/proc/self/oom_score_adj", "1000");
         let set = |resource, most: u64| {
             let had = rustix::process::getrlimit(resource).maximum;
             let most = had.map_or(most, |had| had.min(most));

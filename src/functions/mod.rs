@@ -9,6 +9,7 @@ mod change;
 mod code;
 mod edit;
 mod elsewhere;
+mod emulator;
 mod error;
 mod host;
 pub mod init;
@@ -34,6 +35,7 @@ mod wire;
 mod zip;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -100,10 +102,16 @@ impl Whose {
         }
     }
 
+    /// What says so to all key pairs of its instances, those of earlier deployments among them.
+    fn revoked(&self) -> Option<Arc<AtomicBool>> {
+        let Self::Ours(pool) = self else { return None };
+        Some(pool.revoked())
+    }
+
     /// The key pairs of its instances are void.
     fn revoke(&self) {
-        if let Self::Ours(pool) = self {
-            pool.revoke();
+        if let Some(revoked) = self.revoked() {
+            revoked.store(true, Ordering::SeqCst);
         }
     }
 }

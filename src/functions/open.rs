@@ -3,6 +3,7 @@
 //! Must never lose a function because another one cannot be read.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::UnixStream;
@@ -70,8 +71,12 @@ impl Functions {
 
     /// Puts a function in the place of the one with its name, whose idle instances end.
     pub(super) fn put(&self, record: Record) -> Result<(), FunctionError> {
+        // An instance of an earlier deployment may work on: who takes the role later takes it from that, too.
+        let same =
+            self.get(&record.name).ok().filter(|live| live.record.settings.role == record.settings.role);
+        let revoked = same.and_then(|live| live.host.revoked()).unwrap_or_default();
         let host = match &record.settings.elsewhere {
-            None => Whose::Ours(self.pool_of(&record)?),
+            None => Whose::Ours(self.pool_of(&record, revoked)?),
             Some(elsewhere) => Whose::Theirs(self.remote_of(&record, elsewhere)),
         };
         let (name, role) = (Arc::from(record.name.as_str()), record.settings.role.clone());
@@ -86,7 +91,7 @@ impl Functions {
         Ok(())
     }
 
-    fn pool_of(&self, record: &Record) -> Result<Pool, FunctionError> {
+    fn pool_of(&self, record: &Record, revoked: Arc<AtomicBool>) -> Result<Pool, FunctionError> {
         let version = record.version().ok_or_else(|| {
             FunctionError::Unavailable(format!("the code of function `{}` is not there", record.name))
         })?;
@@ -100,7 +105,7 @@ impl Functions {
             settings: record.settings.clone(),
             handler,
             code: self.registry.code_dir(&version.hash),
-            revoked: Arc::default(),
+            revoked,
         };
         Ok(Pool::new(self.host.clone(), Deployed(Arc::new(deployment)), self.now))
     }

@@ -51,9 +51,9 @@ impl Pool {
         Self(shared)
     }
 
-    /// The role of these instances is taken from them: their key pairs are void.
-    pub(super) fn revoke(&self) {
-        self.0.deployed.revoked.store(true, Ordering::SeqCst);
+    /// What says that the role of these instances was taken from them: their key pairs are void.
+    pub(super) fn revoked(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.deployed.revoked)
     }
 
     /// No instance is idle any more from now on: those that work end when they are done.

@@ -14,6 +14,7 @@ use tidings_function::{Call, Ended, Policy, Status};
 use tidings_http::{Attempted, HttpConfig, Watch};
 
 use super::elsewhere::Preset;
+use super::emulator::names_error;
 use super::pool::looped;
 use super::run::Run;
 use super::runlog::RunLog;
@@ -96,8 +97,17 @@ impl Inner {
                 ErrorClass::Unknown,
                 "its answer did not come whole: whether the code failed is unknown",
             ),
-            (Outcome::Delivered, Some(body)) if self.preset == Preset::Lambda && is_error(body) => {
-                failed(ErrorClass::Http5xx, "the code failed: its answer names an errorType")
+            (Outcome::Delivered, Some(body)) if self.preset == Preset::Lambda => match names_error(body) {
+                Some(false) => Outcome::Delivered,
+                Some(true) => failed(ErrorClass::Http5xx, "the code failed: its answer names an errorType"),
+                // The emulator says so too when the code took too long: 200, and a sentence.
+                None => failed(ErrorClass::Unknown, "its answer is no JSON: what became of it is unknown"),
+            },
+            // So the emulator answers whoever asks while it works.
+            (Outcome::Rejected { .. }, _)
+                if self.preset == Preset::Lambda && attempted.status == Some(400) =>
+            {
+                failed(ErrorClass::Throttle, "it works on another event")
             }
             (outcome, _) => outcome.clone(),
         }
@@ -116,11 +126,6 @@ impl Inner {
             _ => Outcome::Retry { after: after.or(self.policy.pause), why },
         }
     }
-}
-
-/// True for the answer of code that failed.
-fn is_error(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|answer| answer["errorType"].is_string())
 }
 
 /// The end of a run, by SCF's codes.

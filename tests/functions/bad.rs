@@ -22,7 +22,7 @@ async fn what_cannot_be_a_function_is_refused_when_it_is_made() {
         (vec!["f1", "--code", &code, "--memory", "1"], "memory_mb"),
         (vec!["f1", "--code", &code, "--timeout", "901"], "timeout_s"),
         (vec!["f1", "--code", &code, "--env", "LD_PRELOAD=x"], "LD_PRELOAD"),
-        (vec!["f1", "--code", &code, "--network", "some"], "the body is no function"),
+        (vec!["f1", "--code", &code, "--network", "some"], "it is `none` or `all`"),
         (vec!["f1"], "needs code"),
         (vec!["f1", "--from", "nothing"], "no function template"),
         (vec!["f1", "--code", &folder], "neither a file nor a folder"),

@@ -106,10 +106,17 @@ async fn a_function_with_events_is_removed_only_if_somebody_says_so() {
     world.until(&["function", "logs", "gone"], |v| v["runs"] != json!([])).await;
     let (code, said) = world.run(&["function", "rm", "gone"]).await;
     assert!(code == 1 && said.contains("would be lost"), "{said}");
-    // It is as it was.
+    // It is as it was, and what changes while it is refused counts.
+    let meanwhile = async {
+        for n in 0..40 {
+            world.put(&format!("meanwhile-{n}")).await;
+        }
+    };
+    let ((code, _), ()) = tokio::join!(world.run(&["function", "rm", "gone"]), meanwhile);
+    assert_eq!(code, 1);
     let text = "def main_handler(e, c): return 1";
     world.json(&["function", "update", "gone", "--text", text]).await;
-    world.until(&["target", "show", "function:gone"], |v| v["books"]["delivered"] == 1).await;
+    world.until(&["target", "show", "function:gone"], |v| v["books"]["delivered"] == 41).await;
     world.json(&["function", "rm", "gone"]).await;
     assert_eq!(world.json(&["function", "ls"]).await, json!({ "functions": [] }));
     assert_eq!(world.json(&["target", "ls"]).await["targets"], json!([]));

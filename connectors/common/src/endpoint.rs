@@ -23,6 +23,9 @@ pub fn endpoint(key: &str, text: &str, schemes: &[&str], example: &str) -> Resul
     if rest.contains('#') {
         return Err(format!("`{key}` must not carry a fragment (`#`): it would never be sent"));
     }
+    if rest.contains('\\') {
+        return Err(format!("`{key}` must not carry `\\`: some would read it as `/`"));
+    }
     // What stands in a path or query may be a secret.
     let shown = match rest.contains(['/', '?']) {
         true => String::new(),
@@ -66,6 +69,7 @@ mod tests {
             "tls://",
             "tls://planted:secret@h:1",
             "tls://h:1#planted",
+            "tls://h\\planted",
             "tls://h:planted/planted",
             "tls://a planted/?planted",
             "h:0",

@@ -21,7 +21,7 @@ pub use addresses::{Addresses, Blocked, is_loopback, refusal};
 pub use endpoint::endpoint;
 pub use failure::{find, judge, judge_io};
 pub use inspection::Inspection;
-pub use networks::{Network, Reach};
+pub use networks::{NEVER_PORTS, Network, Reach};
 pub use outstanding::{Outstanding, ROUNDS, Token};
 pub use suspects::Suspects;
 use tidings_connector::{ErrorClass, Fault, Outcome};

@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 use crate::addresses::{Addresses, choose, refusal};
 
+/// Ports of services that take commands in lines, and a request with them for one: nobody but the operator
+/// may have them called.
+pub const NEVER_PORTS: &[u16] = &[19, 22, 23, 25, 110, 143, 465, 587, 993, 995, 3306, 5432, 6379, 11_211];
+
 /// A network: an address, and how many of its first bits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {

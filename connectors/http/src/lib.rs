@@ -12,5 +12,5 @@ mod watch;
 mod window;
 
 pub use config::{HttpConfig, HttpOptions, Preset};
-pub use tidings_common::{Network, Reach};
+pub use tidings_common::{NEVER_PORTS, Network, Reach};
 pub use watch::{Attempted, Watch};

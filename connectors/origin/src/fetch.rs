@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, redirect};
-use tidings_common::{Addresses, Blocked, TlsFiles, Url, refusal};
+use tidings_common::{Addresses, Blocked, NEVER_PORTS, TlsFiles, Url, refusal};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{FetchError, Options};
@@ -74,13 +74,24 @@ impl Fetcher {
         client.build().map(|client| Self { client, options }).map_err(|e| e.to_string())
     }
 
+    /// Until when a fetch that begins now may take, however many hosts it asks.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.options.total_timeout
+    }
+
     /// Asks for what is under `url`, with these headers and no others of a client's, and follows redirects if
-    /// `follow`. To another host they go without the headers.
+    /// `follow`. To another host they go without the headers. `until`: the
+    /// end of the whole fetch.
     ///
     /// # Errors
     /// [`FetchError`]; no byte of a body was taken.
-    pub async fn get(&self, url: Url, headers: &HeaderMap, follow: bool) -> Result<Fetched, FetchError> {
-        let until = Instant::now() + self.options.total_timeout;
+    pub async fn get(
+        &self,
+        url: Url,
+        headers: &HeaderMap,
+        follow: bool,
+        until: Instant,
+    ) -> Result<Fetched, FetchError> {
         let (mut url, mut headers) = (url, headers.clone());
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for _ in 0..=MAX_REDIRECTS {
@@ -114,6 +125,9 @@ impl Fetcher {
             return blocked("an origin's address holds a password".to_owned());
         }
         let Some(host) = url.host_str() else { return blocked("an origin has no host".to_owned()) };
+        if let Some(port) = url.port().filter(|port| NEVER_PORTS.contains(port)) {
+            return blocked(format!("port {port} of an origin may not be called"));
+        }
         let ip = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
         match ip.and_then(|ip| refusal(ip, self.options.allow_private)) {
             Some(why) => blocked(format!("{host} may not be called: {why}")),
@@ -135,9 +149,10 @@ impl Fetcher {
     fn fetched(&self, answer: Response, until: Instant) -> Result<Fetched, FetchError> {
         let headers = answer.headers().clone();
         let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let chunked = headers.get(TRANSFER_ENCODING).is_some_and(|value| {
-            value.to_str().is_ok_and(|value| value.trim_ascii().eq_ignore_ascii_case("chunked"))
-        });
+        // All of them: of several the library goes by the last one, and by others reads to the very end.
+        let mut encodings = headers.get_all(TRANSFER_ENCODING).iter().peekable();
+        let chunked = encodings.peek().is_some()
+            && encodings.all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
         // A body that ends where the connection does may be cut anywhere.
         if length.is_none() && !chunked {
             return Err(FetchError::Failed("the origin does not say where the body ends".to_owned()));
@@ -155,6 +170,10 @@ impl Fetched {
     /// # Errors
     /// [`FetchError`]: what came so far is worth nothing.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        // A client who takes it slowly always finds more: time is looked at first.
+        if Instant::now() >= self.until {
+            return Err(FetchError::Slow("all of it together"));
+        }
         let idle = within(self.options.idle_timeout, self.answer.chunk());
         let chunk = match timeout_at(self.until, idle).await {
             Err(_) => return Err(FetchError::Slow("all of it together")),

@@ -83,7 +83,7 @@ fn said(status: &str, headers: &str, body: &str) -> String {
 
 async fn fetch(options: Options, url: Url, follow: bool) -> Result<Vec<u8>, FetchError> {
     let fetcher = Fetcher::new(options).expect("the system trusts somebody");
-    let mut fetched = fetcher.get(url, &HeaderMap::new(), follow).await?;
+    let mut fetched = fetcher.get(url, &HeaderMap::new(), follow, fetcher.deadline()).await?;
     let mut body = Vec::new();
     while let Some(chunk) = fetched.chunk().await? {
         body.extend_from_slice(&chunk);
@@ -119,7 +119,13 @@ async fn an_address_that_may_not_be_called_is_not_however_it_is_written() {
         let got = fetch(OPTIONS, url, true).await;
         assert!(matches!(got, Err(FetchError::Blocked(_))), "{host}, whatever is allowed: {got:?}");
     }
-    for url in ["file:///etc/passwd", "ftp://127.0.0.1/", "http://user:planted@127.0.0.1/"] {
+    let forms = [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "http://user:planted@127.0.0.1/",
+        "http://127.0.0.1:6379/",
+    ];
+    for url in forms {
         let got = fetch(OPTIONS, Url::parse(url).expect("a URL"), true).await;
         assert!(matches!(&got, Err(FetchError::Blocked(why)) if !why.contains("planted")), "{url}: {got:?}");
     }
@@ -150,7 +156,7 @@ async fn a_redirect_to_another_host_gets_no_header_that_was_meant_for_this_one()
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("x-token"), HeaderValue::from_static("planted"));
     let fetcher = Fetcher::new(OPTIONS).expect("the system trusts somebody");
-    fetcher.get(here.url("/here?a=1"), &headers, true).await.expect("followed");
+    fetcher.get(here.url("/here?a=1"), &headers, true, fetcher.deadline()).await.expect("followed");
     let (here, there) = (here.asked().concat(), there.asked().concat());
     assert!(here.starts_with("GET /here?a=1 ") && here.contains("x-token: planted"), "{here}");
     assert!(there.starts_with("GET /there ") && !there.contains("planted"), "{there}");
@@ -171,6 +177,7 @@ async fn only_a_whole_body_is_one() {
         (ok("transfer-encoding: chunked\r\n", "4\r\nbody\r\n0\r\n\r\n"), Some("body")),
         (ok("transfer-encoding: chunked\r\n", "4\r\nbody\r\n"), None),
         (ok("transfer-encoding: chunked\r\n", "x\r\nbody\r\n0\r\n\r\n"), None),
+        (ok("transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n", "body"), None),
         (ok("", "body"), None),
         (ok("content-length: 4\r\ncontent-length: 2\r\n", "body"), None),
         ("HTTP/1.1 206 Partial\r\ncontent-length: 4\r\n\r\nbody".to_owned(), None),

@@ -82,6 +82,15 @@ impl From<FetchError> for Failure {
         match error {
             FetchError::NotFound => Failure::NotFound,
             FetchError::Status(status) => Failure::Origin { status: Some(status), why: error.to_string() },
+            // Names and addresses of origins are their buckets' owner's, not every reader's.
+            FetchError::Blocked(why) => {
+                tracing::warn!(%why, "an origin may not be called");
+                Failure::unfit("its origin may not be called")
+            }
+            FetchError::Failed(why) => {
+                tracing::warn!(%why, "an origin failed");
+                Failure::unfit("its origin failed")
+            }
             other => Failure::Origin { status: None, why: other.to_string() },
         }
     }

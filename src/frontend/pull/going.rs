@@ -137,6 +137,8 @@ mod tests {
             headers: http::HeaderMap::new(),
             follow: false,
             request: RequestInfo { id: "id".into(), source_ip: None, principal: "key".into(), hops: 0 },
+            born: 0,
+            hosts: Vec::new(),
         };
         match going.begin(pull, may_wait) {
             Begun::Joins(_) => "joins",

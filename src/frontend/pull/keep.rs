@@ -54,6 +54,10 @@ impl Pulls {
             conditions: Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() },
             request: pull.request.clone(),
         };
+        // What took long may come of an origin, or for a bucket, that is no more.
+        if !self.is_still_asked_for(pull) {
+            return Ok(Pulled::Superseded);
+        }
         match self.commit.put_object(permit, put).await {
             Ok(_) => Ok(Pulled::Kept),
             Err(CommitError::PreconditionFailed) => Ok(Pulled::Superseded),

@@ -33,7 +33,7 @@ impl Pulls {
             return Err(Failure::NoRoom);
         }
         let place = self.place(&pull.bucket).ok_or(Failure::Busy)?;
-        let (_, fetched) = self.open(&pull, 0).await?;
+        let (_, fetched) = self.open(&pull, 0, &mut None).await?;
         let kept = metadata_of(&fetched.headers)?;
         let mut headers = HeaderMap::new();
         headers::give_back(&kept, false, &mut headers);

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
+use tidings_origin::{FetchError, Fetched, Fetcher};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::going::{At, Begun, Job, Outcome, Told};
@@ -60,6 +62,56 @@ impl Pulls {
     pub(super) fn place(self: &Arc<Self>, bucket: &Arc<str>) -> Option<Place> {
         let taken = self.going().take(bucket);
         taken.then(|| Place { pulls: Arc::clone(self), bucket: Arc::clone(bucket), at: None })
+    }
+
+    async fn pull(&self, pull: &Pull) -> Result<Pulled, Failure> {
+        let (mut from, mut until) = (0, None);
+        // It may have waited for its place.
+        while self.is_still_asked_for(pull) {
+            let (at, fetched) = self.open(pull, from, &mut until).await?;
+            match self.keep(pull, fetched).await {
+                // The next one may do better.
+                Err(Failure::Origin { .. }) if at + 1 < pull.urls.len() => from = at + 1,
+                ended => return ended,
+            }
+        }
+        Ok(Pulled::Superseded)
+    }
+
+    /// True if the bucket is the one that it was, and its origin is still where it was.
+    pub(super) fn is_still_asked_for(&self, pull: &Pull) -> bool {
+        let bucket = self.commit.store().bucket(&pull.bucket).ok().flatten();
+        let bucket = bucket.filter(|bucket| bucket.created_us == pull.born);
+        let rules = bucket.and_then(|bucket| self.rules.of(&bucket));
+        rules.is_some_and(|rules| rules.for_key(&pull.key).is_some_and(|rule| rule.hosts == pull.hosts))
+    }
+
+    /// Asks the hosts from `from` on, one after the other, and says which one has it. That one has it not is
+    /// an answer.
+    pub(super) async fn open(
+        &self,
+        pull: &Pull,
+        from: usize,
+        until: &mut Option<Instant>,
+    ) -> Result<(usize, Fetched), Failure> {
+        let options = self.options;
+        let made = self.fetcher.get_or_try_init(|| async move {
+            let made = tokio::task::spawn_blocking(move || Fetcher::new(options)).await;
+            made.unwrap_or_else(|e| Err(e.to_string()))
+        });
+        let fetcher = made.await.map_err(|why| {
+            tracing::error!(%why, "origins cannot be asked");
+            Failure::Internal
+        })?;
+        let (mut last, until) = (Failure::NotFound, *until.get_or_insert_with(|| fetcher.deadline()));
+        for (at, url) in pull.urls.iter().enumerate().skip(from) {
+            match fetcher.get(url.clone(), &pull.headers, pull.follow, until).await {
+                Ok(fetched) => return Ok((at, fetched)),
+                Err(FetchError::NotFound) => return Err(Failure::NotFound),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest};
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,8 @@ use crate::store::{BlobHandle, BlobWriter, StoreError};
 
 /// Bytes collected before a write; one such run is being written while the next one is collected.
 const RUN_BYTES: usize = 1 << 20;
+/// Pieces below this are copied into one, in bytes.
+const SMALL_BYTES: usize = 4 << 10;
 /// A large blob is synced every so many bytes, so that its last sync does not hold up the journal's.
 const SYNC_BYTES: u64 = 32 << 20;
 
@@ -77,6 +79,8 @@ pub(super) struct Writer {
     sink: Option<Sink>,
     busy: Option<JoinHandle<(Sink, io::Result<()>)>>,
     run: Vec<Bytes>,
+    /// Small pieces at the run's end.
+    crumbs: BytesMut,
     run_bytes: usize,
 }
 
@@ -91,7 +95,14 @@ impl Writer {
         });
         let (unnamed, file) = made.await.map_err(io::Error::other)??;
         let sink = Sink { file, at: HEADER, unsynced: 0, crc: Digest::new(CrcAlgorithm::Crc32Iscsi) };
-        Ok(Self { file: unnamed, sink: Some(sink), busy: None, run: Vec::new(), run_bytes: 0 })
+        Ok(Self {
+            file: unnamed,
+            sink: Some(sink),
+            busy: None,
+            run: Vec::new(),
+            crumbs: BytesMut::new(),
+            run_bytes: 0,
+        })
     }
 
     /// Hands the collected run over once the one before it is written.
@@ -106,8 +117,16 @@ impl Writer {
         Ok(())
     }
 
+    /// What came in small pieces becomes one.
+    fn gather(&mut self) {
+        if !self.crumbs.is_empty() {
+            self.run.push(self.crumbs.split().freeze());
+        }
+    }
+
     /// What was collected, counted as on the disk.
     fn next_run(&mut self) -> Vec<Bytes> {
+        self.gather();
         let bytes = std::mem::take(&mut self.run_bytes) as u64;
         self.file.blobs.unowned().wrote(self.file.name, bytes);
         std::mem::take(&mut self.run)
@@ -130,7 +149,13 @@ impl Writer {
 impl BlobWriter for Writer {
     async fn write(&mut self, data: Bytes) -> Result<(), StoreError> {
         self.run_bytes += data.len();
-        self.run.push(data);
+        if data.len() < SMALL_BYTES {
+            // What comes in crumbs keeps whole buffers alive, and costs a write each.
+            self.crumbs.extend_from_slice(&data);
+        } else {
+            self.gather();
+            self.run.push(data);
+        }
         if self.run_bytes >= RUN_BYTES { self.hand_over().await } else { Ok(()) }
     }
 

@@ -114,3 +114,20 @@ async fn without_room_the_body_is_answered_and_not_kept() {
     assert_eq!(real.miss("small").await.status, 200);
     assert_eq!(real.happened(), [made("small")], "and what has room is kept");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_of_an_origin_that_was_taken_away_is_not_kept() {
+    let real = Real::with_bucket().await;
+    let origin = Origin::start(|_| Says { held: true, ..Says::ok("body") }).await;
+    real.set_origin(origin.document("Mirror", "")).await;
+    let taking = async {
+        origin.came(1).await;
+        let gone = real.ask(Method::DELETE, "/bucket", &[("origin", "")], &[], String::new()).await;
+        assert_eq!(gone.status, 204);
+        origin.open();
+    };
+    let (got, ()) = tokio::join!(real.miss("key"), taking);
+    assert_eq!(told(&got), (404, "NoSuchKey"), "{got:?}");
+    real.nothing_was_kept("key").await;
+    assert_eq!(real.happened(), []);
+}
