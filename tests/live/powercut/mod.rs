@@ -40,6 +40,8 @@ const CHANGES: u64 = 6_000;
 const CONTROL: u64 = 5;
 /// A backlog that is still there after so long stays: a far side that answers at once takes seconds.
 const DRAINED_WITHIN: Duration = Duration::from_secs(30);
+/// A load after a cut is answered within this, or never.
+const LOADED_WITHIN: Duration = Duration::from_secs(120);
 /// Changes after each cut.
 const AFTER: u64 = 40;
 /// The clients' bucket.
@@ -181,7 +183,11 @@ impl Life {
         let recorder = Recorder::on(&self.clock, self.ops.len() as u64 * 100);
         let load = Load::start_with(BUCKET, plan, recorder);
         load.serve(Some(ready.s3.clone()));
-        let shared = load.finished().await;
+        // Where the log lost what it had confirmed, changes are refused for good.
+        let Ok(shared) = timeout(LOADED_WITHIN, load.finished()).await else {
+            self.server.kill().await;
+            return None;
+        };
         let Ok(reading) = timeout(DRAINED_WITHIN, books::drained(&ready.admin, "live")).await else {
             self.server.kill().await;
             return None;
