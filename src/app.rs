@@ -3,6 +3,7 @@
 //! Must never decide anything about a change or a delivery: it connects and ends those who do, in order.
 
 mod again;
+mod ages;
 mod apply;
 mod buckets;
 mod doors;
@@ -20,6 +21,7 @@ mod reload;
 mod rules;
 mod scf;
 mod single;
+mod steady;
 mod storage;
 mod targets;
 mod written;
@@ -46,6 +48,7 @@ use crate::journal::{self, OsDisk};
 use crate::metrics::Metrics;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
+use ages::Ages;
 use doors::{Certificates, Doors};
 use functions::Hosted;
 use keys::Keys;
@@ -66,6 +69,7 @@ struct Parts {
     hosted: Hosted,
     metrics: Metrics,
     clock: fn() -> i64,
+    ages: Ages,
     reloading: Reloading,
     keys: Arc<Keys>,
     tls: Certificates,
@@ -155,7 +159,9 @@ impl App {
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone(), hosted.all.role_keys()));
         let (in_force, tls, clock) = (Arc::clone(&keys), doors.tls.clone(), now_us);
-        let parts = Parts { store, queue, commit, targets, hosted, metrics, clock, reloading, keys, tls };
+        let ages = Ages::new(clock, queue.stat().durable_end);
+        let parts =
+            Parts { store, queue, commit, targets, hosted, metrics, clock, ages, reloading, keys, tls };
         let (parts, stop) = (Arc::new(parts), CancellationToken::new());
         work_aside(&parts, &config, &stop);
         let commit = Arc::clone(&parts.commit);
