@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::link::Connection;
 use super::status::TargetState;
 use super::target::Stopped;
-use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, READ_AHEAD, TAKE};
+use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, READ_AHEAD, READ_AHEAD_LEAST, TAKE};
 use crate::fail;
 use crate::queue::dead::Blocked;
 use crate::queue::{Pause, ReadError, Reader, Stored};
@@ -47,7 +47,7 @@ impl Lane {
         }
         // Enough is what feeds the connection until the next read is there: more of it would only lie in memory.
         // Keys count, not entries: many entries of few keys send little, and others may stand behind them.
-        let enough = (READ_AHEAD * self.view.in_flight_limit).max(2 * TAKE).min(most);
+        let enough = (READ_AHEAD * self.view.in_flight_limit).max(READ_AHEAD_LEAST).min(most);
         let room = most.saturating_sub(counted).min(enough.saturating_sub(self.keys.ready()));
         // A nearly full lane waits until a larger read is worth its while.
         let worth = if reading { 1 } else { (enough / 4).max(1) };
