@@ -1,9 +1,9 @@
 //! How old the oldest event is that a target lacks, whatever somebody does to the wall clock meanwhile.
 //!
-//! Events carry the wall clock's time and stand in the log in the order in which they were made, so that a jump
-//! that is noticed separates those before it from those behind it. Must never show an age below zero, nor let
-//! a clock that was set, back or forth, look like a target that falls behind; what was made in an earlier life
-//! of the process is as old as the clock said when this one began.
+//! Events carry the wall clock's time and stand in the log in the order in which they were made, so that a
+//! jump that is noticed separates those before it from those behind it. Must never show an age below zero,
+//! nor let a clock that was set, back or forth, look like a target that falls behind; what was made in an
+//! earlier life of the process is as old as the clock said when this one began.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,8 +94,8 @@ impl Seen {
 }
 
 impl Parts {
-    /// When the oldest event was made that a target lacks, in microseconds since the Unix epoch by the clock as
-    /// it is set now. `taken`: as its lane knows it; where no lane has taken it, the log does.
+    /// When the oldest event was made that a target lacks, in microseconds since the Unix epoch by the clock
+    /// as it is set now. `taken`: as its lane knows it; where no lane has taken it, the log does.
     pub(super) async fn oldest_us(&self, target: TargetNo, taken: Option<OldestEvent>) -> Option<i64> {
         self.ages.look(self.queue.durable_end());
         let oldest = match taken {

@@ -1,10 +1,11 @@
-//! Tables of the configuration whose keys are judged one by one: each key is one line, with its type, its default
-//! and its bounds.
+//! Tables of the configuration whose keys are judged one by one: each key is one line, with its type, its
+//! default and its bounds.
 //!
-//! Must never hold a key that is not judged, but for flags, nor one whose change at a reload nobody is told of.
+//! Must never hold a key that is not judged, but for flags, nor one whose change at a reload nobody is told
+//! of.
 
-/// Declares such a table: what it is once it is checked, what is typed, and how that is judged. All of it takes
-/// effect with a restart. A key is a `flag`, a `count`, `bytes` or a `span` of time.
+/// Declares such a table: what it is once it is checked, what is typed, and how that is judged. All of it
+/// takes effect with a restart. A key is a `flag`, a `count`, `bytes` or a `span` of time.
 macro_rules! table {
     ($(#[$about:meta])* pub struct $name:ident = $section:literal, judged by $judge:ident {
         $($(#[$doc:meta])* $key:ident: $kind:ident = $default:expr $(, $bounds:expr)?;)*
@@ -33,7 +34,8 @@ macro_rules! table {
         impl $name {
             /// The keys that differ, as they are typed.
             pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
-                let keys = [$((self.$key != other.$key, concat!("`", $section, ".", stringify!($key), "`"))),*];
+                let keys =
+                    [$((self.$key != other.$key, concat!("`", $section, ".", stringify!($key), "`"))),*];
                 keys.into_iter().filter(|(differs, _)| *differs).map(|(_, key)| key).collect()
             }
         }

@@ -45,8 +45,9 @@ impl Lane {
         if full || idle || !self.readable || self.read_at.is_some() {
             return 0;
         }
-        // Enough is what feeds the connection until the next read is there: more of it would only lie in memory.
-        // Keys count, not entries: many entries of few keys send little, and others may stand behind them.
+        // Enough is what feeds the connection until the next read is there: more of it would only lie in
+        // memory. Keys count, not entries: many entries of few keys send little, and others may stand behind
+        // them.
         let enough = (READ_AHEAD * self.view.in_flight_limit).max(READ_AHEAD_LEAST).min(most);
         let room = most.saturating_sub(counted).min(enough.saturating_sub(self.keys.ready()));
         // A nearly full lane waits until a larger read is worth its while.

@@ -18,8 +18,8 @@ const CHUNK: usize = 4_096;
 pub struct OldestEvent {
     /// Where it stands in the log.
     pub offset: u64,
-    /// When it was committed, or about when, if its record is damaged: microseconds since the Unix epoch, by the
-    /// clock as it was set then.
+    /// When it was committed, or about when, if its record is damaged: microseconds since the Unix epoch, by
+    /// the clock as it was set then.
     pub time_us: i64,
 }
 

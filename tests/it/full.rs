@@ -1,5 +1,6 @@
-//! A full log in the real program: changes are refused and counted, reads go on, after a restart too; when the
-//! target that fills it comes back, changes are taken again, and nothing was lost. Nobody reloads anything.
+//! A full log in the real program: changes are refused and counted, reads go on, after a restart too; when
+//! the target that fills it comes back, changes are taken again, and nothing was lost. Nobody reloads
+//! anything.
 //!
 //! Must never count by the program's own word what arrived.
 

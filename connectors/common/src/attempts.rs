@@ -1,7 +1,7 @@
 //! One task for each message: for far sides that are asked once for each event, many at a time.
 //!
-//! Must never wait for an answer while a batch is taken, nor let a task outlive its connection: what ends unsettled
-//! is a Retry.
+//! Must never wait for an answer while a batch is taken, nor let a task outlive its connection: what ends
+//! unsettled is a Retry.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -39,8 +39,8 @@ impl Attempts {
         }
     }
 
-    /// Waits until all have ended, at most [`CLOSE_WAIT`]. What has not by then is cut: its receipt is dropped, and
-    /// settles as Retry.
+    /// Waits until all have ended, at most [`CLOSE_WAIT`]. What has not by then is cut: its receipt is
+    /// dropped, and settles as Retry.
     pub async fn close(self) {
         let mut tasks = self.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
         let all = async { while tasks.join_next().await.is_some() {} };

@@ -1,4 +1,5 @@
-//! A client for HTTP that goes only where it may: no proxy, no redirect, every address judged when it is dialled.
+//! A client for HTTP that goes only where it may: no proxy, no redirect, every address judged when it is
+//! dialled.
 //!
 //! Must never give the library an address that may not be called, nor let a name stand for one.
 
@@ -23,8 +24,8 @@ impl Resolve for Guard {
     }
 }
 
-/// A client that speaks HTTP/1.1, calls what `reach` allows, and keeps at most so many idle connections for each
-/// receiver.
+/// A client that speaks HTTP/1.1, calls what `reach` allows, and keeps at most so many idle connections for
+/// each receiver.
 ///
 /// # Errors
 /// The library's own, should it not be able to be set up.

@@ -109,7 +109,8 @@ impl Reach {
 
     /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
     ///
-    /// # Errors The name is not known; an error that holds [`crate::Blocked`] if it has only addresses that may
+    /// # Errors
+    /// The name is not known; an error that holds [`crate::Blocked`] if it has only addresses that may
     /// not be called.
     pub async fn of(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         choose(host, tokio::net::lookup_host((host, port)).await?, |ip| self.refusal(ip))

@@ -5,7 +5,8 @@
 use tidings_connector::{Place, Size, Span, Template};
 
 /// Declares what a connector's table may say: the keys as they are typed, the value of each that is left out,
-/// which without `=` is its type's own, and the bounds of those that have some, as a configuration writes them.
+/// which without `=` is its type's own, and the bounds of those that have some, as a configuration writes
+/// them.
 #[macro_export]
 macro_rules! options {
     ($(#[$about:meta])* pub struct $name:ident {

@@ -1,5 +1,5 @@
-//! Text that is no configuration, or means harm: told by its place, never obeyed, never repeated where it may be a
-//! secret.
+//! Text that is no configuration, or means harm: told by its place, never obeyed, never repeated where it may
+//! be a secret.
 
 use proptest::prelude::*;
 

@@ -110,8 +110,8 @@ impl Keys {
         self.slots.weight()
     }
 
-    /// The oldest event. None if there is none, or if some are not in memory: then the queue knows which one is
-    /// the oldest.
+    /// The oldest event. None if there is none, or if some are not in memory: then the queue knows which one
+    /// is the oldest.
     pub(in crate::delivery) fn oldest(&mut self) -> Option<OldestEvent> {
         if self.unordered {
             return None;
