@@ -16,6 +16,10 @@ mod full;
 mod holes;
 mod idle;
 mod log;
+mod lost;
+#[allow(dead_code, reason = "shared with the tidy tests, which read all of it")]
+#[path = "../support/mutants.rs"]
+mod mutants;
 mod own;
 mod power;
 mod rematch;
@@ -41,6 +45,7 @@ fn sane() -> RwLockReadGuard<'static, ()> {
 
 /// Shows that `test` passes, and that it notices the deliberate fault `mutant`.
 fn kills(mutant: &str, test: impl Fn() -> Result<(), String>) {
+    assert!(mutants::MUTANTS.iter().any(|row| row.name == mutant), "{mutant} is not in the table");
     let _alone = SANE.write().unwrap_or_else(PoisonError::into_inner);
     test().unwrap_or_else(|why| panic!("without {mutant}: {why}"));
     fail::set_mutant(Some(mutant));
@@ -51,6 +56,7 @@ fn kills(mutant: &str, test: impl Fn() -> Result<(), String>) {
         Ok(Err(why)) => println!("{mutant} is noticed: {why}"),
         Err(_) => println!("{mutant} is noticed: the test broke off"),
     }
+    println!("figure: mutants_caught=1");
 }
 
 /// The run's seed: `TIDINGS_SEED`, or always the same one, so that a run can be compared with the one before.
