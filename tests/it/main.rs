@@ -14,6 +14,7 @@ mod compose;
 mod console;
 mod credentials;
 mod dlq;
+mod first;
 mod forged;
 mod full;
 mod judge;
