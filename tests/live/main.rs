@@ -21,6 +21,8 @@ mod kills;
 mod kinds;
 mod load;
 mod many;
+#[cfg(feature = "faults")]
+mod mix;
 mod nats;
 mod neighbours;
 #[cfg(feature = "faults")]

@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::far::FarSide;
+use crate::load::MARK;
 use crate::watch::{Seen, Watch};
 
 /// A start may take this long, recovery included.
@@ -220,6 +221,24 @@ impl Server {
     /// Leaves a file beside the data: a failed test keeps the directory.
     pub(crate) fn keep(&self, name: &str, text: &str) {
         fs::write(self.path.join(name), text).expect("a writable directory");
+    }
+
+    /// What its processes said so far: where, and the text.
+    pub(crate) fn said(&self) -> Vec<(String, String)> {
+        let read = |path: PathBuf| {
+            let bytes = fs::read(&path).unwrap_or_default();
+            (path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned())
+        };
+        vec![read(self.log()), read(self.path.join("data/audit.log"))]
+    }
+
+    /// What they must never say: what that is, and the text.
+    pub(crate) fn planted(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("the secret of a key pair", self.credentials().1),
+            ("the admin token", self.token()),
+            ("a body", MARK.to_owned()),
+        ]
     }
 
     /// Resident memory of the process, in bytes.
