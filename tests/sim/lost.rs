@@ -10,14 +10,15 @@ use std::sync::atomic::Ordering;
 
 use tidings::config::{Budget, Encoding, WhenFull};
 use tidings::encode::{Binding, Encoder, Origin};
-use tidings::journal::{Opened, Repair, verify};
+use tidings::journal::{Opened, Repair, RepairError, verify};
 
 use crate::cuts::runtime;
 use crate::disk::{Image, SimDisk};
-use crate::kills;
 use crate::log::{append, dir, start};
+use crate::power::Power;
 use crate::rules::{NOW_US, options};
 use crate::stack::{NEVER, Stack, Story, TARGET, drain, empty, judge};
+use crate::{kills, sane, seed};
 
 const SECTOR: usize = 512;
 const BLOCK: usize = 4096;
@@ -91,6 +92,51 @@ fn the_end_is_gone() -> Result<(), String> {
 #[test]
 fn mutant_offsets_reused_after_loss() {
     kills("offsets-reused-after-loss", the_end_is_gone);
+}
+
+/// Accepts a loss, once more if power was lost on the way; what is left is whole and goes on above it.
+fn accepted_in_the_end(image: Image, proven: u64, last: u64) -> Result<(), String> {
+    let (disk, dir) = (Arc::new(SimDisk::from_image(image)), dir());
+    let accept = || {
+        let mut repair = Repair::begin(&*disk, &dir, proven, (1, last), 5)?;
+        repair.mend(&BTreeMap::new(), 5, options(&dir).random)?;
+        repair.done(BTreeMap::new())
+    };
+    match accept() {
+        Ok(_) | Err(RepairError::Nothing) => {}
+        Err(why) => return Err(why.to_string()),
+    }
+    let opened = Opened::open(disk.disk(), options(&dir), proven).map_err(|e| e.to_string())?;
+    match (opened.report().damage.is_empty(), opened.next()) {
+        (true, next) if next > last => Ok(()),
+        found => Err(format!("{last} was lost, and afterwards: {found:?}")),
+    }
+}
+
+/// Power is lost anywhere while an operator accepts a loss.
+#[test]
+fn accepting_a_loss_survives_power_cuts() {
+    let _sane = sane();
+    let (mut image, last) = stopped_in_order().expect("the disk is sound");
+    let (path, at) = batch_of(&image, last).expect("it is there");
+    Arc::make_mut(image.files.get_mut(&path).expect("there"))[at..].fill(0);
+    let (disk, proven) = (Arc::new(SimDisk::from_image(image)), last + 1);
+    let mut repair = Repair::begin(&*disk, &dir(), proven, (1, last), 5).expect("begun");
+    repair.mend(&BTreeMap::new(), 5, options(&dir()).random).expect("mended");
+    repair.done(BTreeMap::new()).expect("done");
+    let (mut power, mut states) = (Power::new(disk.start(), seed(), 60), 0);
+    let mut judge = |power: &mut Power| {
+        power.images(|image| {
+            states += 1;
+            accepted_in_the_end(image, proven, last).unwrap_or_else(|why| panic!("image {states}: {why}"));
+        });
+    };
+    for op in disk.trace() {
+        judge(&mut power);
+        power.pass(&op);
+    }
+    judge(&mut power);
+    assert!(crate::judged("accepted losses", states) > 20);
 }
 
 /// A kill before the index made a checkpoint: at the next start bodies in files of their own are named by

@@ -325,6 +325,10 @@ fn a_rematch_survives_power_cuts_kills_and_the_next_replay() {
     });
     let judged: Vec<_> = runs.into_iter().map(|run| run.join().expect("ran")).collect();
     let judged: usize = judged.into_iter().map(|r| r.unwrap_or_else(|why| panic!("{why}"))).sum();
-    println!("{judged} states of {lives} lives in {:?}", began.elapsed());
+    println!(
+        "{} states of {lives} lives in {:?}",
+        crate::judged("rows that go back", judged),
+        began.elapsed()
+    );
     assert!(judged > 300, "this run saw too little: {judged}");
 }
