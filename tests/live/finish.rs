@@ -51,34 +51,34 @@ pub(crate) async fn conclude_all(
     stages.push(arrived);
     read_every_key(&ready.s3, shared).await;
     let listing = list_all(&ready.s3, shared.bucket()).await;
-    let around = (stages, said(server, ready).await);
+    let left = Left { listing, stages, said: said(server, ready).await };
     let mut reports = Vec::new();
     for ((name, far, max_duplicates), reading) in targets.iter().zip(readings) {
         let test = if targets.len() > 1 { format!("{test}/{name}") } else { test.to_owned() };
         let deliveries = far.read_all().await;
-        reports.push(judge(
-            &test,
-            server,
-            shared,
-            (&listing, &around),
-            &deliveries,
-            reading,
-            *max_duplicates,
-        ));
+        reports.push(judge(&test, server, shared, &left, &deliveries, reading, *max_duplicates));
     }
     server.stop().await;
     reports
+}
+
+/// What a run leaves beside its events.
+struct Left {
+    listing: Vec<Listed>,
+    stages: Vec<Stage>,
+    said: Vec<(String, String)>,
 }
 
 fn judge(
     test: &str,
     server: &Server,
     shared: &Shared,
-    (listing, (stages, said)): (&[Listed], &(Vec<Stage>, Vec<(String, String)>)),
+    left: &Left,
     deliveries: &[Delivery],
     reading: Reading,
     max_duplicates: usize,
 ) -> Report {
+    let Left { listing, stages, said } = left;
     let ops = shared.recorder.ops();
     let bucket = format!("{}/", shared.bucket());
     let report = check(&Run {

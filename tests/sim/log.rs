@@ -230,7 +230,7 @@ fn enumerate(seeds: std::ops::Range<u64>, per_place: usize, depth: usize) -> Res
 #[test]
 fn every_power_cut_leaves_what_was_called_durable() {
     let _sane = sane();
-    let (first, lives) = (seed() * 10_000, 60 * scale());
+    let (first, lives) = (seed() * 10_000, 84 * scale());
     println!("TIDINGS_SEED={}, lives {first}..{}", seed(), first + lives);
     let began = std::time::Instant::now();
     let half = first + lives / 2;

@@ -67,7 +67,7 @@ fn seed() -> u64 {
 }
 
 /// Crash states that a run as usual looks at, in thousands.
-const USUAL_THOUSANDS: u64 = 150;
+const USUAL_THOUSANDS: u64 = 120;
 
 /// So many times as much as usual: `TIDINGS_SIM_SCALE`, or as much as `TIDINGS_STATES` crash states take.
 fn scale() -> u64 {
