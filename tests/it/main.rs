@@ -24,6 +24,7 @@ mod proxies;
 mod readme;
 mod reloads;
 mod rot;
+mod rows;
 mod sample;
 mod space;
 mod start;

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use tidings::client::{Client, Listing};
 
 use crate::books::{self, Reading};
-use crate::checker::{Delivery, Listed, Report, Run, check};
+use crate::checker::{Delivery, Listed, Property, Report, Run, check};
 use crate::far::FarSide;
 use crate::load::Shared;
 use crate::server::{Ready, Server};
@@ -80,6 +80,19 @@ fn judge(
         reading.books,
         reading.repeated,
         shared.refused()
+    );
+    println!(
+        "figure: run={test} acknowledged={} unknown={} deliveries={} events={} repeats={} lost={} \
+         phantoms={} reordered={} violations={}",
+        report.acknowledged,
+        report.unknown,
+        report.deliveries,
+        report.events,
+        report.duplicates(),
+        report.count(Property::P1Complete),
+        report.count(Property::P2NoPhantom),
+        report.count(Property::P3Order),
+        report.violations.len()
     );
     if !report.violations.is_empty() {
         let lines = |items: Vec<String>| items.join("\n") + "\n";
