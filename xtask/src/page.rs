@@ -96,3 +96,35 @@ fn table(page: &mut String, figures: &Figures) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_judged_and_every_row_stand_in_it_and_nothing_that_was_not_run() {
+        let mut figures = Figures::default();
+        for line in [
+            "kills: TIDINGS_SEED=77",
+            "figure: run=kills/http acknowledged=300 deliveries=12 events=10 repeats=2 lost=0 phantoms=0 reordered=0",
+            "figure: kill_cycles=30",
+            "figure: ready_ms_10000=12 first_ms_10000=34",
+            "test kills::kills_under_load_lose_nothing ... ok",
+        ] {
+            figures.line("live", line);
+        }
+        let page = write(false, &figures).expect("something was judged");
+        for said in [
+            "| events of acknowledged changes that were lost | 0 of 300 | < 1.0e-2 each |",
+            "| kill cycles, nothing lost in any | 30 | < 1.0e-1 each |",
+            "| crash states of simulated disks | not run here | |",
+            "| kills/http | 300 | 10 | 12 | 200.0 | 77 |",
+            "| 10000 | 12 ms | 34 ms |",
+            "`live kills::kills_under_load_lose_nothing` 1<br>",
+        ] {
+            assert!(page.contains(said), "{said}: {page}");
+        }
+        assert!(rows::all().all(|row| page.contains(&format!("\n| {} | ", row.id))));
+        assert!(write(false, &Figures::default()).is_err(), "a run without a verdict is none");
+    }
+}
