@@ -25,6 +25,7 @@ mod proxies;
 mod readme;
 mod reloads;
 mod rot;
+mod rows;
 mod sample;
 mod space;
 mod start;

@@ -10,7 +10,7 @@ use http::Method;
 use tidings::client::{Client, Listing};
 
 use crate::books::{self, DRAIN_TIMEOUT, Reading};
-use crate::checker::{Around, Delivery, Listed, Report, Run, Stage, check};
+use crate::checker::{Around, Delivery, Listed, Property, Report, Run, Stage, check};
 use crate::far::FarSide;
 use crate::load::Shared;
 use crate::server::{Ready, Server};
@@ -97,6 +97,19 @@ fn judge(
         reading.books,
         reading.repeated,
         shared.refused()
+    );
+    println!(
+        "figure: run={test} acknowledged={} unknown={} deliveries={} events={} repeats={} lost={} \
+         phantoms={} reordered={} violations={}",
+        report.acknowledged,
+        report.unknown,
+        report.deliveries,
+        report.events,
+        report.duplicates(),
+        report.count(Property::P1Complete),
+        report.count(Property::P2NoPhantom),
+        report.count(Property::P3Order),
+        report.violations.len()
     );
     if !report.violations.is_empty() {
         let lines = |items: Vec<String>| items.join("\n") + "\n";
