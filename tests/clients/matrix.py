@@ -209,10 +209,8 @@ class Work:
             self.removed(key)
 
     def replication(self):
-        """A rule that everything be in another bucket too."""
-        said = self.client.replicate()
-        if said:
-            raise Unsupported(said)
+        """A rule that everything be in another bucket too. It takes two servers to see what becomes of it."""
+        return self.client.replicate() or "the rule is taken"
 
     def remove(self):
         """Everything that is left, and then the bucket."""
