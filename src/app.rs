@@ -135,18 +135,16 @@ impl App {
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = commit_path(&queue, &store, &metrics);
         expire::limit(&commit, &store, &config).await;
-        let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
-        let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
-        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
-        tokio::spawn(index::count_damage(queue.damage(), count));
+        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), stalled.clone()));
+        tokio::spawn(index::count_damage(queue.damage(), Arc::clone(&metrics.journal)));
         let around = Surroundings {
             queue: Arc::clone(&queue),
             commit: Arc::clone(&commit),
             server: config.server.clone(),
             account: config.account.clone(),
             unfinished: stalled,
-            unix_ms,
+            unix_ms: Arc::new(|| now_us() / 1_000),
             seed: random_u64,
         };
         let (targets, hosted, inside) = match functions::start(around, &config, accept).await {
