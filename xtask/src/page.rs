@@ -28,6 +28,8 @@ pub(crate) fn write(long: bool, figures: &Figures) -> Result<String> {
     }
     for (what, name) in [
         ("kill cycles, nothing lost in any", "kill_cycles"),
+        ("the same with functions at work", "kill_cycles_with_functions"),
+        ("faults of all kinds mixed from one seed", "mix_faults"),
         ("crash states of simulated disks", "crash_states"),
         ("failing calls of simulated disks", "failed_calls"),
         ("images of power cuts on a block device", "images"),
