@@ -21,6 +21,7 @@ use super::memory::Family;
 use super::output::Output;
 use super::role::Role;
 use super::sandbox::Start;
+use super::shown;
 use super::wire::{self, Answer, Caller, Sockets};
 
 /// How often memory is looked at while an event runs.
@@ -187,21 +188,18 @@ impl Instance {
             Event::Gone => (self.exited().await, false),
         };
         let Answer { status, result, message, .. } = answer;
-        let (message, log) = (self.shown(message), self.written());
+        let (message, log) = (shown::message(&message, self.secret()), self.written());
         (Ended { status, result, message, log, duration, memory }, alive)
     }
 
     /// What it wrote, without its secret.
     fn written(&mut self) -> String {
-        let log = self.output.take();
-        self.shown(log)
+        let said = self.output.take();
+        shown::tail(&said, self.secret())
     }
 
-    fn shown(&self, text: String) -> String {
-        match &self.role {
-            Some(role) => role.hide(text),
-            None => text,
-        }
+    fn secret(&self) -> &str {
+        self.role.as_ref().map_or("", Role::secret)
     }
 
     /// The connection went without an answer: because the process did, or not.

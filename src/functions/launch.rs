@@ -69,7 +69,6 @@ pub(super) fn command(
     let mut words = words.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).env_clear();
-    let port = sandbox.port(start).to_string();
     for (name, value) in [
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
         ("HOME", "/tmp"),
@@ -84,9 +83,6 @@ pub(super) fn command(
         ("USER_CODE_ROOT", "/var/user/"),
     ] {
         command.env(name, value);
-    }
-    if deployed.settings.runtime == Runtime::Custom {
-        command.env("PORT", port);
     }
     for (name, value) in &deployed.settings.environment {
         command.env(name, value);

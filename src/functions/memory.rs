@@ -75,7 +75,7 @@ fn share(process: u32) -> Option<u64> {
 }
 
 /// In the order in which they were made. Those of every thread: any of them may have forked.
-fn children(process: u32) -> Vec<u32> {
+pub(super) fn children(process: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
     let lists =
         threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

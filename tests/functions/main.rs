@@ -5,6 +5,8 @@
 mod bad;
 mod life;
 mod many;
+mod ports;
+mod retries;
 mod roles;
 mod scenarios;
 mod steps;
