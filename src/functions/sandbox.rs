@@ -72,7 +72,7 @@ impl Sandbox {
     /// # Errors
     /// It is missing and must not be.
     pub(super) fn find(program: PathBuf, data: &Path, allow_unsandboxed: bool) -> Result<Self, String> {
-        let bwrap = BWRAP.iter().map(PathBuf::from).find(|path| path.exists());
+        let bwrap = BWRAP.iter().map(PathBuf::from).find(|path| is_program(path));
         if bwrap.is_none() && !allow_unsandboxed {
             return Err("bubblewrap is not installed, and without it code could read the data directory: \
                         `apt-get install bubblewrap`, or set `functions.allow_unsandboxed = true`"
@@ -182,6 +182,11 @@ impl Sandbox {
         }
         words.extend(["--chdir", CODE, "--"].map(OsString::from));
     }
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod bad;
 mod life;
+mod machines;
 mod many;
 mod ports;
 mod retries;
