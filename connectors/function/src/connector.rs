@@ -51,12 +51,13 @@ async fn attempt(config: FunctionConfig, delivery: Delivery) {
     let call = Call {
         event: message.payload,
         request_id: Arc::clone(&message.id),
-        event_id: Some(message.id),
+        event_id: Some(Arc::clone(&message.id)),
         object: Some(object),
         retry,
         hops,
     };
+    let event = message.id;
     let ended = config.invoker.invoke(call).await;
     let report = Report { place: Some(ended.status.code().to_string().into()) };
-    receipt.settle(config.policy.outcome(&ended, retry), Some(report));
+    receipt.settle(config.policy.outcome(&ended, &config.tally, &event), Some(report));
 }
