@@ -27,6 +27,7 @@ use super::guard::{self, Claim, Payload, Refusal, Rules};
 use super::hosts::Hosts;
 use super::ids::Ids;
 use super::inbound::Inbound;
+use super::legible::legible;
 use super::origins::{Asking, Origins, is_preflight};
 use super::peer::{Peer, until_sent};
 use super::rest::Rest;
@@ -126,6 +127,7 @@ impl Layer {
                 if let Some(Status(status)) = answer.extensions_mut().remove() {
                     *answer.status_mut() = status;
                 }
+                let answer = legible(answer);
                 let answer = match asked.family {
                     Family::S3 => answer,
                     Family::Cos => cos::answer(answer, context.crc64.get().copied()),

@@ -55,6 +55,7 @@ mod ids;
 mod inbound;
 mod intake;
 mod layer;
+mod legible;
 mod list;
 mod list_uploads;
 mod list_v1;

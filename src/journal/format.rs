@@ -95,6 +95,8 @@ pub struct SegmentHeader {
     pub last: u64,
     /// Compaction left out what nobody needed then.
     pub partial: bool,
+    /// Bytes of the whole file, durable before it got its name: a shorter one was cut. 0 if it does not say.
+    pub len: u64,
 }
 
 /// Why a segment's header is not usable.
@@ -121,6 +123,7 @@ impl SegmentHeader {
         b[32..40].copy_from_slice(&self.first.to_le_bytes());
         b[40..48].copy_from_slice(&self.last.to_le_bytes());
         b[48] = u8::from(self.partial);
+        b[56..64].copy_from_slice(&self.len.to_le_bytes());
         let crc = crc32c(&b[16..64]);
         b[12..16].copy_from_slice(&crc.to_le_bytes());
         b
@@ -140,7 +143,9 @@ impl SegmentHeader {
         }
         let mut id = [0; 16];
         id.copy_from_slice(&b[16..32]);
-        Ok(Self { id: SegmentId::new(id), first: u64_at(b, 32), last: u64_at(b, 40), partial: b[48] != 0 })
+        let id = SegmentId::new(id);
+        let (first, last, len) = (u64_at(b, 32), u64_at(b, 40), u64_at(b, 56));
+        Ok(Self { id, first, last, partial: b[48] != 0, len })
     }
 }
 

@@ -50,7 +50,7 @@ fn another_life_of_the_file_reads_nothing() {
 
 #[test]
 fn an_unknown_version_is_refused_with_a_sentence() {
-    let header = SegmentHeader { id: SegmentId::new([3; 16]), first: 1, last: 1, partial: true };
+    let header = SegmentHeader { id: SegmentId::new([3; 16]), first: 1, last: 1, partial: true, len: 8_192 };
     let mut b = header.encode();
     assert_eq!(SegmentHeader::decode(&b), Ok(header));
     b[8] = 9;

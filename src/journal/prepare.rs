@@ -151,7 +151,8 @@ impl<T: Send + 'static> Preparer<T> {
         }
         let mut id = [0; 16];
         (self.random)(&mut id)?;
-        let header = SegmentHeader { id: SegmentId::new(id), first: number, last: number, partial: false };
+        let (id, len) = (SegmentId::new(id), self.segment_bytes);
+        let header = SegmentHeader { id, first: number, last: number, partial: false, len };
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
         let path = self.dir.join(file_name(number));

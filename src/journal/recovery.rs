@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile, is_no_space, make_dir, read_exact_at};
 use super::error::OpenError;
-use super::format::{SegmentId, Total};
+use super::format::{BLOCK, SegmentHeader, SegmentId, Total};
 use super::losses;
 use super::prepare::RandomFn;
 use super::rewrite::{self, Keep, Source};
@@ -92,16 +92,28 @@ pub(super) fn open(
         ..Recovered::default()
     };
     let opening = Opening { disk: &**disk, dir, segment_bytes, now_us, random };
-    let (unused, used): (Vec<_>, Vec<_>) = survey.files.into_iter().partition(|f| f.role == Role::Empty);
-    let mut unused: Vec<_> = unused.into_iter().filter_map(|f| f.segment).collect();
+    let free = |f: &Surveyed| matches!(f.role, Role::Empty | Role::BadSpare);
+    let (mut unused, used): (Vec<_>, Vec<_>) = survey.files.into_iter().partition(free);
+    let follows = used.last().map_or(1, |f| f.last + 1);
     for file in used {
         opening.take(&mut found, file, &mut unused)?;
     }
+    // A number that is missing below the first of them is the proof of what is gone: it stays missing, and
+    // that one's place is never empty.
+    let proof = unused.first().filter(|f| f.first > follows && !survey.damage.is_empty()).map(|f| f.first);
     // From the highest number down: whatever stops us on the way, no number is missing between those that are
     // left.
-    while let Some(segment) = unused.pop() {
-        opening.retire(&mut found, &segment, false)?;
+    while let Some(file) = unused.pop() {
+        if proof == Some(file.first) {
+            opening.hold(&file.path, file.first)?;
+            found.next_number = file.first;
+        } else {
+            opening.release(&mut found, file, false)?;
+        }
         fail::point("recover.retired");
+    }
+    if proof.is_none() {
+        found.next_number = follows;
     }
     found.report.clean &= survey.damage.is_empty();
     found.report.damage = survey.damage;
@@ -118,16 +130,9 @@ impl Opening<'_> {
         &self,
         found: &mut Recovered,
         file: Surveyed,
-        unused: &mut Vec<Arc<Segment>>,
+        unused: &mut Vec<Surveyed>,
     ) -> Result<(), OpenError> {
-        let Some(segment) = file.segment else {
-            if file.role == Role::BadSpare {
-                // Nothing was written in it; nobody may take it for a segment again.
-                self.disk.rename(&file.path, &self.dir.join(format!("{}.bad", file.name)))?;
-                self.disk.sync_dir(self.dir)?;
-            }
-            return Ok(());
-        };
+        let Some(segment) = file.segment else { return Ok(()) };
         match file.role {
             Role::Closed => {
                 *segment.known_mut() = file.known;
@@ -153,7 +158,7 @@ impl Opening<'_> {
                     match (self.copy_tail(&source), unused.pop()) {
                         // What stands ready makes room; it can be prepared again.
                         (Err(OpenError::Io(e)), Some(spare)) if is_no_space(&e) => {
-                            self.retire(found, &spare, true)?;
+                            self.release(found, spare, true)?;
                         }
                         (copied, spare) => {
                             unused.extend(spare);
@@ -221,16 +226,34 @@ impl Opening<'_> {
 
     /// Takes a file without records back for another life, or removes it: for its room, or if its length is
     /// not today's.
-    fn retire(&self, found: &mut Recovered, segment: &Arc<Segment>, for_room: bool) -> Result<(), OpenError> {
-        if segment.file_len == self.segment_bytes && !for_room {
-            let temporary = self.dir.join(format!("retired-{}.tmp", segment.header.first));
-            self.disk.rename(&segment.path, &temporary)?;
-            found.recycled.push((temporary, Arc::clone(&segment.file)));
-        } else {
-            self.disk.remove(&segment.path)?;
+    fn release(&self, found: &mut Recovered, file: Surveyed, for_room: bool) -> Result<(), OpenError> {
+        let same = |s: &&Arc<Segment>| s.file_len == self.segment_bytes && !for_room;
+        match &file.segment {
+            Some(segment) if same(&segment) => {
+                let temporary = self.dir.join(format!("retired-{}.tmp", file.first));
+                self.disk.rename(&file.path, &temporary)?;
+                found.recycled.push((temporary, Arc::clone(&segment.file)));
+            }
+            Some(_) => self.disk.remove(&file.path)?,
+            // Nothing was written in it; nobody may take it for a segment again.
+            None => self.disk.rename(&file.path, &self.dir.join(format!("{}.bad", file.name)))?,
         }
-        self.disk.sync_dir(self.dir)?;
-        found.next_number = found.next_number.min(segment.header.first);
-        Ok(())
+        Ok(self.disk.sync_dir(self.dir)?)
+    }
+
+    /// Puts a file with nothing but a header in the place of one that stood ready, until the next one gets its
+    /// number.
+    fn hold(&self, path: &Path, number: u64) -> Result<(), OpenError> {
+        let mut id = [0; 16];
+        (self.random)(&mut id)?;
+        let id = SegmentId::new(id);
+        let header = SegmentHeader { id, first: number, last: number, partial: false, len: BLOCK };
+        let temporary = self.dir.join("recovered.tmp");
+        let _ = self.disk.remove(&temporary);
+        let file = self.disk.create(&temporary)?;
+        file.write_at(&header.encode(), 0)?;
+        file.sync_data()?;
+        self.disk.rename(&temporary, path)?;
+        Ok(self.disk.sync_dir(self.dir)?)
     }
 }

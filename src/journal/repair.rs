@@ -159,7 +159,10 @@ impl<'a> Repair<'a> {
             let end = end.max(file.known.end);
             let after = follows.map_or(least, |f| &f.known.totals_before);
             if matches!(file.role, Role::Damaged { .. }) || end > file.known.end {
-                self.rewrite(file, end, after, time_us, random)?;
+                // What is missing behind it has its number in it, too: numbers stay dense.
+                let behind = self.survey.files.get(i + 1).filter(|_| follows.is_none() && !unreadable_behind);
+                let last = behind.map_or(file.last, |f| f.first - 1);
+                self.rewrite(file, (last, end), after, time_us, random)?;
             }
             next = end;
             totals = file.known.totals_before.clone();
@@ -189,13 +192,13 @@ impl<'a> Repair<'a> {
     fn rewrite(
         &self,
         file: &Surveyed,
-        end: u64,
+        (last, end): (u64, u64),
         after: &BTreeMap<u32, Total>,
         time_us: i64,
         random: RandomFn,
     ) -> io::Result<()> {
         let Some((segment, until)) = file.segment.as_ref().zip(until(file)) else { return Ok(()) };
-        let header = SegmentHeader { id: new_id(random)?, ..segment.header };
+        let header = SegmentHeader { id: new_id(random)?, last, ..segment.header };
         let mut writing = Writing::begin(self.disk, &self.temporary(), header)?;
         let source = Source { segment: segment.clone(), until, known: file.known.clone() };
         writing.source(&source, Strict(false), &|_| Keep::Whole)?;
@@ -215,7 +218,7 @@ impl<'a> Repair<'a> {
         time_us: i64,
         random: RandomFn,
     ) -> io::Result<()> {
-        let header = SegmentHeader { id: new_id(random)?, first, last, partial: true };
+        let header = SegmentHeader { id: new_id(random)?, first, last, partial: true, len: 0 };
         let mut writing = Writing::begin(self.disk, &self.temporary(), header)?;
         writing.open(from, self.survey.epoch, totals.clone())?;
         writing.extend(end, after)?;

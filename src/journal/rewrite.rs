@@ -62,7 +62,7 @@ pub(super) fn copy(
     let last = sources.last().map_or(0, |s| s.segment.header.last);
     // Whatever is left out is not there any more for whoever wants to see it again.
     let partial = partial || sources.iter().any(|s| s.segment.header.partial);
-    let mut copy = Writing::begin(disk, temporary, SegmentHeader { id, first, last, partial })?;
+    let mut copy = Writing::begin(disk, temporary, SegmentHeader { id, first, last, partial, len: 0 })?;
     for source in sources {
         copy.source(source, Strict(true), keep)?;
     }
@@ -247,6 +247,8 @@ impl Writing {
         self.file.write_at(&trailer.encode(&self.header.id), self.pos)?;
         self.known.closed_us = Some(time_us);
         self.known.used = self.pos + BLOCK;
+        self.header.len = self.known.used;
+        self.file.write_at(&self.header.encode(), 0)?;
         self.file.sync_data()?;
         let Self { header, temporary, file, pos, known, .. } = self;
         Ok(Copy { header, temporary, file, len: pos + BLOCK, known })

@@ -45,7 +45,7 @@ pub(super) enum Role {
     Empty,
     /// Its header cannot be read, and nothing was written in it yet.
     BadSpare,
-    /// Its header cannot be read, and records may be in it.
+    /// Its header cannot be read, or all behind it was cut off, and records may have been in it.
     Unreadable,
 }
 
@@ -66,6 +66,9 @@ pub(super) struct Survey {
     pub(super) totals: BTreeMap<u32, Total>,
 }
 
+/// What a segment may have had at most, in bytes, where nothing says how long segments are.
+const UNKNOWN_BYTES: u64 = 64 << 20;
+
 /// Looks at everything in `dir`; `deep` also reads every record of closed segments, and is told how far.
 pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Deep<'_>) -> Surveying {
     let mut survey = list(disk, dir)?;
@@ -73,16 +76,19 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Dee
     (survey.next, survey.next_number, survey.epoch) = (1, 1, 1);
     let firsts = files.iter().map(|f| f.segment.as_ref().map_or(Ok(None), first_offset));
     let firsts = firsts.collect::<Result<Vec<_>, _>>()?;
-    let mut state = State { survey, used: false, open_end: false, suspect: None };
+    // A file that is cut or missing had no more than the longest one there is.
+    let longest = files.iter().map(Surveyed::promised).max().unwrap_or(0).max(BLOCK);
+    let longest = if longest == BLOCK { UNKNOWN_BYTES } else { longest };
+    let mut state = State { survey, used: false, open_end: false, suspect: None, longest };
     for (i, mut file) in files.into_iter().enumerate() {
         let later = firsts[i + 1..].iter().copied().flatten().next();
         deep.iter_mut().for_each(|seen| seen(i + 1, firsts.len()));
-        if file.segment.is_some() && firsts[i].is_none() && later.is_none() && proven_end <= state.survey.next
-        {
+        let nothing = file.segment.is_some() && firsts[i].is_none() && later.is_none();
+        if nothing && proven_end <= state.survey.next && state.is_dense_and_whole(&file) {
             // Nothing in it was ever acknowledged.
             file.role = Role::Empty;
         } else {
-            state.place(&mut file, later, proven_end, deep.is_some())?;
+            state.place(&mut file, (later, nothing), proven_end, deep.is_some())?;
         }
         state.survey.next_number = file.last + 1;
         state.survey.files.push(file);
@@ -111,22 +117,47 @@ struct State {
     open_end: bool,
     /// A file that may hold what is missing.
     suspect: Option<(String, Why)>,
+    /// Bytes that a file may have had of which the length is not known.
+    longest: u64,
+}
+
+impl Surveyed {
+    /// How long it was once, in bytes, as far as anything says.
+    fn promised(&self) -> u64 {
+        self.segment.as_ref().map_or(0, |s| s.header.len).max(self.len)
+    }
 }
 
 impl State {
+    /// True if nothing was written behind what was seen so far: behind an open end, and behind a file that
+    /// stands ready.
+    fn is_over(&self) -> bool {
+        self.open_end || self.survey.files.last().is_some_and(|f| f.role == Role::Empty)
+    }
+
+    /// True unless something was written in this file without records, or in one that should stand before it,
+    /// and is gone. Numbers are dense: a file gets its name durably before the next one does, and loses it
+    /// after the next one did. The oldest go, but never the last one with records.
+    fn is_dense_and_whole(&self, file: &Surveyed) -> bool {
+        let follows = self.survey.files.last().map_or(1, |before| before.last + 1);
+        self.is_over() || file.first == follows && file.promised() == file.len
+    }
+
     fn place(
         &mut self,
         file: &mut Surveyed,
-        later: Option<First>,
+        (later, nothing): (Option<First>, bool),
         proven_end: u64,
         deep: bool,
     ) -> Result<(), OpenError> {
-        // Behind an open end and behind a file that stands ready, nothing was written.
-        let unused = self.open_end || self.survey.files.last().is_some_and(|f| f.role == Role::Empty);
-        let skipped = self.survey.files.last().is_some_and(|before| file.first > before.last + 1);
+        let unused = self.is_over();
+        let skipped = match self.survey.files.last() {
+            Some(before) => file.first > before.last + 1,
+            None => file.first > 1 && nothing,
+        };
         if skipped && !unused {
-            let missing = file_name(self.survey.next_number);
-            self.unreadable(missing, Why::Missing, later, proven_end, file.len);
+            let missing = file_name(file.first - 1);
+            self.unreadable(missing, Why::Missing, later, proven_end);
         }
         let Some(segment) = file.segment.clone() else {
             if unused && later.is_none() {
@@ -134,7 +165,7 @@ impl State {
                 let next = self.survey.next;
                 self.survey.damage.push(Damage::of_file(file.name.clone(), next, next, Why::Header));
             } else {
-                self.unreadable(file.name.clone(), Why::Header, later, proven_end, file.len);
+                self.unreadable(file.name.clone(), Why::Header, later, proven_end);
             }
             return Ok(());
         };
@@ -155,7 +186,18 @@ impl State {
         }
         let expected = if self.used || file.first == 1 { Some(self.survey.next) } else { None };
         let proven = later.map_or(proven_end, |l| if l.exact { l.offset } else { 0 });
-        let walk = scan::walk(&segment, expected, proven)?;
+        let mut walk = scan::walk(&segment, expected, proven)?;
+        let cut = file.promised() - file.len;
+        if cut > 0 && later.is_none() && !unused {
+            // Nobody knows how many records were in what was cut off; so many fit at most.
+            let proven = proven.max(walk.known.end.max(self.survey.next) + cut / RECORD_HEADER as u64);
+            walk = scan::walk(&segment, expected, proven)?;
+            if walk.end_pos == BLOCK {
+                file.role = Role::Unreadable;
+                self.unreadable(file.name.clone(), Why::Missing, later, proven_end);
+                return Ok(());
+            }
+        }
         let nothing = walk.end_pos == BLOCK;
         if later.is_none() && !walk.clean && (nothing || !walk.has_records && walk.damage.is_empty()) {
             file.role = Role::Empty;
@@ -175,12 +217,12 @@ impl State {
     }
 
     /// A file that cannot be read at all, or is not there: what may it have held?
-    fn unreadable(&mut self, name: String, why: Why, later: Option<First>, proven_end: u64, len: u64) {
+    fn unreadable(&mut self, name: String, why: Why, later: Option<First>, proven_end: u64) {
         let from = self.survey.next;
         self.suspect.get_or_insert((name.clone(), why));
         if later.is_none() {
             // Nobody knows how many records it had; so many fit at most, and no offset may be given twice.
-            let end = proven_end.max(from + len / RECORD_HEADER as u64);
+            let end = proven_end.max(from + self.longest / RECORD_HEADER as u64);
             self.survey.damage.push(Damage::of_file(name, from, end, why));
             self.survey.next = end;
         }

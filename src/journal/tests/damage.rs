@@ -267,3 +267,40 @@ async fn damage_to_the_last_record_of_a_full_segment_is_named_too() {
         assert_eq!(named(&found.damage), [(last, last)], "{last} records, shifted by {shift}");
     }
 }
+
+/// What was acknowledged in the segment being written, and is gone with its file: no later batch proves it, but
+/// files are made whole before they get their names, and their numbers are dense.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_current_segment_that_is_missing_or_cut_is_damage_until_it_is_accepted() {
+    for (records, kept) in [(5, 0), (80, 0), (5, 1), (80, 1), (80, 2), (80, 3), (80, 4)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (journal, ..) = open(dir.path());
+        for n in 1..=records {
+            append(&journal, n, 8_000).await;
+        }
+        let current = journal.shared.segments.all().pop().expect("one");
+        let (path, first) = (current.path.clone(), current.known().first);
+        sealed(&current).await;
+        crash(journal).await;
+        let half = (current.known().used / 2).next_multiple_of(format::BLOCK);
+        match [None, Some(0), Some(10), Some(format::BLOCK), Some(half)][kept] {
+            None => std::fs::remove_file(&path).expect("removed"),
+            Some(len) => {
+                std::fs::File::options().write(true).open(&path).and_then(|f| f.set_len(len)).expect("cut")
+            }
+        }
+        let what = format!("{records} records, wreck {kept}");
+        let damaged = verify(&OsDisk, dir.path(), 0).expect("verified").damage;
+        let [lost] = named(&damaged)[..] else { panic!("{what}: {damaged:?}") };
+        assert!(lost.0 >= first && lost.0 <= records && lost.1 >= records, "{what}: {lost:?} from {first}");
+        for _ in 0..2 {
+            // Opened and left again, it is as damaged as before.
+            let (journal, _, report) = open(dir.path());
+            assert_eq!(named(&report.damage), [lost], "{what}");
+            assert_eq!(read_until(&journal, 1).0, (1..lost.0).collect::<Vec<_>>(), "{what}");
+            crash(journal).await;
+        }
+        accept(dir.path(), 0, lost).expect("accepted");
+        is_mended(dir.path(), lost, lost.1 + 1, 1).await;
+    }
+}
