@@ -17,24 +17,6 @@ impl std::fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// Looks names up and leaves out what may not be called.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// Private and loopback addresses may be called.
-    pub allow_private: bool,
-}
-
-impl Addresses {
-    /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
-    ///
-    /// # Errors The name is not known; an error that holds [`Blocked`] if it has only addresses that may not
-    /// be called.
-    pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let judge = |ip| refusal(ip, self.allow_private);
-        choose(host, tokio::net::lookup_host((host, port)).await?, judge)
-    }
-}
-
 /// Leaves out what `judge` refuses.
 pub(crate) fn choose(
     host: &str,
