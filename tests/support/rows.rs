@@ -112,7 +112,7 @@ const PROCESS: &[Row] = &[
         &[
             "live clock::\
              a_clock_that_steps_by_a_day_and_starts_in_1970_changes_neither_order_nor_ids_nor_retries",
-            "lib app::expire::steady::tests::a_clock_set_back_and_put_right_makes_nothing_older",
+            "lib app::steady::tests::a_clock_set_back_and_put_right_makes_nothing_older",
             "sim restores::every_restore_is_done_once_whatever_the_power_and_the_clock_do",
         ],
         "",
