@@ -108,7 +108,8 @@ mod tests {
         let mut figures = Figures::default();
         for line in [
             "kills: TIDINGS_SEED=77",
-            "figure: run=kills/http acknowledged=300 deliveries=12 events=10 repeats=2 lost=0 phantoms=0 reordered=0",
+            "figure: run=kills/http acknowledged=300 deliveries=12 events=10 repeats=2 lost=0 phantoms=0 \
+             reordered=0",
             "figure: kill_cycles=30",
             "figure: ready_ms_10000=12 first_ms_10000=34",
             "test kills::kills_under_load_lose_nothing ... ok",

@@ -64,8 +64,8 @@ async fn answering(answer: &'static str) -> (String, Arc<Mutex<BTreeSet<String>>
     (url, taken)
 }
 
-/// Sent together with the first one. One that comes while the next request is on its way looks like its answer,
-/// and HTTP/1.1 cannot tell: whoever sends such a one says that it took what it did not.
+/// Sent together with the first one. One that comes while the next request is on its way looks like its
+/// answer, and HTTP/1.1 cannot tell: whoever sends such a one says that it took what it did not.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_too_many_is_no_answer_to_the_next_event() {
     let twice: &'static str =
