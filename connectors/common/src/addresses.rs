@@ -5,6 +5,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::lookup::look_up;
+
 /// A name has no address that may be called.
 #[derive(Debug)]
 pub struct Blocked(String);
@@ -31,14 +33,14 @@ impl Addresses {
     /// be called.
     pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let judge = |ip| refusal(ip, self.allow_private);
-        choose(host, tokio::net::lookup_host((host, port)).await?, judge)
+        choose(host, look_up(host, port).await?, judge)
     }
 }
 
 /// Leaves out what `judge` refuses.
 pub(crate) fn choose(
     host: &str,
-    found: impl Iterator<Item = SocketAddr>,
+    found: Vec<SocketAddr>,
     judge: impl Fn(IpAddr) -> Option<&'static str>,
 ) -> io::Result<Vec<SocketAddr>> {
     let mut refused = None;
@@ -49,7 +51,7 @@ pub(crate) fn choose(
             false
         }
     };
-    let allowed: Vec<_> = found.filter(|address| may(address)).collect();
+    let allowed: Vec<_> = found.into_iter().filter(|address| may(address)).collect();
     match refused {
         Some((ip, why)) if allowed.is_empty() => {
             let text = format!("{host} is {ip}, which may not be called: {why}");
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn of_a_names_addresses_only_those_that_may_be_called_are_left() {
         let of = |addresses: &[&str]| {
-            let found = addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80));
+            let found = addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80)).collect();
             choose("hook", found, |ip| refusal(ip, false))
         };
         let left = of(&["10.0.0.1", "8.8.8.8", "::1"]).expect("one is public");

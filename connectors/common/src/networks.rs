@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::addresses::{Addresses, choose, refusal};
+use crate::lookup::look_up;
 
 /// Ports of services that take commands in lines, and a request with them for one: nobody but the operator
 /// may have them called.
@@ -104,9 +105,7 @@ impl Reach {
             Self::Operator { allow_private } => {
                 Addresses { allow_private: *allow_private }.of(host, port).await
             }
-            Self::Listed(_) => {
-                choose(host, tokio::net::lookup_host((host, port)).await?, |ip| self.refusal(ip))
-            }
+            Self::Listed(_) => choose(host, look_up(host, port).await?, |ip| self.refusal(ip)),
         }
     }
 }
