@@ -3,6 +3,7 @@
 //! Must never decide anything about a change or a delivery: it connects and ends those who do, in order.
 
 mod again;
+mod ages;
 mod apply;
 mod buckets;
 mod doors;
@@ -20,6 +21,7 @@ mod reload;
 mod rules;
 mod scf;
 mod single;
+mod steady;
 mod storage;
 mod targets;
 mod written;
@@ -46,6 +48,7 @@ use crate::journal::{self, OsDisk};
 use crate::metrics::Metrics;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::store::{EmbeddedStore, Status};
+use ages::Ages;
 use doors::{Certificates, Doors};
 use functions::Hosted;
 use keys::Keys;
@@ -66,6 +69,7 @@ struct Parts {
     hosted: Hosted,
     metrics: Metrics,
     clock: fn() -> i64,
+    ages: Ages,
     reloading: Reloading,
     keys: Arc<Keys>,
     tls: Certificates,
@@ -131,18 +135,16 @@ impl App {
         let (store, queue) = open_storage(&config, &metrics).await?;
         let commit = commit_path(&queue, &store, &metrics);
         expire::limit(&commit, &store, &config).await;
-        let unix_ms = Arc::new(|| now_us() / 1_000);
         let stalled = index::unfinished(&store);
-        let (watch, count) = (stalled.clone(), Arc::clone(&metrics.journal));
-        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), watch));
-        tokio::spawn(index::count_damage(queue.damage(), count));
+        tokio::spawn(index::follow(Arc::clone(&store), Arc::clone(&queue), stalled.clone()));
+        tokio::spawn(index::count_damage(queue.damage(), Arc::clone(&metrics.journal)));
         let around = Surroundings {
             queue: Arc::clone(&queue),
             commit: Arc::clone(&commit),
             server: config.server.clone(),
             account: config.account.clone(),
             unfinished: stalled,
-            unix_ms,
+            unix_ms: Arc::new(|| now_us() / 1_000),
             seed: random_u64,
         };
         let (targets, hosted, inside) = match functions::start(around, &config, accept).await {
@@ -155,7 +157,9 @@ impl App {
         let reloading = Reloading::new(source, config.clone(), now_us());
         let keys = Arc::new(Keys::new(doors.credentials.clone(), hosted.all.role_keys()));
         let (in_force, tls, clock) = (Arc::clone(&keys), doors.tls.clone(), now_us);
-        let parts = Parts { store, queue, commit, targets, hosted, metrics, clock, reloading, keys, tls };
+        let ages = Ages::new(clock, queue.stat().durable_end);
+        let parts =
+            Parts { store, queue, commit, targets, hosted, metrics, clock, ages, reloading, keys, tls };
         let (parts, stop) = (Arc::new(parts), CancellationToken::new());
         work_aside(&parts, &config, &stop);
         let commit = Arc::clone(&parts.commit);

@@ -16,6 +16,7 @@ mod error;
 mod expire;
 mod in_use;
 mod noted;
+mod only_if;
 mod open_uploads;
 mod own_rules;
 mod quota;
@@ -39,6 +40,8 @@ pub use self::error::CommitError;
 pub use self::expire::REMEMBERED;
 use self::in_use::{InUse, Ruled};
 pub use self::noted::{Noted, Observer};
+use self::only_if::Watched;
+pub use self::only_if::{KeyWatch, OnlyIf};
 use self::open_uploads::OpenUploads;
 use self::own_rules::Named;
 pub use self::own_rules::{Announce, NamedBy};
@@ -84,6 +87,7 @@ struct Inner {
     counts: Counts,
     named: Named,
     timers: Timers,
+    watched: Watched,
     observer: Observer,
 }
 
@@ -160,6 +164,7 @@ impl Commit {
             counts: Counts::default(),
             named: Named::default(),
             timers: Timers::default(),
+            watched: Watched::default(),
             observer: Box::new(|_| {}),
         };
         Self { inner: Arc::new(inner) }
@@ -211,13 +216,25 @@ impl Commit {
     }
 
     /// Makes a new current object.
-    pub async fn put_object(&self, mut permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
+    pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
+        self.put(permit, put, None).await
+    }
+
+    async fn put(
+        &self,
+        mut permit: Permit,
+        put: PutObject,
+        only_if: Option<OnlyIf>,
+    ) -> Result<Committed, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
             let within = inner.within(&put.bucket).await?;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
             let version = within.bucket.versioning().of_new();
             inner.check(&put.bucket, &put.key, &put.conditions)?;
+            if only_if.is_some_and(|holds| !holds(&within.bucket)) {
+                return Err(CommitError::PreconditionFailed);
+            }
             let counted = within.count(&put.key, Some(put.size))?;
             let PutObject { bucket, key, kind, size, etag, crc64, headers, body, request, .. } = put;
             let (body, bytes, blob) = match body {
@@ -339,6 +356,9 @@ impl Inner {
         let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
         let admitted = self.queue.admit(permit, &mut entry, &shedding);
         admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;
+        if let Some(event) = &entry.event {
+            self.watched.changes(&event.bucket, &event.key);
+        }
         Ok(Admitted { entry, _under: under })
     }
 

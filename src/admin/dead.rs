@@ -10,6 +10,7 @@ use serde_json::json;
 use super::backend::{AdminBackend, ChangeError, rfc3339};
 use super::parameters::PAGE_MAX;
 use super::routes::Action;
+use super::scf;
 use crate::queue::dead::{Filter, Letter, Selection};
 
 /// Letters on one page, unless the query says otherwise.
@@ -43,6 +44,15 @@ struct LetterView {
     last_attempt: Option<String>,
     /// Since when it has been a dead letter.
     since: Option<String>,
+}
+
+/// One dead letter, shown alone.
+#[derive(Debug, Serialize)]
+struct ShownLetter {
+    #[serde(flatten)]
+    letter: LetterView,
+    /// In the form of SCF's dead letter queues, for a function.
+    scf: Option<serde_json::Value>,
 }
 
 impl LetterView {
@@ -169,7 +179,8 @@ pub(super) async fn read(
         let offset = place.parse().map_err(|_| bad("a dead letter is named by its offset"))?;
         let letter = dead.show(offset).await.map_err(|e| unreadable(&e))?;
         let letter = letter.ok_or(ChangeError::NoSuchLetter)?;
-        return Ok(Json(LetterView::of(letter)).into_response());
+        let scf = scf::letter(backend, target, &letter);
+        return Ok(Json(ShownLetter { letter: LetterView::of(letter), scf }).into_response());
     }
     let Query { filter, offsets, all, after, limit } = Query::parse(query)?;
     if !offsets.is_empty() || all {

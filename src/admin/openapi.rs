@@ -99,7 +99,7 @@ fn of_letters(action: Action) -> (&'static str, &'static str, &'static str, &'st
         Action::DeadShow => (
             "showDeadLetter",
             "One dead letter",
-            "DeadLetter",
+            "DeadLetterShown",
             &[BadRequest, NoSuchTarget, NoSuchLetter, Unavailable],
         ),
         Action::DeadReplay => {

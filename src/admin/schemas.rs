@@ -10,7 +10,7 @@ use super::{schemas_functions, schemas_kept};
 use tidings_connector::ErrorClass;
 
 use super::answer::Code;
-use super::shapes::{count, flag, list, object, or_null, seconds, text, time};
+use super::shapes::{Field, count, flag, list, object, or_null, seconds, text, time};
 use super::{buckets, rules};
 use crate::metrics::TargetState;
 
@@ -42,7 +42,12 @@ pub(super) fn all() -> Value {
             ("next", or_null(count()), "`after` of the next page; null on the last one."),
             ("total", count(), "All of the target's, whatever was asked for."),
         ]),
-        "DeadLetter": dead_letter(),
+        "DeadLetter": object(dead_letter()),
+        "DeadLetterShown": object([dead_letter(), vec![(
+            "scf",
+            or_null(json!({ "type": "object" })),
+            "A function's, in the form of SCF's dead letter queues.",
+        )]].concat()),
         "Replaying": object(vec![("replaying", count(), "So many will be sent again.")]),
         "Purged": object(vec![("purged", count(), "So many are gone.")]),
         "Quarantined": object(vec![("quarantined", count(), "So many were missing.")]),
@@ -157,8 +162,8 @@ fn failure() -> Value {
     ])
 }
 
-fn dead_letter() -> Value {
-    object(vec![
+fn dead_letter() -> Vec<Field> {
+    vec![
         ("offset", count(), "Its offset in the log: its name in every path."),
         ("sequencer", text(), "Orders the events of one object."),
         ("event_id", or_null(text()), "The same at every attempt."),
@@ -177,7 +182,7 @@ fn dead_letter() -> Value {
         ("first_attempt", or_null(time()), "When it was first tried."),
         ("last_attempt", or_null(time()), "When it was last tried."),
         ("since", or_null(time()), "Since when it has been a dead letter."),
-    ])
+    ]
 }
 
 fn reloaded() -> Value {

@@ -39,6 +39,7 @@ pub(super) fn function() -> Value {
             "What events that fail do.",
         ),
         ("max_retries", or_null(count()), "Retries after failures of the code, instead of those."),
+        ("retry_interval_s", or_null(count()), "Seconds between two attempts, instead of those of `retry`."),
         ("version", count(), "Which version of its code runs."),
         ("versions", list(version), "The versions that are kept, the latest last."),
         ("templates", list(text()), "The names of its own event templates."),

@@ -47,6 +47,28 @@ impl Parts {
         })
     }
 
+    /// Gives a target what today's rules match from an offset on: they were gone for a moment that nobody
+    /// wished. Whoever asks does not wait: what is out may take long.
+    pub(super) fn look_again(&self, name: String, from: u64) {
+        let Ok(lane) = self.lane_of(&name) else { return };
+        tokio::spawn(async move {
+            let again = match lane.replay(from, true).await {
+                // It has not come so far, and gives only what it was given: from where it is, then.
+                Err(RewindError::Nothing { position, .. }) => {
+                    lane.replay(position.saturating_sub(1), true).await
+                }
+                again => again,
+            };
+            match again {
+                Ok(_) => tracing::info!(target_name = name, from, "changes made meanwhile are delivered too"),
+                Err(why) => {
+                    let next = format!("`tidings target replay {name} --from {from} --rematch`");
+                    tracing::error!(target_name = name, %why, "changes made meanwhile are missing: {next}");
+                }
+            }
+        });
+    }
+
     /// Sends a sample event.
     pub(super) async fn try_out(&self, name: &str) -> Result<Tested, ChangeError> {
         let lane = self.lane_of(name)?;

@@ -4,7 +4,6 @@
 //! Must never decide which ones those are: that is the commit path's business.
 
 mod restores;
-mod steady;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::steady::Steady;
+use super::steady::Steady;
 use crate::commit::{Commit, REMEMBERED};
 use crate::config::Config;
 use crate::store::EmbeddedStore;

@@ -18,7 +18,8 @@ use crate::admin::{ChangeError, FunctionBackend, Removed};
 use crate::config::{self, Budget, OnReject, Rule, Target, TargetLimits, WhenFull};
 use crate::fail;
 use crate::functions::{
-    FunctionChange, FunctionError, FunctionView, Functions, Invoked, RunQuery, Runs, Templates, target_name,
+    FarSide, FunctionChange, FunctionError, FunctionView, Functions, Invoked, RunQuery, Runs, Templates,
+    target_name,
 };
 
 /// The functions that run here.
@@ -69,7 +70,9 @@ impl Configured {
     }
 
     fn target(&self, functions: &Functions, name: &str, max_backlog: u64) -> Option<Target> {
-        let (connector, encoding, attempt_timeout) = functions.connector(name)?;
+        let FarSide { connector, encoding, longest: attempt_timeout, pause } = functions.connector(name)?;
+        // Never longer than a pause that is fixed, which the connector asks for.
+        let backoff_max = pause.unwrap_or(FUNCTION_LIMITS.backoff_max);
         let rules = self.rules.iter().filter(|(function, _)| **function == *name);
         Some(Target {
             name: target_name(name).into(),
@@ -77,7 +80,7 @@ impl Configured {
             rules: rules.map(|(_, rule)| rule.clone()).collect(),
             // A function can never make an object's change fail.
             budget: Budget { max_backlog, when_full: WhenFull::Shed },
-            limits: TargetLimits { attempt_timeout, ..FUNCTION_LIMITS },
+            limits: TargetLimits { attempt_timeout, backoff_max, ..FUNCTION_LIMITS },
             connector,
         })
     }
@@ -154,19 +157,25 @@ impl FunctionBackend for Parts {
             // Before its rules go: a refusal must not cost it the changes that are made meanwhile.
             self.targets.refuse_unsettled(&target_name(name))?;
         }
+        // What is committed from here on may find its rules gone.
+        let asked_at = self.queue.stat().durable_end;
         self.want(name, None).await?;
         // Its target first: a crash before the rest leaves a function that gets events from then on.
         match self.targets.forget(&target_name(name), discard).await {
             Ok(_) | Err(ChangeError::NoSuchTarget) => {}
             Err(refused) => {
-                let what = "was not removed; changes made meanwhile do not reach it";
-                tracing::error!(function = name, %refused, "{what}");
+                tracing::warn!(function = name, %refused, "was not removed");
                 self.follow(name).await?;
+                self.look_again(target_name(name), asked_at);
                 return Err(refused);
             }
         }
         fail::point("function.remove.forgotten");
-        self.hosted.all.remove(name).await.map_err(of_function)?;
+        if let Err(failed) = self.hosted.all.remove(name).await {
+            // It is there as before, and gets what happens from now on.
+            self.follow(name).await?;
+            return Err(of_function(failed));
+        }
         tracing::info!(function = name, "was removed");
         Ok(Removed { name: name.to_owned() })
     }

@@ -17,8 +17,8 @@ use crate::config::WhenFull;
 use crate::delivery;
 use crate::journal::Damage;
 use crate::metrics::{QueueSnapshot, Snapshot, TargetSnapshot, TargetState, WriteResult};
-use crate::queue::Rewound;
 use crate::queue::dead::DeadLetters;
+use crate::queue::{OldestEvent, Rewound};
 
 #[async_trait]
 impl AdminBackend for Parts {
@@ -35,6 +35,7 @@ impl AdminBackend for Parts {
 
     async fn metrics_text(&self) -> String {
         let stat = self.queue.stat();
+        self.ages.look(stat.durable_end);
         let mut targets = Vec::new();
         for entry in self.targets.all() {
             targets.push(self.snapshot(&entry).await);
@@ -194,37 +195,36 @@ impl Parts {
         view
     }
 
-    /// One target now. Its oldest event comes from its lane, or from the log where no lane has taken it.
+    /// One target now.
     async fn snapshot(&self, entry: &Entry) -> TargetSnapshot {
-        let mut snapshot = of_lane(entry);
+        let (mut snapshot, taken) = of_lane(entry);
         if let Some(dead) = self.queue.dead_letters(entry.registered.target).map(|dead| dead.status()) {
             (snapshot.dead_letter_bytes, snapshot.dead_letter_limit_bytes) = (dead.bytes, dead.max_bytes);
             snapshot.oldest_dead_letter_us = dead.oldest_unix_ms.map(|ms| ms.saturating_mul(1_000));
             snapshot.dead_letter_writes[WriteResult::Ok as usize] = dead.written;
             snapshot.dead_letter_writes[WriteResult::Error as usize] = dead.failed;
         }
-        if snapshot.oldest_undelivered_us.is_none() && snapshot.books.backlog + snapshot.books.held > 0 {
-            let (queue, target) = (Arc::clone(&self.queue), entry.registered.target);
-            let looked_up = tokio::task::spawn_blocking(move || queue.oldest_unsettled_us(target)).await;
-            snapshot.oldest_undelivered_us = looked_up.ok().flatten();
+        if taken.is_some() || snapshot.books.backlog + snapshot.books.held > 0 {
+            snapshot.oldest_undelivered_us = self.oldest_us(entry.registered.target, taken).await;
         }
         snapshot
     }
 }
 
-/// What the lane and the books know without a look into the log.
-fn of_lane(entry: &Entry) -> TargetSnapshot {
+/// What the lane and the books know without a look into the log, and the oldest event that the lane has.
+fn of_lane(entry: &Entry) -> (TargetSnapshot, Option<OldestEvent>) {
     let status = entry.lane.as_ref().map(delivery::TargetHandle::status);
     let (name, kind) = (Arc::clone(&entry.registered.name), Arc::clone(&entry.registered.kind));
     let Some(status) = status else {
         let books = entry.progress.books();
         let dead_letters = books.dead_lettered;
-        return TargetSnapshot {
+        let removed = TargetSnapshot {
             books,
             budget: entry.progress.budget().view(),
             dead_letters,
             ..TargetSnapshot::new(name, kind, TargetState::Removed)
         };
+        return (removed, None);
     };
     let state = match status.state {
         delivery::TargetState::Connecting => TargetState::Connecting,
@@ -234,17 +234,17 @@ fn of_lane(entry: &Entry) -> TargetSnapshot {
         delivery::TargetState::Faulted => TargetState::Faulted,
         delivery::TargetState::Paused => TargetState::Paused,
     };
-    TargetSnapshot {
+    let snapshot = TargetSnapshot {
         books: status.books,
         budget: entry.progress.budget().view(),
         retrying: status.retrying as u64,
         in_flight: status.in_flight as u64,
         in_flight_limit: status.in_flight_limit as u64,
-        oldest_undelivered_us: status.oldest_undelivered_us,
         last_success_us: status.last_success_unix_ms.map(|ms| ms.saturating_mul(1_000)),
         dead_letters: status.books.dead_lettered,
         counters: status.counters,
         connections_ended: status.incarnation.saturating_sub(1),
         ..TargetSnapshot::new(name, kind, state)
-    }
+    };
+    (snapshot, status.oldest_undelivered)
 }

@@ -13,6 +13,8 @@ use super::{Parts, now_us};
 use crate::admin::{ChangeError, ScfBackend};
 use crate::config::credentials::Credential;
 use crate::frontend::{self, CredentialLookup as _};
+use crate::queue::Stored;
+use crate::queue::dead::Letter;
 use crate::store::{Object, Restores as _, Store as _, StoreError};
 
 /// How often a row is looked up again when its body was replaced meanwhile.
@@ -51,6 +53,14 @@ impl ScfBackend for Parts {
     fn bucket_at(&self, host: &str) -> Option<String> {
         let server = &self.targets.around.server;
         frontend::bucket_at(server.domain.as_deref(), &server.region, host)
+    }
+
+    fn as_sent(&self, target: &str, letter: &Letter) -> Option<Bytes> {
+        let target = self.targets.get(target)?.configured?;
+        let Letter { position, entry, bare, .. } = letter.clone();
+        let rule = entry.deliveries.first().map(|delivery| Arc::clone(&delivery.rule)).unwrap_or_default();
+        let stored = Stored { position, entry, body: Bytes::new(), bare, charge: 0 };
+        self.targets.encoder(&target)(&stored, &rule).ok().map(|message| message.payload)
     }
 
     async fn object(&self, bucket: &str, key: &str, most: u64) -> Result<Bytes, ChangeError> {

@@ -26,6 +26,7 @@ mod restore;
 pub mod secret_file;
 mod server;
 mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -20,7 +20,7 @@ use super::functions::RawFunctions;
 pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) admin: Admin,
-    pub(super) limits: super::Limits,
+    pub(super) limits: super::limits::Raw,
     pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) store: Store,

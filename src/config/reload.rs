@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Functions, Limits, Origin, Queue, Restore, Server, Store, Target};
+use super::{Account, Admin, Config, Functions, Queue, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -41,33 +41,16 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         &new.server
     );
     differing!(found, "admin", Admin { listen, tls }, admin, &new.admin);
-    differing!(
-        found,
-        "limits",
-        Limits {
-            connections_per_address,
-            connections_per_key,
-            requests,
-            requests_per_key,
-            uploads,
-            uploads_per_key,
-            open_uploads,
-            open_uploads_per_key,
-        },
-        limits,
-        &new.limits
-    );
+    found.extend(limits.differing(&new.limits));
     differing!(found, "account", Account { appid }, account, &new.account);
-    found.extend(storage_needs_restart((queue, store, restore), new));
-    origin_needs_restart(&mut found, origin, &new.origin);
+    found.extend(storage_needs_restart((queue, store), new));
+    found.extend(restore.differing(&new.restore));
+    found.extend(origin.differing(&new.origin));
     functions_need_restart(&mut found, functions, &new.functions);
     found
 }
 
-fn storage_needs_restart(
-    (queue, store, restore): (&Queue, &Store, &Restore),
-    new: &Config,
-) -> Vec<&'static str> {
+fn storage_needs_restart((queue, store): (&Queue, &Store), new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
     differing!(
         found,
@@ -93,41 +76,7 @@ fn storage_needs_restart(
         store,
         &new.store
     );
-    differing!(
-        found,
-        "restore",
-        Restore {
-            archive_expedited,
-            archive_standard,
-            archive_bulk,
-            deep_archive_standard,
-            deep_archive_bulk,
-        },
-        restore,
-        &new.restore
-    );
     found
-}
-
-/// The same of `[origin]`.
-fn origin_needs_restart(found: &mut Vec<&'static str>, origin: &Origin, new: &Origin) {
-    differing!(
-        found,
-        "origin",
-        Origin {
-            allow_private,
-            max_bytes,
-            max_fetches,
-            max_fetches_per_bucket,
-            max_waiting,
-            connect_timeout,
-            answer_timeout,
-            idle_timeout,
-            total_timeout,
-        },
-        origin,
-        new
-    );
 }
 
 /// The same of `[functions]`.

@@ -177,7 +177,7 @@ impl Lane {
                 self.work(Wake::Look);
                 continue;
             }
-            let room = self.room();
+            let room = self.room(false);
             let mut reading: Option<Reading<'_>> = (room > 0).then(|| reader.next(room));
             let read = loop {
                 match self.wait(&mut reading).await {
@@ -232,7 +232,7 @@ impl Lane {
             self.patience = (self.patience * 2).min(SETTLE_DELAY_MAX);
         }
         let settle = overdue || (self.settle_by.is_some() && !reading);
-        settle || self.is_done() || self.may_rewind() || reading != (self.room() > 0)
+        settle || self.is_done() || self.may_rewind() || reading != (self.room(reading) > 0)
     }
 
     fn is_done(&self) -> bool {

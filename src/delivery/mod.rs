@@ -70,6 +70,11 @@ pub const MAX_IN_FLIGHT: usize = 65_536;
 /// The most memory that the entries of one lane may take, in bytes, as [`keys`] estimates
 /// it. What is not in memory does not count: positions of stuck keys, of which `max_held` is the bound.
 pub const LANE_BYTES: usize = 128 << 20;
+/// A lane reads no further while so many keys could send for each message that may be out: a slow far side
+/// does not need as much in memory as a fast one …
+const READ_AHEAD: usize = 2;
+/// … but as many in any case, so that reads are worth their while.
+const READ_AHEAD_LEAST: usize = 2_048;
 /// The most entries taken from the queue at once.
 const TAKE: usize = 4_096;
 /// What is delivered while a read of the queue is under way is settled after this time at first …

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidings_connector::ErrorClass;
 
 use crate::metrics::TargetCounters;
-use crate::queue::{Books, Rewound};
+use crate::queue::{Books, OldestEvent, Rewound};
 
 /// Whether a target takes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -94,9 +94,9 @@ pub struct TargetStatus {
     pub books: Books,
     /// From where to where entries are delivered again because an operator wants it.
     pub replaying: Option<Rewound>,
-    /// The event time of the oldest entry that the lane took and has not settled, in microseconds since the
-    /// Unix epoch. None also where the lane does not have all entries in memory: the queue knows it then.
-    pub oldest_undelivered_us: Option<i64>,
+    /// The oldest event that the lane took and has not settled. None also where the lane does not have all
+    /// entries in memory: the queue knows it then.
+    pub oldest_undelivered: Option<OldestEvent>,
     /// What it counted since the start.
     pub counters: TargetCounters,
     /// Raised whenever a connection is given up.
@@ -125,7 +125,7 @@ pub(super) struct View {
     pub(super) retrying: usize,
     pub(super) held: usize,
     pub(super) full: bool,
-    pub(super) oldest_undelivered_us: Option<i64>,
+    pub(super) oldest_undelivered: Option<OldestEvent>,
     pub(super) counters: TargetCounters,
     pub(super) incarnation: u64,
     pub(super) stopped: bool,

@@ -167,7 +167,7 @@ impl TargetHandle {
             full: view.full,
             books: self.shared.progress.books(),
             replaying: self.shared.progress.replaying(),
-            oldest_undelivered_us: view.oldest_undelivered_us,
+            oldest_undelivered: view.oldest_undelivered,
             counters: view.counters,
             incarnation: view.incarnation,
             stopped: view.stopped,

@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::link::Connection;
 use super::status::TargetState;
 use super::target::Stopped;
-use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, TAKE};
+use super::{CLOSE_BOUND, FLUSH_BOUND, LANE_BYTES, MAX_IN_FLIGHT, READ_AHEAD, READ_AHEAD_LEAST, TAKE};
 use crate::fail;
 use crate::queue::dead::Blocked;
 use crate::queue::{Pause, ReadError, Reader, Stored};
@@ -22,8 +22,8 @@ use crate::queue::{Pause, ReadError, Reader, Stored};
 const TICK: Duration = Duration::from_millis(1);
 
 impl Lane {
-    /// How many entries may be taken from the queue now.
-    pub(super) fn room(&mut self) -> usize {
+    /// How many entries may be taken from the queue now; `reading`: some are being read.
+    pub(super) fn room(&mut self, reading: bool) -> usize {
         let most = self.target.limits.max_in_flight.clamp(1, MAX_IN_FLIGHT);
         // Keys that do not get on do not use up the room of the others, unless everything is stuck together.
         let kept = self.keys.parked() + self.keys.stuck_in_memory();
@@ -45,9 +45,14 @@ impl Lane {
         if full || idle || !self.readable || self.read_at.is_some() {
             return 0;
         }
-        let room = most.saturating_sub(counted);
+        // Enough is what feeds the connection until the next read is there: more of it would only lie in
+        // memory. Keys count, not entries: many entries of few keys send little, and others may stand behind
+        // them.
+        let enough = (READ_AHEAD * self.view.in_flight_limit).max(READ_AHEAD_LEAST).min(most);
+        let room = most.saturating_sub(counted).min(enough.saturating_sub(self.keys.ready()));
         // A nearly full lane waits until a larger read is worth its while.
-        if room < (most / 4).max(1) { 0 } else { room.min(TAKE) }
+        let worth = if reading { 1 } else { (enough / 4).max(1) };
+        if room < worth { 0 } else { room.min(TAKE) }
     }
 
     /// What a read of the queue gave, or why it gave nothing.
@@ -210,7 +215,7 @@ impl Lane {
         self.view.held = held;
         self.view.waiting = self.keys.len() - out - held;
         self.view.retrying = self.keys.stuck() - held;
-        self.view.oldest_undelivered_us = self.keys.oldest_us();
+        self.view.oldest_undelivered = self.keys.oldest();
         self.view.incarnation = self.incarnation;
         if self.shown_held != Some(held) {
             self.shown_held = Some(held);

@@ -18,6 +18,7 @@ mod keep;
 mod pass;
 mod place;
 
+use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{HeaderMap, StatusCode, Uri};
@@ -84,6 +85,8 @@ pub(super) struct Pull {
     headers: HeaderMap,
     follow: bool,
     request: RequestInfo,
+    /// The fewest hops of all who miss it: whoever joins a fetch is a cause of what it makes.
+    hops: Arc<AtomicU8>,
     /// When the bucket was made, in microseconds since the Unix epoch.
     born: i64,
     /// Where its origin was when somebody missed it.
@@ -161,13 +164,15 @@ impl Pulls {
         let urls: Vec<_> = urls.collect();
         let Some(first) = urls.first().cloned() else { return Ok(None) };
         let code = StatusCode::from_u16(rule.redirect_code).unwrap_or(StatusCode::FOUND);
+        let request = asking.caller.request_info();
         let pull = Pull {
             bucket: wanted.bucket.as_str().into(),
             key: wanted.key.as_str().into(),
             urls,
             headers: rule.headers(asking.headers),
             follow: rule.follow_redirects,
-            request: asking.caller.request_info(),
+            hops: Arc::new(request.hops.into()),
+            request,
             born: bucket.created_us,
             hosts: rule.hosts.clone(),
         };

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::FunctionError;
 use super::code::CodeInput;
 use super::elsewhere::Wish;
-use super::spec::{Network, Retry, Runtime, Settings, is_name};
+use super::name::is_name;
+use super::spec::{Network, Retry, Runtime, Settings};
 use crate::config::credentials::Grant;
 
 /// Events that are saved with one function.
@@ -58,6 +59,8 @@ pub struct FunctionChange {
     pub retry: Option<Retry>,
     /// Retries after failures of the code; `retry` without it takes it back.
     pub max_retries: Option<u32>,
+    /// Seconds between two attempts of an event that fails; `retry` without it takes it back.
+    pub retry_interval_s: Option<u32>,
     /// Events to try it with; null removes one.
     pub tests: BTreeMap<String, Option<Value>>,
 }
@@ -88,8 +91,9 @@ impl FunctionChange {
         let (url, preset, secrets) = (self.url.take(), self.preset.take(), self.secrets.take());
         settings.elsewhere = Wish { url, preset, secrets }.apply(settings.elsewhere.take())?;
         if let Some(retry) = self.retry {
-            (settings.retry, settings.max_retries) = (retry, None);
+            (settings.retry, settings.max_retries, settings.retry_interval_s) = (retry, None, None);
         }
+        settings.retry_interval_s = self.retry_interval_s.or(settings.retry_interval_s);
         settings.max_retries = self.max_retries.or(settings.max_retries);
         for (name, value) in std::mem::take(&mut self.environment) {
             match value {

@@ -8,9 +8,10 @@ use std::sync::{Arc, PoisonError};
 use super::change::FunctionChange;
 use super::code::{CodeInput, Tree};
 use super::error::blocking;
+use super::name::is_name;
 use super::record::{Record, Version};
 use super::registry::Registry;
-use super::spec::{Settings, is_name};
+use super::spec::Settings;
 use super::{FunctionError, FunctionView, Functions, presets};
 
 impl Functions {
@@ -111,13 +112,16 @@ impl Functions {
     pub async fn remove(self: &Arc<Self>, name: &str) -> Result<(), FunctionError> {
         let _alone = self.changing.lock().await;
         let live = self.get(name)?;
+        let (all, named) = (Arc::clone(self), name.to_owned());
+        blocking(move || all.registry.remove(&named)).await?;
+        // Not before: what cannot be removed goes on as it was.
+        self.all.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         live.host.close();
         live.host.revoke();
         self.host.log().forget(name).await;
         let (all, named) = (Arc::clone(self), name.to_owned());
         blocking(move || {
-            all.registry.remove(&named)?;
-            all.all.write().unwrap_or_else(PoisonError::into_inner).remove(named.as_str());
+            all.registry.remove_runs(&named);
             all.clear(live.record.hashes());
             Ok(())
         })

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
 
+use super::listener::{Owner, free_port};
 use super::role::{S3, VARIABLES};
 
 /// Bytes of one file that the code may write.
@@ -45,7 +46,8 @@ pub struct Init {
     /// MiB that the instance may hold.
     #[arg(long)]
     memory: u64,
-    /// The port on which the code serves, if it is not the socket.
+    /// The port on which the code serves, if it is not the socket. 0: a free one, in a network where others
+    /// are.
     #[arg(long)]
     port: Option<u16>,
     /// Offer S3, which is behind a socket of the server's, on a port.
@@ -79,6 +81,7 @@ impl Init {
             return self.become_the_program();
         }
         let relay = match self.port {
+            Some(0) => Some((UnixListener::bind(self.sockets.join("s"))?, free_port()?)),
             Some(port) => Some((UnixListener::bind(self.sockets.join("s"))?, port)),
             None => None,
         };
@@ -90,6 +93,9 @@ impl Init {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
+        if let Some((_, port)) = &relay {
+            command.env("PORT", port.to_string());
+        }
         if self.s3 {
             offer_s3(&mut command, &self.sockets)?;
         }
@@ -98,7 +104,12 @@ impl Init {
         thread::spawn(move || end_with_the_server(group));
         if let Some((listener, port)) = relay {
             let sockets = self.sockets.clone();
-            thread::spawn(move || carry(&listener, port, &sockets));
+            let owner = match self.user {
+                _ if self.port != Some(0) => Owner::Alone,
+                Some(user) => Owner::User(user),
+                None => Owner::Process(child.id()),
+            };
+            thread::spawn(move || carry(&listener, (port, owner), &sockets));
         }
         let code = wait(&mut child)?;
         // What it forked ends with it.
@@ -154,17 +165,30 @@ fn end_with_the_server(group: Option<Pid>) {
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
 }
 
-/// Tells the server once the port answers, then joins every connection to it.
+/// Tells the server once the code answers on its port, then joins every connection to it.
 #[expect(clippy::disallowed_methods, reason = "nothing tells a process that another one listens on a port")]
-fn carry(listener: &UnixListener, port: u16, sockets: &std::path::Path) {
+fn carry(listener: &UnixListener, (port, owner): (u16, Owner), sockets: &std::path::Path) {
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    while TcpStream::connect(at).is_err() {
+    let mut told = false;
+    loop {
+        if TcpStream::connect(at).is_ok() {
+            if owner.has(port) {
+                break;
+            }
+            if !told {
+                let _ = writeln!(io::stderr(), "somebody else listens on port {port}, which is the code's");
+            }
+            told = true;
+        }
         thread::sleep(LOOK_EVERY);
     }
     drop(UnixStream::connect(sockets.join("ready")));
     for server in listener.incoming().flatten() {
         thread::spawn(move || {
-            if let Ok(code) = TcpStream::connect(at) {
+            // Asked after the connection: whoever has it listens by then.
+            if let Ok(code) = TcpStream::connect(at)
+                && owner.has(port)
+            {
                 let _ = join(&server, &code);
             }
         });

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tidings_function::{Call, Ended, Status};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::host::{Deployed, Host};
@@ -21,10 +21,13 @@ use super::memory::Family;
 use super::output::Output;
 use super::role::Role;
 use super::sandbox::Start;
+use super::shown;
 use super::wire::{self, Answer, Caller, Sockets};
 
-/// How often memory is looked at while an event runs.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often memory is looked at while it starts and while an event runs …
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// … and while it is idle.
+const LOOK_IDLE: Duration = Duration::from_secs(1);
 
 /// One event for an instance, and where its end is told.
 pub(super) struct Job {
@@ -55,7 +58,7 @@ enum Event {
     Answer(Answer),
     Late,
     Abandoned,
-    Grown(u64),
+    Grown(String),
     Gone,
 }
 
@@ -111,6 +114,8 @@ impl Instance {
     /// Runs jobs until there are none for `idle`, or nobody can send any, or one of them broke it.
     pub(super) async fn live(mut self, mut jobs: mpsc::Receiver<Job>, idle: Duration) {
         let mut until = Instant::now() + idle;
+        let mut looks = interval(LOOK_IDLE);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -129,11 +134,32 @@ impl Instance {
                 }
                 _ = self.child.wait() => break,
                 () = sleep_until(until) => break,
+                _ = looks.tick() => if let Some(why) = self.grown().err() {
+                    let function = &*self.deployed.name;
+                    tracing::warn!(function, "an instance is ended while it does nothing: {why}");
+                    break;
+                },
                 () = self.output.more() => {}
             }
         }
         jobs.close();
         self.end().await;
+    }
+
+    /// Bytes that it may hold.
+    fn bound(&self) -> u64 {
+        u64::from(self.deployed.settings.memory_mb) << 20
+    }
+
+    /// What it holds now, in bytes; `Err` says that it is too much.
+    pub(super) fn grown(&self) -> Result<u64, String> {
+        let bound = self.bound();
+        match self.family.bytes(bound) {
+            bytes if bytes > bound => {
+                Err(format!("it held {} MiB; {} are allowed", bytes >> 20, bound >> 20))
+            }
+            bytes => Ok(bytes),
+        }
     }
 
     /// One event. False: the instance cannot go on.
@@ -143,7 +169,6 @@ impl Instance {
             role.works_on(call.hops);
         }
         let began = Instant::now();
-        let bound = u64::from(self.deployed.settings.memory_mb) << 20;
         let mut memory = 0;
         let event = {
             let late = sleep_until(began + self.deployed.settings.timeout());
@@ -157,19 +182,16 @@ impl Instance {
                     () = &mut late => break Event::Late,
                     () = gone.cancelled() => break Event::Abandoned,
                     _ = self.child.wait() => break Event::Gone,
-                    _ = looks.tick() => {
-                        let now = self.family.bytes(bound);
-                        memory = memory.max(now);
-                        if now > bound {
-                            break Event::Grown(now);
-                        }
-                    }
+                    _ = looks.tick() => match self.grown() {
+                        Ok(now) => memory = memory.max(now),
+                        Err(why) => break Event::Grown(why),
+                    },
                     () = self.output.more() => {}
                 }
             }
         };
         let duration = began.elapsed();
-        memory = memory.max(self.family.bytes(bound));
+        memory = memory.max(self.family.bytes(self.bound()));
         let (answer, alive) = match event {
             Event::Answer(answer) if answer.broken => (self.hung_up(answer).await, false),
             Event::Answer(answer) => (answer, true),
@@ -180,28 +202,22 @@ impl Instance {
             Event::Abandoned => {
                 (Answer::failed(Status::Cancelled, "whoever asked for it is gone: it is ended"), false)
             }
-            Event::Grown(bytes) => {
-                let why = format!("it held {} MiB; {} are allowed", bytes >> 20, bound >> 20);
-                (Answer::failed(Status::Memory, why), false)
-            }
+            Event::Grown(why) => (Answer::failed(Status::Memory, why), false),
             Event::Gone => (self.exited().await, false),
         };
         let Answer { status, result, message, .. } = answer;
-        let (message, log) = (self.shown(message), self.written());
+        let (message, log) = (shown::message(&message, self.secret()), self.written());
         (Ended { status, result, message, log, duration, memory }, alive)
     }
 
     /// What it wrote, without its secret.
     fn written(&mut self) -> String {
-        let log = self.output.take();
-        self.shown(log)
+        let said = self.output.take();
+        shown::tail(&said, self.secret())
     }
 
-    fn shown(&self, text: String) -> String {
-        match &self.role {
-            Some(role) => role.hide(text),
-            None => text,
-        }
+    fn secret(&self) -> &str {
+        self.role.as_ref().map_or("", Role::secret)
     }
 
     /// The connection went without an answer: because the process did, or not.

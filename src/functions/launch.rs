@@ -9,10 +9,10 @@ use std::time::Duration;
 use tidings_function::{Ended, Status};
 use tokio::net::UnixListener;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 
 use super::host::{Deployed, Host};
-use super::instance::Instance;
+use super::instance::{Instance, LOOK_EVERY};
 use super::role::Role;
 use super::sandbox::{Sandbox, Start};
 use super::spec::{NAMESPACE, Runtime};
@@ -69,7 +69,6 @@ pub(super) fn command(
     let mut words = words.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).env_clear();
-    let port = sandbox.port(start).to_string();
     for (name, value) in [
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
         ("HOME", "/tmp"),
@@ -84,9 +83,6 @@ pub(super) fn command(
         ("USER_CODE_ROOT", "/var/user/"),
     ] {
         command.env(name, value);
-    }
-    if deployed.settings.runtime == Runtime::Custom {
-        command.env("PORT", port);
     }
     for (name, value) in &deployed.settings.environment {
         command.env(name, value);
@@ -119,6 +115,7 @@ impl Instance {
         let began = Instant::now();
         let late = sleep_until(began + self.deployed.settings.start_timeout());
         tokio::pin!(late);
+        let mut looks = interval(LOOK_EVERY);
         let failed =
             |status, why: String| Err(Ended { duration: began.elapsed(), ..Ended::without_run(status, why) });
         loop {
@@ -137,6 +134,9 @@ impl Instance {
                     let bound = self.deployed.settings.start_timeout();
                     return failed(Status::Port, format!("it does not listen after {bound:?}"));
                 }
+                _ = looks.tick() => if let Some(why) = self.grown().err() {
+                    return failed(Status::Memory, why);
+                },
                 () = self.output.more() => {}
             }
         }

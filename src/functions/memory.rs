@@ -1,12 +1,21 @@
-//! How much memory an instance holds: the resident pages of all its processes, read from `/proc`.
+//! How much memory an instance holds: the resident pages of all its processes, and files without a name that
+//! they have open, which are memory too; read from `/proc`.
 //!
-//! Looked at only while an event runs, since nothing tells a process that another one grows. Must never count
-//! the sandbox's own processes.
+//! Looked at often while it starts and while an event runs, and now and then while it is idle, since nothing
+//! tells a process that another one grows. Must never count the sandbox's own processes.
 
+use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 /// Processes that are looked at, at most: an instance may not have more.
 const MAX_PROCESSES: usize = 512;
+/// Descriptors of all of them that are looked at, at most.
+const MAX_FILES: usize = 4_096;
+/// What a link to an open file of no name begins with: `memfd_create`, and shared memory without a name.
+const NAMELESS: [&str; 2] = ["/memfd:", "/dev/zero (deleted)"];
+/// Bytes of a block, as `stat` counts.
+const BLOCK: u64 = 512;
 
 /// The processes of one instance, from the one that the server started.
 #[derive(Debug, Clone)]
@@ -25,13 +34,21 @@ impl Family {
     /// Bytes that all processes of the code hold now. What seems to be more than `bound` is looked at more
     /// closely, which costs more: processes that were forked share pages.
     pub(super) fn bytes(&self, bound: u64) -> u64 {
-        match self.sum(resident) {
-            bytes if bytes > bound => self.sum(|process| share(process).unwrap_or_else(|| resident(process))),
+        let processes = self.processes();
+        let sum = |of: &dyn Fn(u32) -> u64| processes.iter().map(|process| of(*process)).sum::<u64>();
+        let resident_all = match sum(&resident) {
+            bytes if bytes > bound => sum(&|process| share(process).unwrap_or_else(|| resident(process))),
             bytes => bytes,
+        };
+        match nameless(&processes) {
+            0 => resident_all,
+            // What of it is mapped is resident, too.
+            files => resident_all + files.saturating_sub(sum(&shared)),
         }
     }
 
-    fn sum(&self, of: impl Fn(u32) -> u64) -> u64 {
+    /// The processes of the code.
+    fn processes(&self) -> Vec<u32> {
         let mut chain = self.first;
         // The first child of each generation is the next one of ours; what the code leaves behind becomes a
         // later child of the sandbox's first process, and is counted.
@@ -39,11 +56,11 @@ impl Family {
         for _ in 1..self.own {
             match children(chain).first() {
                 Some(child) => chain = *child,
-                None => return 0,
+                None => return Vec::new(),
             }
             own.push(chain);
         }
-        let mut bytes = 0;
+        let mut found = Vec::new();
         let mut open = own.clone();
         let mut seen = 0;
         while let Some(process) = open.pop() {
@@ -53,12 +70,32 @@ impl Family {
             }
             let ours = own.contains(&process);
             if !ours {
-                bytes += of(process);
+                found.push(process);
             }
             open.extend(children(process).into_iter().filter(|child| !own.contains(child)));
         }
-        bytes
+        found
     }
+}
+
+/// Bytes of all files of no name that these processes have open, each once.
+fn nameless(processes: &[u32]) -> u64 {
+    let open = processes.iter().filter_map(|process| fs::read_dir(format!("/proc/{process}/fd")).ok());
+    let of_memory = |link: &fs::DirEntry| {
+        let to = fs::read_link(link.path()).unwrap_or_default();
+        NAMELESS.iter().any(|name| to.to_string_lossy().starts_with(name))
+    };
+    let files = open.flatten().flatten().take(MAX_FILES).filter(of_memory);
+    let files = files.filter_map(|link| fs::metadata(link.path()).ok());
+    let each: HashMap<_, _> = files.map(|file| ((file.dev(), file.ino()), file.blocks() * BLOCK)).collect();
+    each.values().sum()
+}
+
+/// Resident bytes that are shared memory.
+fn shared(process: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssShmem:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) << 10
 }
 
 fn resident(process: u32) -> u64 {
@@ -75,7 +112,7 @@ fn share(process: u32) -> Option<u64> {
 }
 
 /// In the order in which they were made. Those of every thread: any of them may have forked.
-fn children(process: u32) -> Vec<u32> {
+pub(super) fn children(process: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
     let lists =
         threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());

@@ -5,17 +5,21 @@
 //! `connectors/function` stands between. Must never decide which event a function gets, and never let code
 //! see more than its own files and its event.
 
+mod answered;
 mod change;
 mod code;
 mod edit;
 mod elsewhere;
 mod emulator;
 mod error;
+mod far;
 mod host;
 pub mod init;
 mod instance;
 mod launch;
+mod listener;
 mod memory;
+mod name;
 mod open;
 mod output;
 mod pool;
@@ -27,6 +31,7 @@ mod role;
 mod run;
 mod runlog;
 mod sandbox;
+mod shown;
 mod spawner;
 mod spec;
 mod templates;
@@ -40,16 +45,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidings_connector::ConnectorConfig;
-use tidings_function::{Call, Ended, FunctionConfig, Invoker as _};
+use tidings_function::{Call, Ended, Invoker as _};
 use tokio::sync::Mutex;
 
 pub use change::FunctionChange;
 pub use code::CodeInput;
-use elsewhere::Elsewhere;
 pub use elsewhere::Preset;
 pub use error::FunctionError;
+pub use far::FarSide;
 use host::Host;
+pub use name::{is_name, target_name};
 pub use open::Place;
 use pool::Pool;
 use record::Record;
@@ -57,11 +62,9 @@ use registry::Registry;
 use remote::Remote;
 pub use role::RoleKeys;
 pub use run::{MAX_RUNS, Run, RunQuery, Runs};
-pub use spec::{Network, Retry, Runtime, is_name, target_name};
+pub use spec::{Network, Retry, Runtime};
 pub use templates::TemplateView;
 pub use view::{FunctionView, Invoked, Templates, VersionView};
-
-use crate::config::Encoding;
 
 /// The largest event, in bytes, as SCF takes it.
 pub const MAX_EVENT: usize = 6 << 20;
@@ -153,29 +156,6 @@ impl Functions {
             _ => self.host.can_host(record.settings.runtime).err(),
         };
         FunctionView::new(record, problem)
-    }
-
-    /// A function as a far side, how events are written for it, and how long one attempt may take.
-    pub fn connector(&self, name: &str) -> Option<(Arc<dyn ConnectorConfig>, Encoding, Duration)> {
-        let live = self.get(name).ok()?;
-        let settings = &live.record.settings;
-        let pool = match live.host {
-            Whose::Ours(pool) => pool,
-            Whose::Theirs(remote) => {
-                let encoding = remote.0.preset.encoding();
-                return Some((Arc::new(remote), encoding, Elsewhere::longest(settings)));
-            }
-        };
-        let config = FunctionConfig {
-            name: live.record.name.as_str().into(),
-            concurrency: settings.concurrency as usize,
-            policy: settings.policy(),
-            revision: live.record.revision.to_string(),
-            invoker: Arc::new(pool),
-        };
-        // Its turn, room, the start, the run, and what ending an instance takes.
-        let longest = settings.start_timeout() + settings.timeout() + Duration::from_secs(30);
-        Some((Arc::new(config), Encoding::Cos, longest))
     }
 
     /// Runs a function with an event that somebody typed; `request_id` names the run.

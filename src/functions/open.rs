@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tidings_function::Tally;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc};
 
@@ -63,8 +64,10 @@ impl Functions {
             region: place.region.into(),
             appid: place.appid.into(),
         };
-        for record in records.into_values() {
-            functions.put(record)?;
+        for (function, record) in records {
+            if let Err(why) = functions.put(record) {
+                tracing::error!(%function, "cannot be put in force and is not there: {why}");
+            }
         }
         Ok(functions)
     }
@@ -119,6 +122,7 @@ impl Functions {
             config: elsewhere.config(&record.name, &record.settings, around),
             preset: elsewhere.preset,
             policy: record.settings.policy(),
+            tally: Tally::default(),
             revision: record.revision,
             log: self.host.log().clone(),
             now: self.now,

@@ -10,8 +10,11 @@ use std::os::fd::OwnedFd;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
-/// Bytes that are kept, as SCF does.
-const TAIL: usize = 4 << 10;
+use super::shown::{MARGIN, TAIL};
+
+/// Bytes that are kept: those that are shown, and enough before them to know a secret through which the cut
+/// goes.
+const KEPT: usize = TAIL + MARGIN;
 const CHUNK: usize = 64 << 10;
 /// Bytes that are read at the end of a run, at most: as much as a pipe holds, and no more.
 const REST: usize = 1 << 20;
@@ -46,7 +49,7 @@ impl Output {
     }
 
     /// What was kept since the last time, after everything was read that is there now.
-    pub(super) fn take(&mut self) -> String {
+    pub(super) fn take(&mut self) -> Vec<u8> {
         let mut rest = REST;
         while rest > 0
             && let Ok(read @ 1..) = self.now.read(&mut self.chunk)
@@ -54,7 +57,7 @@ impl Output {
             keep(&mut self.tail, &self.chunk[..read]);
             rest = rest.saturating_sub(read);
         }
-        String::from_utf8_lossy(&std::mem::take(&mut self.tail)).into_owned()
+        std::mem::take(&mut self.tail)
     }
 
     /// Forgets what was written: it belongs to no run.
@@ -64,8 +67,8 @@ impl Output {
 }
 
 fn keep(tail: &mut Vec<u8>, more: &[u8]) {
-    let more = &more[more.len().saturating_sub(TAIL)..];
-    let room = TAIL - more.len();
+    let more = &more[more.len().saturating_sub(KEPT)..];
+    let room = KEPT - more.len();
     if tail.len() > room {
         tail.drain(..tail.len() - room);
     }
@@ -84,10 +87,10 @@ mod tests {
         for n in 0..10_000_u32 {
             keep(&mut tail, format!("{n}\n").as_bytes());
         }
-        assert_eq!(tail.len(), TAIL);
+        assert_eq!(tail.len(), KEPT);
         assert!(tail.ends_with(b"9998\n9999\n"));
-        keep(&mut tail, &[b'x'; 3 * TAIL]);
-        assert_eq!(tail, [b'x'; TAIL]);
+        keep(&mut tail, &[b'x'; 3 * KEPT]);
+        assert_eq!(tail, [b'x'; KEPT]);
     }
 
     #[tokio::test]
@@ -95,12 +98,12 @@ mod tests {
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         let mut output = Output::new(reader.into()).expect("a pipe");
         writer.write_all(b"first").expect("written");
-        assert_eq!(output.take(), "first");
-        assert_eq!(output.take(), "");
+        assert_eq!(output.take(), b"first");
+        assert_eq!(output.take(), b"");
         writer.write_all(&[b'a'; 20_000]).expect("written");
         output.more().await;
         writer.write_all(b"end").expect("written");
         let said = output.take();
-        assert!(said.len() <= TAIL && said.ends_with("aend"), "{}", said.len());
+        assert!(said.len() <= KEPT && said.ends_with(b"aend"), "{}", said.len());
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::Settings;
+use super::code::Handler;
+use super::spec::{Runtime, Settings};
 
 /// The only format of records.
 pub(super) const FORMAT: u32 = 1;
@@ -55,6 +56,23 @@ impl Record {
     /// The code that runs.
     pub fn version(&self) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == self.current)
+    }
+
+    /// Whether it can be put in force: a record may be older than a rule, or somebody's work.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.settings.elsewhere.is_some() {
+            return Ok(());
+        }
+        if self.version().is_none() {
+            return Err(format!("it has no version {} of its code, which should run", self.current));
+        }
+        match self.settings.runtime {
+            Runtime::Custom => Ok(()),
+            _ => Handler::parse(&self.settings.handler).map(drop).map_err(|e| e.to_string()),
+        }
     }
 
     /// The names of all code that is kept of it.

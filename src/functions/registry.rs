@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use super::FunctionError;
 use super::code::Tree;
+use super::name::is_name;
 use super::record::{FORMAT, Record};
-use super::spec::is_name;
 use crate::fail;
 
 /// Functions of one server.
@@ -158,14 +158,21 @@ impl Registry {
         written().map_err(failed)
     }
 
-    /// Removes a record, durably, and what was written down of its runs.
+    /// Removes a record, durably. One that is not there any more was removed by an attempt whose sync failed.
     pub(super) fn remove(&self, name: &str) -> Result<(), FunctionError> {
         let dir = self.dir.join("registry");
-        fs::remove_file(dir.join(format!("{name}.json")))
+        let removed = match fs::remove_file(dir.join(format!("{name}.json"))) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        removed
             .and_then(|()| sync_dir(&dir))
-            .map_err(|e| FunctionError::disk("the function cannot be removed", &e))?;
+            .map_err(|e| FunctionError::disk("the function cannot be removed", &e))
+    }
+
+    /// Removes what was written down of a function's runs.
+    pub(super) fn remove_runs(&self, name: &str) {
         let _ = fs::remove_dir_all(self.runs_dir(name));
-        Ok(())
     }
 
     /// Refuses one function too many.
@@ -187,6 +194,7 @@ fn read(path: &Path) -> Result<Record, String> {
     if named != Some(record.name.as_str()) || !is_name(&record.name) {
         return Err("it holds another function than its name says".to_owned());
     }
+    record.check()?;
     Ok(record)
 }
 
@@ -252,10 +260,16 @@ mod tests {
         let other = Record { name: "other".into(), ..hello.clone() };
         registry.write(&other).expect("written");
         let file = dir.path().join("functions/registry/hello.json");
-        for bad in ["", "{}", &serde_json::to_string(&other).expect("JSON")] {
+        let text = |record: &Record| serde_json::to_string(record).expect("JSON");
+        // What is whole and cannot be put in force, too.
+        let no_code = Record { current: 9, ..hello.clone() };
+        let settings = Settings { handler: "nowhere".into(), ..Settings::default() };
+        let no_handler = Record { settings, ..hello.clone() };
+        for bad in ["", "{}", &text(&other), &text(&no_code), &text(&no_handler)] {
             fs::write(&file, bad).expect("written");
             let (registry, records) = Registry::open(dir.path()).expect("opens");
             assert_eq!(records.keys().map(|name| &**name).collect::<Vec<_>>(), ["other"], "{bad}");
+            registry.remove_code(&hello.versions[0].hash);
             assert!(registry.code_dir(&hello.versions[0].hash).exists());
         }
     }

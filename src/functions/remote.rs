@@ -4,15 +4,17 @@
 //! status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tidings_connector::{
     Cause, Connector, ConnectorConfig, ErrorClass, Fault, Finding, Header, Message, Outcome, Template,
 };
-use tidings_function::{Call, Ended, Policy, Status};
+use tidings_function::{Call, Ended, Fault as Whose, Policy, Status, Tally};
 use tidings_http::{Attempted, HttpConfig, Watch};
 
+use super::answered::ended;
 use super::elsewhere::Preset;
 use super::emulator::names_error;
 use super::pool::looped;
@@ -33,6 +35,8 @@ pub(super) struct Inner {
     pub(super) config: Result<HttpConfig, String>,
     pub(super) preset: Preset,
     pub(super) policy: Policy,
+    /// How often its events failed so far.
+    pub(super) tally: Tally,
     pub(super) revision: u64,
     pub(super) log: RunLog,
     /// The clock, in microseconds since the Unix epoch.
@@ -113,50 +117,28 @@ impl Inner {
         }
     }
 
-    /// The same, after so many retries.
-    fn bounded(&self, outcome: Outcome, retry: u32) -> Outcome {
-        let Outcome::Retry { after, why } = outcome else { return outcome };
+    /// The same, unless its event failed too often by now.
+    fn bounded(&self, outcome: Outcome, event: &Arc<str>) -> Outcome {
+        let outcome = match outcome {
+            Outcome::Retry { after, why } => self.again(after, why, event),
+            outcome => outcome,
+        };
+        if matches!(outcome, Outcome::Delivered | Outcome::Rejected { .. }) {
+            self.tally.forget(event);
+        }
+        outcome
+    }
+
+    fn again(&self, after: Option<Duration>, why: Cause, event: &Arc<str>) -> Outcome {
         let of_code = matches!(why.class, ErrorClass::Http5xx | ErrorClass::Http4xx | ErrorClass::Timeout);
-        let bound = if of_code { self.policy.execution } else { self.policy.system };
-        match bound {
-            Some(bound) if retry >= bound => {
-                let text = format!("{} (given up after {retry} retries)", why.text);
+        let fault = if of_code { Whose::Code } else { Whose::Host };
+        match self.policy.gives_up(&self.tally, event, fault) {
+            Some(retries) => {
+                let text = format!("{} (given up after {retries} retries)", why.text);
                 Outcome::Rejected { why: Cause::new(why.class, &text) }
             }
-            _ => Outcome::Retry { after: after.or(self.policy.pause), why },
+            None => Outcome::Retry { after: after.or(self.policy.pause), why },
         }
-    }
-}
-
-/// The end of a run, by SCF's codes.
-fn ended(outcome: &Outcome, attempted: Attempted) -> Ended {
-    let (status, message) = match outcome {
-        Outcome::Delivered => (Status::Success, String::new()),
-        Outcome::Rejected { why } => match why.class {
-            ErrorClass::TooLarge => (Status::EventTooLarge, why.text.to_string()),
-            ErrorClass::Http4xx | ErrorClass::Encode => (Status::BadEvent, why.text.to_string()),
-            class => (of_class(class), why.text.to_string()),
-        },
-        Outcome::Throttled { why, .. } => (Status::Concurrency, why.text.to_string()),
-        Outcome::Retry { why, .. } => (of_class(why.class), why.text.to_string()),
-        Outcome::Faulted { why, .. } if why.class == ErrorClass::Unroutable => {
-            (Status::Missing, why.text.to_string())
-        }
-        Outcome::Faulted { why, .. } => (Status::State, why.text.to_string()),
-    };
-    let result = match status {
-        Status::Success => attempted.body.unwrap_or_default(),
-        _ => Bytes::new(),
-    };
-    Ended { status, result, message, log: String::new(), duration: attempted.duration, memory: 0 }
-}
-
-fn of_class(class: ErrorClass) -> Status {
-    match class {
-        ErrorClass::Timeout => Status::Timeout,
-        ErrorClass::Throttle => Status::Concurrency,
-        ErrorClass::Http5xx | ErrorClass::Http4xx => Status::Code,
-        _ => Status::Internal,
     }
 }
 
@@ -204,7 +186,7 @@ impl Watch for Eyes {
 
     async fn ended(&self, message: &Message, attempt: u32, attempted: Attempted) -> Outcome {
         let call = self.call(message, attempt);
-        let outcome = self.of.bounded(self.of.judge(&attempted), call.retry);
+        let outcome = self.of.bounded(self.of.judge(&attempted), &call.request_id);
         self.write(&call, &ended(&outcome, attempted)).await;
         outcome
     }

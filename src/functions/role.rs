@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::host::Deployed;
-use super::spec::target_name;
+use super::name::target_name;
 use super::wire::Sockets;
 use crate::config::credentials::{Acting, Credential, Grant};
 
@@ -35,8 +35,6 @@ pub(super) const VARIABLES: [&str; 9] = [
 ];
 /// The socket behind which S3 is, in the folder of an instance's sockets.
 pub(super) const S3: &str = "s3";
-/// What stands in the run log where the code wrote its secret.
-const HIDDEN: &str = "[secret]";
 
 /// The pairs of all instances that run now.
 #[derive(Default)]
@@ -134,12 +132,9 @@ impl Role {
         VARIABLES.into_iter().zip([key, secret, key, secret, region, region])
     }
 
-    /// The same text without the secret.
-    pub(super) fn hide(&self, text: String) -> String {
-        match text.contains(self.secret.expose_secret()) {
-            true => text.replace(self.secret.expose_secret(), HIDDEN),
-            false => text,
-        }
+    /// What is not to be seen of what the instance says.
+    pub(super) fn secret(&self) -> &str {
+        self.secret.expose_secret()
     }
 }
 

@@ -72,7 +72,7 @@ impl Sandbox {
     /// # Errors
     /// It is missing and must not be.
     pub(super) fn find(program: PathBuf, data: &Path, allow_unsandboxed: bool) -> Result<Self, String> {
-        let bwrap = BWRAP.iter().map(PathBuf::from).find(|path| path.exists());
+        let bwrap = BWRAP.iter().map(PathBuf::from).find(|path| is_program(path));
         if bwrap.is_none() && !allow_unsandboxed {
             return Err("bubblewrap is not installed, and without it code could read the data directory: \
                         `apt-get install bubblewrap`, or set `functions.allow_unsandboxed = true`"
@@ -133,10 +133,11 @@ impl Sandbox {
         words
     }
 
-    /// The port that a custom runtime is told: its own network has every port free, the machine's has not.
-    pub(super) fn port(&self, start: &Start<'_>) -> u16 {
+    /// The port that a custom runtime is told: its own network has every port free. In the machine's its
+    /// first process looks for one, hence 0.
+    fn port(&self, start: &Start<'_>) -> u16 {
         let own = self.bwrap.is_some() && start.settings.network == Network::None;
-        if own { PORT } else { 20_000 + (start.slot % 10_000) as u16 }
+        if own { PORT } else { 0 }
     }
 
     fn contain(&self, start: &Start<'_>, words: &mut Vec<OsString>) {
@@ -181,6 +182,11 @@ impl Sandbox {
         }
         words.extend(["--chdir", CODE, "--"].map(OsString::from));
     }
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

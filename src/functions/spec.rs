@@ -28,6 +28,10 @@ const MEMORY_MB: std::ops::RangeInclusive<u32> = 64..=3_072;
 const TIMEOUT_S: std::ops::RangeInclusive<u32> = 1..=900;
 /// Seconds that its start may take.
 const START_TIMEOUT_S: std::ops::RangeInclusive<u32> = 1..=300;
+/// Seconds between two attempts of an event that fails.
+const RETRY_INTERVAL_S: std::ops::RangeInclusive<u32> = 1..=3_600;
+/// The same as SCF documents it.
+const SCF_INTERVAL_S: u32 = 60;
 /// Runs of one function at once.
 const CONCURRENCY: std::ops::RangeInclusive<u32> = 1..=256;
 /// Variables that say who the function is, or how its process is started.
@@ -91,7 +95,8 @@ pub enum Retry {
     /// They are tried again for ever, each object's own events waiting.
     #[default]
     Forever,
-    /// As SCF: two retries a minute apart, then a dead letter.
+    /// As SCF: two retries of failures of the code, a minute apart, the others for six hours; then a dead
+    /// letter.
     ScfDefault,
 }
 
@@ -126,6 +131,9 @@ pub struct Settings {
     pub retry: Retry,
     /// Retries after failures of the code, instead of those that `retry` says.
     pub max_retries: Option<u32>,
+    /// Seconds between two attempts of an event that fails, instead of the pause that `retry` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_interval_s: Option<u32>,
 }
 
 impl Default for Settings {
@@ -144,6 +152,7 @@ impl Default for Settings {
             elsewhere: None,
             retry: Retry::Forever,
             max_retries: None,
+            retry_interval_s: None,
         }
     }
 }
@@ -174,6 +183,9 @@ impl Settings {
         bound("timeout_s", self.timeout_s, TIMEOUT_S)?;
         bound("start_timeout_s", self.start_timeout_s, START_TIMEOUT_S)?;
         bound("concurrency", self.concurrency, CONCURRENCY)?;
+        if let Some(seconds) = self.retry_interval_s {
+            bound("retry_interval_s", seconds, RETRY_INTERVAL_S)?;
+        }
         if self.description.len() > MAX_DESCRIPTION {
             return refuse(format!("`description` has more than {MAX_DESCRIPTION} bytes"));
         }
@@ -224,41 +236,18 @@ impl Settings {
 
     /// What becomes of events that fail.
     pub fn policy(&self) -> Policy {
+        let pause = |seconds: u32| Duration::from_secs(seconds.into());
         let policy = match self.retry {
-            Retry::Forever => Policy::default(),
-            Retry::ScfDefault => Policy::SCF,
+            Retry::Forever => Policy { pause: self.retry_interval_s.map(pause), ..Policy::default() },
+            Retry::ScfDefault => Policy::scf(pause(self.retry_interval_s.unwrap_or(SCF_INTERVAL_S))),
         };
         Policy { execution: self.max_retries.or(policy.execution), ..policy }
     }
 }
 
-/// 2 to 60 of `A-Z a-z 0-9 - _`, the first a letter, the last neither `-` nor `_`.
-pub fn is_name(text: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (2..=60).contains(&text.len())
-        && text.bytes().all(legal)
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !text.ends_with(['-', '_'])
-}
-
-/// The name of a function's target: no target of the configuration can have it.
-pub fn target_name(function: &str) -> String {
-    format!("function:{function}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_those_of_scf() {
-        for good in ["hello", "Hello-World_2", "ab", &"a".repeat(60)] {
-            assert!(is_name(good), "{good}");
-        }
-        for bad in ["", "a", "1a", "-a", "a-", "a_", "a b", "a/b", "..", "ä1", &"a".repeat(61)] {
-            assert!(!is_name(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn runtimes_answer_to_the_names_of_scf_too() {
@@ -291,6 +280,7 @@ mod tests {
         spoilt(|s| s.timeout_s = 0);
         spoilt(|s| s.timeout_s = 901);
         spoilt(|s| s.concurrency = 0);
+        spoilt(|s| s.retry_interval_s = Some(0));
         spoilt(|s| s.handler = "../x.main".into());
         spoilt(|s| drop(s.environment.insert("LD_PRELOAD".into(), "hunter2".into())));
         spoilt(|s| drop(s.environment.insert("SCF_X".into(), "hunter2".into())));

@@ -6,8 +6,9 @@ use serde::Serialize;
 use tidings_function::Ended;
 
 use super::elsewhere::{Elsewhere, Preset};
+use super::name::target_name;
 use super::record::Record;
-use super::spec::{NAMESPACE, Network, Retry, Runtime, target_name};
+use super::spec::{NAMESPACE, Network, Retry, Runtime};
 use super::templates::TemplateView;
 use crate::config::credentials::Grant;
 
@@ -48,6 +49,8 @@ pub struct FunctionView {
     pub retry: Retry,
     /// Retries after failures of the code, instead of those.
     pub max_retries: Option<u32>,
+    /// Seconds between two attempts of an event that fails, instead of the pause that `retry` says.
+    pub retry_interval_s: Option<u32>,
     /// Which version of its code runs.
     pub version: u32,
     /// The versions that are kept, the latest last.
@@ -102,6 +105,7 @@ impl FunctionView {
             preset: settings.elsewhere.as_ref().map(|elsewhere| elsewhere.preset),
             retry: settings.retry,
             max_retries: settings.max_retries,
+            retry_interval_s: settings.retry_interval_s,
             version: record.current,
             versions: versions.collect(),
             templates: record.tests.keys().cloned().collect(),

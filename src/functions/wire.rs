@@ -15,12 +15,12 @@ use rustix::fs::{FileType, Mode, OFlags};
 use tidings_function::{Call, Status};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::shown::{MARGIN, MESSAGE};
+
 /// The largest result, in bytes, as in SCF.
 const MAX_RESULT: usize = 6 << 20;
 /// The header with which our own runners say what failed.
 const VERDICT: &str = "x-tidings-status";
-/// Bytes of a failure's text that are kept.
-const MESSAGE: usize = 512;
 
 /// Who calls: what every call of one instance says beside the event.
 #[derive(Debug, Clone)]
@@ -146,11 +146,11 @@ async fn answered(answer: http::Response<hyper::body::Incoming>) -> Answer {
     Answer::failed(said.unwrap_or(Status::Code), message(status, &body))
 }
 
-/// What a failed answer says for people.
+/// What a failed answer says for people, a little longer than it is shown.
 fn message(status: http::StatusCode, body: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     match value["errorMessage"].as_str() {
-        Some(text) => text[..text.floor_char_boundary(MESSAGE)].to_owned(),
+        Some(text) => text[..text.floor_char_boundary(MESSAGE + MARGIN)].to_owned(),
         None => format!("it answered {status}"),
     }
 }

@@ -56,6 +56,7 @@ pub use entry::{BodyRef, Change, DeliveryTo, Entry, ObjectMeta, Stored, TargetNo
 pub use error::{AppendError, Full, FullReason, OpenError, ReadError, RewindError, Rewound};
 pub use holes::Hole;
 pub use manifest::{Piece, decode_manifest, encode_manifest};
+pub use oldest::OldestEvent;
 pub use pause::Pause;
 pub use progress::{Books, Column, Progress};
 pub use rematch::RematchFn;

@@ -6,22 +6,40 @@ use std::sync::atomic::Ordering;
 
 use super::ReadError;
 use super::embedded::EmbeddedQueue;
-use super::entry::TargetNo;
+use super::entry::{Stored, TargetNo};
 use super::progress::Progress;
 use super::read::read_log;
 
 /// Entries decoded in one go.
 const CHUNK: usize = 4_096;
 
+/// The oldest event that a target lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldestEvent {
+    /// Where it stands in the log.
+    pub offset: u64,
+    /// When it was committed, or about when, if its record is damaged: microseconds since the Unix epoch, by
+    /// the clock as it was set then.
+    pub time_us: i64,
+}
+
 /// Where a reader's oldest unsettled event is.
 #[derive(Debug, PartialEq, Eq)]
 enum Oldest {
     /// There is none.
     None,
-    /// In memory: its time, in microseconds since the Unix epoch.
-    Known(i64),
+    /// In memory.
+    Known(OldestEvent),
     /// The first one of the target at or above this offset.
     From(u64),
+}
+
+impl OldestEvent {
+    /// Of an entry that has an event.
+    pub fn of(stored: &Stored) -> Option<Self> {
+        let time_us = stored.entry.event.as_ref()?.time_us;
+        Some(Self { offset: stored.position.offset, time_us })
+    }
 }
 
 impl Progress {
@@ -31,8 +49,8 @@ impl Progress {
         if let Some(hole) = state.holes.first() {
             return Oldest::From(hole);
         }
-        if let Some(waiting) = state.inbox.front().and_then(|s| s.entry.event.as_ref()) {
-            return Oldest::Known(waiting.time_us);
+        if let Some(waiting) = state.inbox.front().and_then(|stored| OldestEvent::of(stored)) {
+            return Oldest::Known(waiting);
         }
         if state.totals.taken >= self.matched.load(Ordering::Acquire) {
             return Oldest::None;
@@ -42,26 +60,31 @@ impl Progress {
 }
 
 impl EmbeddedQueue {
-    /// When the oldest unsettled event of a target was committed, in microseconds since the Unix epoch, or
-    /// about when, if its record is damaged. None if there is none. Blocks while it reads: segments without
+    /// One above the last durable offset.
+    pub fn durable_end(&self) -> u64 {
+        *self.inner.journal.durable_end().borrow()
+    }
+
+    /// The oldest unsettled event of a target. None if there is none. Blocks while it reads: segments without
     /// an event for the target are passed over, so that at most the one in which the reader stands is
     /// searched; the answer is remembered.
-    pub fn oldest_unsettled_us(&self, target: TargetNo) -> Option<i64> {
+    pub fn oldest_unsettled(&self, target: TargetNo) -> Option<OldestEvent> {
         let progress = self.inner.routes.get(target)?;
         let from = match progress.oldest() {
             Oldest::None => return None,
-            Oldest::Known(time_us) => return Some(time_us),
+            Oldest::Known(event) => return Some(event),
             Oldest::From(offset) => offset,
         };
         let mut looked_up = progress.looked_up();
-        if let Some((asked, time_us)) = *looked_up
+        if let Some((asked, event)) = *looked_up
             && asked == from
         {
-            return Some(time_us);
+            return Some(event);
         }
-        let time_us = self.first_event_us(target, from).or_else(|| self.about_us(from))?;
-        *looked_up = Some((from, time_us));
-        Some(time_us)
+        let about = || Some(OldestEvent { offset: from, time_us: self.about_us(from)? });
+        let event = self.first_event(target, from).or_else(about)?;
+        *looked_up = Some((from, event));
+        Some(event)
     }
 
     /// About when a record was written that cannot be read: rather a little too early, so that nobody takes
@@ -87,7 +110,7 @@ impl EmbeddedQueue {
         }
     }
 
-    fn first_event_us(&self, target: TargetNo, from: u64) -> Option<i64> {
+    fn first_event(&self, target: TargetNo, from: u64) -> Option<OldestEvent> {
         let journal = &self.inner.journal;
         let mut log = journal.reader(from);
         loop {
@@ -95,7 +118,7 @@ impl EmbeddedQueue {
             let before = log.position();
             let found = read_log(&mut log, CHUNK, false).ok().filter(|read| read.next > before)?.entries;
             if let Some(first) = found.iter().find(|s| s.rule_for(target).is_some()) {
-                return first.entry.event.as_ref().map(|e| e.time_us);
+                return OldestEvent::of(first);
             }
         }
     }
@@ -172,11 +195,15 @@ mod tests {
         queue.append(permit, entry, body).await.expect("appended").offset
     }
 
+    fn oldest_us(queue: &EmbeddedQueue, target: TargetNo) -> Option<i64> {
+        queue.oldest_unsettled(target).map(|oldest| oldest.time_us)
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_oldest_event_is_found_wherever_it_lies() {
         let dir = tempfile::tempdir().expect("a directory");
         let queue = open(dir.path());
-        assert_eq!(queue.oldest_unsettled_us(RARE), None, "nothing was ever for it");
+        assert_eq!(oldest_us(&queue, RARE), None, "nothing was ever for it");
         for n in 0..60 {
             append(&queue, BUSY, 1_000 + n).await;
         }
@@ -190,25 +217,25 @@ mod tests {
 
         // Nobody reads for it after a restart: a paused or removed target.
         let queue = open(dir.path());
-        assert_eq!(queue.oldest_unsettled_us(RARE), Some(5_000), "only on disk");
-        assert_eq!(queue.oldest_unsettled_us(BUSY), Some(1_000));
+        assert_eq!(oldest_us(&queue, RARE), Some(5_000), "only on disk");
+        assert_eq!(oldest_us(&queue, BUSY), Some(1_000));
         let mut reader = queue.open(RARE, 0).await.expect("opens");
         assert_eq!(reader.next(1).await.expect("read")[0].position.offset, first);
-        assert_eq!(queue.oldest_unsettled_us(RARE), Some(5_000), "taken and not settled");
+        assert_eq!(oldest_us(&queue, RARE), Some(5_000), "taken and not settled");
         reader.settle(&[(first, Column::Delivered)]);
-        assert_eq!(queue.oldest_unsettled_us(RARE), Some(7_000), "the next one, on disk or in the inbox");
+        assert_eq!(oldest_us(&queue, RARE), Some(7_000), "the next one, on disk or in the inbox");
         assert_eq!(reader.next(1).await.expect("read")[0].position.offset, second);
         drop(reader);
         queue.stop();
 
         // Taken and unsettled when the process ended: a hole in the row.
         let queue = open(dir.path());
-        assert_eq!(queue.oldest_unsettled_us(RARE), Some(7_000), "a hole");
+        assert_eq!(oldest_us(&queue, RARE), Some(7_000), "a hole");
         let mut reader = queue.open(RARE, 0).await.expect("opens");
         reader.next(1).await.expect("read");
         reader.settle(&[(second, Column::Delivered)]);
-        assert_eq!(queue.oldest_unsettled_us(RARE), None, "all is settled");
-        assert_eq!(queue.oldest_unsettled_us(BUSY), Some(1_000));
+        assert_eq!(oldest_us(&queue, RARE), None, "all is settled");
+        assert_eq!(oldest_us(&queue, BUSY), Some(1_000));
         drop(reader);
         queue.stop();
     }

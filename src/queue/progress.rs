@@ -14,6 +14,7 @@ use super::dead::Counts;
 use super::dispatcher::Routes;
 use super::entry::{Stored, TargetNo};
 use super::holes::{Hole, HoleSet, Holes};
+use super::oldest::OldestEvent;
 use super::replay::{Given, Replay, ReplayRow};
 use crate::fail;
 use crate::journal::Total;
@@ -131,7 +132,7 @@ pub struct Progress {
     /// How far the dispatcher has routed: the position of every attached reader whose inbox is empty.
     pub(super) dispatched: Arc<AtomicU64>,
     state: Mutex<State>,
-    looked_up: Mutex<Option<(u64, i64)>>,
+    looked_up: Mutex<Option<(u64, OldestEvent)>>,
     /// Something is in the inbox, or the reader was detached.
     pub(super) arrived: Notify,
     /// Something was settled.
@@ -254,7 +255,7 @@ impl Progress {
     }
 
     /// The last answer that had to be looked up in the log: the offset asked from, and the time.
-    pub(super) fn looked_up(&self) -> MutexGuard<'_, Option<(u64, i64)>> {
+    pub(super) fn looked_up(&self) -> MutexGuard<'_, Option<(u64, OldestEvent)>> {
         self.looked_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

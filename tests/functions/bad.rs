@@ -60,6 +60,8 @@ const HANDLERS: &[Row] = &[
     ("loops", &["--timeout", "1"], 433),
     ("sleeps", &["--timeout", "1"], 433),
     ("leaks", &["--memory", "64", "--timeout", "30"], 434),
+    ("leaks-at-start", &["--memory", "64"], 434),
+    ("leaks-nameless", &["--memory", "64", "--timeout", "30"], 434),
     ("leaks-elsewhere", &["--memory", "64", "--timeout", "30"], 434),
     ("exits", &[], 439),
     ("quits", &[], 439),
@@ -110,6 +112,26 @@ async fn whatever_code_does_is_a_status_and_harms_nobody() {
     }
     let ready = world.json(&["ready"]).await;
     assert_eq!(ready["ready"], true);
+}
+
+/// What an instance holds while it does nothing counts, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_grows_while_it_is_idle_is_ended() {
+    let world = World::start("").await;
+    let code = "import threading, time\nkept, n = [], 0\n\
+                def grow():\n while True: kept.append(bytearray(1 << 20)); time.sleep(.02)\n\
+                def main_handler(e, c):\n global n\n n += 1\n threading.Thread(target=grow).start()\n \
+                return n\n";
+    world.create("grows", code, &["--memory", "64", "--timeout", "30"]).await;
+    assert_eq!(world.invoke("grows").await["result"], "1");
+    let ended = async {
+        let said = || std::fs::read_to_string(world.dir.path().join("log")).expect("there");
+        while !said().contains("ended while it does nothing") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::world::WAIT, ended).await.expect("it grows for ever");
+    assert_eq!(world.invoke("grows").await["result"], "1", "the next one begins anew");
 }
 
 fn judge(name: &str, ended: &Value) {

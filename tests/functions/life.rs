@@ -129,6 +129,48 @@ async fn a_function_with_events_is_removed_only_if_somebody_says_so() {
     world.until(&["target", "show", "function:gone"], |v| v["books"]["delivered"] == 1).await;
 }
 
+/// What cannot be removed goes on, and what is inconsistent costs itself alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_cannot_be_removed_or_put_in_force_harms_nobody() {
+    let mut world = World::start(&(rule("stays", "") + &rule("other", ""))).await;
+    let text = "def main_handler(e, c): return 1";
+    for name in ["stays", "other"] {
+        world.create(name, text, &[]).await;
+    }
+    let file = world.data().join("functions/registry/stays.json");
+    let record = std::fs::read_to_string(&file).expect("there");
+    // Nobody removes a folder as if it were a file.
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::create_dir(&file).expect("made");
+    let (code, said) = world.run(&["function", "rm", "stays"]).await;
+    assert!(code == 1 && said.contains("cannot be removed"), "{said}");
+    world.put("one").await;
+    let whole = |v: &Value| v["books"]["delivered"] == 1 && v["books_imbalance"] == 0;
+    world.until(&["target", "show", "function:stays"], whole).await;
+    assert_eq!(world.invoke("stays").await["result"], "1");
+    // A record that names a version which it has not.
+    std::fs::remove_dir(&file).expect("removed");
+    let mut wrong: Value = serde_json::from_str(&record).expect("JSON");
+    wrong["current"] = json!(7);
+    std::fs::write(&file, wrong.to_string()).expect("written");
+    assert!(world.stop().await.success());
+    world.open().await;
+    let functions = world.json(&["function", "ls"]).await;
+    let names: Vec<_> =
+        functions["functions"].as_array().expect("a list").iter().map(|f| &f["name"]).collect();
+    assert_eq!(names, [&json!("other")], "{functions}");
+    let log = std::fs::read_to_string(world.dir.path().join("log")).expect("there");
+    assert!(log.contains("it has no version 7 of its code"), "{log}");
+    world.put("two").await;
+    world.until(&["target", "show", "function:other"], |v| v["books"]["delivered"] == 2).await;
+    // Mended, it is there again with its code.
+    std::fs::write(&file, record).expect("written");
+    assert!(world.stop().await.success());
+    world.open().await;
+    assert_eq!(world.invoke("stays").await["result"], "1");
+    world.json(&["function", "rm", "stays"]).await;
+}
+
 /// Whatever the moment of a death, a function is as it was before the change or after it, whole; and the same
 /// change, made again, succeeds or says that it is made.
 #[cfg(feature = "faults")]

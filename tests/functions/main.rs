@@ -5,7 +5,10 @@
 mod bad;
 mod kills;
 mod life;
+mod machines;
 mod many;
+mod ports;
+mod retries;
 mod roles;
 mod scenarios;
 mod steps;

@@ -173,6 +173,44 @@ async fn answers_that_say_stop_are_obeyed_and_redirects_are_not() {
     assert_eq!(asked, 1);
 }
 
+/// A trigger's function may run elsewhere, and what its receiver asks for holds: 503 with a wish stops the
+/// target for so long, 429 without one makes its window smaller, and nothing is lost by either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_asks_for_less_gets_less_and_all_of_it() {
+    let world = World::start(ALLOWED).await;
+    let receiver = Receiver::start().await;
+    let url = format!("{}/busy", receiver.address);
+    let more = ["--preset", "openfaas", "--concurrency", "8"];
+    world.json(&[&["function", "create", "busy", "--url", &url][..], &more].concat()).await;
+    let trigger = ["trigger", "add", "busy", "--bucket", "bucket", "--event", "cos:ObjectCreated:*"];
+    world.json(&[&trigger[..], &["--prefix", "in/"]].concat()).await;
+    receiver.answer("/busy", 503, &[("retry-after", "3")], "");
+    let asked = std::time::Instant::now();
+    world.put("in/0").await;
+    world.put("out/0").await;
+    runs(&world, "busy", 432, 1).await;
+    receiver.answer("/busy", 200, &[], "");
+    for n in 1..5 {
+        world.put(&format!("in/{n}")).await;
+    }
+    runs(&world, "busy", 200, 5).await;
+    assert!(asked.elapsed() >= std::time::Duration::from_secs(3), "called before the time it asked for");
+    // Nobody was called between: one answer of 503, and then each once.
+    let log = world.json(&["function", "logs", "busy", "--limit", "100"]).await;
+    let all: Vec<_> = log["runs"].as_array().expect("a list").iter().map(|run| &run["status"]).collect();
+    assert_eq!(all.iter().filter(|status| ***status == json!(432)).count(), 1, "{log}");
+    // Too many at once, says the receiver, and is asked one by one in the end; all the same everything comes.
+    receiver.answer("/busy", 429, &[], "");
+    for n in 10..30 {
+        world.put(&format!("in/{n}")).await;
+    }
+    runs(&world, "busy", 432, 10).await;
+    receiver.answer("/busy", 200, &[], "");
+    let whole = |v: &Value| v["books"]["delivered"] == 25 && v["books_imbalance"] == 0;
+    let target = world.until(&["target", "show", "function:busy"], whole).await;
+    assert_eq!(target["books"]["matched"], 25, "{target}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_that_no_list_names_are_not_called() {
     let mut world = World::start(&rule("named", "in/")).await;

@@ -18,6 +18,10 @@ pub(crate) const WAIT: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) dir: TempDir,
+    /// What stands before the server's own command line: who else it is, or what it does not see.
+    pub(crate) prefix: Vec<String>,
+    /// The server's program.
+    pub(crate) program: PathBuf,
     child: Option<Child>,
     admin: String,
     s3: Option<Client>,
@@ -28,14 +32,26 @@ pub(crate) struct World {
 impl World {
     /// A fresh server; `extra` is more of its configuration.
     pub(crate) async fn start(extra: &str) -> Self {
-        let dir = TempDir::with_prefix_in("functions-", env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-        let (admin, s3_address) = (String::new(), String::new());
-        let mut world = Self { dir, child: None, admin, s3: None, s3_address, http: reqwest::Client::new() };
+        let mut world = Self::apart();
         world.configure(extra);
         world.open().await;
         let made = world.s3().create_bucket("bucket").await.expect("an answer");
         assert_eq!(made.status, 200, "{made:?}");
         world
+    }
+
+    /// A place for a server that nobody configured or started yet.
+    pub(crate) fn apart() -> Self {
+        Self {
+            dir: TempDir::with_prefix_in("functions-", env!("CARGO_TARGET_TMPDIR")).expect("a directory"),
+            prefix: Vec::new(),
+            program: env!("CARGO_BIN_EXE_tidings").into(),
+            child: None,
+            admin: String::new(),
+            s3: None,
+            s3_address: String::new(),
+            http: reqwest::Client::new(),
+        }
     }
 
     pub(crate) fn configure(&self, extra: &str) {
@@ -94,7 +110,7 @@ impl World {
     pub(crate) async fn open_until(&mut self, failpoint: Option<&str>) {
         // As a shell or a service manager would start it: with few open files, and leave to have more.
         let mut command = self.command("sh");
-        command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tidings")]);
+        command.args(["-c", "ulimit -Sn 1024; exec \"$0\" \"$@\""]).args(&self.prefix).arg(&self.program);
         if let Some(point) = failpoint {
             command.env("TIDINGS_FAILPOINT", point);
         }

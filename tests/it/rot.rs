@@ -16,10 +16,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::program::Program;
-use crate::targets::world::{Receiver, WAIT, target};
+use crate::targets::world::{NOBODY, Receiver, WAIT, target};
 
-/// A far side that is never there.
-const NOBODY: &str = "http://127.0.0.1:9/";
 const SECTOR: usize = 512;
 /// Bytes of a body: several sectors of it lie between its ends, wherever it begins.
 const BODY: usize = 60_000;

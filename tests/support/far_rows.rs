@@ -360,7 +360,7 @@ pub(super) const HTTP: &[Row] = &[
             "http/desync an_older_protocol_is_understood",
             "http/hostile what_is_no_answer_is_tried_again",
         ],
-        "",
+        "A second answer that comes while the next request is on its way cannot be told from that one's.",
     ),
     row(
         "F49",

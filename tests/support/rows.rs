@@ -122,6 +122,7 @@ const PROCESS: &[Row] = &[
         "upgrade and downgrade with a backlog",
         "read, or refused with a sentence",
         &[
+            "it first::the_directory_of_the_first_format_opens_whole",
             "lib journal::format_tests::an_unknown_version_is_refused_with_a_sentence",
             "lib store::embedded::tests::faults::a_pack_of_a_newer_version_is_refused_with_a_sentence",
             "lib queue::codec::tests::a_newer_required_field_is_refused_and_an_optional_one_skipped",

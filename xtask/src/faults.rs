@@ -28,7 +28,8 @@ const LONG: [(&str, &str); 5] = [
     ("TIDINGS_MIX_MINUTES", "30"),
 ];
 /// Tests beside those of the table whose figures are wanted: by place and what their names begin with.
-const BESIDE: [(&str, &str); 3] = [("sim", ""), ("live", "mix::"), ("live", "recovery::")];
+const BESIDE: [(&str, &str); 5] =
+    [("sim", ""), ("live", "mix::"), ("live", "recovery::"), ("functions", "kills::"), ("amqp/mutants", "")];
 
 /// What to run.
 #[derive(clap::Args)]
@@ -108,6 +109,9 @@ fn places(faults: &Faults) -> Result<BTreeMap<&'static str, Vec<&'static str>>> 
         bail!("there is no row `{unknown}`: they are F1 to F49");
     }
     let mut places: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    if faults.only.is_empty() {
+        places.extend(BESIDE.map(|(place, _)| (place, Vec::new())));
+    }
     for test in rows::all().filter(|row| wanted(row.id)).flat_map(|row| row.tests) {
         let (place, path) = test.split_once(' ').context("a test without its place")?;
         let tests = places.entry(place).or_default();

@@ -33,8 +33,6 @@ impl Figures {
             }
         } else if let Some((run, seed)) = line.split_once(": TIDINGS_SEED=") {
             self.seeds.insert(run.to_owned(), seed.to_owned());
-        } else if let Some(states) = states(line).filter(|_| place == "sim") {
-            *self.sums.entry("crash_states".to_owned()).or_default() += states;
         }
     }
 
@@ -56,13 +54,6 @@ impl Figures {
     pub(crate) fn sum(&self, name: &str) -> Option<u64> {
         self.sums.get(name).copied()
     }
-}
-
-/// The number in `N states …` or in `… states: N, …`: the simulator counts the disks that it started on.
-fn states(line: &str) -> Option<u64> {
-    let first = line.split_once(" states").and_then(|(number, _)| number.parse().ok());
-    let field = || line.split_once("states: ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
-    first.or_else(field)
 }
 
 /// What `failures` in `trials` say at 95 % confidence where there were none, as `< 3/n`.
@@ -89,9 +80,9 @@ mod tests {
             "figure: run=kills acknowledged=6 repeats=0",
             "figure: kill_cycles=7 (of all)",
             "kills: TIDINGS_SEED=12",
-            "1200 states of 3 lives in 2s",
-            "Seen { states: 30, deeper: 4 } in 2s",
-            "there are states",
+            "figure: crash_states=1200 (of the log)",
+            "figure: crash_states=30",
+            "there are no figures: all=1",
         ] {
             figures.line("sim", line);
         }

@@ -28,6 +28,8 @@ pub(crate) fn write(long: bool, figures: &Figures) -> Result<String> {
     }
     for (what, name) in [
         ("kill cycles, nothing lost in any", "kill_cycles"),
+        ("the same with functions at work", "kill_cycles_with_functions"),
+        ("faults of all kinds mixed from one seed", "mix_faults"),
         ("crash states of simulated disks", "crash_states"),
         ("failing calls of simulated disks", "failed_calls"),
         ("images of power cuts on a block device", "images"),
@@ -106,7 +108,8 @@ mod tests {
         let mut figures = Figures::default();
         for line in [
             "kills: TIDINGS_SEED=77",
-            "figure: run=kills/http acknowledged=300 deliveries=12 events=10 repeats=2 lost=0 phantoms=0 reordered=0",
+            "figure: run=kills/http acknowledged=300 deliveries=12 events=10 repeats=2 lost=0 phantoms=0 \
+             reordered=0",
             "figure: kill_cycles=30",
             "figure: ready_ms_10000=12 first_ms_10000=34",
             "test kills::kills_under_load_lose_nothing ... ok",

@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use tidings_common::options::{count, span};
-use tidings_common::{MAX_IN_FLIGHT, TlsFiles, endpoint, options};
+use tidings_common::{TlsFiles, endpoint, options};
 use tidings_connector::{Place, SecretRef, Span, Template};
 
 options! {
@@ -33,11 +32,11 @@ options! {
         /// The key of our certificate, PEM.
         key_file: String,
         /// Messages published and not confirmed yet, 1 to 65,536.
-        max_in_flight: usize = 2_048,
+        max_in_flight: usize = 2_048 => "1" to "65536",
         /// How long reaching the broker may take, 100 ms to 60 s.
-        connect_timeout: Span = Span(Duration::from_secs(5)),
+        connect_timeout: Span = Span(Duration::from_secs(5)) => "100ms" to "60s",
         /// How long a confirmation may take, 1 s to 15 min.
-        confirm_timeout: Span = Span(Duration::from_secs(30)),
+        confirm_timeout: Span = Span(Duration::from_secs(30)) => "1s" to "15m",
     }
 }
 
@@ -83,9 +82,7 @@ impl AmqpOptions {
         let plain = uri.scheme == AMQPScheme::AMQP;
         let unused = plain.then_some("is used only with amqps://: change `url`, or leave it out");
         let tls = TlsFiles::checked(&self.ca_file, &self.cert_file, &self.key_file, unused)?;
-        count("max_in_flight", self.max_in_flight, MAX_IN_FLIGHT)?;
-        span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
-        span("confirm_timeout", self.confirm_timeout, "1s", "15m")?;
+        self.bounded()?;
         Ok(AmqpConfig { uri, password, routing_key, tls, options: self })
     }
 }

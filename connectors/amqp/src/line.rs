@@ -15,7 +15,7 @@ use lapin::types::{FieldTable, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, Error, ExchangeKind};
 use secrecy::ExposeSecret as _;
-use tidings_common::{Addresses, Verdict, judge};
+use tidings_common::{Reach, Verdict};
 use tidings_connector::{ErrorClass, Fault};
 use tokio::time::timeout;
 
@@ -42,10 +42,9 @@ impl Line {
         }
         let tls = (uri.scheme == AMQPScheme::AMQPS).then(|| config.tls.client()).transpose();
         let tls = tls.map_err(|why| cannot(ErrorClass::Tls, &why))?.map(RustlsConnector::from);
-        let found = Addresses { allow_private: true }.of(&uri.authority.host, uri.authority.port).await;
-        let found = found.map_err(|e| {
-            judge(&e).unwrap_or(Verdict::Retry(ErrorClass::Dns)).fault(said(config, &e.to_string()))
-        })?;
+        let reach = Reach::Operator { allow_private: true };
+        let found = reach.look_up(&uri.authority.host, uri.authority.port).await;
+        let found = found.map_err(|(verdict, why)| verdict.fault(said(config, &why)))?;
         let runtime = lapin::runtime::default_runtime().map_err(|e| fault(config, &e))?;
         let (wire, bound) = (Arc::<Wire>::default(), config.options.connect_timeout.0);
         let (reactor, held) = (runtime.clone(), Arc::downgrade(&wire));

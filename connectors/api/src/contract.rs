@@ -73,6 +73,11 @@ pub trait Harness: Send + Sync + 'static {
     /// Secrets that every configuration of this harness holds.
     fn secrets(&self) -> Vec<String>;
 
+    /// False where the far side gets the event's id (told as `x-event-id`) and no other header of a message.
+    fn carries_headers(&self) -> bool {
+        true
+    }
+
     /// Why a case cannot be run here; one sentence. The core cases cannot be waived.
     fn waived(&self, case: Case) -> Option<&'static str>;
 }

@@ -5,8 +5,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::lookup::look_up;
-
 /// A name has no address that may be called.
 #[derive(Debug)]
 pub struct Blocked(String);
@@ -19,28 +17,10 @@ impl std::fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// Looks names up and leaves out what may not be called.
-#[derive(Debug, Clone, Copy)]
-pub struct Addresses {
-    /// Private and loopback addresses may be called.
-    pub allow_private: bool,
-}
-
-impl Addresses {
-    /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
-    ///
-    /// # Errors The name is not known; an error that holds [`Blocked`] if it has only addresses that may not
-    /// be called.
-    pub async fn of(self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let judge = |ip| refusal(ip, self.allow_private);
-        choose(host, look_up(host, port).await?, judge)
-    }
-}
-
 /// Leaves out what `judge` refuses.
 pub(crate) fn choose(
     host: &str,
-    found: Vec<SocketAddr>,
+    found: impl Iterator<Item = SocketAddr>,
     judge: impl Fn(IpAddr) -> Option<&'static str>,
 ) -> io::Result<Vec<SocketAddr>> {
     let mut refused = None;
@@ -51,7 +31,7 @@ pub(crate) fn choose(
             false
         }
     };
-    let allowed: Vec<_> = found.into_iter().filter(|address| may(address)).collect();
+    let allowed: Vec<_> = found.filter(|address| may(address)).collect();
     match refused {
         Some((ip, why)) if allowed.is_empty() => {
             let text = format!("{host} is {ip}, which may not be called: {why}");
@@ -256,7 +236,7 @@ mod tests {
     #[test]
     fn of_a_names_addresses_only_those_that_may_be_called_are_left() {
         let of = |addresses: &[&str]| {
-            let found = addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80)).collect();
+            let found = addresses.iter().map(|a| SocketAddr::new(a.parse().expect(a), 80));
             choose("hook", found, |ip| refusal(ip, false))
         };
         let left = of(&["10.0.0.1", "8.8.8.8", "::1"]).expect("one is public");

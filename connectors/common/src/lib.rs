@@ -4,6 +4,9 @@
 //! the product never sees it. Must never know a protocol, nor retry, order or drop on its own account.
 
 mod addresses;
+mod attempts;
+#[cfg(feature = "client")]
+mod client;
 mod endpoint;
 pub mod fail;
 mod failure;
@@ -18,7 +21,10 @@ mod verdict;
 
 use std::time::Duration;
 
-pub use addresses::{Addresses, Blocked, is_loopback, refusal};
+pub use addresses::{Blocked, is_loopback, refusal};
+pub use attempts::Attempts;
+#[cfg(feature = "client")]
+pub use client::client;
 pub use endpoint::endpoint;
 pub use failure::{find, judge, judge_io};
 pub use inspection::Inspection;

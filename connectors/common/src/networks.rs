@@ -9,8 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::addresses::{Addresses, choose, refusal};
+use tidings_connector::ErrorClass;
+
+use crate::addresses::{choose, refusal};
 use crate::lookup::look_up;
+use crate::{Verdict, judge};
 
 /// Ports of services that take commands in lines, and a request with them for one: nobody but the operator
 /// may have them called.
@@ -96,17 +99,22 @@ impl Reach {
         }
     }
 
-    /// The addresses of a host that may be called: see [`Addresses::of`].
+    /// As [`Reach::of`], of a host as URLs write it.
     ///
     /// # Errors
-    /// As there.
+    /// What the failure means, and why, for people.
+    pub async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, (Verdict, String)> {
+        let found = self.of(host.trim_matches(['[', ']']), port).await;
+        found.map_err(|e| (judge(&e).unwrap_or(Verdict::Retry(ErrorClass::Dns)), e.to_string()))
+    }
+
+    /// The addresses of a host, a name or itself an address, that may be called. The caller bounds the time.
+    ///
+    /// # Errors
+    /// The name is not known; an error that holds [`crate::Blocked`] if it has only addresses that may
+    /// not be called.
     pub async fn of(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        match self {
-            Self::Operator { allow_private } => {
-                Addresses { allow_private: *allow_private }.of(host, port).await
-            }
-            Self::Listed(_) => choose(host, look_up(host, port).await?, |ip| self.refusal(ip)),
-        }
+        choose(host, look_up(host, port).await?.into_iter(), |ip| self.refusal(ip))
     }
 }
 

@@ -2,18 +2,15 @@
 //!
 //! Must never accept what a check did not see; unknown keys are the loader's to find.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
 use tidings_connector::{Place, Size, Span, Template};
 
-/// Declares what a connector's table may say: the keys as they are typed, and the value of each that is left
-/// out, which without `=` is its type's own.
+/// Declares what a connector's table may say: the keys as they are typed, the value of each that is left out,
+/// which without `=` is its type's own, and the bounds of those that have some, as a configuration writes
+/// them.
 #[macro_export]
 macro_rules! options {
     ($(#[$about:meta])* pub struct $name:ident {
-        $($(#[$doc:meta])* $key:ident: $type:ty $(= $value:expr)?,)*
+        $($(#[$doc:meta])* $key:ident: $type:ty $(= $value:expr $(=> $least:literal to $most:literal)?)?,)*
     }) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq, ::serde::Deserialize)]
@@ -23,6 +20,14 @@ macro_rules! options {
         impl Default for $name {
             fn default() -> Self {
                 Self { $($key: $crate::options!(@default $($value)?),)* }
+            }
+        }
+
+        impl $name {
+            /// Judges every key that has bounds. `Err` is one sentence that begins with the key.
+            fn bounded(&self) -> Result<(), String> {
+                $($($($crate::options::within(stringify!($key), self.$key, $least, $most)?;)?)?)*
+                Ok(())
             }
         }
     };
@@ -49,39 +54,40 @@ macro_rules! choice {
     };
 }
 
-/// A duration within bounds, which are written as a configuration writes them.
+/// What may have bounds.
+pub trait Bounded: PartialOrd + Sized {
+    /// Reads a bound as a configuration writes it.
+    ///
+    /// # Errors
+    /// One sentence: it is none.
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+impl Bounded for Span {
+    fn read(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
+impl Bounded for Size {
+    fn read(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
+impl Bounded for usize {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("`{text}` is no number"))
+    }
+}
+
+/// Judges a value by its bounds, which are written as a configuration writes them.
 ///
 /// # Errors
 /// One sentence that begins with the key.
-pub fn span(key: &str, value: Span, least: &str, most: &str) -> Result<Duration, String> {
-    within(key, value, Span::parse(least)?..=Span::parse(most)?, least, most).map(|span| span.0)
-}
-
-/// A size within bounds, which are written as a configuration writes them, in bytes.
-///
-/// # Errors
-/// One sentence that begins with the key.
-pub fn size(key: &str, value: Size, least: &str, most: &str) -> Result<usize, String> {
-    within(key, value, Size::parse(least)?..=Size::parse(most)?, least, most).map(|size| size.0 as usize)
-}
-
-/// A number within bounds.
-///
-/// # Errors
-/// One sentence that begins with the key.
-pub fn count(key: &str, value: usize, most: usize) -> Result<usize, String> {
-    within(key, value, 1..=most, 1, most)
-}
-
-fn within<T: PartialOrd>(
-    key: &str,
-    value: T,
-    bounds: RangeInclusive<T>,
-    least: impl Display,
-    most: impl Display,
-) -> Result<T, String> {
-    match bounds.contains(&value) {
-        true => Ok(value),
+pub fn within<T: Bounded>(key: &str, value: T, least: &str, most: &str) -> Result<(), String> {
+    match (T::read(least)?..=T::read(most)?).contains(&value) {
+        true => Ok(()),
         false => Err(format!("`{key}` must be {least} to {most}")),
     }
 }
@@ -104,6 +110,8 @@ pub fn first_given<'a>(keys: &[(&'a str, &str)]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde::Deserialize as _;
     use serde::de::value::{Error as ValueError, StrDeserializer};
 
@@ -115,7 +123,11 @@ mod tests {
             /// A text.
             text: String,
             /// A number.
-            number: usize = 7,
+            number: usize = 7 => "1" to "9",
+            /// A time.
+            time: Span = Span(Duration::from_secs(1)) => "100ms" to "1m",
+            /// A size.
+            size: Size = Size(1 << 20) => "1MiB" to "1GiB",
         }
     }
 
@@ -131,7 +143,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        assert_eq!(Example::default(), Example { text: String::new(), number: 7 });
+        let (time, size) = (Span(Duration::from_secs(1)), Size(1 << 20));
+        assert_eq!(Example::default(), Example { text: String::new(), number: 7, time, size });
         let word = |word| Colour::deserialize(StrDeserializer::<ValueError>::new(word));
         assert_eq!(word("light-red-1"), Ok(Colour::LightRed));
         assert_eq!(word("blue").map(Colour::name), Ok("blue"));
@@ -140,17 +153,18 @@ mod tests {
 
     #[test]
     fn bounds_belong_to_what_they_bound_and_are_told() {
-        let of = |ms| span("wait", Span(Duration::from_millis(ms)), "100ms", "1m");
-        assert_eq!(of(100), Ok(Duration::from_millis(100)));
-        assert_eq!(of(60_000), Ok(Duration::from_secs(60)));
+        assert_eq!(Example::default().bounded(), Ok(()));
+        let time = |ms| Example { time: Span(Duration::from_millis(ms)), ..Example::default() }.bounded();
+        assert_eq!([time(100), time(60_000)], [Ok(()), Ok(())]);
         for outside in [99, 60_001] {
-            assert_eq!(of(outside), Err("`wait` must be 100ms to 1m".to_owned()));
+            assert_eq!(time(outside), Err("`time` must be 100ms to 1m".to_owned()));
         }
-        assert_eq!(size("room", Size(1 << 20), "1MiB", "1GiB"), Ok(1 << 20));
-        assert!(size("room", Size(1), "1MiB", "1GiB").is_err());
-        assert_eq!(count("open", 9, 9), Ok(9));
-        assert_eq!(count("open", 10, 9), Err("`open` must be 1 to 9".to_owned()));
-        assert!(count("open", 0, 9).is_err());
+        let size = |size| Example { size: Size(size), ..Example::default() }.bounded();
+        assert_eq!([size(1 << 20), size(1 << 30)], [Ok(()), Ok(())]);
+        assert_eq!(size((1 << 20) - 1), Err("`size` must be 1MiB to 1GiB".to_owned()));
+        let number = |number| Example { number, ..Example::default() }.bounded();
+        assert_eq!([number(1), number(9)], [Ok(()), Ok(())]);
+        assert_eq!([number(0), number(10)], [(); 2].map(|()| Err("`number` must be 1 to 9".to_owned())));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tidings_connector::{Connector, ConnectorConfig, ErrorClass, Fault, Finding, Template};
 
 use crate::connector::FunctionConnector;
-use crate::{Invoker, Policy};
+use crate::{Invoker, Policy, Tally};
 
 /// A function, and who runs it.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct FunctionConfig {
     pub concurrency: usize,
     /// What becomes of events that fail.
     pub policy: Policy,
+    /// How often its events failed so far.
+    pub tally: Arc<Tally>,
     /// Two equal texts mean that nothing about the function changed: its version and its settings.
     pub revision: String,
     /// Who runs it.

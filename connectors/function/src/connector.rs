@@ -2,12 +2,11 @@
 //!
 //! Must never wait for a run in `deliver`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidings_common::{CLOSE_WAIT, PAYLOAD_BYTES, window_full};
+use tidings_common::{Attempts, PAYLOAD_BYTES};
 use tidings_connector::{Connector, Delivery, Limits, Report};
-use tokio::task::JoinSet;
 
 use crate::{Call, FunctionConfig};
 
@@ -17,12 +16,12 @@ const HOPS: &str = "tidings-hops";
 /// One function.
 pub(crate) struct FunctionConnector {
     config: FunctionConfig,
-    runs: Mutex<JoinSet<()>>,
+    runs: Attempts,
 }
 
 impl FunctionConnector {
     pub(crate) fn new(config: FunctionConfig) -> Self {
-        Self { config, runs: Mutex::default() }
+        Self { runs: Attempts::new(config.concurrency.max(1)), config }
     }
 }
 
@@ -34,23 +33,11 @@ impl Connector for FunctionConnector {
     }
 
     async fn deliver(&self, batch: Vec<Delivery>) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        while runs.try_join_next().is_some() {}
-        for delivery in batch {
-            // A task that just settled may still be counted here, hence twice the window.
-            if runs.len() >= 2 * self.config.concurrency.max(1) {
-                delivery.receipt.settle(window_full(), None);
-                continue;
-            }
-            runs.spawn(attempt(self.config.clone(), delivery));
-        }
+        self.runs.begin(batch, |delivery| attempt(self.config.clone(), delivery));
     }
 
     async fn close(self: Box<Self>) {
-        let mut runs = self.runs.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let all = async { while runs.join_next().await.is_some() {} };
-        // What has not ended by then: its receipt is dropped, and settles as Retry.
-        let _ = tokio::time::timeout(CLOSE_WAIT, all).await;
+        self.runs.close().await;
     }
 }
 
@@ -64,12 +51,13 @@ async fn attempt(config: FunctionConfig, delivery: Delivery) {
     let call = Call {
         event: message.payload,
         request_id: Arc::clone(&message.id),
-        event_id: Some(message.id),
+        event_id: Some(Arc::clone(&message.id)),
         object: Some(object),
         retry,
         hops,
     };
+    let event = message.id;
     let ended = config.invoker.invoke(call).await;
     let report = Report { place: Some(ended.status.code().to_string().into()) };
-    receipt.settle(config.policy.outcome(&ended, retry), Some(report));
+    receipt.settle(config.policy.outcome(&ended, &config.tally, &event), Some(report));
 }

@@ -6,7 +6,9 @@ mod config;
 mod connector;
 mod error;
 mod invoker;
+mod tally;
 
 pub use config::FunctionConfig;
 pub use error::{Blame, Policy};
 pub use invoker::{Call, Ended, Invoker, Status};
+pub use tally::{Fault, Tally};

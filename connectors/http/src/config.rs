@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use tidings_common::options::{count, span};
 use tidings_common::{Reach, TlsFiles, Url, choice, endpoint, options};
 use tidings_connector::{SecretRef, Span};
 
@@ -24,11 +23,11 @@ options! {
         /// What kind of receiver it is.
         preset: Preset = Preset::Plain,
         /// How long one request may take until status and headers are there, 100 ms to 15 min.
-        timeout: Span = Span(Duration::from_secs(30)),
+        timeout: Span = Span(Duration::from_secs(30)) => "100ms" to "15m",
         /// How long reaching the receiver may take, TLS included, 100 ms to 60 s.
-        connect_timeout: Span = Span(Duration::from_secs(5)),
+        connect_timeout: Span = Span(Duration::from_secs(5)) => "100ms" to "60s",
         /// Requests open at once, 1 to 4,096: fewer while the receiver is pressed.
-        max_in_flight: usize = 64,
+        max_in_flight: usize = 64 => "1" to "4096",
         /// Private and loopback addresses may be called.
         allow_private: bool = true,
         /// Headers of one's own, without secrets.
@@ -91,9 +90,7 @@ impl HttpOptions {
     /// The same, where only some addresses may be called: `allow_private` has no meaning then.
     pub fn checked_within(self, target: &str, reach: Reach) -> Result<HttpConfig, String> {
         let url = check_url(&self, &reach)?;
-        span("timeout", self.timeout, "100ms", "15m")?;
-        span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
-        count("max_in_flight", self.max_in_flight, 4_096)?;
+        self.bounded()?;
         let headers = self.headers.iter().map(|(name, value)| check_header(name, value));
         let headers = headers.collect::<Result<_, _>>().map_err(|why| format!("`headers`: {why}"))?;
         let of = SecretRef::checked;

@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tidings_common::{CLOSE_WAIT, PAYLOAD_BYTES, Verdict, blocking, is_loopback, judge, window_full};
+use tidings_common::{Attempts, PAYLOAD_BYTES, Verdict, blocking, is_loopback};
 use tidings_connector::{
     Connector, ConnectorConfig, Delivery, ErrorClass, Fault, Finding, Limits, Message, Outcome, Report,
     Template,
 };
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 use crate::sender::{Answer, Sender};
 use crate::window::Window;
@@ -27,12 +26,12 @@ impl ConnectorConfig for HttpConfig {
     async fn connect(&self) -> Result<Box<dyn Connector>, Fault> {
         let sender = self.sender().await?;
         self.dial().await?;
-        let window = Mutex::new(Window::new(self.options.max_in_flight));
+        let most = self.options.max_in_flight;
         Ok(Box::new(HttpConnector {
             config: self.clone(),
             sender: Mutex::new(sender),
-            felt: Arc::new(Felt { stale: false.into(), window }),
-            requests: Mutex::default(),
+            felt: Arc::new(Felt { stale: false.into(), window: Mutex::new(Window::new(most)) }),
+            requests: Attempts::new(most),
         }))
     }
 
@@ -91,21 +90,15 @@ impl HttpConfig {
 
     /// Opens a connection and lets it go.
     async fn dial(&self) -> Result<(), Fault> {
-        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        let cannot =
-            |verdict: Verdict, why: String| verdict.fault(format!("cannot reach {}: {why}", self.origin()));
         let dial = async {
-            let addresses = self.reach.of(host, port).await;
-            let unknown = Verdict::Retry(ErrorClass::Dns);
-            let addresses = addresses.map_err(|e| cannot(judge(&e).unwrap_or(unknown), e.to_string()))?;
-            let dialled = TcpStream::connect(&addresses[..]).await;
-            dialled.map(drop).map_err(|e| cannot(Verdict::Retry(ErrorClass::Connect), e.to_string()))
+            let found = self.reach.look_up(self.url.host_str().unwrap_or_default(), self.port()).await?;
+            let dialled = TcpStream::connect(&found[..]).await;
+            dialled.map(drop).map_err(|e| (Verdict::Retry(ErrorClass::Connect), e.to_string()))
         };
         let bound = self.options.connect_timeout.0;
-        let late =
-            |_| Err(cannot(Verdict::Retry(ErrorClass::Timeout), format!("no answer within {bound:?}")));
-        tokio::time::timeout(bound, dial).await.unwrap_or_else(late)
+        let late = |_| Err((Verdict::Retry(ErrorClass::Timeout), format!("no answer within {bound:?}")));
+        let dialled = tokio::time::timeout(bound, dial).await.unwrap_or_else(late);
+        dialled.map_err(|(verdict, why)| verdict.fault(format!("cannot reach {}: {why}", self.origin())))
     }
 }
 
@@ -114,7 +107,7 @@ struct HttpConnector {
     config: HttpConfig,
     sender: Mutex<Arc<Sender>>,
     felt: Arc<Felt>,
-    requests: Mutex<JoinSet<()>>,
+    requests: Attempts,
 }
 
 /// What requests learned about their receiver.
@@ -151,24 +144,14 @@ impl Connector for HttpConnector {
             }
         };
         let round = locked(&self.felt.window).round();
-        let mut requests = locked(&self.requests);
-        while requests.try_join_next().is_some() {}
-        for delivery in batch {
-            // A task that just settled may still be counted here, hence twice the window.
-            if requests.len() >= 2 * self.config.options.max_in_flight {
-                delivery.receipt.settle(window_full(), None);
-                continue;
-            }
+        self.requests.begin(batch, |delivery| {
             let watch = self.config.watch.clone();
-            requests.spawn(attempt((Arc::clone(&sender), watch), Arc::clone(&self.felt), round, delivery));
-        }
+            attempt((Arc::clone(&sender), watch), Arc::clone(&self.felt), round, delivery)
+        });
     }
 
     async fn close(self: Box<Self>) {
-        let mut requests = self.requests.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let all = async { while requests.join_next().await.is_some() {} };
-        // What is not answered by then ends with `requests`: its receipts are dropped, and settle as Retry.
-        let _ = tokio::time::timeout(CLOSE_WAIT, all).await;
+        self.requests.close().await;
     }
 }
 

@@ -5,7 +5,6 @@
 mod config;
 mod connector;
 mod error;
-mod guard;
 mod sender;
 mod sign;
 mod watch;

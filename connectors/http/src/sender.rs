@@ -6,15 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response};
 use secrecy::ExposeSecret as _;
-use tidings_common::{Url, Verdict, nobody};
+use tidings_common::{Url, Verdict, client, nobody};
 use tidings_connector::{Cause, ErrorClass, Fault, Message, Outcome, Report, Scope};
 
 use crate::HttpConfig;
 use crate::config::Preset;
 use crate::error::{answered, retry_after, silence};
-use crate::guard::Guard;
 use crate::sign::Signer;
 
 /// How much of an answer is read, so that its connection can be used again; then it is dropped.
@@ -113,26 +112,16 @@ impl Sender {
         if function {
             config.function_headers(&mut headers);
         }
-        let client = Client::builder()
-            .connect_timeout(config.options.connect_timeout.0)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Where events go is decided by the configuration file alone, not by the environment.
-            .no_proxy()
-            .dns_resolver(Guard(config.reach.clone()))
-            .pool_max_idle_per_host(config.options.max_in_flight)
-            .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")));
-        let client = match config.url.scheme() {
-            "https" => {
-                let mut tls = config.tls.client().map_err(|why| cannot(ErrorClass::Tls, &why))?;
-                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-                client.tls_backend_preconfigured(tls)
-            }
+        let tls = match config.url.scheme() {
+            "https" => config.tls.client(),
             // Nobody is trusted, since nobody is asked.
-            _ => client.tls_backend_preconfigured(nobody().map_err(|why| cannot(ErrorClass::Tls, &why))?),
+            _ => nobody(),
         };
+        let tls = tls.map_err(|why| cannot(ErrorClass::Tls, &why))?;
+        let options = &config.options;
+        let client = client(config.reach.clone(), tls, options.connect_timeout.0, options.max_in_flight);
         Ok(Self {
-            client: client.build().map_err(|e| cannot(ErrorClass::Tls, &silence(e).1))?,
+            client: client.map_err(|e| cannot(ErrorClass::Tls, &silence(e).1))?,
             url: config.url.clone(),
             timeout: config.options.timeout.0,
             headers,

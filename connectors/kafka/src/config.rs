@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
-use tidings_common::options::{count, size, span, template};
+use tidings_common::options::template;
 use tidings_common::{MAX_IN_FLIGHT, choice, endpoint, options};
 use tidings_connector::{Fault, Place, Size, Span, Template};
 
@@ -45,13 +45,13 @@ options! {
         /// How batches are compressed.
         compression: Compression = Compression::Lz4,
         /// How long a message may wait for others of its batch, at most 1 s.
-        linger: Span = Span(Duration::from_millis(1)),
+        linger: Span = Span(Duration::from_millis(1)) => "0ms" to "1s",
         /// Messages handed to the brokers and not acknowledged yet, 1 to 65,536.
-        max_in_flight: usize = MAX_IN_FLIGHT,
+        max_in_flight: usize = MAX_IN_FLIGHT => "1" to "65536",
         /// Bytes of the same, 1 MiB to 1 GiB.
-        max_bytes: Size = Size(64 << 20),
+        max_bytes: Size = Size(64 << 20) => "1MiB" to "1GiB",
         /// How long reaching a broker may take, 100 ms to 60 s.
-        connect_timeout: Span = Span(Duration::from_secs(5)),
+        connect_timeout: Span = Span(Duration::from_secs(5)) => "100ms" to "60s",
     }
 }
 
@@ -103,10 +103,7 @@ impl KafkaOptions {
         let hint = "name a topic, such as \"object-events\"";
         let topic = template("topic", &self.topic, Place::KafkaTopic, hint)?;
         let security = Security::checked(&self)?;
-        span("linger", self.linger, "0ms", "1s")?;
-        count("max_in_flight", self.max_in_flight, MAX_IN_FLIGHT)?;
-        size("max_bytes", self.max_bytes, "1MiB", "1GiB")?;
-        span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
+        self.bounded()?;
         Ok(KafkaConfig { topic, security, options: self })
     }
 }

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use tidings_common::options::{count, size, span, template};
-use tidings_common::{MAX_IN_FLIGHT, TlsFiles, endpoint, options};
+use tidings_common::options::template;
+use tidings_common::{TlsFiles, endpoint, options};
 use tidings_connector::{Place, SecretRef, Size, Span, Template};
 
 options! {
@@ -46,16 +46,16 @@ options! {
         key_file: String,
         /// Messages sent and not acknowledged yet, 1 to 65,536.
         /// A stream refuses publishes when 10,000 of all its publishers wait to be stored.
-        max_in_flight: usize = 4_096,
+        max_in_flight: usize = 4_096 => "1" to "65536",
         /// Bytes of the same, 1 MiB to 1 GiB.
-        max_bytes: Size = Size(64 << 20),
+        max_bytes: Size = Size(64 << 20) => "1MiB" to "1GiB",
         /// How long reaching one server may take, 100 ms to 60 s.
-        connect_timeout: Span = Span(Duration::from_secs(5)),
+        connect_timeout: Span = Span(Duration::from_secs(5)) => "100ms" to "60s",
         /// How long an acknowledgement may take before the connection is given up, 100 ms to 60 s.
-        ack_timeout: Span = Span(Duration::from_secs(5)),
+        ack_timeout: Span = Span(Duration::from_secs(5)) => "100ms" to "60s",
         /// How long no stream may take a subject before that is a fault, at most 10 min: one that elects its
         /// leader takes nothing for a moment.
-        leaderless_for: Span = Span(Duration::from_secs(60)),
+        leaderless_for: Span = Span(Duration::from_secs(60)) => "0s" to "10m",
     }
 }
 
@@ -102,11 +102,7 @@ impl NatsOptions {
         let stream = check_stream(&self.stream, self.allow_at_most_once)?;
         let hint = "name a subject, such as \"objects.{bucket}\"";
         let subject = template("subject", &self.subject, Place::NatsSubject, hint)?;
-        count("max_in_flight", self.max_in_flight, MAX_IN_FLIGHT)?;
-        size("max_bytes", self.max_bytes, "1MiB", "1GiB")?;
-        span("connect_timeout", self.connect_timeout, "100ms", "60s")?;
-        span("ack_timeout", self.ack_timeout, "100ms", "60s")?;
-        span("leaderless_for", self.leaderless_for, "0s", "10m")?;
+        self.bounded()?;
         let identity = self.identity()?;
         let tls = TlsFiles::checked(&self.ca_file, &self.cert_file, &self.key_file, None)?;
         Ok(NatsConfig { target: target.to_owned(), stream, subject, identity, tls, options: self })

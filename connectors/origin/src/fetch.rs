@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, TRANSFER_ENCODING};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Response, redirect};
-use tidings_common::{Addresses, Blocked, NEVER_PORTS, TlsFiles, Url, refusal};
+use reqwest::{Client, Response};
+use tidings_common::{Blocked, NEVER_PORTS, Reach, TlsFiles, Url, client, refusal};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{FetchError, Options};
@@ -40,38 +39,16 @@ pub struct Fetched {
     options: Options,
 }
 
-/// The addresses that names may lead to.
-struct Guard(Addresses);
-
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let guard = self.0;
-        Box::pin(async move {
-            let found = guard.of(name.as_str(), 0).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
 impl Fetcher {
     /// Reads the certificates that the system trusts. Blocks.
     ///
     /// # Errors
     /// One sentence: the system trusts nobody, or the library cannot be set up.
     pub fn new(options: Options) -> Result<Self, String> {
-        let mut tls = TlsFiles::default().client()?;
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .connect_timeout(options.connect_timeout)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Where objects come from is decided by the bucket's owner alone, not by the environment.
-            .no_proxy()
-            .dns_resolver(Guard(Addresses { allow_private: options.allow_private }))
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls);
-        client.build().map(|client| Self { client, options }).map_err(|e| e.to_string())
+        let reach = Reach::Operator { allow_private: options.allow_private };
+        let tls = TlsFiles::default().client()?;
+        let client = client(reach, tls, options.connect_timeout, IDLE_CONNECTIONS);
+        client.map(|client| Self { client, options }).map_err(|e| e.to_string())
     }
 
     /// Until when a fetch that begins now may take, however many hosts it asks.

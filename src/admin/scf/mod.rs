@@ -9,6 +9,7 @@
 //! answer.rs     answers and errors in the vendor's shape
 //! functions.rs  create, update, delete; show.rs get and list; code.rs where code comes from
 //! triggers.rs   triggers; runs.rs invoke, logs; retries.rs what becomes of events that fail
+//! letter.rs     a dead letter as SCF sends one
 //! ```
 //!
 //! Who may: a credential of the S3 side whose scope is `admin` in every bucket. A function sees events of any
@@ -20,6 +21,7 @@ mod answer;
 mod code;
 mod enter;
 mod functions;
+mod letter;
 mod retries;
 mod runs;
 mod show;
@@ -34,8 +36,10 @@ use bytes::Bytes;
 
 use super::backend::ChangeError;
 use crate::config::credentials::Credential;
+use crate::queue::dead::Letter;
 
 pub(super) use enter::{Rooms, Visit, enter};
+pub(super) use letter::letter;
 
 /// What the actions need beside what `/v1` does.
 #[async_trait]
@@ -54,6 +58,10 @@ pub trait ScfBackend: Send + Sync {
     fn host_of(&self, bucket: &str) -> String;
     /// The bucket that such a host names; none: the host is of another region or service.
     fn bucket_at(&self, host: &str) -> Option<String>;
+    /// The event of a dead letter as its target gets it; none: it is not configured any more.
+    fn as_sent(&self, _target: &str, _letter: &Letter) -> Option<Bytes> {
+        None
+    }
     /// The bytes of a current object that can be read.
     ///
     /// # Errors

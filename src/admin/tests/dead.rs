@@ -90,7 +90,10 @@ async fn dead_letters_are_listed_shown_replayed_and_purged() {
     let rest = json(world.get(&format!("{LIST}?after=2")).await).await;
     assert_eq!((rest["dead_letters"].as_array().map(Vec::len), &rest["next"]), (Some(3), &Value::Null));
     let one = json(world.get(&format!("{LIST}?bucket=photos&key=a%20b%2F4")).await).await;
-    assert_eq!(one["dead_letters"][0], json(world.get(&format!("{LIST}/4")).await).await);
+    let mut alone = json(world.get(&format!("{LIST}/4")).await).await;
+    // Of a target that is no function there is no more to show.
+    assert_eq!(alone.as_object_mut().expect("an object").remove("scf"), Some(Value::Null));
+    assert_eq!(one["dead_letters"][0], alone);
     for (path, with) in [
         (format!("{LIST}/9"), "no_such_dead_letter"),
         (format!("{LIST}/x"), "bad_request"),

@@ -30,6 +30,7 @@ fn view(name: &str) -> FunctionView {
         role: vec!["write:thumbs-*".parse().expect("a role")],
         retry: Retry::ScfDefault,
         max_retries: Some(2),
+        retry_interval_s: None,
         version: 1,
         versions: vec![version],
         templates: vec!["mine".into()],

@@ -67,6 +67,10 @@ pub(super) struct Settings {
     /// Retries after failures of the code before an event becomes a dead letter.
     #[arg(long, value_name = "COUNT")]
     max_retries: Option<u32>,
+    /// Seconds between two attempts of an event that fails, 1 to 3600; by default 60 with scf-default, else
+    /// growing from 1 to 300.
+    #[arg(long, value_name = "SECONDS")]
+    retry_interval: Option<u32>,
     /// An event to try it with, saved under a name: NAME=FILE. May be repeated.
     #[arg(long, value_name = "NAME=FILE")]
     test: Vec<String>,
@@ -111,6 +115,7 @@ impl Settings {
             ("start_timeout_s", self.start_timeout),
             ("concurrency", self.concurrency),
             ("max_retries", self.max_retries),
+            ("retry_interval_s", self.retry_interval),
         ] {
             put(key, value.map(Value::from));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Keys, Phase};
 use crate::delivery::slots::SlotRef;
-use crate::queue::Stored;
+use crate::queue::{OldestEvent, Stored};
 
 impl Keys {
     /// Every entry that is in flight.
@@ -110,12 +110,12 @@ impl Keys {
         self.slots.weight()
     }
 
-    /// The event time of the oldest entry, in microseconds since the Unix epoch. None if there is none, or if
-    /// some are not in memory: then the queue knows which one is the oldest.
-    pub(in crate::delivery) fn oldest_us(&mut self) -> Option<i64> {
+    /// The oldest event. None if there is none, or if some are not in memory: then the queue knows which one
+    /// is the oldest.
+    pub(in crate::delivery) fn oldest(&mut self) -> Option<OldestEvent> {
         if self.unordered {
             return None;
         }
-        self.slots.oldest()?.entry.event.as_ref().map(|e| e.time_us)
+        OldestEvent::of(self.slots.oldest()?)
     }
 }

@@ -226,7 +226,7 @@ impl Life {
         assert_eq!(self.keys.weight() == 0, self.keys.in_memory() == 0);
         let oldest = self.model.entries.values().filter_map(VecDeque::front).min();
         let oldest = oldest.map(|offset| *offset as i64).filter(|_| !self.keys.unordered);
-        assert_eq!(self.keys.oldest_us(), oldest);
+        assert_eq!(self.keys.oldest().map(|event| event.time_us), oldest);
         let due = self.model.waits.values().filter_map(|(_, due)| *due).min();
         assert_eq!(self.keys.next_due(), due, "one moment for all that wait");
     }

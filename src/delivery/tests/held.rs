@@ -31,7 +31,7 @@ async fn a_stuck_key_is_kept_outside_memory_and_comes_back_complete_and_in_order
     bench.until_delivered(2_000).await;
     let status = bench.status();
     assert_eq!((status.state, status.retrying, status.full), (TargetState::Up, 2_000, false));
-    assert_eq!(status.oldest_undelivered_us, None, "the queue knows it");
+    assert_eq!(status.oldest_undelivered, None, "the queue knows it");
     let before = bench.queue.see(|log| log.looked_up);
     bench.far.follow(|_, _, _| ok());
     bench.until_delivered(4_000).await;

@@ -5,7 +5,8 @@
 use tidings_connector::{Limits, Outcome};
 
 use super::*;
-use crate::delivery::TargetState;
+use crate::delivery::{READ_AHEAD_LEAST, TargetState};
+use crate::queue::OldestEvent;
 
 #[test]
 fn the_checker_knows_the_order() {
@@ -25,7 +26,7 @@ async fn delivers_everything_in_order_and_in_batches() {
     assert_eq!(*bench.far.largest_batch.lock().unwrap(), 100);
     let status = bench.status();
     assert_eq!((status.state, status.in_flight, status.waiting, status.held), (TargetState::Up, 0, 0, 0));
-    assert_eq!((status.counters.attempts.delivered, status.oldest_undelivered_us), (3_000, None));
+    assert_eq!((status.counters.attempts.delivered, status.oldest_undelivered), (3_000, None));
     assert_eq!(status.last_success_unix_ms, Some(1_000));
 }
 
@@ -38,7 +39,7 @@ async fn one_event_of_a_key_is_out_and_many_keys_are() {
     }
     bench.until("all keys are out", |s| s.in_flight == 300).await;
     assert_eq!(bench.handle.status().waiting, 600);
-    assert_eq!(bench.handle.status().oldest_undelivered_us, Some(1));
+    assert_eq!(bench.handle.status().oldest_undelivered, Some(OldestEvent { offset: 1, time_us: 1 }));
     bench.until_delivered(900).await;
     assert_eq!(*bench.far.most_out.lock().unwrap(), 300);
 }
@@ -105,6 +106,36 @@ async fn a_slow_read_is_not_begun_anew_for_every_answer() {
     let reads = bench.queue.see(|log| log.reads);
     assert!(reads < 100, "{reads} reads");
     assert!(began.elapsed() < 15 * SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_far_side_does_not_fill_memory() {
+    let far = FarSide::new(|_, _, _| Act::Answer(Outcome::Delivered, SECOND));
+    *far.limits.lock().unwrap() = Limits { in_flight: 10, batch: 10, bytes: 1 << 20 };
+    let bench = Bench::start(far, TargetLimits { max_in_flight: 65_536, ..LIMITS });
+    for n in 0..20_000 {
+        bench.append(&key(n), 1);
+    }
+    bench.until("it has something to send", |s| s.in_flight == 10 && s.waiting > 1_000).await;
+    bench.pass(30 * SECOND).await;
+    let waiting = bench.status().waiting;
+    assert!((1_000..=READ_AHEAD_LEAST).contains(&waiting), "{waiting} wait in memory for 10 that may be out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_events_of_few_keys_hide_nobody_behind_them() {
+    let far = FarSide::new(|_, _, _| Act::Answer(Outcome::Delivered, 5 * SECOND));
+    *far.limits.lock().unwrap() = Limits { in_flight: 210, batch: 210, bytes: 1 << 20 };
+    let bench = Bench::start(far, TargetLimits { max_in_flight: 65_536, ..LIMITS });
+    for n in 0..200 {
+        bench.append(&key(n), 60);
+    }
+    for n in 200..210 {
+        bench.append(&key(n), 1);
+    }
+    let began = tokio::time::Instant::now();
+    bench.until("every key is out", |s| s.in_flight == 210).await;
+    assert!(began.elapsed() < SECOND, "only after {:?}, once others were delivered", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

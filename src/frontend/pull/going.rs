@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::watch;
 
@@ -41,7 +42,8 @@ pub(super) struct Going {
     most: usize,
     most_of_bucket: usize,
     most_waiting: usize,
-    keys: HashMap<At, Told>,
+    /// With the fewest hops of those who wait for each.
+    keys: HashMap<At, (Told, Arc<AtomicU8>)>,
     all: usize,
     of_bucket: HashMap<Arc<str>, usize>,
     waiting: VecDeque<Job>,
@@ -63,7 +65,8 @@ impl Going {
     /// Wishes a fetch. One that may wait is of a client who does not.
     pub(super) fn begin(&mut self, pull: Pull, may_wait: bool) -> Begun {
         let at = (Arc::clone(&pull.bucket), Arc::clone(&pull.key));
-        if let Some(told) = self.keys.get(&at) {
+        if let Some((told, hops)) = self.keys.get(&at) {
+            hops.fetch_min(pull.hops.load(Ordering::Relaxed), Ordering::Relaxed);
             return Begun::Joins(told.clone());
         }
         let starts = self.take(&pull.bucket);
@@ -71,7 +74,7 @@ impl Going {
             return Begun::Full;
         }
         let (tell, told) = watch::channel(None);
-        self.keys.insert(at, told.clone());
+        self.keys.insert(at, (told.clone(), Arc::clone(&pull.hops)));
         let job = Job { pull, tell };
         if starts {
             return Begun::Starts(Box::new(job), told);
@@ -129,18 +132,22 @@ mod tests {
         })
     }
 
-    fn begin(going: &mut Going, bucket: &str, key: &str, may_wait: bool) -> &'static str {
-        let pull = Pull {
+    fn pull(bucket: &str, key: &str) -> Pull {
+        Pull {
             bucket: bucket.into(),
             key: key.into(),
             urls: Vec::new(),
             headers: http::HeaderMap::new(),
             follow: false,
             request: RequestInfo { id: "id".into(), source_ip: None, principal: "key".into(), hops: 0 },
+            hops: Arc::default(),
             born: 0,
             hosts: Vec::new(),
-        };
-        match going.begin(pull, may_wait) {
+        }
+    }
+
+    fn begin(going: &mut Going, bucket: &str, key: &str, may_wait: bool) -> &'static str {
+        match going.begin(pull(bucket, key), may_wait) {
             Begun::Joins(_) => "joins",
             Begun::Starts(..) => "starts",
             Begun::Waits(_) => "waits",
@@ -166,6 +173,20 @@ mod tests {
         assert_eq!(begin(&mut going, "a", "k", false), "full");
         assert_eq!(ended(&mut going, "b", "w"), None);
         assert_eq!(begin(&mut going, "a", "k", false), "starts", "it ended, and begins again");
+    }
+
+    /// An object that a client waits for too is no step of a loop of functions.
+    #[test]
+    fn who_joins_with_fewer_hops_is_a_cause_too() {
+        let mut going = going(1, 1, 0);
+        let mut hops = Vec::new();
+        for n in [5_u8, 7, 0, 3] {
+            let mut pull = pull("a", "k");
+            pull.hops = Arc::new(n.into());
+            hops.push(Arc::clone(&pull.hops));
+            going.begin(pull, false);
+        }
+        assert_eq!(hops[0].load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -4,18 +4,20 @@
 //! did not come whole: a blob that was not finished goes, as does one whose handle is dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderName};
 use tidings_origin::Fetched;
 
 use super::failure::Failure;
 use super::{Pull, Pulled, Pulls};
-use crate::commit::{BodySpace, CommitError, Conditions, NewBody, PutObject};
-use crate::event::EventKind;
+use crate::commit::{BodySpace, CommitError, Conditions, KeyWatch, NewBody, PutObject};
+use crate::event::{EventKind, RequestInfo};
 use crate::frontend::digest::{BodyHash, Declared, Hashes};
 use crate::frontend::headers::{self, Kept};
 use crate::frontend::intake::{Intake, Taken};
 use crate::frontend::put::RECORD_OVERHEAD;
+use crate::store::Bucket;
 
 /// Room for a body of unknown length is taken in pieces of so many bytes.
 const PIECE: u64 = 8 << 20;
@@ -32,7 +34,12 @@ struct Whole {
 
 impl Pulls {
     /// Makes an object of what an origin sends, if it is whole and nobody made another one meanwhile.
-    pub(super) async fn keep(&self, pull: &Pull, fetched: Fetched) -> Result<Pulled, Failure> {
+    pub(super) async fn keep(
+        self: &Arc<Self>,
+        pull: &Pull,
+        watch: &Arc<KeyWatch>,
+        fetched: Fetched,
+    ) -> Result<Pulled, Failure> {
         let kept = metadata_of(&fetched.headers)?;
         let metadata: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
         let inline = fetched.length.unwrap_or(self.inline_bytes);
@@ -52,13 +59,13 @@ impl Pulls {
             body,
             // Under the key's lock: what a client made since the miss is newer than anything of an origin.
             conditions: Conditions { if_none_match: Some("*".to_owned()), ..Conditions::default() },
-            request: pull.request.clone(),
+            request: RequestInfo { hops: pull.hops.load(Ordering::Relaxed), ..pull.request.clone() },
         };
-        // What took long may come of an origin, or for a bucket, that is no more.
-        if !self.is_still_asked_for(pull) {
-            return Ok(Pulled::Superseded);
-        }
-        match self.commit.put_object(permit, put).await {
+        // What took long may come of an origin, or for a bucket, that is no more; or for a key that a client
+        // made and removed meanwhile. Asked where nothing of that can change any more.
+        let (pulls, pull, watch) = (Arc::clone(self), pull.clone(), Arc::clone(watch));
+        let still = move |bucket: &Bucket| !watch.changed() && pulls.asks_for(bucket, &pull);
+        match self.commit.put_object_if(permit, put, Box::new(still)).await {
             Ok(_) => Ok(Pulled::Kept),
             Err(CommitError::PreconditionFailed) => Ok(Pulled::Superseded),
             Err(error) => Err(error.into()),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::going::{At, Begun, Job, Outcome, Told};
 use super::{Pull, Pulled, Pulls};
+use crate::store::Bucket;
 
 impl Pulls {
     /// Waits until the object is here.
@@ -64,12 +65,13 @@ impl Pulls {
         taken.then(|| Place { pulls: Arc::clone(self), bucket: Arc::clone(bucket), at: None })
     }
 
-    async fn pull(&self, pull: &Pull) -> Result<Pulled, Failure> {
+    async fn pull(self: &Arc<Self>, pull: &Pull) -> Result<Pulled, Failure> {
         let (mut from, mut until) = (0, None);
+        let watch = Arc::new(self.commit.watch_key(&pull.bucket, &pull.key));
         // It may have waited for its place.
         while self.is_still_asked_for(pull) {
             let (at, fetched) = self.open(pull, from, &mut until).await?;
-            match self.keep(pull, fetched).await {
+            match self.keep(pull, &watch, fetched).await {
                 // The next one may do better.
                 Err(Failure::Origin { .. }) if at + 1 < pull.urls.len() => from = at + 1,
                 ended => return ended,
@@ -79,10 +81,14 @@ impl Pulls {
     }
 
     /// True if the bucket is the one that it was, and its origin is still where it was.
-    pub(super) fn is_still_asked_for(&self, pull: &Pull) -> bool {
+    fn is_still_asked_for(&self, pull: &Pull) -> bool {
         let bucket = self.commit.store().bucket(&pull.bucket).ok().flatten();
-        let bucket = bucket.filter(|bucket| bucket.created_us == pull.born);
-        let rules = bucket.and_then(|bucket| self.rules.of(&bucket));
+        bucket.is_some_and(|bucket| self.asks_for(&bucket, pull))
+    }
+
+    /// The same of the bucket as it is.
+    pub(super) fn asks_for(&self, bucket: &Bucket, pull: &Pull) -> bool {
+        let rules = self.rules.of(bucket).filter(|_| bucket.created_us == pull.born);
         rules.is_some_and(|rules| rules.for_key(&pull.key).is_some_and(|rule| rule.hosts == pull.hosts))
     }
 

@@ -232,6 +232,37 @@ async fn what_a_client_puts_meanwhile_is_newer() {
     }
 }
 
+/// What a client removed stays removed, though an origin has it: nobody who asks again is told otherwise by a
+/// fetch that began before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_removes_meanwhile_stays_removed() {
+    for versioned in [false, true] {
+        let real = Real::with_bucket().await;
+        let origin = Origin::start(|_| Says { held: true, ..Says::ok("body") }).await;
+        real.set_origin(origin.document("Mirror", "")).await;
+        if versioned {
+            let on = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+            let set = real.ask(Method::PUT, "/bucket", &[("versioning", "")], &[], on).await;
+            assert_eq!(set.status, 200, "{set:?}");
+        }
+        let removing = async {
+            origin.came(1).await;
+            let put = real.running.client.put("bucket", "key", "newer").await.expect("answered");
+            let gone = real.running.client.delete("bucket", "key").await.expect("answered");
+            assert_eq!((put.status.as_u16(), gone.status.as_u16()), (200, 204));
+            origin.open();
+        };
+        let (got, ()) = tokio::join!(real.miss("key"), removing);
+        assert_eq!(told(&got), (404, "NoSuchKey"), "{versioned}");
+        let removed = if versioned { EventKind::RemovedMarker } else { EventKind::RemovedDelete };
+        let happened = [EventKind::CreatedPut, removed].map(|kind| (kind, "key".to_owned()));
+        assert_eq!(real.happened(), happened, "{versioned}");
+        // A change of another key, even one that never came, costs nothing.
+        real.running.client.delete("bucket", "never").await.expect("answered");
+        assert_eq!(real.miss("other").await.body, "body", "{versioned}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_sent_to_the_origin_and_the_object_is_kept_later() {
     let real = Real::with_bucket().await;

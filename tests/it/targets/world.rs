@@ -23,6 +23,9 @@ use tokio::sync::watch;
 /// Far longer than anything here takes.
 pub const WAIT: Duration = Duration::from_secs(60);
 
+/// A far side that is never there: port 9 takes nothing.
+pub const NOBODY: &str = "http://127.0.0.1:9/";
+
 /// A far side: what it took, in its order. It takes nothing while it is not told to.
 #[derive(Clone)]
 pub struct Receiver {

@@ -11,12 +11,34 @@ use tokio::time::Instant;
 /// Clocks differ by less than this between two looks unless somebody set one, in microseconds.
 const TOLERATED_US: i64 = 10_000_000;
 
+/// Both clocks at the last look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastLook {
+    /// The wall clock, in microseconds since the Unix epoch.
+    pub(super) wall_us: i64,
+    at: Instant,
+}
+
+impl LastLook {
+    pub(super) fn new(wall_us: i64, at: Instant) -> Self {
+        Self { wall_us, at }
+    }
+
+    /// Looks again: how far somebody set the wall clock since the last look, in microseconds. None: it only
+    /// went on.
+    pub(super) fn jump(&mut self, wall_us: i64, at: Instant) -> Option<i64> {
+        let passed = i64::try_from(at.duration_since(self.at).as_micros()).unwrap_or(i64::MAX);
+        let jump = wall_us.saturating_sub(self.wall_us).saturating_sub(passed);
+        *self = Self::new(wall_us, at);
+        (jump.saturating_abs() > TOLERATED_US).then_some(jump)
+    }
+}
+
 /// The clock, as it was at the last look, and the jumps that still count.
 pub(super) struct Steady {
     /// Nothing that is measured lives longer: a jump before it began does not matter.
     longest: Duration,
-    wall_us: i64,
-    at: Instant,
+    last: LastLook,
     /// When each was seen, and how far it went, in microseconds. One a look at most, and none older than
     /// `longest`.
     jumps: VecDeque<(Instant, i64)>,
@@ -25,19 +47,16 @@ pub(super) struct Steady {
 impl Steady {
     /// Begins with what the wall clock says now, in microseconds since the Unix epoch.
     pub(super) fn new(longest: Duration, wall_us: i64, at: Instant) -> Self {
-        Self { longest, wall_us, at, jumps: VecDeque::new() }
+        Self { longest, last: LastLook::new(wall_us, at), jumps: VecDeque::new() }
     }
 
     /// The time by which nothing is older than it is: `wall_us` less the most that any run of jumps up to
     /// now added to the age of what began before them.
     pub(super) fn now_us(&mut self, wall_us: i64, at: Instant) -> i64 {
-        let passed = i64::try_from(at.duration_since(self.at).as_micros()).unwrap_or(i64::MAX);
-        let jump = wall_us.saturating_sub(self.wall_us).saturating_sub(passed);
-        if jump.saturating_abs() > TOLERATED_US {
+        if let Some(jump) = self.last.jump(wall_us, at) {
             tracing::warn!(seconds = jump / 1_000_000, "the clock was set: no upload ends early by it");
             self.jumps.push_back((at, jump));
         }
-        (self.wall_us, self.at) = (wall_us, at);
         while self.jumps.front().is_some_and(|(then, _)| at.duration_since(*then) > self.longest) {
             self.jumps.pop_front();
         }

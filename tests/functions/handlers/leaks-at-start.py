@@ -1,0 +1,4 @@
+import time
+x = []
+while True:
+ x.append(bytearray(1 << 20)); time.sleep(.001)
