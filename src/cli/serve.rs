@@ -44,6 +44,7 @@ impl Serve {
         let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be caught")?;
         small_pages();
         more_files();
+        no_core();
         let config = self.config.load()?;
         init_logs("info");
         for warning in &config.warnings {
@@ -93,6 +94,13 @@ fn more_files() {
     let most = getrlimit(Resource::Nofile).maximum;
     // Where it cannot be had, whoever needs one more says so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+}
+
+/// No core file: it would hold every secret that the process knows.
+fn no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // Nothing refuses less.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
 /// Memory in pages of 4 KiB: huge ones kept 80 MiB of a server that drained to four targets, for 2 % more

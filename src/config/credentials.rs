@@ -219,6 +219,14 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// A file of credentials: what is read is written and read again alike; what is refused is not quoted.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn fuzzing(text: &str) {
+    let Ok(read) = Credentials::parse(text) else { return };
+    let again = Credentials::parse(&edit::text_of(&read)).expect("what is written can be read");
+    assert_eq!(format!("{read:?}"), format!("{again:?}"), "the same keys");
+}
+
 /// Reads `<data>/credentials.toml`.
 ///
 /// # Errors

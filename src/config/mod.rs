@@ -13,6 +13,8 @@ pub mod credentials;
 mod decode;
 mod diagnostics;
 mod functions;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod limits;
 mod load;
 mod origin;

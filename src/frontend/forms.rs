@@ -184,7 +184,7 @@ fn in_query(text: &str) -> String {
 }
 
 /// The fields of a form, its file and what follows it, for fuzzers; none: it is refused.
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(super) async fn fuzzing<S>(body: S) -> Option<(Vec<(String, String)>, Vec<u8>)>
 where
     S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,

@@ -45,7 +45,7 @@ mod errors;
 mod family;
 mod forms;
 mod found;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod going;
 mod guard;

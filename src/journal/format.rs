@@ -25,6 +25,9 @@ pub const FORMAT_VERSION: u32 = 2;
 pub const BATCH_HEADER: usize = 56;
 /// Bytes of a record header.
 pub const RECORD_HEADER: usize = 32;
+/// No offset, segment number nor count of a journal is above it: what says more is damaged, and sums of a few
+/// of them never overflow.
+pub const MAX_OFFSET: u64 = 1 << 60;
 /// The largest record: header, labels, meta and body.
 pub const MAX_RECORD: usize = 1 << 20;
 
@@ -143,9 +146,11 @@ impl SegmentHeader {
         }
         let mut id = [0; 16];
         id.copy_from_slice(&b[16..32]);
-        let id = SegmentId::new(id);
         let (first, last, len) = (u64_at(b, 32), u64_at(b, 40), u64_at(b, 56));
-        Ok(Self { id, first, last, partial: b[48] != 0, len })
+        if first.max(last).max(len) > MAX_OFFSET {
+            return Err(HeaderError::Damaged);
+        }
+        Ok(Self { id: SegmentId::new(id), first, last, partial: b[48] != 0, len })
     }
 }
 
@@ -223,16 +228,11 @@ impl BatchHeader {
         {
             return None;
         }
-        Some(Self {
-            kind: BatchKind::from_code(b[36])?,
-            payload: u32_at(b, 8),
-            count: u32_at(b, 12),
-            first: u64_at(b, 16),
-            synced_through: u64_at(b, 24),
-            epoch: u32_at(b, 32),
-            time_us: u64_at(b, 40).cast_signed(),
-            end: u64_at(b, 48),
-        })
+        let (first, end, synced_through) = (u64_at(b, 16), u64_at(b, 48), u64_at(b, 24));
+        let possible = first <= end && end.max(synced_through) <= MAX_OFFSET;
+        let (kind, count) = (BatchKind::from_code(b[36])?, u32_at(b, 12));
+        let (payload, epoch, time_us) = (u32_at(b, 8), u32_at(b, 32), u64_at(b, 40).cast_signed());
+        possible.then_some(Self { kind, payload, count, first, end, synced_through, epoch, time_us })
     }
 
     /// Bytes on disk, padding included.
@@ -402,11 +402,13 @@ pub fn decode_counts(id: &SegmentId, b: &[u8]) -> Option<Vec<(u32, LabelCount)>>
     if b.len() < 8 || id.crc(&[&b[4..]]) != u32_at(b, 0) || b.len() != counts_len(u32_at(b, 4) as usize) {
         return None;
     }
-    let total = |r: &[u8], at| Total { count: u64_at(r, at), bytes: u64_at(r, at + 8) };
+    let number = |r: &[u8], at| Some(u64_at(r, at)).filter(|n| *n <= MAX_OFFSET);
+    let total = |r: &[u8], at| Some(Total { count: number(r, at)?, bytes: number(r, at + 8)? });
     let row = |r: &[u8]| {
-        (u32_at(r, 0), LabelCount { first: u64_at(r, 4), here: total(r, 12), total: total(r, 28) })
+        let counts = LabelCount { first: number(r, 4)?, here: total(r, 12)?, total: total(r, 28)? };
+        Some((u32_at(r, 0), counts))
     };
-    Some(b[8..].chunks_exact(COUNT_ROW).map(row).collect())
+    b[8..].chunks_exact(COUNT_ROW).map(row).collect()
 }
 
 /// The last block of a closed segment.
@@ -444,12 +446,9 @@ impl Trailer {
         if b.len() < 56 || &b[0..8] != TRAILER_MAGIC || id.crc(&[&b[16..56]]) != u32_at(b, 8) {
             return None;
         }
-        Some(Self {
-            footer: u64_at(b, 16),
-            first: u64_at(b, 24),
-            end: u64_at(b, 32),
-            epoch: u32_at(b, 40),
-            time_us: u64_at(b, 48).cast_signed(),
-        })
+        let (footer, first, end) = (u64_at(b, 16), u64_at(b, 24), u64_at(b, 32));
+        let possible = first <= end && end.max(footer) <= MAX_OFFSET;
+        let (epoch, time_us) = (u32_at(b, 40), u64_at(b, 48).cast_signed());
+        possible.then_some(Self { footer, first, end, epoch, time_us })
     }
 }

@@ -13,6 +13,8 @@ mod error;
 mod format;
 #[cfg(test)]
 mod format_tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod headroom;
 mod held;
 mod live;

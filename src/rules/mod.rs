@@ -8,6 +8,8 @@
 
 mod arn;
 mod bucket_rule;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod names;
 mod notification;
 mod own;

@@ -2,6 +2,7 @@
 //!
 //! Must never need a network, a fixed port or another program than this one.
 
+mod attacks;
 mod board;
 #[allow(dead_code, reason = "shared with the live tests, which use more of it")]
 #[path = "../checker/mod.rs"]
@@ -27,8 +28,10 @@ mod reloads;
 mod rot;
 mod rows;
 mod sample;
+mod secrets;
 mod space;
 mod start;
+mod supply;
 mod targets;
 mod terminal;
 mod tidy;

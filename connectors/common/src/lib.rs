@@ -11,6 +11,7 @@ mod endpoint;
 pub mod fail;
 mod failure;
 mod inspection;
+mod lookup;
 mod networks;
 pub mod options;
 mod outstanding;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tidings_connector::ErrorClass;
 
 use crate::addresses::{choose, refusal};
+use crate::lookup::look_up;
 use crate::{Verdict, judge};
 
 /// Ports of services that take commands in lines, and a request with them for one: nobody but the operator
@@ -113,7 +114,7 @@ impl Reach {
     /// The name is not known; an error that holds [`crate::Blocked`] if it has only addresses that may
     /// not be called.
     pub async fn of(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        choose(host, tokio::net::lookup_host((host, port)).await?, |ip| self.refusal(ip))
+        choose(host, look_up(host, port).await?.into_iter(), |ip| self.refusal(ip))
     }
 }
 

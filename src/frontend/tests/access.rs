@@ -20,14 +20,14 @@ const KEY: &str = "AKIDLIMITED";
 const SECRET: &str = "planted-secret-of-somebody-limited";
 
 /// How one operation is asked for, and what it needs and answers then.
-struct Row {
+pub(super) struct Row {
     needs: Scope,
-    method: Method,
+    pub(super) method: Method,
     /// Path without the bucket.
-    path: &'static str,
-    query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
-    body: String,
+    pub(super) path: &'static str,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: String,
     answers: u16,
 }
 
@@ -64,20 +64,20 @@ impl Row {
         client.request(self.method.clone(), &path, &query, &headers, body).await.expect("answered")
     }
 
-    fn needs_no_bucket(&self) -> bool {
+    pub(super) fn needs_no_bucket(&self) -> bool {
         self.path == "/"
     }
 }
 
 /// What an operation's request is about: a bucket with an object `key` and an upload with one part.
-struct Things {
-    bucket: String,
+pub(super) struct Things {
+    pub(super) bucket: String,
     upload: String,
     etag: String,
 }
 
 /// Every operation that exists. `things` are in the bucket that is asked about.
-fn row_of(operation: &str, things: &Things) -> Row {
+pub(super) fn row_of(operation: &str, things: &Things) -> Row {
     use Scope::{Admin, Read, Write};
     let upload = |row: Row| row.query("uploadId", &things.upload);
     match operation {
@@ -176,7 +176,7 @@ const OF_BUCKETS: [(&str, &str, u16); 16] = [
 ];
 
 /// The names of all operations, read from the code itself: each has an input of its own, or is of a route.
-fn operations() -> BTreeSet<String> {
+pub(super) fn operations() -> BTreeSet<String> {
     let code = include_str!("../operations.rs");
     let words = code.split(|c: char| !c.is_alphanumeric());
     let of_router = words.filter_map(|word| word.strip_suffix("Input")).filter(|name| !name.is_empty());
@@ -184,7 +184,7 @@ fn operations() -> BTreeSet<String> {
 }
 
 /// An object and an upload with one part, in a bucket of their own that `admin` makes.
-async fn things(admin: &Client, n: usize) -> Things {
+pub(super) async fn things(admin: &Client, n: usize) -> Things {
     let bucket = format!("photos-{n}");
     let ask = async |method, path: &str, query: &[(&str, &str)], body: &'static str| {
         let path = format!("/{bucket}{path}");

@@ -264,6 +264,15 @@ async fn malformed_http_is_refused() {
         ("a long header", head(&format!("a: {}", "v".repeat(1 << 20)))),
         ("a long target", format!("GET /{} HTTP/1.1\r\nhost: h\r\n\r\n", "x".repeat(100_000))),
         ("no HTTP", "HELLO\r\n\r\n".to_owned()),
+        // A46: the other version of HTTP is not spoken here, nor changed to.
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        (
+            "a change to HTTP/2",
+            head("connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AA"),
+        ),
+        ("a tunnel", "CONNECT elsewhere:1 HTTP/1.1\r\nhost: elsewhere:1\r\n\r\n".to_owned()),
+        // A47: a list of conditions beyond any head.
+        ("many conditions", head(&format!("if-none-match: {}", "\"0\",".repeat(1 << 18)))),
     ] {
         let request = request.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
         let mut socket = tokio::net::TcpStream::connect(running.address).await.expect("connected");
@@ -293,4 +302,27 @@ async fn nothing_follows_a_body_that_was_refused_before_it_came() {
     let text = read_all(socket).await;
     assert_eq!(text.matches("HTTP/1.1 ").count() - text.matches("HTTP/1.1 100").count(), 1, "{text}");
     assert!(text.to_lowercase().contains("connection: close"), "{text}");
+}
+
+/// A41, A42: where a length and chunks disagree, what follows is never taken for a request.
+#[tokio::test]
+async fn nothing_is_smuggled_behind_a_body_with_two_lengths() {
+    let running = Running::with_bucket().await;
+    running.client.put("bucket", "key", "body").await.expect("answered");
+    let hidden = running.raw_head("DELETE", "/bucket/key", &payload_hash(b""), "");
+    for lines in [
+        "content-length: 4\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 4\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\ncontent-length: 5\r\n",
+        "transfer-encoding:\x0bchunked\r\ncontent-length: 5\r\n",
+        "transfer-encoding: xchunked\r\ncontent-length: 5\r\n",
+    ] {
+        let mut bytes = running.raw_head("PUT", "/bucket/other", "UNSIGNED-PAYLOAD", lines);
+        bytes.extend_from_slice(b"0\r\n\r\n");
+        bytes.extend_from_slice(&hidden);
+        let text = read_all(running.raw(&bytes).await).await;
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{lines:?}: {text}");
+        assert!(text.starts_with("HTTP/1.1 4"), "{lines:?}: {text}");
+    }
+    assert_eq!(running.memory.events().len(), 1, "only what was asked for in the open");
 }
