@@ -22,6 +22,8 @@ const BODY_MANIFEST: u8 = 3;
 const BODY_MARKER: u8 = 4;
 /// Ends the row of a version that has a name of its own; the null version's row ends before it.
 const NAMED: u8 = 1;
+/// The same where the name is not from the change that made the version: another server gave it.
+const NAMED_ELSEWHERE: u8 = 2;
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
 
@@ -95,9 +97,17 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
         put_text(out, name);
         put_text(out, value);
     }
-    if let Some(VersionId::At(own)) = stored.version() {
-        out.push(NAMED);
-        out.extend_from_slice(&own.epoch.to_le_bytes());
+    match stored.version() {
+        None | Some(VersionId::Null) => {}
+        Some(VersionId::At(at)) if at.offset == stored.position.offset => {
+            out.push(NAMED);
+            out.extend_from_slice(&at.epoch.to_le_bytes());
+        }
+        Some(VersionId::At(at)) => {
+            out.push(NAMED_ELSEWHERE);
+            out.extend_from_slice(&at.epoch.to_le_bytes());
+            out.extend_from_slice(&at.offset.to_le_bytes());
+        }
     }
     seal(out, from, key);
 }
@@ -196,14 +206,17 @@ fn try_version(bucket: &Arc<str>, object: &[u8], key: &[u8], row: &[u8]) -> Opti
 
 /// The end of an object's row.
 pub(super) fn take_version(rest: &mut &[u8], offset: u64) -> Option<VersionId> {
-    let version = match rest.is_empty() {
-        true => VersionId::Null,
-        false if take::<1>(rest)? == [NAMED] => {
-            VersionId::At(Position { epoch: u32::from_le_bytes(take(rest)?), offset })
-        }
-        false => return None,
+    if rest.is_empty() {
+        return Some(VersionId::Null);
+    }
+    let [how] = take(rest)?;
+    let epoch = u32::from_le_bytes(take(rest)?);
+    let offset = match how {
+        NAMED => offset,
+        NAMED_ELSEWHERE => u64::from_le_bytes(take(rest)?),
+        _ => return None,
     };
-    rest.is_empty().then_some(version)
+    rest.is_empty().then_some(VersionId::At(Position { epoch, offset }))
 }
 
 /// The offset of the change that made the object of a row; none if the row is damaged.

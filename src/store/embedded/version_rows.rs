@@ -4,7 +4,7 @@
 //! Must never make a damaged row look whole.
 
 use super::row::{BodyPlace, open, seal, take_etag, take_head, take_text, take_varint, take_version};
-use crate::event::VersionId;
+use crate::event::{Position, VersionId};
 
 /// Bytes that the key of a version has behind that of its object.
 const VERSION_SUFFIX: usize = 1 + 8;
@@ -25,6 +25,21 @@ pub(super) fn version_key(object: &[u8], offset: u64) -> Vec<u8> {
     out.push(0);
     out.extend_from_slice(&(!offset).to_be_bytes());
     out
+}
+
+/// Writes the index key under which a version of this object is found that another server named.
+pub(super) fn name_key(object: &[u8], name: Position) -> Vec<u8> {
+    let mut out = Vec::with_capacity(object.len() + 13);
+    out.extend_from_slice(object);
+    out.push(0);
+    out.extend_from_slice(&name.epoch.to_be_bytes());
+    out.extend_from_slice(&name.offset.to_be_bytes());
+    out
+}
+
+/// The offset in a row of [`super::index::Space::Names`], or of the null versions.
+pub(super) fn offset_in(row: Vec<u8>) -> Option<u64> {
+    row.try_into().ok().map(u64::from_le_bytes)
 }
 
 /// Takes the index key of a version apart: that of its object, and the version's offset.
