@@ -32,10 +32,16 @@ const MAX_PATTERNS: usize = 100;
 /// The longest note, in characters.
 const MAX_NOTE: usize = 200;
 
-/// What a credential may do in its buckets. Each scope may also do what those before it may.
+/// What a credential may do in its buckets. Each scope from `Read` on may also do what those before it may; the
+/// two before that may do one thing each, and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
+    /// Get one version for a while, by a URL: no file holds such a credential.
+    #[serde(skip)]
+    Pull,
+    /// Tell of replicas: a peer's.
+    Replication,
     /// Read and list objects, uploads and settings.
     Read,
     /// Change objects too.
@@ -46,9 +52,19 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// True if it may do what needs this scope.
+    pub fn allows(self, needed: Self) -> bool {
+        match needed {
+            Self::Pull | Self::Replication => self == needed,
+            Self::Read | Self::Write | Self::Admin => self >= needed,
+        }
+    }
+
     /// The word in the file.
     pub fn label(self) -> &'static str {
         match self {
+            Self::Pull => "pull",
+            Self::Replication => "replication",
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
@@ -87,7 +103,7 @@ impl Credential {
     /// True if it may do in this bucket what needs this scope.
     pub fn may(&self, scope: Scope, bucket: &str) -> bool {
         let here = || self.buckets.iter().any(|pattern| pattern::matches(pattern, bucket));
-        (self.scope >= scope && here()) || self.grants.iter().any(|grant| grant.allows(scope, bucket))
+        (self.scope.allows(scope) && here()) || self.grants.iter().any(|grant| grant.allows(scope, bucket))
     }
 
     /// True if it may do anything at all in this bucket, whether or not there is one.
@@ -164,8 +180,8 @@ impl Credentials {
             let line = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
             format!(
                 "line {line} does not fit a [[credential]] table with `access_key`, `secret_key` and, \
-                 if need be, `scope` (\"read\", \"write\" or \"admin\"), `buckets` (a list of patterns) and \
-                 `note`"
+                 if need be, `scope` (\"read\", \"write\", \"admin\" or \"replication\"), `buckets` (a list of \
+                 patterns) and `note`"
             )
         })?;
         if shape.credential.is_empty() {

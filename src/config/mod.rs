@@ -20,6 +20,7 @@ pub mod pattern;
 mod places;
 mod raw;
 mod reload;
+mod replication;
 mod restore;
 pub mod secret_file;
 mod server;
@@ -39,6 +40,7 @@ pub use limits::Limits;
 pub use load::load;
 pub use origin::Origin;
 pub use reload::needs_restart;
+pub use replication::Replication;
 pub use restore::Restore;
 pub use server::{Admin, Server, TlsFiles};
 pub use store::Store;
@@ -64,6 +66,8 @@ pub struct Config {
     pub restore: Restore,
     /// `[origin]`
     pub origin: Origin,
+    /// `[replication]`
+    pub replication: Replication,
     /// `[functions]`
     pub functions: Functions,
     /// `[target.NAME]`, in name order.

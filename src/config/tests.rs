@@ -72,7 +72,12 @@ fn everything() -> String {
         Some(rest) if rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => format!("{rest}\n"),
         _ => format!("{line}\n"),
     };
-    SHIPPED.lines().map(line).collect()
+    // A secret that is somewhere.
+    SHIPPED
+        .lines()
+        .map(line)
+        .collect::<String>()
+        .replace("secret_key_env = \"\"", "secret_key_env = \"PATH\"")
 }
 
 #[test]
@@ -97,7 +102,10 @@ fn the_shipped_file_is_the_defaults() {
          routing_key = \"{bucket}\"\n\
          [target.hook.connector.http]\nurl = \"http://127.0.0.1:8080/events\"\n\
          [target.orders.connector.kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"object-events\"\n\
-         [[target.orders.rule]]\nevents = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n",
+         [[target.orders.rule]]\nevents = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n\
+         [target.osaka.connector.replication]\nregion = \"ap-osaka\"\naccess_key = \"AKID\"\n\
+         endpoint = \"https://s3.osaka.example.com:9000\"\nown_endpoint = \"https://s3.example.com:9000\"\n\
+         secret_key_env = \"PATH\"\n",
     );
     for (full, small) in full.targets.iter().zip(&small.targets) {
         let rate_limit = full.limits.rate_limit;
@@ -106,7 +114,7 @@ fn the_shipped_file_is_the_defaults() {
         assert_eq!(full.connector.fingerprint(), small.connector.fingerprint());
         assert_eq!((&full.name, full.encoding, &full.rules), (&small.name, small.encoding, &small.rules));
     }
-    assert_eq!(full.targets.len(), 4);
+    assert_eq!(full.targets.len(), 5);
 }
 
 #[test]
@@ -120,7 +128,7 @@ fn the_shipped_file_names_every_key() {
         for field in fields {
             let path = path.key(field).0;
             // Each target has one connector, and only the first one shows its own keys: any target's will do.
-            let shown = ["orders", "hook", "audit", "billing"].iter().any(|target| {
+            let shown = ["orders", "hook", "audit", "billing", "osaka"].iter().any(|target| {
                 let mut path = path.clone();
                 if path.len() > 2 && path[0] == tree::Step::Key("target".into()) {
                     path[1] = tree::Step::Key((*target).into());

@@ -12,6 +12,7 @@ mod names;
 mod notification;
 mod own;
 mod refused;
+mod replication;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -28,6 +29,7 @@ pub use bucket_rule::Broker;
 pub use names::{KafkaTopic, Named, Names};
 pub use notification::{Around, BucketRule, MAX_RULES, Notification, PutRule, Unreadable};
 pub use refused::Refused;
+pub use replication::{Replication, ReplicationRule};
 pub use trigger::{MAX_TRIGGERS, NewTrigger, TriggerRefused};
 
 use crate::config::{Rule, pattern};
@@ -46,6 +48,7 @@ pub struct RuleSet {
     configured: Arc<Configured>,
     names: Arc<Names>,
     own: OwnCache,
+    replication: OwnCache,
 }
 
 /// The configuration's rules, compiled: shared by sets that differ in other things.
@@ -94,12 +97,12 @@ impl RuleSet {
             grouped[place].extend(rules.iter().map(|rule| Numbered { target: *target, rule: rule.clone() }));
         }
         let configured = Arc::new(Configured::new(grouped.into_iter().flatten().collect()));
-        Self { configured, names: Arc::default(), own: OwnCache::default() }
+        Self { configured, names: Arc::default(), own: OwnCache::default(), replication: OwnCache::default() }
     }
 
     /// The same, with the targets that buckets' own rules can reach.
     pub fn reaching(self, names: Names) -> Self {
-        Self { names: Arc::new(names), own: OwnCache::default(), ..self }
+        Self { names: Arc::new(names), own: OwnCache::default(), replication: OwnCache::default(), ..self }
     }
 
     /// The same with one more target, or with another one in the place of that of its name. What is compiled
@@ -112,6 +115,7 @@ impl RuleSet {
             configured: self.with_rules(of_target, rules),
             names: Arc::new(names),
             own: OwnCache::default(),
+            replication: OwnCache::default(),
         }
     }
 
@@ -123,7 +127,12 @@ impl RuleSet {
             None => Arc::clone(&self.configured),
         };
         names.remove(name);
-        Self { configured, names: Arc::new(names), own: OwnCache::default() }
+        Self {
+            configured,
+            names: Arc::new(names),
+            own: OwnCache::default(),
+            replication: OwnCache::default(),
+        }
     }
 
     fn with_rules(&self, of: TargetNo, rules: &[Rule]) -> Arc<Configured> {
@@ -156,6 +165,22 @@ impl RuleSet {
         self.own.of(bucket, setting, &self.names)?.add(key.as_bytes(), kind, &mut deliveries);
         let shedding = deliveries[configured..].iter().map(|delivery| delivery.target).collect();
         Ok(Matched { deliveries, shedding })
+    }
+
+    /// Adds those who get a replica of what a client did to this key, by the bucket's rules of replication,
+    /// which are in `setting`: they never keep a change from being made either.
+    pub fn replicated(
+        &self,
+        (bucket, setting): (&str, &Bytes),
+        key: &str,
+        kind: EventKind,
+        matched: &mut Matched,
+    ) -> Result<(), Unreadable> {
+        let before = matched.deliveries.len();
+        let rules = self.replication.of_replication(bucket, setting, &self.names)?;
+        rules.add(key.as_bytes(), kind, &mut matched.deliveries);
+        matched.shedding.extend(matched.deliveries[before..].iter().map(|delivery| delivery.target));
+        Ok(())
     }
 
     /// Who gets an event of this kind at this key by the configuration's rules: one delivery for each target

@@ -31,6 +31,8 @@ mod rabbitmq;
 mod receiver;
 mod record;
 #[cfg(feature = "faults")]
+mod replication;
+#[cfg(feature = "faults")]
 mod restores;
 mod server;
 mod several;

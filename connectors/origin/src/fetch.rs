@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,7 +60,15 @@ impl Fetcher {
     /// # Errors
     /// One sentence: the system trusts nobody, or the library cannot be set up.
     pub fn new(options: Options) -> Result<Self, String> {
-        let mut tls = TlsFiles::default().client()?;
+        Self::trusting(options, None)
+    }
+
+    /// The same, which trusts the certificates of a file instead of the system's.
+    ///
+    /// # Errors
+    /// As [`Fetcher::new`].
+    pub fn trusting(options: Options, ca_file: Option<PathBuf>) -> Result<Self, String> {
+        let mut tls = TlsFiles { ca: ca_file, identity: None }.client()?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = Client::builder()
             .connect_timeout(options.connect_timeout)

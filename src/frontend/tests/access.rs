@@ -78,7 +78,7 @@ struct Things {
 
 /// Every operation that exists. `things` are in the bucket that is asked about.
 fn row_of(operation: &str, things: &Things) -> Row {
-    use Scope::{Admin, Read, Write};
+    use Scope::{Admin, Pull, Read, Replication, Write};
     let upload = |row: Row| row.query("uploadId", &things.upload);
     match operation {
         "CreateBucket" => row(Admin, Method::PUT, "-made", 200),
@@ -131,6 +131,14 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "PutBucketOrigin" => row(Admin, Method::PUT, "", 200).query("origin", "").body(ORIGIN),
         "GetBucketOrigin" => row(Admin, Method::GET, "", 404).query("origin", ""),
         "DeleteBucketOrigin" => row(Admin, Method::DELETE, "", 204).query("origin", ""),
+        // The bucket has no versions.
+        "PutBucketReplication" => row(Admin, Method::PUT, "", 400).query("replication", "").body(REPLICATION),
+        "DeleteBucketReplication" => row(Admin, Method::DELETE, "", 204).query("replication", ""),
+        // It names no version.
+        "ReplicateObject" => row(Replication, Method::PUT, "", 400).header("x-amz-tidings-key", "key"),
+        "PullReplica" => row(Pull, Method::GET, "", 412)
+            .query("tidings-pull", "fffffffffffffffffffffffe")
+            .query("tidings-key", "key"),
         "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
             row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
@@ -153,6 +161,8 @@ const NOTIFICATION: &str = "<NotificationConfiguration></NotificationConfigurati
 const ORIGIN: &str = "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo>\
                       <HostName>origin.example.com</HostName></HostInfo></OriginInfo></OriginRule>\
                       </OriginConfiguration>";
+const REPLICATION: &str = "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status><Prefix></Prefix><Destination>\
+     <Bucket>qcs::cos:there::bucket</Bucket></Destination></Rule></ReplicationConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 
 /// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
@@ -216,7 +226,7 @@ async fn every_operation_asks_for_its_scope_in_its_bucket() {
     for operation in &operations {
         let needs = row_of(operation, &kept).needs;
         assert_eq!(scope_of(operation), Some(needs), "{operation}");
-        for scope in [Scope::Read, Scope::Write, Scope::Admin] {
+        for scope in [Scope::Pull, Scope::Replication, Scope::Read, Scope::Write, Scope::Admin] {
             for (patterns, covers) in [
                 (vec!["photos-*"], true),
                 (vec!["other", "*-made", "photos-*-*", "photos-*"], true),
@@ -225,7 +235,7 @@ async fn every_operation_asks_for_its_scope_in_its_bucket() {
             ] {
                 real.running.keys.set(KEY, SECRET, scope, &patterns);
                 let row = row_of(operation, &kept);
-                let allowed = scope >= needs && (covers || row.needs_no_bucket());
+                let allowed = scope.allows(needs) && (covers || row.needs_no_bucket());
                 let what = format!("{operation} with {scope:?} of {patterns:?}");
                 if allowed {
                     let answer = row.ask(&limited, &kept.bucket).await;
