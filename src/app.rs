@@ -126,7 +126,6 @@ impl App {
         journal::disk::make_dir(&OsDisk, data)
             .with_context(|| format!("the directory `server.data`, {}, cannot be made", data.display()))?;
         let lock = DirectoryLock::take(data)?;
-        keys::pull_secret();
         let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
@@ -164,8 +163,8 @@ impl App {
         let (server, store, account) = (&config.server, &config.store, &config.account);
         let frontend = Frontend::new(server, store, account, &config.origin, commit, in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
-        let frontend = frontend.replicating(&config.replication);
         let frontend = frontend.pulling(refused::pulling(&parts.metrics.frontend)).inside(inside);
+        let frontend = frontend.replicating(&config.replication);
         let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
         let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(

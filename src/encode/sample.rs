@@ -19,8 +19,8 @@ const EXPIRES_US: i64 = 1_767_484_800_000_000;
 /// The version 7 id of that millisecond, with its random bits fixed.
 const ID: u128 = 0x019b_7ca9_8f2e_7a10_8123_4567_89ab_cdef;
 
-/// A sample entry of `kind` for one object. Delete markers and replicas carry a version, since they exist only
-/// in versioned buckets.
+/// A sample entry of `kind` for one object. Delete markers and replicas carry a version, since they exist
+/// only in versioned buckets.
 pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
     let removal = kind.is_removal();
     let version = match kind {

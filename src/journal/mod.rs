@@ -77,8 +77,8 @@ pub struct Options {
     pub retain_bytes: u64,
     /// … and how long they are kept.
     pub retain_age: Duration,
-    /// The epoch of a journal that is begun, at least 1: drawn at random, so that no two servers give the same
-    /// position.
+    /// The epoch of a journal that is begun, at least 1: drawn at random, so that no two servers give the
+    /// same position.
     pub first_epoch: u32,
     /// Microseconds since the Unix epoch.
     pub clock: fn() -> i64,

@@ -167,22 +167,6 @@ impl RuleSet {
         Ok(Matched { deliveries, shedding })
     }
 
-    /// Adds those who get a replica of what a client did to this key, by the bucket's rules of replication,
-    /// which are in `setting`: they never keep a change from being made either.
-    pub fn replicated(
-        &self,
-        (bucket, setting): (&str, &Bytes),
-        key: &str,
-        kind: EventKind,
-        matched: &mut Matched,
-    ) -> Result<(), Unreadable> {
-        let before = matched.deliveries.len();
-        let rules = self.replication.of_replication(bucket, setting, &self.names)?;
-        rules.add(key.as_bytes(), kind, &mut matched.deliveries);
-        matched.shedding.extend(matched.deliveries[before..].iter().map(|delivery| delivery.target));
-        Ok(())
-    }
-
     /// Who gets an event of this kind at this key by the configuration's rules: one delivery for each target
     /// with a matching rule, in the targets' order; `rule` names the target's first matching rule. Prefix and
     /// suffix are compared byte by byte.

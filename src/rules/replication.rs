@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::notification::Unreadable;
+use super::{Matched, RuleSet};
 use crate::config::Rule;
-use crate::event::EventSet;
+use crate::event::{EventKind, EventSet};
 
 /// What a client does to an object that makes a version which travels.
 const CREATED: &str = "cos:ObjectCreated:*";
@@ -55,6 +56,24 @@ pub struct ReplicationRule {
     /// The name of the target that replicates there.
     #[serde(rename = "t")]
     pub target: String,
+}
+
+impl RuleSet {
+    /// Adds those who get a replica of what a client did to this key, by the bucket's rules of replication,
+    /// which are in `setting`: they never keep a change from being made either.
+    pub fn replicated(
+        &self,
+        (bucket, setting): (&str, &Bytes),
+        key: &str,
+        kind: EventKind,
+        matched: &mut Matched,
+    ) -> Result<(), Unreadable> {
+        let before = matched.deliveries.len();
+        let rules = self.replication.of_replication(bucket, setting, &self.names)?;
+        rules.add(key.as_bytes(), kind, &mut matched.deliveries);
+        matched.shedding.extend(matched.deliveries[before..].iter().map(|delivery| delivery.target));
+        Ok(())
+    }
 }
 
 impl Replication {

@@ -55,7 +55,8 @@ pub(crate) fn replicating(
     there: (&str, u16),
 ) -> Server {
     let target = format!(
-        "[target.peer]\nbackoff_max = \"500ms\"\nbackoff_min = \"100ms\"\n[target.peer.connector.replication]\n\
+        "[target.peer]\nbackoff_max = \"500ms\"\nbackoff_min = \"100ms\"\n\
+         [target.peer.connector.replication]\n\
          region = {:?}\nendpoint = \"http://127.0.0.1:{}\"\nown_endpoint = \"http://127.0.0.1:{}\"\n\
          access_key = {ACCESS:?}\nsecret_key_file = \"PEER_SECRET\"\n",
         there.0, there.1, here.1
@@ -91,8 +92,8 @@ pub(crate) async fn bucket(s3: &Client, name: &str) {
 pub(crate) async fn rule(s3: &Client, from: &str, region: &str, to: &str, markers: bool) {
     let markers = if markers { "Enabled" } else { "Disabled" };
     let document = format!(
-        "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status><Prefix></Prefix><Destination>\
-         <Bucket>qcs::cos:{region}::{to}</Bucket></Destination><DeleteMarkerReplication><Status>{markers}\
+        "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status><Prefix></Prefix>\
+         <Destination><Bucket>qcs::cos:{region}::{to}</Bucket></Destination><DeleteMarkerReplication><Status>{markers}\
          </Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
     );
     let set = ask(s3, Method::PUT, &format!("/{from}"), &[("replication", "")], &[], document).await;
@@ -251,7 +252,8 @@ async fn what_a_rule_leaves_out_stays_and_what_is_overwritten_meanwhile_is_skipp
     pair.b.stop().await;
 }
 
-/// Both die again and again, at any time and where it hurts most; what a client was told arrives once, in order.
+/// Both die again and again, at any time and where it hurts most; what a client was told arrives once, in
+/// order.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_either_lose_double_and_reorder_nothing() {
     const KEYS: usize = 6;

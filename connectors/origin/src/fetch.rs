@@ -55,19 +55,11 @@ impl Resolve for Guard {
 }
 
 impl Fetcher {
-    /// Reads the certificates that the system trusts. Blocks.
+    /// Reads the certificates of that file, or those that the system trusts. Blocks.
     ///
     /// # Errors
     /// One sentence: the system trusts nobody, or the library cannot be set up.
-    pub fn new(options: Options) -> Result<Self, String> {
-        Self::trusting(options, None)
-    }
-
-    /// The same, which trusts the certificates of a file instead of the system's.
-    ///
-    /// # Errors
-    /// As [`Fetcher::new`].
-    pub fn trusting(options: Options, ca_file: Option<PathBuf>) -> Result<Self, String> {
+    pub fn new(options: Options, ca_file: Option<PathBuf>) -> Result<Self, String> {
         let mut tls = TlsFiles { ca: ca_file, identity: None }.client()?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let client = Client::builder()

@@ -86,9 +86,8 @@ mod tests {
     }
 
     fn record(name: &str, object: &str) -> String {
-        format!(
-            "{{\"Records\":[{{\"eventName\":\"{name}\",\"s3\":{{\"configurationId\":\"there\",\"object\":{object}}}}}]}}"
-        )
+        let about = format!("{{\"configurationId\":\"there\",\"object\":{object}}}");
+        format!("{{\"Records\":[{{\"eventName\":\"{name}\",\"s3\":{about}}}]}}")
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Pulls {
             key: wish.key.as_str().into(),
             kind: EventKind::CreatedReplication,
             size,
-            etag: etag_of(wanted),
+            etag: wanted.as_str().into(),
             crc64,
             headers,
             body,
@@ -131,10 +131,6 @@ impl Pulls {
         };
         self.commit.put_replica(permit, put, replica).await.map_err(errors::of_commit)
     }
-}
-
-fn etag_of(text: &str) -> std::sync::Arc<str> {
-    text.into()
 }
 
 /// What a source says of an object beside its bytes.
@@ -149,7 +145,7 @@ impl Peers {
         let options = Options { allow_private: true, max_bytes: MAX_BYTES, ..of_origins };
         let made = self.fetcher.get_or_try_init(|| async {
             let ca_file = self.ca_file.clone();
-            let made = tokio::task::spawn_blocking(move || Fetcher::trusting(options, ca_file)).await;
+            let made = tokio::task::spawn_blocking(move || Fetcher::new(options, ca_file)).await;
             made.unwrap_or_else(|e| Err(e.to_string()))
         });
         made.await.map_err(|why| {

@@ -78,7 +78,7 @@ struct Things {
 
 /// Every operation that exists. `things` are in the bucket that is asked about.
 fn row_of(operation: &str, things: &Things) -> Row {
-    use Scope::{Admin, Pull, Read, Replication, Write};
+    use Scope::{Admin, Read, Write};
     let upload = |row: Row| row.query("uploadId", &things.upload);
     match operation {
         "CreateBucket" => row(Admin, Method::PUT, "-made", 200),
@@ -131,14 +131,6 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "PutBucketOrigin" => row(Admin, Method::PUT, "", 200).query("origin", "").body(ORIGIN),
         "GetBucketOrigin" => row(Admin, Method::GET, "", 404).query("origin", ""),
         "DeleteBucketOrigin" => row(Admin, Method::DELETE, "", 204).query("origin", ""),
-        // The bucket has no versions.
-        "PutBucketReplication" => row(Admin, Method::PUT, "", 400).query("replication", "").body(REPLICATION),
-        "DeleteBucketReplication" => row(Admin, Method::DELETE, "", 204).query("replication", ""),
-        // It names no version.
-        "ReplicateObject" => row(Replication, Method::PUT, "", 400).header("x-amz-tidings-key", "key"),
-        "PullReplica" => row(Pull, Method::GET, "", 412)
-            .query("tidings-pull", "fffffffffffffffffffffffe")
-            .query("tidings-key", "key"),
         "DeleteBucketCors" => row(Admin, Method::DELETE, "", 204).query("cors", ""),
         "PutObjectAcl" => {
             row(Write, Method::PUT, "/key", 200).query("acl", "").header("x-amz-acl", "private")
@@ -149,8 +141,24 @@ fn row_of(operation: &str, things: &Things) -> Row {
         "GetObjectLegalHold" => row(Read, Method::GET, "/key", 404).query("legal-hold", ""),
         other => match OF_BUCKETS.iter().find(|(name, ..)| *name == other) {
             Some((_, query, answers)) => row(Read, Method::GET, "", *answers).query(query, ""),
-            None => panic!("{other} is an operation without a row: say here what it needs"),
+            None => of_replication(other),
         },
+    }
+}
+
+/// The same of what replication needs.
+fn of_replication(operation: &str) -> Row {
+    use Scope::{Admin, Pull, Replication};
+    match operation {
+        // The bucket has no versions.
+        "PutBucketReplication" => row(Admin, Method::PUT, "", 400).query("replication", "").body(REPLICATION),
+        "DeleteBucketReplication" => row(Admin, Method::DELETE, "", 204).query("replication", ""),
+        // It names no version.
+        "ReplicateObject" => row(Replication, Method::PUT, "", 400).header("x-amz-tidings-key", "key"),
+        "PullReplica" => row(Pull, Method::GET, "", 412)
+            .query("tidings-pull", "fffffffffffffffffffffffe")
+            .query("tidings-key", "key"),
+        other => panic!("{other} is an operation without a row: say here what it needs"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crc_fast::crc32_iscsi as crc32c;
 
-use crate::event::{Position, VersionId};
+use super::version_rows::{put_version, take_version};
 use crate::queue::{BodyRef, ObjectMeta, Stored};
 pub(super) use crate::store::blob_name;
 use crate::store::{Object, ObjectVersion, Place, StoreError};
@@ -20,10 +20,6 @@ const BODY_BLOB: u8 = 2;
 const BODY_MANIFEST: u8 = 3;
 /// No body: a delete marker.
 const BODY_MARKER: u8 = 4;
-/// Ends the row of a version that has a name of its own; the null version's row ends before it.
-const NAMED: u8 = 1;
-/// The same where the name is not from the change that made the version: another server gave it.
-const NAMED_ELSEWHERE: u8 = 2;
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
 
@@ -97,18 +93,7 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
         put_text(out, name);
         put_text(out, value);
     }
-    match stored.version() {
-        None | Some(VersionId::Null) => {}
-        Some(VersionId::At(at)) if at.offset == stored.position.offset => {
-            out.push(NAMED);
-            out.extend_from_slice(&at.epoch.to_le_bytes());
-        }
-        Some(VersionId::At(at)) => {
-            out.push(NAMED_ELSEWHERE);
-            out.extend_from_slice(&at.epoch.to_le_bytes());
-            out.extend_from_slice(&at.offset.to_le_bytes());
-        }
-    }
+    put_version(out, stored);
     seal(out, from, key);
 }
 
@@ -202,21 +187,6 @@ fn try_version(bucket: &Arc<str>, object: &[u8], key: &[u8], row: &[u8]) -> Opti
         place,
     };
     Some(ObjectVersion { object, marker: head.place == BodyPlace::Marker, latest: false })
-}
-
-/// The end of an object's row.
-pub(super) fn take_version(rest: &mut &[u8], offset: u64) -> Option<VersionId> {
-    if rest.is_empty() {
-        return Some(VersionId::Null);
-    }
-    let [how] = take(rest)?;
-    let epoch = u32::from_le_bytes(take(rest)?);
-    let offset = match how {
-        NAMED => offset,
-        NAMED_ELSEWHERE => u64::from_le_bytes(take(rest)?),
-        _ => return None,
-    };
-    rest.is_empty().then_some(VersionId::At(Position { epoch, offset }))
 }
 
 /// The offset of the change that made the object of a row; none if the row is damaged.

@@ -3,9 +3,14 @@
 //!
 //! Must never make a damaged row look whole.
 
-use super::row::{BodyPlace, open, seal, take_etag, take_head, take_text, take_varint, take_version};
+use super::row::{BodyPlace, open, seal, take, take_etag, take_head, take_text, take_varint};
 use crate::event::{Position, VersionId};
+use crate::queue::Stored;
 
+/// Ends the row of a version that has a name of its own; the null version's row ends before it.
+const NAMED: u8 = 1;
+/// The same where the name is not from the change that made the version: another server gave it.
+const NAMED_ELSEWHERE: u8 = 2;
 /// Bytes that the key of a version has behind that of its object.
 const VERSION_SUFFIX: usize = 1 + 8;
 
@@ -71,4 +76,35 @@ pub(super) fn identity(key: &[u8], row: &[u8]) -> Option<Identity> {
     }
     let version = take_version(&mut rest, head.offset)?;
     Some(Identity { version, offset: head.offset, marker: head.place == BodyPlace::Marker })
+}
+
+/// Writes the end of an object's row: the name of its version.
+pub(super) fn put_version(out: &mut Vec<u8>, stored: &Stored) {
+    match stored.version() {
+        None | Some(VersionId::Null) => {}
+        Some(VersionId::At(at)) if at.offset == stored.position.offset => {
+            out.push(NAMED);
+            out.extend_from_slice(&at.epoch.to_le_bytes());
+        }
+        Some(VersionId::At(at)) => {
+            out.push(NAMED_ELSEWHERE);
+            out.extend_from_slice(&at.epoch.to_le_bytes());
+            out.extend_from_slice(&at.offset.to_le_bytes());
+        }
+    }
+}
+
+/// The end of an object's row.
+pub(super) fn take_version(rest: &mut &[u8], offset: u64) -> Option<VersionId> {
+    if rest.is_empty() {
+        return Some(VersionId::Null);
+    }
+    let [how] = take(rest)?;
+    let epoch = u32::from_le_bytes(take(rest)?);
+    let offset = match how {
+        NAMED => offset,
+        NAMED_ELSEWHERE => u64::from_le_bytes(take(rest)?),
+        _ => return None,
+    };
+    rest.is_empty().then_some(VersionId::At(Position { epoch, offset }))
 }
