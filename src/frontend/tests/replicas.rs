@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Method;
 
 use super::multipart::text;
 use super::real::Real;
 use super::support::{assert_complete_error, told};
 use crate::client::Response;
+use crate::commit::{CommitError, Conditions, NewBody, PutObject, Replica};
 use crate::config::credentials::Scope;
+use crate::event::{EventKind, Position, RequestInfo, VersionId};
 use crate::queue::TargetNo;
 use crate::rules::{Named, Names, RuleSet};
+use crate::store::Store as _;
 
 const QUERY: [(&str, &str); 1] = [("replication", "")];
 const ENABLED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
@@ -135,6 +139,71 @@ async fn what_a_client_does_is_for_the_peer_and_what_matches_no_rule_is_not() {
     assert_eq!(real.ask(Method::DELETE, "/bucket/in/a", &[], &[], "").await.status, 204);
     let (_, last) = real.deliveries().pop().expect("a marker");
     assert_eq!(last, ["copies"], "the rule's name says where it goes");
+}
+
+/// What two servers named.
+fn named(offset: u64) -> VersionId {
+    VersionId::At(Position { epoch: 77, offset })
+}
+
+/// A replica's object, with nothing in it.
+fn replica() -> PutObject {
+    PutObject {
+        bucket: "bucket".into(),
+        key: "key".into(),
+        kind: EventKind::CreatedReplication,
+        size: 0,
+        etag: "e".into(),
+        crc64: 0,
+        headers: Vec::new(),
+        body: NewBody::Inline(Bytes::new()),
+        conditions: Conditions::default(),
+        request: RequestInfo { id: "id".into(), source_ip: None, principal: "AKIDPEER".into(), hops: 0 },
+    }
+}
+
+/// A try that its source gave up may go on here: what came on top meanwhile stays on top, whoever made it, and
+/// what is there already is not made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_comes_late_or_again_changes_nothing() {
+    let real = real().await;
+    let begin = |offset| real.commit.begin_replica("bucket", "key", named(offset)).expect("a bucket");
+    let put = async |replicated: Replica| {
+        let permit = real.commit.reserve(1_000).await.expect("space");
+        real.commit.put_replica(permit, replica(), replicated).await
+    };
+    let mark = async |replicated: Replica| {
+        let permit = real.commit.reserve(1_000).await.expect("space");
+        let request = replica().request;
+        real.commit.mark_replica(permit, ("bucket", "key"), replicated, request).await
+    };
+    let newest = || {
+        let newest = real.store.version("bucket", "key", None).expect("read").expect("a version");
+        (newest.object.version, newest.marker)
+    };
+    let (first, again) = (begin(1).expect("new"), begin(1).expect("new"));
+    put(first).await.expect("made");
+    put(again).await.expect("there already");
+    assert!(begin(1).is_none(), "there already");
+    let (late, marked_late) = (begin(2).expect("new"), begin(3).expect("new"));
+    put(begin(4).expect("new")).await.expect("made");
+    assert!(matches!(put(late).await, Err(CommitError::Replaced)));
+    assert!(matches!(mark(marked_late).await, Err(CommitError::Replaced)));
+    assert_eq!(newest(), (named(4), false));
+    let (marker, again) = (begin(5).expect("new"), begin(5).expect("new"));
+    mark(marker).await.expect("made");
+    mark(again).await.expect("there already");
+    assert_eq!(newest(), (named(5), true));
+    let behind_a_client = begin(6).expect("new");
+    assert_eq!(real.ask(Method::PUT, "/bucket/key", &[], &[], "own").await.status, 200);
+    assert!(matches!(put(behind_a_client).await, Err(CommitError::Replaced)));
+    let kinds: Vec<_> = real.events().iter().map(|event| event.kind).collect();
+    use EventKind::{CreatedPut, CreatedReplication, RemovedMarker};
+    assert_eq!(kinds, [CreatedReplication, CreatedReplication, RemovedMarker, CreatedPut]);
+    let suspended = real.ask(Method::PUT, "/bucket", &[("versioning", "")], &[], SUSPENDED).await;
+    assert_eq!(suspended.status, 200);
+    let none = real.commit.begin_replica("bucket", "key", named(7));
+    assert!(matches!(none, Err(CommitError::NotVersioned)));
 }
 
 /// Forged markers: on everything that makes, copies or removes an object, by a client who may do all of that.
