@@ -93,8 +93,9 @@ pub(crate) async fn rule(s3: &Client, from: &str, region: &str, to: &str, marker
     let markers = if markers { "Enabled" } else { "Disabled" };
     let document = format!(
         "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status><Prefix></Prefix>\
-         <Destination><Bucket>qcs::cos:{region}::{to}</Bucket></Destination><DeleteMarkerReplication><Status>{markers}\
-         </Status></DeleteMarkerReplication></Rule></ReplicationConfiguration>"
+         <Destination><Bucket>qcs::cos:{region}::{to}</Bucket></Destination>\
+         <DeleteMarkerReplication><Status>{markers}</Status></DeleteMarkerReplication></Rule>\
+         </ReplicationConfiguration>"
     );
     let set = ask(s3, Method::PUT, &format!("/{from}"), &[("replication", "")], &[], document).await;
     assert_eq!(set.status, 200, "{set:?}");

@@ -169,7 +169,8 @@ const NOTIFICATION: &str = "<NotificationConfiguration></NotificationConfigurati
 const ORIGIN: &str = "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo>\
                       <HostName>origin.example.com</HostName></HostInfo></OriginInfo></OriginRule>\
                       </OriginConfiguration>";
-const REPLICATION: &str = "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status><Prefix></Prefix><Destination>\
+const REPLICATION: &str = "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status>\
+     <Prefix></Prefix><Destination>\
      <Bucket>qcs::cos:there::bucket</Bucket></Destination></Rule></ReplicationConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 

@@ -162,8 +162,8 @@ fn replica() -> PutObject {
     }
 }
 
-/// A try that its source gave up may go on here: what came on top meanwhile stays on top, whoever made it, and
-/// what is there already is not made again.
+/// A try that its source gave up may go on here: what came on top meanwhile stays on top, whoever made it,
+/// and what is there already is not made again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_comes_late_or_again_changes_nothing() {
     let real = real().await;
