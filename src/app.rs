@@ -166,10 +166,9 @@ impl App {
         let frontend = frontend.pulling(refused::pulling(&parts.metrics.frontend)).inside(inside);
         let frontend = frontend.replicating(&config.replication);
         let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
-        let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(
             doors.admin,
-            service,
+            Admin::new(parts.clone(), doors.token, doors.audit),
             doors.tls.admin,
             admin::Bounds::default(),
             stop.child_token(),
