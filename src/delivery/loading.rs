@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::lane::Lane;
 use super::{MAX_IN_FLIGHT, TAKE};
 use crate::fail;
-use crate::queue::{Hole, Lookup, ReadError, Reader, Stored};
+use crate::queue::{Column, Hole, Lookup, ReadError, Reader, Stored};
 
 /// Entries being read again.
 type Coming = Pin<Box<dyn Future<Output = Result<Vec<Arc<Stored>>, ReadError>> + Send>>;
@@ -68,6 +68,19 @@ impl Lane {
         for hole in holes {
             self.keys.restore(hole.offset, hole.key);
         }
+    }
+
+    /// Takes an entry: who gets it was decided when its change was made. A deliberate fault asks again.
+    pub(super) fn take_one(&mut self, stored: Arc<Stored>, now: Instant) {
+        if fail::mutant("rules-matched-at-delivery") {
+            let rule = stored.rule_for(self.number);
+            if !self.target.rules.iter().any(|today| Some(&today.name) == rule) {
+                self.settled.push((stored.position.offset, Column::Delivered));
+                self.settle_by.get_or_insert(now);
+                return;
+            }
+        }
+        self.keys.take(stored);
     }
 
     /// Something new was taken: a deliberate fault remembers only now what was there before.

@@ -56,7 +56,7 @@ impl Lane {
             Ok(entries) => {
                 (self.read_failures, self.view.read_error) = (0, None);
                 fail::point("lane.take");
-                entries.into_iter().for_each(|stored| self.keys.take(stored));
+                entries.into_iter().for_each(|stored| self.take_one(stored, now));
                 self.restore_late();
                 self.repeats = self.shared.progress().replaying().is_some();
             }

@@ -26,6 +26,7 @@ use tidings_connector::{Cause, ErrorClass, Header, Message, Template};
 
 use crate::config::Encoding;
 use crate::event::{Event, EventKind};
+use crate::fail;
 use crate::queue::{Change, Stored};
 
 pub use sample::sample;
@@ -146,7 +147,10 @@ impl Encoder {
         };
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         let id: Arc<str> = (&*event.id.hyphenated().encode_lower(&mut id)).into();
-        let sequencer: Arc<str> = stored.position.sequencer().into();
+        let sequencer: Arc<str> = match fail::mutant("sequencer-from-the-clock") {
+            false => stored.position.sequencer().into(),
+            true => format!("{:024X}", event.time_us).into(),
+        };
         let name = &self.names[usize::from(event.kind.code())];
         let mut headers = Vec::with_capacity(12);
         headers.extend([

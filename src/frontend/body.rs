@@ -1,9 +1,8 @@
 //! The body of an object or a part: one pass over its bytes, into the record or into a blob.
 //!
-//! Must never leave anything behind when the request ends at any await: a blob that was not finished goes, as
-//! does one whose handle is dropped.
+//! Must never take fewer or more bytes than were declared, and never leave anything behind when the request
+//! ends at any await.
 
-use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3Result, StdError};
@@ -11,8 +10,8 @@ use s3s::{S3Error, S3Result, StdError};
 use super::context::{BodyFault, RequestContext};
 use super::digest::BodyHash;
 use super::errors;
+use super::intake::{Intake, Taken};
 use super::operations::Operations;
-use crate::commit::NewBody;
 use crate::store::BlobHandle;
 
 /// A body being read.
@@ -25,64 +24,47 @@ pub(super) struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// Reads a small body into one allocation of its own: a slice of the connection's buffer would keep all
-    /// of it alive for as long as the record is in memory.
-    pub(super) async fn read_inline(mut self) -> S3Result<(NewBody, BodyHash)> {
-        let mut bytes = BytesMut::with_capacity(usize::try_from(self.size).unwrap_or(0));
-        while let Some(data) = self.next(bytes.len() as u64).await? {
-            bytes.extend_from_slice(&data);
-        }
-        self.ended(bytes.len() as u64)?;
-        Ok((NewBody::Inline(bytes.freeze()), self.hash))
+    /// Reads a body for the record that will carry it, or, if it has more than `inline` bytes, for a blob.
+    pub(super) async fn read(self, operations: &Operations, inline: u64) -> S3Result<Taken> {
+        self.through(operations, inline).await?.finish().await.map_err(errors::of_store)
     }
 
-    /// Writes a large body to a blob, frame by frame. Dropped on the way, the blob's file goes.
-    pub(super) async fn read_blob(mut self, operations: &Operations) -> S3Result<(BlobHandle, BodyHash)> {
-        let mut blob = operations.commit.store().new_blob().await.map_err(errors::of_store)?;
-        let mut read = 0;
-        while let Some(data) = self.next(read).await? {
-            read += data.len() as u64;
-            blob.write(data).await.map_err(errors::of_store)?;
-        }
-        self.ended(read)?;
-        let handle = blob.finish().await.map_err(errors::of_store)?;
-        Ok((handle, self.hash))
+    /// Writes a body to a blob, frame by frame. Dropped on the way, the blob's file goes.
+    pub(super) async fn read_blob(self, operations: &Operations) -> S3Result<(BlobHandle, BodyHash)> {
+        self.through(operations, 0).await?.finish_blob().await.map_err(errors::of_store)
     }
 
-    /// The next bytes, hashed, when `read` bytes have come.
-    async fn next(&mut self, read: u64) -> S3Result<Option<Bytes>> {
-        let Some(stream) = &mut self.stream else { return Ok(None) };
-        let data = match stream.next().await {
-            None => return Ok(None),
-            Some(Ok(data)) => data,
-            Some(Err(error)) => return Err(self.failed(&error)),
-        };
-        if read + data.len() as u64 > self.size {
-            return Err(BodyFault::Length.into());
+    async fn through<'o>(self, operations: &'o Operations, inline: u64) -> S3Result<Intake<'o>> {
+        let Self { stream, hash, size, context } = self;
+        let store = &**operations.commit.store();
+        let mut intake = Intake::of_size(store, inline, size, hash);
+        if let Some(mut stream) = stream {
+            while let Some(data) = stream.next().await {
+                let data = data.map_err(|error| failed(context, &error))?;
+                if intake.size() + data.len() as u64 > size {
+                    return Err(BodyFault::Length.into());
+                }
+                intake.take(data).await.map_err(errors::of_store)?;
+            }
         }
-        self.hash.update(&data);
-        Ok(Some(data))
-    }
-
-    fn ended(&self, read: u64) -> S3Result<()> {
-        match read == self.size {
-            true => Ok(()),
+        match intake.size() == size {
+            true => Ok(intake),
             false => Err(BodyFault::Length.into()),
         }
     }
+}
 
-    /// Why the stream failed: what we noted on the way in or, if it was the verifier, what its pinned version
-    /// says.
-    fn failed(&self, error: &StdError) -> S3Error {
-        let fault = self.context.fault.get().copied().unwrap_or_else(|| {
-            let text = error.to_string();
-            match text.as_str() {
-                _ if text.contains("Sha256Mismatch") => BodyFault::Sha256,
-                _ if text.contains("SignatureMismatch") => BodyFault::ChunkSignature,
-                _ if text.contains("Length") || text.contains("Incomplete") => BodyFault::Length,
-                _ => BodyFault::Framing("it could not be read"),
-            }
-        });
-        fault.into()
-    }
+/// Why the stream failed: what we noted on the way in or, if it was the verifier, what its pinned version
+/// says.
+fn failed(context: &RequestContext, error: &StdError) -> S3Error {
+    let fault = context.fault.get().copied().unwrap_or_else(|| {
+        let text = error.to_string();
+        match text.as_str() {
+            _ if text.contains("Sha256Mismatch") => BodyFault::Sha256,
+            _ if text.contains("SignatureMismatch") => BodyFault::ChunkSignature,
+            _ if text.contains("Length") || text.contains("Incomplete") => BodyFault::Length,
+            _ => BodyFault::Framing("it could not be read"),
+        }
+    });
+    fault.into()
 }

@@ -14,6 +14,7 @@
 //! pull/         what is not here, from where the bucket's owner says it is
 //! operations.rs the verified, typed request goes to its family: objects, put, parts, delete, buckets, list
 //! inbound.rs    the request's bytes: stalls, chunk framing (chunks.rs), checksums (digest.rs)
+//! intake.rs     where a body's bytes go: the record or a blob
 //! rest.rs       the bytes that nobody reads
 //! ```
 //!
@@ -52,6 +53,7 @@ mod headers;
 mod hosts;
 mod ids;
 mod inbound;
+mod intake;
 mod layer;
 mod list;
 mod list_uploads;

@@ -14,9 +14,10 @@ use super::body::Body;
 use super::checksum::Algorithm;
 use super::context::Caller;
 use super::digest::{BodyHash, Declared};
+use super::intake::Taken;
 use super::operations::Operations;
 use super::{errors, headers, names};
-use crate::commit::{Conditions, NewBody, PutObject};
+use crate::commit::{Conditions, PutObject};
 use crate::event::EventKind;
 
 /// What a record takes beside key, headers and body, in bytes: more than any record does.
@@ -54,13 +55,7 @@ pub(super) async fn object(
     }
 
     let body = Body { stream: input.body, hash: BodyHash::new(declared), size, context: &caller.context };
-    let (body, hash) = match inline {
-        true => body.read_inline().await?,
-        false => {
-            let (blob, hash) = body.read_blob(operations).await?;
-            (NewBody::Blob(blob), hash)
-        }
-    };
+    let Taken { body, hash, .. } = body.read(operations, limits.inline_bytes).await?;
     let trailers = req.trailing_headers.and_then(|trailers| trailers.take());
     let hashes = hash.finish(trailers)?;
     caller.note_crc64(hashes.crc64);

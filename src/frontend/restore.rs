@@ -10,6 +10,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use super::classes::archive_of;
 use super::context::{Caller, Status};
 use super::copy::MAX_LOOKUPS;
+use super::family::Family;
 use super::found::lookup;
 use super::operations::Operations;
 use super::{errors, headers, names};
@@ -27,8 +28,6 @@ const COS_JOB: &str = "CASJobParameters";
 struct Wish {
     days: u32,
     tier: Tier,
-    /// It is in the words of COS.
-    cos: bool,
 }
 
 /// Begins a restore, or lets one that is done last for longer.
@@ -90,7 +89,7 @@ impl Wish {
             (Some(tier), None) => Tier::parse(&tier).ok_or(S3ErrorCode::MalformedXML)?,
             (Some(_), Some(_)) => return Err(S3ErrorCode::MalformedXML.into()),
         };
-        Ok(Self { days: days.unsigned_abs(), tier, cos: of_cos.is_some() })
+        Ok(Self { days: days.unsigned_abs(), tier })
     }
 
     fn of_object(
@@ -99,7 +98,7 @@ impl Wish {
         caller: &Caller,
         object: &Object,
     ) -> S3Result<WantedRestore> {
-        let archive = archive_of(&object.meta.headers).ok_or_else(|| not_archived(self.cos))?;
+        let archive = archive_of(&object.meta.headers).ok_or_else(|| not_archived(caller.context.family))?;
         let takes = operations.commit.restore_takes(archive.deep, self.tier).ok_or_else(|| {
             let (tier, class) = (self.tier.name(), &archive.class);
             s3_error!(InvalidArgument, "Objects of the class {class} have no tier {tier}")
@@ -109,9 +108,9 @@ impl Wish {
     }
 }
 
-/// What each protocol says of an object that can be read as it is.
-fn not_archived(cos: bool) -> S3Error {
-    if !cos {
+/// What each protocol says of an object that can be read as it is: its clients look for its own code.
+fn not_archived(family: Family) -> S3Error {
+    if family == Family::S3 {
         let text = "Restore is not allowed for the object's current storage class.";
         return S3Error::with_message(S3ErrorCode::InvalidObjectState, text);
     }
@@ -139,20 +138,20 @@ mod tests {
 
     use super::*;
 
-    fn wish(days: Option<i32>, s3: Option<&str>, text: &str) -> Result<(u32, Tier, bool), String> {
+    fn wish(days: Option<i32>, s3: Option<&str>, text: &str) -> Result<(u32, Tier), String> {
         let tier = |tier: &str| s3s::dto::Tier::from(tier.to_owned());
         let job = s3.map(|name| GlacierJobParameters { tier: tier(name) });
         let document = RestoreRequest { days, glacier_job_parameters: job, ..RestoreRequest::default() };
         let wish = Wish::of(Some(document), text).map_err(|error| error.code().as_str().to_owned())?;
-        Ok((wish.days, wish.tier, wish.cos))
+        Ok((wish.days, wish.tier))
     }
 
     #[test]
     fn both_protocols_say_how_soon() {
         let cos = |tier| format!("<CASJobParameters>\n <Tier>{tier}</Tier>\n</CASJobParameters>");
-        assert_eq!(wish(Some(1), None, ""), Ok((1, Tier::Standard, false)));
-        assert_eq!(wish(Some(2), Some("Bulk"), ""), Ok((2, Tier::Bulk, false)));
-        assert_eq!(wish(Some(36_500), None, &cos("Expedited")), Ok((36_500, Tier::Expedited, true)));
+        assert_eq!(wish(Some(1), None, ""), Ok((1, Tier::Standard)));
+        assert_eq!(wish(Some(2), Some("Bulk"), ""), Ok((2, Tier::Bulk)));
+        assert_eq!(wish(Some(36_500), None, &cos("Expedited")), Ok((36_500, Tier::Expedited)));
         for (days, s3, text) in [
             (Some(1), Some("Slowly"), String::new()),
             (Some(1), None, cos("bulk")),

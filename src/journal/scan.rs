@@ -11,6 +11,7 @@ use super::damage::{Damage, damage};
 use super::disk::read_exact_at;
 use super::format::{BATCH_HEADER, BLOCK, BatchHeader, BatchKind, RecordView, SegmentId, decode_counts};
 use super::segment::{BatchCursor, Content, Known, MAX_BATCH, Segment, Step, records};
+use crate::fail;
 
 /// How many bytes one search step reads.
 const SEARCH_BYTES: usize = 256 << 10;
@@ -147,6 +148,13 @@ impl Walker {
     }
 }
 
+/// Nothing below what was durable is given again, whatever is left of it.
+pub(super) fn raise(next: &mut u64, proven: u64) {
+    if !fail::mutant("offsets-reused-after-loss") {
+        *next = proven;
+    }
+}
+
 /// What a walk over all of a segment's batches found.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
@@ -248,7 +256,7 @@ pub(super) fn walk(segment: &Arc<Segment>, next: Option<u64>, proven: u64) -> io
     }
     if proven > walk.known.end {
         walk.damaged(damage(segment, walk.end_pos, walk.known.end.max(1), proven));
-        walk.known.end = proven;
+        raise(&mut walk.known.end, proven);
     }
     walk.known.content = Some(content);
     Ok(walk)

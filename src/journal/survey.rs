@@ -91,7 +91,7 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Dee
     if proven_end > survey.next {
         let (file, why) = suspect.unwrap_or_else(|| (file_name(survey.next_number), Why::Missing));
         survey.damage.push(Damage::of_file(file, survey.next, proven_end, why));
-        survey.next = proven_end;
+        scan::raise(&mut survey.next, proven_end);
     }
     Ok(survey)
 }

@@ -230,7 +230,9 @@ impl<T: Send + 'static> Writer<T> {
     /// A batch without records that carries the durable end to disk with the next sync. Not synced itself.
     fn seal(&mut self, kind: BatchKind) -> io::Result<()> {
         self.sealed = true;
-        let Some(active) = self.active.clone() else { return Ok(()) };
+        let Some(active) = self.active.clone().filter(|_| !fail::mutant("seal-not-written")) else {
+            return Ok(());
+        };
         // A full segment has room for its footer, which proves as much: without either, damage to its last
         // batch would look like a write that was never acknowledged.
         if self.pos + 3 * BLOCK + padded((BATCH_HEADER + counts_len(self.totals.len() + FRESH_LABELS)) as u64)
@@ -250,10 +252,7 @@ impl<T: Send + 'static> Writer<T> {
     /// Ends in order: nothing more is written, and the next start continues here.
     fn stop(&mut self) -> io::Result<()> {
         self.seal(BatchKind::CleanSeal)?;
-        match &self.active {
-            Some(active) => active.file.sync_data(),
-            None => Ok(()),
-        }
+        self.active.as_ref().map_or(Ok(()), |active| active.file.sync_data())
     }
 
     /// Gives the active segment its footer and trailer and makes both durable.

@@ -79,6 +79,9 @@ impl Routes {
             }
         }
         for delivery in batch.iter().flat_map(|s| &s.entry.shed) {
+            if fail::mutant("shed-not-counted") {
+                break;
+            }
             if let Some(progress) = readers.get(&delivery.target.0) {
                 progress.shed.fetch_add(1, Ordering::Release);
             }

@@ -4,6 +4,7 @@
 //! It judges from outside: its input is what clients sent and were answered, and what an independent consumer
 //! read. It must never read the product's log, do IO, or assume that the product's own numbers are right.
 
+mod around;
 mod history;
 mod key;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use around::{Around, Stage};
 pub(crate) use history::{Action, Found, Op, Outcome, Recorder, TICK_NEVER};
 use key::KeyCheck;
 
@@ -27,12 +29,16 @@ pub(crate) enum Property {
     P4Sequencer,
     /// Bodies and events agree with each other and stay the same.
     P5Content,
+    /// Once the faults have ended the system comes back: ready, drained, and a fresh change arrives.
+    P6Liveness,
     /// The last event of each key is what the store holds.
     P7Fold,
     /// The books balance and equal what was seen from outside.
     P8Books,
     /// Duplicates stay within what the run allows.
     P9Duplicates,
+    /// No secret, no body and no panic is said anywhere.
+    P10Quiet,
 }
 
 /// One way in which a run is wrong.
@@ -122,6 +128,8 @@ pub(crate) struct Run<'a> {
     pub matches: &'a dyn Fn(&str) -> bool,
     /// How many repeated deliveries the run may have; without a fault, 0.
     pub max_duplicates: usize,
+    /// What was seen around the events; nothing, if nobody looked.
+    pub around: Around<'a>,
 }
 
 /// The verdict and its numbers: of the keys that the target's rules match.
@@ -210,6 +218,7 @@ pub(crate) fn check(run: &Run<'_>) -> Report {
         let what = format!("{} repeated deliveries, {} allowed", report.duplicates(), run.max_duplicates);
         report.violations.push(whole_run(Property::P9Duplicates, what));
     }
+    run.around.judge(&mut report);
     report.violations.sort_by_key(|violation| violation.property);
     report
 }

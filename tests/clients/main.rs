@@ -36,7 +36,7 @@ fn clients_do_their_work_and_every_event_arrives() {
 }
 
 #[test]
-fn the_clients_of_cos_and_two_more_of_s3_do_their_work_and_every_event_arrives() {
+fn every_client_does_what_all_do_and_every_event_arrives() {
     script("others.py", None);
 }
 
@@ -48,6 +48,11 @@ fn ten_thousand_parts_are_one_object_and_lists_of_a_hundred_thousand_keys_are_wh
 #[test]
 fn bad_input_is_refused_or_stored_exactly_and_leaves_nothing_elsewhere() {
     script("bad.py", None);
+}
+
+#[test]
+fn a_large_form_of_either_family_costs_no_more_memory_than_a_small_one() {
+    script("large.py", None);
 }
 
 #[test]

@@ -9,16 +9,19 @@ import re
 import subprocess
 import sys
 
-from qcloud_cos import CosConfig, CosS3Client
+from qcloud_cos import CosConfig, CosS3Client, CosServiceError
 
 from matrix import Unsupported
 
 REGION = "ap-guangzhou"
 DOMAIN = f"cos.{REGION}.myqcloud.com"
+ROLE = "qcs::cam::uin/100000000001:uin/100000000001"
+THERE = {"Bucket": "qcs::cos:ap-beijing::there-1250000000"}
 
 
 class PythonSdk:
     bucket = "python-1250000000"
+    running, warm = "RestoreAlreadyInProgress", "RestoreNonArchiveObject"
 
     def __init__(self, server, directory):
         self.pair = access, secret = server.pair
@@ -84,6 +87,45 @@ class PythonSdk:
         config = CosConfig(Region=REGION, SecretId=access, SecretKey=secret, Scheme="http")
         return CosS3Client(config).get_presigned_url(**self.at(key), Method="GET")
 
+    def lacks(self, name):
+        """Its words for a method that it does not have."""
+        try:
+            getattr(self.cos, name)
+        except AttributeError as error:
+            raise Unsupported(str(error)) from None
+        raise AssertionError(f"it has {name} now: use it")
+
+    def form(self, key, name, data):
+        self.lacks("post_object")
+
+    def put_archived(self, key, path):
+        self.cos.put_object(**self.at(key), Body=path.read_bytes(), StorageClass="ARCHIVE")
+
+    def restore(self, key, tier):
+        wish = {"Days": 1, "CASJobParameters": {"Tier": tier}}
+        try:
+            self.cos.restore_object(**self.at(key), RestoreRequest=wish)
+        except CosServiceError as error:
+            return f"{error.get_status_code()} {error.get_error_code()}"
+        return ""
+
+    def put_origin(self, rule):
+        self.cos.put_bucket_origin(Bucket=self.bucket, OriginConfiguration={"OriginRule": [rule]})
+        [shown] = self.cos.get_bucket_origin(Bucket=self.bucket)["OriginRule"]
+        return shown
+
+    def delete_origin(self):
+        self.cos.delete_bucket_origin(Bucket=self.bucket)
+
+    def replicate(self):
+        rule = {"ID": "all", "Status": "Enabled", "Prefix": "", "Destination": THERE}
+        rules = {"Role": ROLE, "Rule": [rule]}
+        try:
+            self.cos.put_bucket_replication(Bucket=self.bucket, ReplicationConfiguration=rules)
+        except CosServiceError as error:
+            return f"{error.get_status_code()} {error.get_error_code()}: {error.get_error_msg()}"
+        return ""
+
     def versioning(self, status):
         self.cos.put_bucket_versioning(Bucket=self.bucket, Status=status)
         assert self.cos.get_bucket_versioning(Bucket=self.bucket)["Status"] == status
@@ -114,9 +156,11 @@ class NodeSdk:
     """Its calls, over a pipe: node.js beside this file reads one a line and answers so."""
 
     bucket = "node-1250000000"
+    running, warm = "RestoreAlreadyInProgress", "RestoreNonArchiveObject"
 
     def __init__(self, server, directory):
         access, secret = server.pair
+        self.directory = directory
         environment = pathlib.Path(sys.prefix) / "node"
         script = pathlib.Path(__file__).with_name("node.js")
         where = {
@@ -129,13 +173,21 @@ class NodeSdk:
         command = ["node", str(script), str(environment), json.dumps(where)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def call(self, method, **arguments):
+    def ask(self, method, **arguments):
         arguments = {"Bucket": self.bucket, "Region": REGION, **arguments}
         self.process.stdin.write(json.dumps([method, arguments]) + "\n")
         self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline())
+
+    def call(self, method, **arguments):
+        answer = self.ask(method, **arguments)
         assert "error" not in answer, f"{method}: {answer}"
         return answer["data"]
+
+    def said(self, method, **arguments):
+        """Why it did not do it; empty: it did."""
+        error = self.ask(method, **arguments).get("error")
+        return f"{error['status']} {error['code']}: {error['message']}" if error else ""
 
     def create(self):
         self.call("putBucket")
@@ -176,6 +228,30 @@ class NodeSdk:
     def presign(self, key):
         return self.call("getObjectUrl", Key=key, Sign=True)["Url"]
 
+    def form(self, key, name, data):
+        (self.directory / name).write_bytes(data)
+        host = f"{self.bucket}.{DOMAIN}"
+        answer = self.call("form", Host=host, Key=key, File=str(self.directory / name))
+        return answer["status"], answer["etag"]
+
+    def put_archived(self, key, path):
+        self.call("putObject", Key=key, Body={"file": str(path)}, StorageClass="ARCHIVE")
+
+    def restore(self, key, tier):
+        return self.said("restoreObject", Key=key, RestoreRequest={"Days": 1, "CASJobParameters": {"Tier": tier}})
+
+    def put_origin(self, rule):
+        self.call("putBucketOrigin", OriginConfiguration={"OriginRule": [rule]})
+        [shown] = self.call("getBucketOrigin")["OriginRule"]
+        return shown
+
+    def delete_origin(self):
+        self.call("deleteBucketOrigin")
+
+    def replicate(self):
+        rule = {"ID": "all", "Status": "Enabled", "Prefix": "", "Destination": THERE}
+        return self.said("putBucketReplication", ReplicationConfiguration={"Role": ROLE, "Rules": [rule]})
+
     def versioning(self, status):
         self.call("putBucketVersioning", VersioningConfiguration={"Status": status})
         shown = self.call("getBucketVersioning")["VersioningConfiguration"]
@@ -207,6 +283,9 @@ class NodeSdk:
 
 class Coscmd:
     bucket = "coscmd-1250000000"
+    running, warm = "already in pogress", "RestoreNonArchiveObject"
+    # It asks for the newest version before it reads another.
+    reads_hidden = False
 
     def __init__(self, server, directory):
         self.tool = pathlib.Path(sys.executable).with_name("coscmd")
@@ -220,11 +299,22 @@ class Coscmd:
         conf = directory / "coscmd.conf"
         conf.write_text(conf.read_text().rstrip() + "\nmultiupload_threshold = 20\n")
 
-    def __call__(self, *words):
+    def run(self, *words):
         command = [str(self.tool), *self.files, *words]
-        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, timeout=240)
+        return subprocess.run(command, env=self.variables, capture_output=True, text=True, timeout=240)
+
+    def __call__(self, *words):
+        done = self.run(*words)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def lacks(self, words, *asked):
+        """Has it say, with these words in it, that it does not know what it is asked."""
+        done = self.run(*asked)
+        said = done.stderr.strip().splitlines()[-1]
+        assert words in said and done.returncode != 0, f"{asked}: {said}"
+        # What it does know is a long list, twice.
+        raise Unsupported(re.sub(r"\{.*?\}|\(choose from .*\)", "…", said))
 
     def create(self):
         self("createbucket")
@@ -239,7 +329,7 @@ class Coscmd:
         self("download", "-f", key, str(path))
 
     def range(self, key, first, last):
-        raise Unsupported("coscmd download has no range")
+        self.lacks("unrecognized arguments", "download", "--range", f"{first}-{last}", key, "back")
 
     def list(self, prefix):
         return [name for name, *_ in self.listed("-a", "-r", prefix)]
@@ -263,8 +353,35 @@ class Coscmd:
         # It prints a Python literal: b'http://…'.
         return self("signurl", key).strip().splitlines()[-1].removeprefix("b").strip("'")
 
+    def form(self, key, name, data):
+        self.lacks("invalid choice", "post", name, key)
+
+    def put_archived(self, key, path):
+        self("upload", "-H", json.dumps({"x-cos-storage-class": "ARCHIVE"}), str(path), key)
+
+    def restore(self, key, tier):
+        done = self.run("restore", "-d", "1", "-t", tier, key)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def put_origin(self, rule):
+        self.lacks("invalid choice", "putbucketorigin", "rule.json")
+
+    def replicate(self):
+        self.lacks("invalid choice", "putbucketreplication", "rule.json")
+
     def versioning(self, status):
-        raise Unsupported("coscmd lists versions in columns that cut their names")
+        self("putbucketversioning", status)
+
+    def versions(self, key):
+        """A line of each: the key, its size if it has one, the time in two words, the name."""
+        rows = [line.split() for line in self("list", "-a", "-v", key).splitlines()]
+        return [(row[-1], int(row[1]) if len(row) == 5 else 0, len(row) == 4) for row in rows if row[0] == key]
+
+    def get_version(self, key, version, path):
+        self("download", "-f", "--versionId", version, key, str(path))
+
+    def delete_version(self, key, version):
+        self("delete", "-f", "--versionId", version, key)
 
     def delete(self, key):
         self("delete", "-f", key)

@@ -5,21 +5,38 @@ import pathlib
 import re
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 
 from matrix import Unsupported
 
 REGION = "ap-guangzhou"
 
 
-def tool(name, words, variables):
+def start(name, words, variables):
     command = [str(pathlib.Path(sys.executable).with_name(name)), *words]
-    done = subprocess.run(command, env=variables, capture_output=True, timeout=240)
+    return subprocess.run(command, env=variables, capture_output=True, timeout=240)
+
+
+def tool(name, words, variables):
+    done = start(name, words, variables)
     assert done.returncode == 0, f"{name} {words}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
+def lacks(words, name, asked, variables):
+    """Has a tool say, with these words in it, that it does not know what it is asked."""
+    done = start(name, asked, variables)
+    said = done.stderr.decode().strip().splitlines()[-1]
+    assert words in said and done.returncode != 0, f"{name} {asked}: {said}"
+    raise Unsupported(re.sub(r"^[\d/]+ [\d:]+ NOTICE: ", "", said))
+
+
 class S3cmd:
     bucket = "s3cmd"
+    # It leaves the code out where it takes an answer for a warning.
+    running, warm = "The object is being restored already.", "InvalidObjectState"
 
     def __init__(self, server, directory):
         access, secret = server.pair
@@ -37,6 +54,9 @@ class S3cmd:
     def at(self, key):
         return f"s3://{self.bucket}/{key}"
 
+    def lacks(self, words, *asked):
+        lacks(words, "s3cmd", [*self.words, *asked], self.variables)
+
     def create(self):
         self("mb", self.at(""))
 
@@ -49,7 +69,7 @@ class S3cmd:
         self("get", self.at(key), str(path))
 
     def range(self, key, first, last):
-        raise Unsupported("s3cmd get has no range")
+        self.lacks("no such option", "get", f"--range={first}-{last}", self.at(key))
 
     def list(self, prefix):
         return re.findall(rf"s3://{self.bucket}/(.*)", self("ls", "--recursive", self.at(prefix)))
@@ -61,12 +81,39 @@ class S3cmd:
         self("cp", self.at(source), self.at(key))
 
     def presign(self, key):
-        url = self("signurl", self.at(key), "+600")
-        assert "AWSAccessKeyId=" in url, url
-        raise Unsupported("s3cmd signurl signs by AWS's second version, which is refused")
+        # By AWS's second version, which is refused.
+        url = urllib.parse.urlsplit(self("signurl", self.at(key), "+600").strip())
+        names = [name for name, _ in urllib.parse.parse_qsl(url.query)]
+        assert names == ["AWSAccessKeyId", "Expires", "Signature"], url
+        try:
+            urllib.request.urlopen(url.geturl())
+        except urllib.error.HTTPError as error:
+            code = re.search("<Code>(.*)</Code><Message>(.*)</Message>", error.read().decode())
+            raise Unsupported(f"signurl gives ?{'&'.join(names)}: {error.code} {code[1]}: {code[2]}") from None
+        raise AssertionError("a signature of the second version was taken")
+
+    def form(self, key, name, data):
+        self.lacks("Invalid command", "post", self.at(key))
+
+    def put_archived(self, key, path):
+        self("put", "--storage-class=GLACIER", str(path), self.at(key))
+
+    def restore(self, key, tier):
+        words = ["restore", f"--restore-priority={tier.lower()}", "--restore-days=1", self.at(key)]
+        done = start("s3cmd", [*self.words, *words], self.variables)
+        return done.stderr.decode()
+
+    def put_origin(self, rule):
+        self.lacks("Invalid command", "setorigin", self.at(""))
+
+    def replicate(self):
+        self.lacks("Invalid command", "setreplication", self.at(""))
 
     def versioning(self, status):
-        raise Unsupported("s3cmd has no list of versions")
+        self("setversioning", self.at(""), "enable")
+
+    def versions(self, key):
+        self.lacks("no such option", "ls", "--versions", self.at(key))
 
     def delete(self, key):
         self("del", self.at(key))
@@ -80,6 +127,7 @@ class S3cmd:
 
 class Rclone:
     bucket = "rclone"
+    running, warm = "RestoreAlreadyInProgress", "Not GLACIER or DEEP_ARCHIVE or INTELLIGENT_TIERING storage class"
 
     def __init__(self, server, directory):
         access, secret = server.pair
@@ -128,8 +176,45 @@ class Rclone:
     def presign(self, key):
         return self("link", "--expire", "10m", self.at(key)).decode().strip()
 
+    def lacks(self, words, *asked):
+        lacks(words, "rclone", asked, self.variables)
+
+    def form(self, key, name, data):
+        self.lacks("command not found", "backend", "post", self.at(""))
+
+    def put_archived(self, key, path):
+        self("copyto", "--s3-storage-class", "GLACIER", str(path), self.at(key))
+
+    def restore(self, key, tier):
+        folder, _, name = key.rpartition("/")
+        words = [self.at(folder), "--include", f"/{name}", "-o", f"priority={tier}", "-o", "lifetime=1"]
+        [told] = json.loads(self("backend", "restore", *words))
+        return "" if told["Status"] == "OK" else told["Status"]
+
+    def put_origin(self, rule):
+        self.lacks("command not found", "backend", "origin", self.at(""))
+
+    def replicate(self):
+        self.lacks("command not found", "backend", "replication", self.at(""))
+
     def versioning(self, status):
-        raise Unsupported("rclone names versions by their time, and deletes none by its id")
+        self("backend", "versioning", self.at(""), status)
+
+    def versions(self, key):
+        """It names them by their time."""
+        found = json.loads(self("lsjson", "--s3-versions", "--files-only", self.at("")))
+        old = [(file["Path"], file["Size"], False) for file in found if file["Path"].startswith(f"{key}-v")]
+        current = [file for file in found if file["Path"] == key]
+        return [*old, *[(key, file["Size"], False) for file in current], *([] if current else [("", 0, True)])]
+
+    def get_version(self, key, version, path):
+        self("copyto", "--s3-versions", self.at(version), str(path))
+
+    def delete_version(self, key, version):
+        if version:
+            return self("deletefile", "--s3-versions", self.at(version))
+        # A marker has no name.
+        self("backend", "cleanup-hidden", self.at(""))
 
     def delete(self, key):
         self("deletefile", self.at(key))

@@ -3,34 +3,10 @@
 The origin is an HTTP server of this script's own. What is kept is an event, `ObjectCreated:Origin`, once.
 """
 
-import http.server
-import threading
-
 from botocore.exceptions import ClientError
 from of_cos import PythonSdk
-from world import DIR, Server, Target
-
-ORIGIN = "ObjectCreated:Origin"
-
-
-class Pages(http.server.BaseHTTPRequestHandler):
-    """Every path below /site is its own name; /site/broken fails, everything else is not there."""
-
-    asked = []
-
-    def do_GET(self):
-        self.asked.append((self.path, self.headers.get("x-team")))
-        status = 500 if self.path == "/site/broken" else 200 if self.path.startswith("/site/") else 404
-        body = self.path.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("x-cos-meta-from", "origin")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+from pages import Pages
+from world import DIR, ORIGIN, Target, hooked
 
 
 def answers(client, code, **at):
@@ -42,10 +18,9 @@ def answers(client, code, **at):
 
 
 def main():
-    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    pages = Pages.serve()
     target = Target()
-    server = Server(target, "[origin]\nallow_private = true")
+    server = hooked(target, "[origin]\nallow_private = true")
     sdk, s3 = PythonSdk(server, DIR), server.client()
     sdk.create()
     rule = {

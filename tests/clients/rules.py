@@ -4,56 +4,23 @@ Arguments: the server's binary, an empty directory. Fails if a configuration is 
 is taken, or if a target gets another event than those that the rules of its moment match.
 """
 
-import http.server
 import json
-import os
-import pathlib
-import re
-import signal
-import subprocess
-import sys
-import threading
-import tomllib
 import urllib.parse
 
-import boto3
-from botocore.exceptions import ClientError
+import world
+from world import DEADLINE, DIR, GONE, PUT, REGION, make_bucket, refused
 
-BINARY, DIR = sys.argv[1], pathlib.Path(sys.argv[2])
-DEADLINE = 120  # seconds for one command, and for the last event
-REGION = "ap-guangzhou"
-PUT, GONE = "ObjectCreated:Put", "ObjectRemoved:Delete"
 TARGETS = ["queue", "topic", "resize"]
 
 
-class Target:
-    """An HTTP receiver: each event once, in order, as (event, key, rule); a test event as (event, bucket)."""
+class Target(world.Target):
+    """Each event once, in order, as (event, key, rule); a test event as (event, bucket)."""
 
     def __init__(self):
-        self.seen, self.came, self.changed = set(), [], threading.Condition()
-        target = self
+        super().__init__()
+        self.came = []
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with target.changed:
-                    if self.headers["tidings-event-id"] not in target.seen:
-                        target.seen.add(self.headers["tidings-event-id"])
-                        target.take(body)
-                    target.changed.notify_all()
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/events"
-
-    def take(self, body):
+    def read(self, body):
         if "Event" in body:
             self.came.append((body["Event"], body["Bucket"]))
         for record in body.get("Records", []):
@@ -69,72 +36,8 @@ class Target:
             assert sorted(self.came) == sorted(wanted), f"it has {self.came}\nbut was to have {wanted}"
 
 
-class Server:
-    """The real binary on free ports."""
-
-    def __init__(self, targets):
-        text = f'[server]\nlisten = "127.0.0.1:0"\ndata = "{DIR}/data"\n[admin]\nlisten = "127.0.0.1:0"\n'
-        for name, target in targets.items():
-            text += f'[target.{name}]\nbackoff_min = "10ms"\n[target.{name}.connector.http]\nurl = "{target.url}"\n'
-        (DIR / "tidings.toml").write_text(text)
-        self.start()
-
-    def start(self):
-        command = [BINARY, "serve", "--config", str(DIR / "tidings.toml")]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if match := re.match(r"listening s3 (\S+)", line):
-                self.endpoint = match[1]
-            if match := re.match(r"listening admin (\S+)", line):
-                self.admin = re.sub("^https?://", "", match[1])
-            if line.strip() == "ready":
-                break
-        else:
-            raise AssertionError(f"the server ended with {self.process.wait()}")
-        pair = tomllib.loads((DIR / "data/credentials.toml").read_text())["credential"][0]
-        self.pair = (pair["access_key"], pair["secret_key"])
-
-    def client(self):
-        access, secret = self.pair
-        keys = {"aws_access_key_id": access, "aws_secret_access_key": secret}
-        return boto3.client("s3", endpoint_url=self.endpoint, region_name=REGION, **keys)
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(DEADLINE)
-
-    def tidings(self, *words):
-        where = ["--config", str(DIR / "tidings.toml"), "--admin", self.admin, "--json"]
-        done = subprocess.run([BINARY, *words, *where], capture_output=True, text=True, timeout=DEADLINE)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return json.loads(done.stdout)
-
-    def aws(self, *words):
-        access, secret = self.pair
-        none = str(DIR / "none")
-        variables = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(DIR),
-            "AWS_ACCESS_KEY_ID": access,
-            "AWS_SECRET_ACCESS_KEY": secret,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": none,
-            "AWS_SHARED_CREDENTIALS_FILE": none,
-        }
-        aws = pathlib.Path(sys.executable).with_name("aws")
-        command = [aws, "--endpoint-url", self.endpoint, *words]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=DEADLINE)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-    else:
-        raise AssertionError(f"{code} was to be answered")
+def section(name, target):
+    return f'[target.{name}]\nbackoff_min = "10ms"\n[target.{name}.connector.http]\nurl = "{target.url}"\n'
 
 
 def shown(s3):
@@ -145,11 +48,10 @@ def shown(s3):
 
 def main():
     targets = {name: Target() for name in TARGETS}
-    server = Server(targets)
+    server = world.Server("".join(section(*named) for named in targets.items()))
     try:
         run(server, targets)
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(DEADLINE) == 0, "the server did not stop in order"
+        server.stop()
     finally:
         server.process.kill()
     print(f"{sum(len(t.came) for t in targets.values())} events, each at the target of its rule")
@@ -157,7 +59,7 @@ def main():
 
 def run(server, targets):
     s3 = server.client()
-    s3.create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": REGION})
+    make_bucket(s3, "photos")
     assert shown(s3) == {}
     s3.put_object(Bucket="photos", Key="in/before", Body=b"x")
     account = "123456789012"
@@ -218,16 +120,16 @@ def run(server, targets):
     configuration = {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:Put"]}]}
     (DIR / "rules.json").write_text(json.dumps(configuration))
     where = ["--bucket", "photos"]
-    api = ["s3api", "put-bucket-notification-configuration", *where]
-    server.aws(*api, "--notification-configuration", f"file://{DIR}/rules.json")
-    told = json.loads(server.aws("s3api", "get-bucket-notification-configuration", *where))
+    api = ["put-bucket-notification-configuration", *where]
+    server.aws_api(*api, "--notification-configuration", f"file://{DIR}/rules.json")
+    told = json.loads(server.aws_api("get-bucket-notification-configuration", *where))
     [function] = told["LambdaFunctionConfigurations"]
     assert function.pop("Id") and {"LambdaFunctionConfigurations": [function]} == configuration, told
     [trigger] = server.tidings("trigger", "ls")["triggers"]
     assert trigger["target"] == "resize" and trigger["active"], trigger
-    server.aws("s3", "cp", str(DIR / "rules.json"), "s3://photos/in/a b+/2")
+    server.aws("cp", str(DIR / "rules.json"), "s3://photos/in/a b+/2")
     of_resize.append((PUT, "in/a b+/2", trigger["id"]))
-    server.aws(*api, "--notification-configuration", "{}")
+    server.aws_api(*api, "--notification-configuration", "{}")
     assert shown(s3) == {}
     s3.put_object(Bucket="photos", Key="pics/cow.jpg", Body=b"x")
     for name, wanted in [("resize", of_resize), ("queue", of_queue), ("topic", of_topic)]:

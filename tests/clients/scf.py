@@ -1,4 +1,4 @@
-"""Functions by the vendor's own tools: the command line tccli and the SDK for Python, against the API of SCF.
+"""Functions by our own commands and by the vendor's tools: tccli and the SDK for Python, against the API of SCF.
 
 Arguments: the server's binary, an empty directory. Fails if one of the steps (create, try, bind, change an object, read
 the run log) does not do what it does at the vendor's, or if a request is taken that must not be.
@@ -180,6 +180,27 @@ def cli(server, wanted):
     assert server.tidings("trigger", "ls")["triggers"] == [], "its triggers went with it"
 
 
+def ours(server, wanted):
+    """The steps as our own commands do them."""
+
+    s3 = server.client()
+    make_bucket(s3, "own")
+    server.tidings("function", "create", "own", "--text", HANDLER, "--runtime", "python3", "--env", "NAME=own")
+    tried = server.tidings("function", "invoke", "own", "--template", "cos-put")
+    assert tried["status"] == 200 and json.loads(tried["result"]) == "own has seen 1", tried
+    server.tidings("trigger", "add", "own", "--bucket", "own", "--event", MADE, "--prefix", "in/")
+    for key in ["in/cat.jpg", "out/dog.jpg"]:
+        s3.put_object(Bucket="own", Key=key, Body=b"x")
+        wanted["own", key] = [(PUT, 1)]
+    # The first run is the one that was tried.
+    logs = until(lambda: server.tidings("function", "logs", "own")["runs"], lambda runs: len(runs) >= 2)
+    run = logs[-1]
+    assert (run["object"], run["status"]) == ("own/in/cat.jpg", 200), logs
+    assert "cos:ObjectCreated:Put in/cat.jpg" in run["log"] and len(logs) == 2, logs
+    server.tidings("trigger", "rm", server.tidings("trigger", "ls")["triggers"][0]["id"])
+    server.tidings("function", "rm", "own")
+
+
 def python(server, wanted):
     """The same with the SDK, the code from an object, and the trigger put by the AWS CLI."""
 
@@ -193,6 +214,8 @@ def python(server, wanted):
     made = {**named, "Runtime": "Python3.6", "Handler": "index.main_handler"}
     sdk_refused("InvalidParameterValue", client, "CreateFunction", **made, Code={**place, "CosObjectName": "no.zip"})
     ask(client, "CreateFunction", **made, Code=place)
+    tried = ask(client, "Invoke", **named, ClientContext="{}")["Result"]
+    assert tried["InvokeResult"] == 0 and json.loads(tried["RetMsg"]) == "None has seen 0", tried
     arn = f"arn:aws:lambda:{REGION}:1250000000:function:resize"
     rules = {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
     (DIR / "rules.json").write_text(json.dumps(rules))
@@ -209,7 +232,7 @@ def python(server, wanted):
     for key in ["cat.jpg", "dog.bad"]:
         s3.put_object(Bucket="pictures", Key=key, Body=b"x")
         wanted["pictures", key] = [(PUT, 1)]
-    logs = until(lambda: ask(client, "GetFunctionLogs", **named), lambda logs: logs["TotalCount"] >= 2)
+    logs = until(lambda: ask(client, "GetFunctionLogs", **named), lambda logs: logs["TotalCount"] >= 3)
     failed = ask(client, "GetFunctionLogs", **named, Filter={"RetCode": "UserCodeException"})
     assert failed["TotalCount"] == 1 and "dog.bad" in failed["Data"][0]["Log"], (failed, logs)
     # No retry is left for it: it is a dead letter, and the function can go.
@@ -289,6 +312,7 @@ def attacks(server):
 
 
 def work(server, wanted):
+    ours(server, wanted)
     cli(server, wanted)
     python(server, wanted)
     attacks(server)

@@ -25,6 +25,8 @@ PUT, COPY = "ObjectCreated:Put", "ObjectCreated:Copy"
 PARTS, GONE = "ObjectCreated:CompleteMultipartUpload", "ObjectRemoved:Delete"
 POST = "ObjectCreated:Post"
 HIDDEN = "ObjectRemoved:DeleteMarkerCreated"
+ORIGIN = "ObjectCreated:Origin"
+ASKED, RESTORED = "ObjectRestore:Post", "ObjectRestore:Completed"
 REGION = "ap-guangzhou"
 
 
@@ -47,9 +49,12 @@ class Target:
         with self.changed:
             if event_id not in self.seen:
                 self.seen.add(event_id)
-                for record in json.loads(body)["Records"]:
-                    self.take(record)
+                self.read(json.loads(body))
             self.changed.notify_all()
+
+    def read(self, body):
+        for record in body["Records"]:
+            self.take(record)
 
     def take(self, record):
         s3 = record["s3"]
@@ -58,6 +63,13 @@ class Target:
         if "versionId" in s3["object"]:
             told += (s3["object"]["versionId"],)
         self.events.setdefault((s3["bucket"]["name"], key), []).append(told)
+
+    def wait(self, bucket, key, name):
+        """Waits until an event of this name came for an object."""
+
+        came = lambda: any(told[0] == name for told in self.events.get((bucket, key), []))
+        with self.changed:
+            assert self.changed.wait_for(came, DEADLINE), f"{bucket}/{key}: no {name}"
 
     def expect(self, wanted):
         """Waits for these events and no others: (bucket, key) to a list of (name, size), and the version's id
@@ -97,25 +109,14 @@ class Posts(asyncio.Protocol):
 class Server:
     """The real binary on free ports."""
 
-    def __init__(self, target, more=""):
-        """`more` is TOML of other sections."""
+    def __init__(self, sections):
+        """`sections` is TOML: the targets, and what else there is to say."""
 
-        self.target = target
-        (DIR / "tidings.toml").write_text(
-            f"""
-[server]
-listen = "127.0.0.1:0"
-data = "{DIR}/data"
-[admin]
-listen = "127.0.0.1:0"
-[target.hook.connector.http]
-url = "{target.url}"
-[[target.hook.rule]]
-bucket = "*"
-events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
-{more}
-"""
-        )
+        text = f'[server]\nlisten = "127.0.0.1:0"\ndata = "{DIR}/data"\n[admin]\nlisten = "127.0.0.1:0"\n'
+        (DIR / "tidings.toml").write_text(text + sections)
+        self.start()
+
+    def start(self):
         command = [BINARY, "serve", "--config", str(DIR / "tidings.toml")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
@@ -154,6 +155,13 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
     def aws_of(self, service, *words):
         """The same of one of its services."""
 
+        done = self.run_aws(service, *words)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def run_aws(self, service, *words):
+        """How one of its commands ended."""
+
         none = str(DIR / "none")
         variables = {
             "PATH": os.environ["PATH"],
@@ -166,9 +174,7 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
         }
         aws = pathlib.Path(sys.executable).with_name("aws")
         command = [aws, "--endpoint-url", self.endpoint, service, *words]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=DEADLINE)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=DEADLINE)
 
     def tidings(self, *words):
         """What one of our own commands prints."""
@@ -183,16 +189,38 @@ events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
         return done.stdout
 
     def settle(self):
-        """Waits until the target has all that the server has for it."""
+        """Waits until the target of `hooked` has all that the server has for it."""
 
+        target = self.target
         matched = self.tidings("target", "show", "hook")["books"]["matched"]
-        with self.target.changed:
-            came = self.target.changed.wait_for(lambda: len(self.target.seen) >= matched, DEADLINE)
-            assert came, f"{len(self.target.seen)} of {matched} events came"
+        with target.changed:
+            came = target.changed.wait_for(lambda: len(target.seen) >= matched, DEADLINE)
+            assert came, f"{len(target.seen)} of {matched} events came"
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(DEADLINE) == 0, "the server did not stop in order"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+
+def hooked(target, more=""):
+    """A server that tells one target of everything; `more` is TOML of other sections."""
+
+    server = Server(
+        f"""
+[target.hook.connector.http]
+url = "{target.url}"
+[[target.hook.rule]]
+bucket = "*"
+events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:*"]
+{more}
+"""
+    )
+    server.target = target
+    return server
 
 
 def refused(code, call, **arguments):
@@ -213,7 +241,7 @@ def run(work, more=""):
     wanted."""
 
     target, wanted = Target(), {}
-    server = Server(target, more)
+    server = hooked(target, more)
     try:
         work(server, wanted)
         target.expect(wanted)

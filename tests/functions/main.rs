@@ -3,6 +3,7 @@
 //! Must never reach into the process: what is judged is what commands say and what S3 answers.
 
 mod bad;
+mod kills;
 mod life;
 mod many;
 mod roles;

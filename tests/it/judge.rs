@@ -4,6 +4,7 @@
 //! test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checker::Property::*;
 use crate::checker::*;
@@ -16,6 +17,8 @@ struct Story {
     listing: Option<Vec<Listed>>,
     books: Option<Books>,
     max_duplicates: usize,
+    stages: Vec<Stage>,
+    said: Vec<(String, String)>,
 }
 
 /// Ticks between call and return.
@@ -82,6 +85,11 @@ impl Story {
             books: self.books,
             matches: &|key| key.starts_with("b/"),
             max_duplicates: self.max_duplicates,
+            around: Around {
+                stages: &self.stages,
+                said: &self.said,
+                planted: &[("a secret", "correct horse".into()), ("a body", "bytes of a body".into())],
+            },
         })
     }
 
@@ -330,6 +338,18 @@ fn unknown_outcomes_may_have_happened_or_not() {
 }
 
 #[test]
+fn p6_names_what_does_not_come_back() {
+    let within = Duration::from_secs(9);
+    let with = |took: Option<u64>| {
+        let took = took.map(Duration::from_secs);
+        Story { stages: vec![Stage { what: "drained", took, within }], ..good() }
+    };
+    with(Some(9)).passes();
+    with(Some(10)).fails(P6Liveness);
+    with(None).fails(P6Liveness);
+}
+
+#[test]
 fn p7_names_what_the_events_do_not_lead_to() {
     let with = |listed: &[u64]| {
         let mut story = good();
@@ -372,6 +392,22 @@ fn p9_counts_duplicates() {
     story.max_duplicates = 1;
     story.passes();
     assert_eq!(story.report().duplicates(), 1);
+}
+
+#[test]
+fn p10_names_secrets_bodies_and_panics_and_repeats_none_of_them() {
+    let with = |text: &str| Story { said: vec![("a log".into(), format!("one\n{text}\nlast"))], ..good() };
+    with("nothing of it").passes();
+    for (text, what) in [
+        ("key=correct horse.", "a secret"),
+        ("GET 200 bytes of a body", "a body"),
+        ("thread 'lane' panicked at src/x.rs:1:2", "a panic"),
+    ] {
+        let story = with(text);
+        story.fails(P10Quiet);
+        let said = story.report().to_string();
+        assert!(said.contains(&format!("{what} in a log, line 2")) && !said.contains(text), "{said}");
+    }
 }
 
 #[test]

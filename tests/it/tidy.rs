@@ -4,6 +4,7 @@
 //! Must never be satisfied by an exception without a reason: each exception is a row in one of the tables
 //! below.
 
+mod mutants;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -55,7 +56,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/store/embedded/apply.rs", 385),
     ("src/store/embedded/redb_index.rs", 303),
     ("src/store/embedded/row.rs", 313),
-    ("xtask/src/packages.rs", 306),
+    ("xtask/src/packages.rs", 320),
 ];
 
 /// Lines of code each connector may have, comments, blank lines and tests left out: they may only shrink.
@@ -81,7 +82,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("queue", &["event", "journal", "config", "fail"]),
     ("store", &["event", "queue", "journal", "config", "fail"]),
     ("rules", &["event", "queue", "config"]),
-    ("encode", &["event", "queue", "config"]),
+    ("encode", &["event", "queue", "config", "fail"]),
     ("delivery", &["event", "queue", "config", "metrics", "fail"]),
     ("tls", &["config"]),
     ("commit", &["event", "journal", "queue", "rules", "store", "config", "limits", "fail"]),

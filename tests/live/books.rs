@@ -12,7 +12,7 @@ use crate::checker::Books;
 
 /// How long a backlog may take to drain after the last change and the last fault: retries back off up to five
 /// minutes.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(400);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(400);
 /// How often the foreign process is asked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 

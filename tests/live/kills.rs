@@ -119,6 +119,7 @@ impl Scene {
         let per_second = self.load.acknowledged_now() as f64 / self.up.as_secs_f64();
         let shared = self.load.finished().await;
         let (test, tally) = (self.test, &self.tally);
+        println!("figure: kill_cycles={}", tally.kills + tally.during_recovery);
         let lives = (tally.kills + tally.during_recovery) as f64;
         let most = (lives * per_second * REPEATED_SECONDS) as usize;
         let most = if tally.sent_again { usize::MAX } else { most };
@@ -237,6 +238,36 @@ mod at_failpoints {
             ["compact.", "dead.", "replay.", "restore.", "forget.", "function.", "cursor.piece."];
         let wanted = |point: &str| !ELSEWHERE.iter().any(|kind| point.starts_with(kind));
         die_at_each("failpoints", "", wanted).await;
+    }
+
+    /// Each time it starts it dies again on its way up, three times in a row, at each place of a recovery.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn three_kills_in_a_row_during_recovery_lose_nothing() {
+        let _turn = turn().await;
+        let mut points = Vec::new();
+        failpoints(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut points);
+        points.retain(|point| point.starts_with("recover."));
+        let (mut scene, mut ready) = Scene::begin("recoveries", "").await;
+        for point in &points {
+            let changes = scene.rng.u64(20..500);
+            scene.work_and_kill(&ready, changes).await;
+            for nth in 1..=3 {
+                scene.server.launch(Some(&format!("{point}:1")));
+                if scene.server.ready().await.is_some() {
+                    // What was done at the last start need not be done again.
+                    assert!(nth > 1, "{point} is not on the way of a recovery");
+                    scene.server.kill().await;
+                } else {
+                    let status = scene.server.ended().await;
+                    assert_eq!(status.signal(), Some(9), "at {point}: {status}");
+                    scene.tally.before_ready += 1;
+                }
+                scene.tally.during_recovery += 1;
+            }
+            ready = scene.server.start().await;
+        }
+        assert!(scene.tally.before_ready >= points.len() as u64);
+        scene.end(&ready).await;
     }
 
     /// A target that nobody answers for, and which of the keys it gets.

@@ -10,9 +10,12 @@ mod checker;
 
 mod books;
 mod broker;
+mod chaos;
+mod clock;
 mod consumer;
 #[cfg(feature = "faults")]
 mod dead;
+mod exhausted;
 mod far;
 mod faulted;
 mod finish;
@@ -21,8 +24,12 @@ mod kills;
 mod kinds;
 mod load;
 mod many;
+#[cfg(feature = "faults")]
+mod mix;
+mod names;
 mod nats;
 mod neighbours;
+mod network;
 #[cfg(feature = "faults")]
 mod origins;
 #[cfg(feature = "powercut")]
@@ -30,6 +37,7 @@ mod powercut;
 mod rabbitmq;
 mod receiver;
 mod record;
+mod recovery;
 #[cfg(feature = "faults")]
 mod replication;
 #[cfg(feature = "faults")]

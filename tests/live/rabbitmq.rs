@@ -36,7 +36,7 @@ impl Queue {
     }
 }
 
-fn address() -> String {
+pub(crate) fn address() -> String {
     std::env::var("TIDINGS_TEST_AMQP")
         .expect("live tests need a broker: run `cargo xtask test`, or set TIDINGS_TEST_AMQP=host:port")
 }

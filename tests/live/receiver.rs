@@ -57,6 +57,10 @@ impl Receiver {
         Self { dir, address, process: Arc::new(tokio::sync::Mutex::new(child)) }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn signal(&self, name: &'static str) {
         signal(self.process.lock().await.id().expect("running"), name).await;
     }

@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::far::FarSide;
+use crate::load::MARK;
 use crate::watch::{Seen, Watch};
 
 /// A start may take this long, recovery included.
@@ -38,6 +39,10 @@ pub(crate) struct Server {
     mutant: Option<String>,
     /// What stands in its data is judged by its test alone.
     unwatched: bool,
+    /// What a shell of its own does before it becomes the next processes.
+    before: Option<String>,
+    /// More variables of the next processes.
+    variables: Vec<(String, String)>,
 }
 
 struct Running {
@@ -86,6 +91,8 @@ impl Server {
             seen: Seen::default(),
             mutant: None,
             unwatched: false,
+            before: None,
+            variables: Vec::new(),
         }
     }
 
@@ -103,7 +110,7 @@ impl Server {
     pub(crate) fn launch(&mut self, failpoint: Option<&str>) {
         assert!(self.running.is_none(), "the last process was not waited for");
         let log = File::options().append(true).create(true).open(self.log()).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        let mut command = self.command();
         command.arg("serve").arg("--config").arg(self.path.join("tidings.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         command.env_remove("TIDINGS_FAILPOINT");
@@ -119,6 +126,47 @@ impl Server {
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().expect("piped");
         self.running = Some(Running { child, stdout: BufReader::new(stdout).lines(), watch: None });
+    }
+
+    /// The binary, or a shell that becomes it.
+    fn command(&self) -> Command {
+        const BINARY: &str = env!("CARGO_BIN_EXE_tidings");
+        let mut command = match &self.before {
+            None => Command::new(BINARY),
+            Some(script) => {
+                let mut command = Command::new("unshare");
+                let script = format!("{script} && exec \"$0\" \"$@\"");
+                command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, BINARY]);
+                command
+            }
+        };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// From the next start on a shell does this first, in a view of the file systems of its own.
+    pub(crate) fn surround(&mut self, script: &str) {
+        self.before = Some(script.to_owned());
+    }
+
+    /// More variables, from the next start on.
+    pub(crate) fn change_variables(&mut self, variables: Vec<(String, String)>) {
+        self.variables = variables;
+    }
+
+    /// How many file descriptors the running process may have; first changed, if that is wished.
+    pub(crate) async fn descriptors(&self, most: Option<u64>) -> u64 {
+        let pid = self.running.as_ref().and_then(|running| running.child.id()).expect("running");
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid.to_string()]);
+        if let Some(most) = most {
+            command.arg(format!("--nofile={most}:"));
+            assert!(command.status().await.expect("prlimit").success(), "prlimit --nofile={most}:");
+            return most;
+        }
+        command.args(["--nofile", "--raw", "--noheadings", "--output", "SOFT"]);
+        let output = command.output().await.expect("prlimit");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
     }
 
     /// Waits until the launched process is ready; `None` if it ended before.
@@ -240,6 +288,24 @@ impl Server {
     /// Leaves a file beside the data: a failed test keeps the directory.
     pub(crate) fn keep(&self, name: &str, text: &str) {
         fs::write(self.path.join(name), text).expect("a writable directory");
+    }
+
+    /// What its processes said so far: where, and the text.
+    pub(crate) fn said(&self) -> Vec<(String, String)> {
+        let read = |path: PathBuf| {
+            let bytes = fs::read(&path).unwrap_or_default();
+            (path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned())
+        };
+        vec![read(self.log()), read(self.path.join("data/audit.log"))]
+    }
+
+    /// What they must never say: what that is, and the text.
+    pub(crate) fn planted(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("the secret of a key pair", self.credentials().1),
+            ("the admin token", self.token()),
+            ("a body", MARK.to_owned()),
+        ]
     }
 
     /// Resident memory of the process, in bytes.

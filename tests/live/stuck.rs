@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::checker::{Action, Delivery, Outcome, Run, check};
+use crate::checker::{Action, Around, Delivery, Outcome, Run, check};
 use crate::far::{FarSide, Fault};
 use crate::finish::{conclude, conclude_all};
 use crate::load::{Load, Plan, Shared};
@@ -233,6 +233,7 @@ async fn a_key_that_nobody_takes_holds_neither_the_log_nor_other_keys_nor_memory
         books: None,
         matches: &others,
         max_duplicates: 0,
+        around: Around::default(),
     });
     assert!(report.violations.is_empty(), "while the key stands still: {report}");
 

@@ -271,7 +271,7 @@ fn dead_letters_survive_power_cuts() {
     });
     let judged: Vec<_> = halves.into_iter().map(|half| half.join().expect("ran")).collect();
     let judged: usize = judged.into_iter().map(|r| r.unwrap_or_else(|why| panic!("{why}"))).sum();
-    println!("{judged} states");
+    crate::judged("dead letters", judged);
     assert!(judged > 300);
 }
 

@@ -293,6 +293,27 @@ fn mutant_late_receipt_settles() {
     kills("late-receipt-settles", answered_late);
 }
 
+/// An event matched a rule that its target does not have any more.
+fn matched_before() -> Result<(), String> {
+    let disk = empty();
+    let far = Far::new(&disk, Way::Takes);
+    told(disk, &[(1, "a"), (2, "b")], async |stack| {
+        put(&stack, "a", 1).await?;
+        put(&stack, "b", 2).await?;
+        // The lane's target has no rule: both were matched by one that went before the lane began.
+        let lane = lane(stack.reader().await?, &far);
+        let settled = tokio::time::timeout(Duration::from_secs(10), stack.progress.settled()).await;
+        settled.map_err(|_| "not everything is delivered")?;
+        lane.stop(Duration::ZERO).await;
+        Ok(stack)
+    })
+}
+
+#[test]
+fn mutant_rules_matched_at_delivery() {
+    kills("rules-matched-at-delivery", matched_before);
+}
+
 /// An event was taken and not delivered when the process ended; the next of its key comes after the start.
 fn held_before_new() -> Result<(), String> {
     let disk = empty();

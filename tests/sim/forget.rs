@@ -120,6 +120,7 @@ fn a_target_is_kept_whole_or_forgotten_whole_wherever_the_power_goes() {
         }
         judge_here(&mut power, acknowledged, told);
         println!("{found:?}");
+        crate::judged("targets that are forgotten", found.values().sum());
         assert!(found["kept"] > 3 && found["forgotten"] > 3, "{found:?}");
     }
 }

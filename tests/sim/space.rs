@@ -64,7 +64,7 @@ fn around_a_removed_pack() -> Result<(), String> {
         let states =
             judge_cuts(&disk, &story, seed, 60, |op| matches!(op, Op::Remove { path } if is_pack(path)))
                 .and_then(|last| Ok(last + judge_cuts(&disk, &story, seed, 60, near)?))?;
-        println!("{states} states");
+        crate::judged("packs that are emptied", states);
     }
     Ok(())
 }

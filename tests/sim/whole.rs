@@ -256,5 +256,5 @@ fn power_cuts_around_a_compaction_lose_nothing() {
     });
     assert!(compacted, "it proves nothing");
     let judged = judge_cuts(&disk, &story, 1, 120, around).unwrap_or_else(|why| panic!("{why}"));
-    println!("{judged} states");
+    crate::judged("compaction", judged);
 }

@@ -6,9 +6,12 @@ mod brokers;
 mod clients;
 mod demo;
 mod fail;
+mod faults;
+mod figures;
 mod fuzz;
 mod guard;
 mod packages;
+mod page;
 mod paths;
 mod powercut;
 mod process;
@@ -51,6 +54,9 @@ enum Command {
     Bench(bench::Bench),
     /// Cuts the power of a disk at random moments and judges what is there after (root; not part of `test`).
     Powercut(powercut::Powercut),
+    /// Runs what shows each row of the table of faults, and writes RELIABILITY.md (not part of `test`, whose
+    /// tests these are too).
+    Faults(faults::Faults),
     /// Feeds every parser of what strangers send with bytes that nobody would send (not part of `test`).
     Fuzz(fuzz::Fuzz),
     /// Puts, overwrites and removes many objects while lists are asked for: space must come back, memory and
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
         Command::Test { from } => test::run(from),
         Command::Bench(bench) => bench::run(&bench),
         Command::Powercut(powercut) => powercut::run(&powercut),
+        Command::Faults(faults) => faults::run(&faults),
         Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Soak { objects } => soak::run(objects),
         Command::Demo { args } => demo::run(&args),

@@ -52,6 +52,8 @@ pub(crate) enum Need {
     Nbdfuse,
     Fuse,
     Ext4,
+    /// A clock of a program's own.
+    Faketime,
     Node,
 }
 
@@ -61,6 +63,9 @@ pub(crate) const BUILD: &[Need] =
 
 /// What the functions of the tests need.
 pub(crate) const FUNCTIONS: &[Need] = &[Need::Bubblewrap, Need::SystemPython, Need::SystemNode];
+
+/// What the live tests need besides brokers.
+pub(crate) const LIVE: &[Need] = &[Need::Faketime];
 
 /// What the clients of the tests need.
 pub(crate) const CLIENTS: &[Need] = &[Need::Python, Need::Node];
@@ -86,6 +91,7 @@ impl Need {
             Need::Nbdfuse => "nbdfuse",
             Need::Fuse => "fusermount3",
             Need::Ext4 => "mkfs.ext4",
+            Need::Faketime => "libfaketime",
             Need::Node => "Node.js with npm",
         }
     }
@@ -110,6 +116,7 @@ impl Need {
             Need::Nbdfuse => "libnbd-bin",
             Need::Fuse => "fuse3",
             Need::Ext4 => "e2fsprogs",
+            Need::Faketime => "libfaketime",
             Need::Node => "npm",
         }
     }
@@ -135,6 +142,7 @@ impl Need {
             Need::Nbdfuse => paths::program("nbdfuse").is_some(),
             Need::Fuse => paths::program("fusermount3").is_some(),
             Need::Ext4 => paths::program("mkfs.ext4").is_some(),
+            Need::Faketime => faketime(),
             Need::Node => ["node", "npm"].iter().all(|name| paths::program(name).is_some()),
         }
     }
@@ -256,6 +264,11 @@ fn compiles(compiler: &str, language: &str, header: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+fn faketime() -> bool {
+    let there = |entry: fs::DirEntry| entry.path().join("faketime/libfaketimeMT.so.1").is_file();
+    fs::read_dir("/usr/lib").is_ok_and(|all| all.flatten().any(there))
 }
 
 /// Whether Python can make an environment of its own.

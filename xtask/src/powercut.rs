@@ -18,6 +18,11 @@ pub(crate) struct Powercut {
     seed: Option<u64>,
 }
 
+/// As often as usual.
+pub(crate) fn usual() -> Result<()> {
+    run(&Powercut { images: 200, seed: None })
+}
+
 /// Builds and runs them; ends non-zero if something was lost, or if the deliberate fault was not noticed.
 pub(crate) fn run(powercut: &Powercut) -> Result<()> {
     if !packages::root() {

@@ -16,7 +16,8 @@ use crate::{clients, fail as failure, packages, paths, suite};
 
 /// The features that add the tests against real brokers, and those that make the product die or misbehave on
 /// purpose.
-const LIVE: &str = "tidings/live,tidings/faults,tidings-kafka/live,tidings-nats/live,tidings-amqp/live";
+pub(crate) const LIVE: &str =
+    "tidings/live,tidings/faults,tidings-kafka/live,tidings-nats/live,tidings-amqp/live";
 
 /// Lints also see the tests that only `cargo xtask powercut` runs.
 const LINTED: &str = "tidings/powercut,tidings-kafka/live,tidings-nats/live,tidings-amqp/live";
@@ -33,6 +34,7 @@ pub(crate) fn run(from: Option<From>) -> Result<()> {
         packages::BUILD,
         packages::CLIENTS,
         packages::FUNCTIONS,
+        packages::LIVE,
         &[packages::Need::Promtool],
         &brokers::needs(&Broker::ALL, from)?,
     ]

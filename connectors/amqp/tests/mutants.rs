@@ -59,4 +59,5 @@ async fn mutant_return_as_delivered() {
     let noticed = unroutable_is_kept().await;
     set_mutant(None);
     println!("return-as-delivered is noticed: {}", noticed.expect_err("the mutant lives"));
+    println!("figure: mutants_caught=1");
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderMap;
 use s3s::{S3ErrorCode, S3Result};
@@ -15,6 +15,7 @@ use crate::commit::{BodySpace, Conditions, NewBody, PutObject};
 use crate::event::EventKind;
 use crate::frontend::context::{BodyFault, Caller};
 use crate::frontend::digest::{BodyHash, Declared};
+use crate::frontend::intake::{Intake, Taken};
 use crate::frontend::operations::Operations;
 use crate::frontend::put::{RECORD_OVERHEAD, with_checksum};
 use crate::frontend::{errors, headers};
@@ -80,8 +81,8 @@ where
     let in_record = usize::try_from(inline).unwrap_or(usize::MAX);
     let permit = operations.commit.reserve(record.saturating_add(in_record)).await;
     let permit = permit.map_err(errors::of_commit)?;
-    let mut hash = BodyHash::new(declared);
-    let (body, size) = file(operations, reader, inline, most, &mut hash).await?;
+    let hash = BodyHash::new(declared);
+    let Taken { body, size, hash } = file(operations, reader, inline, most, hash).await?;
     if size < wanted.least {
         return Err(S3ErrorCode::EntityTooSmall.into());
     }
@@ -104,39 +105,19 @@ async fn file<S>(
     reader: &mut Reader<S>,
     inline: u64,
     most: u64,
-    hash: &mut BodyHash,
-) -> S3Result<(NewBody, u64)>
+    hash: BodyHash,
+) -> S3Result<Taken>
 where
     S: Stream<Item = Result<Bytes, BodyFault>> + Unpin,
 {
-    let (mut small, mut blob, mut size) = (BytesMut::new(), None, 0);
+    let mut intake = Intake::new(&**operations.commit.store(), inline, hash);
     while let Some(data) = reader.data().await? {
-        size += data.len() as u64;
-        if size > most {
+        if intake.size() + data.len() as u64 > most {
             return Err(S3ErrorCode::EntityTooLarge.into());
         }
-        hash.update(&data);
-        if size <= inline {
-            small.extend_from_slice(&data);
-            continue;
-        }
-        let writer = match &mut blob {
-            Some(writer) => writer,
-            None => {
-                let mut writer = operations.commit.store().new_blob().await.map_err(errors::of_store)?;
-                let first = std::mem::take(&mut small).freeze();
-                if !first.is_empty() {
-                    writer.write(first).await.map_err(errors::of_store)?;
-                }
-                blob.insert(writer)
-            }
-        };
-        writer.write(data).await.map_err(errors::of_store)?;
+        intake.take(data).await.map_err(errors::of_store)?;
     }
-    match blob {
-        None => Ok((NewBody::Inline(small.freeze()), size)),
-        Some(blob) => Ok((NewBody::Blob(blob.finish().await.map_err(errors::of_store)?), size)),
-    }
+    intake.finish().await.map_err(errors::of_store)
 }
 
 impl Stored {

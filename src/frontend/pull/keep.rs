@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderName};
 use tidings_origin::Fetched;
 
@@ -15,6 +14,7 @@ use crate::commit::{BodySpace, CommitError, Conditions, NewBody, PutObject};
 use crate::event::EventKind;
 use crate::frontend::digest::{BodyHash, Declared, Hashes};
 use crate::frontend::headers::{self, Kept};
+use crate::frontend::intake::{Intake, Taken};
 use crate::frontend::put::RECORD_OVERHEAD;
 
 /// Room for a body of unknown length is taken in pieces of so many bytes.
@@ -68,37 +68,17 @@ impl Pulls {
     /// The bytes, in memory as long as a record may carry them, else in a blob.
     pub(super) async fn read(&self, mut fetched: Fetched, space: BodySpace) -> Result<Whole, Failure> {
         let (mut space, mut promised) = (vec![space], fetched.length.unwrap_or(0));
-        let mut hash = BodyHash::new(Declared::default());
-        let (mut small, mut blob, mut size) = (BytesMut::new(), None, 0_u64);
+        let hash = BodyHash::new(Declared::default());
+        let mut intake = Intake::new(&**self.commit.store(), self.inline_bytes, hash);
         while let Some(data) = fetched.chunk().await? {
-            hash.update(&data);
-            size += data.len() as u64;
-            while size > promised {
+            while intake.size() + data.len() as u64 > promised {
                 space.push(self.commit.reserve_body(PIECE)?);
                 promised += PIECE;
             }
-            if size <= self.inline_bytes {
-                small.extend_from_slice(&data);
-                continue;
-            }
-            let writer = match &mut blob {
-                Some(writer) => writer,
-                None => {
-                    let mut writer = self.commit.store().new_blob().await.map_err(CommitError::from)?;
-                    let first = std::mem::take(&mut small).freeze();
-                    if !first.is_empty() {
-                        writer.write(first).await.map_err(CommitError::from)?;
-                    }
-                    blob.insert(writer)
-                }
-            };
-            writer.write(data).await.map_err(CommitError::from)?;
+            intake.take(data).await.map_err(CommitError::from)?;
         }
+        let Taken { body, size, hash } = intake.finish().await.map_err(CommitError::from)?;
         let hashes = hash.finish(None).map_err(|_| Failure::Internal)?;
-        let body = match blob {
-            None => NewBody::Inline(small.freeze()),
-            Some(blob) => NewBody::Blob(blob.finish().await.map_err(CommitError::from)?),
-        };
         Ok(Whole { body, size, hashes, _space: space })
     }
 }

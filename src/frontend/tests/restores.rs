@@ -167,7 +167,7 @@ async fn a_restore_is_asked_for_in_the_words_of_both_protocols() {
     assert_eq!(real.of(Method::GET, "warm").await.status, 200, "it can be read at once");
     for (key, document, wanted) in [
         ("warm", wish(1, "Bulk"), (403, "InvalidObjectState")),
-        ("warm", cos_wish(1, "Bulk"), (405, "RestoreNonArchiveObject")),
+        ("warm", cos_wish(1, "Bulk"), (403, "InvalidObjectState")),
         ("none", wish(1, "Bulk"), (404, "NoSuchKey")),
         ("deep", wish(1, "Expedited"), (400, "InvalidArgument")),
         ("deep", cos_wish(1, "Expedited"), (400, "InvalidArgument")),
@@ -183,6 +183,11 @@ async fn a_restore_is_asked_for_in_the_words_of_both_protocols() {
         let refused = real.restore(key, document.clone()).await;
         assert_eq!(told(&refused), wanted, "{key} {document}");
         assert_complete_error(&refused);
+    }
+    // Who asks decides whose words the answer is in, not the document's.
+    for document in [wish(1, "Bulk"), cos_wish(1, "Bulk")] {
+        let refused = real.cos(Method::POST, "/warm", &RESTORE, &[], document).await;
+        assert_eq!(told(&refused), (405, "RestoreNonArchiveObject"));
     }
     let more = [("restore", ""), ("select", "")];
     let refused = real.ask(Method::POST, "/bucket/deep", &more, &[], wish(1, "Bulk")).await;

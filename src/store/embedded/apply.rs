@@ -110,6 +110,10 @@ impl Applier {
     /// A damaged record ends it early: the status says so, and rows applied so far are served.
     pub(super) fn replay(&mut self) -> Result<(), StoreError> {
         while !self.tail_reached {
+            if fail::mutant("blob-collected-early") {
+                self.look_for_orphans();
+                self.sweep();
+            }
             // A checkpoint now would make everybody wait for its syncs; only a replay without end needs one.
             match self.take(REPLAY_WAIT).and_then(|()| self.checkpoint_if(self.pace.patience().is_zero())) {
                 Ok(()) if self.is_stalled() => {

@@ -79,7 +79,7 @@ impl Applier {
         }
     }
 
-    fn look_for_orphans(&mut self) -> bool {
+    pub(super) fn look_for_orphans(&mut self) -> bool {
         let next = self.shared.index.applied_next();
         let from = self.sweep.found.len().saturating_sub(SWEEP_RUN);
         let some = self.sweep.found.split_off(from);

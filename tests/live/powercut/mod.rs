@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::checker::{Action, Delivery, Op, Outcome, Recorder, Report, Run, TICK_NEVER, check};
+use crate::checker::{Action, Around, Delivery, Op, Outcome, Recorder, Report, Run, TICK_NEVER, check};
 use crate::far::{FarSide, Fault};
 use crate::finish::{list_all, read_every_key};
 use crate::load::{Load, Plan};
@@ -205,6 +205,7 @@ impl Life {
             books: Some(reading.books),
             matches: &|_| true,
             max_duplicates: usize::MAX,
+            around: Around::default(),
         }))
     }
 }

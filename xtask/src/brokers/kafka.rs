@@ -56,7 +56,7 @@ pub(super) struct Jars {
 pub(super) fn files(place: &Place, port: u16) -> Result<[(&'static str, String); 3]> {
     let mut properties = PROPERTIES.replace("@PORT@", &port.to_string());
     let mut ports = vec![port];
-    for name in ["@CONTROLLER@", "@SASL@", "@MUTUAL@"] {
+    for name in ["@CONTROLLER@", "@SASL@", "@MUTUAL@", "@PROXIED@"] {
         let mut free = wire::free_port()?;
         while ports.contains(&free) {
             free = wire::free_port()?;
@@ -88,14 +88,18 @@ pub(super) fn composed(file: &str, dir: &Path) -> Result<String> {
     Ok(file)
 }
 
-/// The addresses of the listeners that ask who one is, by the variable in which tests look for them. Only a
-/// broker of ours has them.
+/// The addresses of the listeners that ask who one is, and where a proxy must stand for the last one, by the
+/// variable in which tests look for them. Only a broker of ours has them.
 pub(super) fn doors(dir: &Path) -> Result<Vec<(&'static str, String)>> {
     let Ok(properties) = fs::read_to_string(dir.join("server.properties")) else { return Ok(Vec::new()) };
     let listeners = properties.lines().find_map(|line| line.strip_prefix("advertised.listeners="));
     let listeners = listeners.context("server.properties advertises no listeners")?;
     let of = |scheme| listeners.split(',').find_map(|listener| listener.strip_prefix(scheme));
-    let doors = [("TIDINGS_TEST_KAFKA_SASL", of("SASL://")), ("TIDINGS_TEST_KAFKA_MUTUAL", of("MUTUAL://"))];
+    let doors = [
+        ("TIDINGS_TEST_KAFKA_SASL", of("SASL://")),
+        ("TIDINGS_TEST_KAFKA_MUTUAL", of("MUTUAL://")),
+        ("TIDINGS_TEST_KAFKA_PROXIED", of("PROXIED://")),
+    ];
     Ok(doors.into_iter().filter_map(|(name, address)| Some((name, address?.to_owned()))).collect())
 }
 
@@ -221,10 +225,10 @@ mod tests {
         let file = file.replace("${PORT}", "19092").replace("${DIR}", "/somewhere");
         let doors = doors(&dir).expect("they are there");
         fs::remove_dir_all(&dir).expect("removed");
-        assert_eq!(doors.len(), 2, "{doors:?}");
+        assert_eq!(doors.len(), 3, "{doors:?}");
         for address in doors.iter().map(|(_, address)| address.as_str()).chain(["127.0.0.1:19092"]) {
             let (host, port) = address.rsplit_once(':').expect("an address");
-            assert_eq!(host, "127.0.0.1", "they are reached from here");
+            assert!(["127.0.0.1", "127.0.0.2"].contains(&host), "they are reached from here: {host}");
             assert!(file.contains(&format!("- \"127.0.0.1:{port}:{port}\"\n")), "{address}: {file}");
         }
         assert!(!file.contains("${"), "{file}");

@@ -5,9 +5,9 @@
 //! which `brokers up` starts and which stays, and `test`, which lives as long as one `cargo xtask test`. A
 //! test reaches its set through variables: TIDINGS_TEST_KAFKA, TIDINGS_TEST_NATS and TIDINGS_TEST_AMQP
 //! (host:port each), TIDINGS_TEST_KAFKA_SASL and TIDINGS_TEST_KAFKA_MUTUAL (Kafka's listeners with TLS: for a
-//! password or token, and for a certificate), TIDINGS_TEST_BROKERS (the set's directory) and
-//! TIDINGS_TEST_BROKERCTL (this program):
-//! `$TIDINGS_TEST_BROKERCTL brokers kill kafka`.
+//! password or token, and for a certificate), TIDINGS_TEST_KAFKA_PROXIED (the address under which one more
+//! listener is told to clients, where a test's proxy must stand), TIDINGS_TEST_BROKERS (the set's directory)
+//! and TIDINGS_TEST_BROKERCTL (this program): `$TIDINGS_TEST_BROKERCTL brokers kill kafka`.
 
 mod compose;
 mod kafka;
