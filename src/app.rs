@@ -162,17 +162,17 @@ impl App {
             Parts { store, queue, commit, targets, hosted, metrics, clock, ages, reloading, keys, tls };
         let (parts, stop) = (Arc::new(parts), CancellationToken::new());
         work_aside(&parts, &config, &stop);
-        let commit = Arc::clone(&parts.commit);
         let ambient = Ambient { now: jiff::Timestamp::now, seed: random_u64() };
         let (server, store, account) = (&config.server, &config.store, &config.account);
-        let frontend = Frontend::new(server, store, account, &config.origin, commit, in_force, ambient);
+        let frontend =
+            Frontend::new(server, store, account, &config.origin, parts.commit.clone(), in_force, ambient);
         let frontend = frontend.limited(&config.limits, limited(&parts.metrics)).over(doors.tls.s3);
         let frontend = frontend.pulling(refused::pulling(&parts.metrics.frontend)).inside(inside);
+        let frontend = frontend.replicating(&config.replication);
         let (opened, frontend) = serve(frontend, doors.s3, Arc::clone(&parts.queue), stop.clone());
-        let service = Admin::new(parts.clone(), doors.token, doors.audit);
         let admin_task = tokio::spawn(admin::serve(
             doors.admin,
-            service,
+            Admin::new(parts.clone(), doors.token, doors.audit),
             doors.tls.admin,
             admin::Bounds::default(),
             stop.child_token(),

@@ -4,7 +4,7 @@
 //! whether the request may have been applied. Not built on a URL type: those rewrite keys such as `a/../b`.
 
 mod answer;
-pub mod sign;
+pub use tidings_replication::sign;
 #[cfg(test)]
 mod tests;
 

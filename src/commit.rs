@@ -21,6 +21,7 @@ mod open_uploads;
 mod own_rules;
 mod quota;
 mod remove;
+mod replica;
 mod restore;
 mod tags;
 mod timers;
@@ -48,12 +49,13 @@ pub use self::own_rules::{Announce, NamedBy};
 use self::quota::Counts;
 pub use self::quota::{Quota, Usage};
 pub use self::remove::Removed;
+pub use self::replica::Replica;
 pub use self::restore::{Asked, WantedRestore};
 use self::timers::Timers;
 pub use self::timers::{LOOK_AGAIN, RestoresEnded};
 pub use self::uploads::{BeginUpload, CompleteUpload, Completion, PutPart};
 use crate::config::Budget;
-use crate::event::{Event, EventKind, Position, RequestInfo, VersionId};
+use crate::event::{Event, EventKind, Position, RequestInfo, Version, VersionId};
 use crate::fail;
 use crate::queue::{
     BodyRef, Change, Entry, ObjectMeta, Pause, Permit, Queue, Setting, TargetNo, UploadId, key_hash,
@@ -217,7 +219,8 @@ impl Commit {
 
     /// Makes a new current object.
     pub async fn put_object(&self, permit: Permit, put: PutObject) -> Result<Committed, CommitError> {
-        self.put(permit, put, None).await
+        let made = self.put(permit, put, None, None).await?;
+        Ok(made.expect("only a replica may be there already"))
     }
 
     async fn put(
@@ -225,12 +228,19 @@ impl Commit {
         mut permit: Permit,
         put: PutObject,
         only_if: Option<OnlyIf>,
-    ) -> Result<Committed, CommitError> {
+        replica: Option<Replica>,
+    ) -> Result<Option<Committed>, CommitError> {
         let inner = Arc::clone(&self.inner);
         Detached::new(async move {
             let within = inner.within(&put.bucket).await?;
             let _key = inner.key_lock(&put.bucket, &put.key).lock().await;
-            let version = within.bucket.versioning().of_new();
+            let version = match &replica {
+                None => within.bucket.versioning().of_new(),
+                Some(replica) => match inner.place(&within.bucket, &put.key, replica)? {
+                    None => return Ok(None),
+                    named => named,
+                },
+            };
             inner.check(&put.bucket, &put.key, &put.conditions)?;
             if only_if.is_some_and(|holds| !holds(&within.bucket)) {
                 return Err(CommitError::PreconditionFailed);
@@ -254,7 +264,7 @@ impl Commit {
                 // The record is about to be handed over: from here on nothing removes the file.
                 blob.keep();
             }
-            counted.ended(inner.append_event(permit, admitted, bytes).await)
+            counted.ended(inner.append_event(permit, admitted, bytes).await).map(Some)
         })
         .await
         .inspect(|_| fail::point("ack.after"))
@@ -352,7 +362,15 @@ impl Inner {
         let matched = under.rules.matched(&event.bucket, own, &event.key, event.kind);
         // Not taken for no rules: somebody waits for these events.
         let unreadable = |e| StoreError::Index(format!("bucket {}: {e}", bucket.name));
-        let Matched { deliveries, shedding } = matched.map_err(unreadable)?;
+        let mut matched = matched.map_err(unreadable)?;
+        // A replica has the name that another server gave it, and goes no further.
+        if let Some(rules) = bucket.setting(Setting::Replication)
+            && event.version == Some(Version::Own)
+        {
+            let of = (&*event.bucket, rules);
+            under.rules.replicated(of, &event.key, event.kind, &mut matched).map_err(unreadable)?;
+        }
+        let Matched { deliveries, shedding } = matched;
         let mut entry = Entry { change, event: Some(event), deliveries, shed: Vec::new() };
         let admitted = self.queue.admit(permit, &mut entry, &shedding);
         admitted.inspect_err(|_| (self.observer)(Noted::OverBudget))?;

@@ -64,6 +64,7 @@ pub(crate) fn journal_options(config: &Config) -> journal::Options {
         max_bytes: config.queue.max_bytes,
         retain_bytes: config.queue.retain_bytes,
         retain_age: config.queue.retain_age,
+        first_epoch: 1,
         clock: now_us,
         random: |b| getrandom::fill(b).map_err(|e| std::io::Error::other(e.to_string())),
         observer: Arc::new(|_| {}),

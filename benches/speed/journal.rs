@@ -52,6 +52,7 @@ async fn ours(dir: &std::path::Path, seconds: f64) -> Result<(f64, Vec<usize>)> 
         max_bytes: 16 * SEGMENT,
         retain_bytes: 0,
         retain_age: Duration::ZERO,
+        first_epoch: 1,
         clock: || jiff::Timestamp::now().as_microsecond(),
         random: |b| getrandom::fill(b).map_err(|e| std::io::Error::other(e.to_string())),
         observer: Arc::new(move |batch| {

@@ -42,6 +42,7 @@ pub(super) async fn start(
     config: &config::Config,
     accept: &[String],
 ) -> anyhow::Result<(Targets, Hosted, Inside)> {
+    super::keys::pull_secret();
     let (door, inside) = mpsc::channel(DOOR);
     let all = open(config, door)?;
     let configured = Configured::of(config);

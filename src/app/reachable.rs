@@ -27,6 +27,7 @@ impl Targets {
             target: number,
             invokes: matches!(kind, "http" | "function"),
             tested: target.encoding != Encoding::Cos,
+            region: target.connector.region().map(Into::into),
             topic: topic.map(|topic| KafkaTopic { name: topic.source().into(), brokers: brokers() }),
         }
     }

@@ -68,6 +68,14 @@ fn relieves(path: &Path) -> bool {
     !of_clients && !path.components().any(|part| part.as_os_str() == "blobs")
 }
 
+/// Where the epochs of a journal begin that is made now: none is ever reached that another server has, and
+/// there is room above for every start that may come.
+fn first_epoch() -> anyhow::Result<u32> {
+    let mut bytes = [0; 4];
+    random(&mut bytes).context("the operating system gives no random bytes")?;
+    Ok(1 + u32::from_le_bytes(bytes) % (1 << 30))
+}
+
 /// Opens store and queue and applies what the index lacks, so that reads are complete before the first
 /// request.
 pub(super) async fn open_storage(
@@ -84,6 +92,7 @@ pub(super) async fn open_storage(
             max_bytes: config.queue.max_bytes,
             retain_bytes: config.queue.retain_bytes,
             retain_age: config.queue.retain_age,
+            first_epoch: first_epoch()?,
             clock: now_us,
             random,
             observer: Arc::new(move |batch| counted.batch(batch.records, batch.write, batch.sync)),

@@ -58,7 +58,7 @@ enum CredentialCommand {
     },
 }
 
-/// What a credential may do; each may also do what those before it may.
+/// What a credential may do; each of the first three may also do what those before it may.
 #[derive(Clone, Copy, ValueEnum)]
 enum ScopeName {
     /// Read and list objects.
@@ -67,6 +67,8 @@ enum ScopeName {
     Write,
     /// Make, remove and configure buckets too.
     Admin,
+    /// Nothing but send replicas: for a tidings of another region.
+    Replication,
 }
 
 impl From<ScopeName> for Scope {
@@ -75,6 +77,7 @@ impl From<ScopeName> for Scope {
             ScopeName::Read => Scope::Read,
             ScopeName::Write => Scope::Write,
             ScopeName::Admin => Scope::Admin,
+            ScopeName::Replication => Scope::Replication,
         }
     }
 }

@@ -54,6 +54,9 @@ pub enum CommitError {
     /// The object is not the one that the caller looked at any more: look again.
     #[error("the object was replaced meanwhile")]
     Replaced,
+    /// The bucket's versioning is not enabled: 409, nothing happened.
+    #[error("the bucket's versioning is not enabled")]
+    NotVersioned,
     /// The object is being restored already: 409, nothing happened.
     #[error("the object is being restored already")]
     RestoreInProgress,

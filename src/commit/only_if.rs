@@ -90,6 +90,7 @@ impl Commit {
         put: PutObject,
         only_if: OnlyIf,
     ) -> Result<Committed, CommitError> {
-        self.put(permit, put, Some(only_if)).await
+        let made = self.put(permit, put, Some(only_if), None).await?;
+        Ok(made.expect("only a replica may be there already"))
     }
 }

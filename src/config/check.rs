@@ -57,6 +57,7 @@ impl Checker<'_> {
         let store = self.store(&raw.store);
         let restore = self.restore(&raw.restore);
         let origin = self.origin(&raw.origin);
+        let replication = self.replication(raw.replication);
         let functions = self.functions(raw.functions);
         let region = server.as_ref().map(|s| s.region.clone()).unwrap_or_default();
         let targets = self.targets(raw.target, &region);
@@ -69,6 +70,7 @@ impl Checker<'_> {
             store,
             restore,
             origin,
+            replication,
             functions,
             targets: targets?,
             warnings: std::mem::take(&mut self.warnings),

@@ -21,6 +21,16 @@ impl Checker<'_> {
         options.checked(target).map(|http| http.of_account(&self.region, &self.appid))
     }
 
+    /// What is replicated, and where to, is for buckets to say.
+    pub(super) fn no_rules(&mut self, target_at: &KeyPath, rules: &[super::raw::Rule]) -> Vec<super::Rule> {
+        if !rules.is_empty() {
+            let what = "a target that replicates has no rules of its own".to_owned();
+            let help = ["set `?replication` of each bucket, which says where its objects go"];
+            self.problem_at(&target_at.key("rule"), Part::Key, what, &help);
+        }
+        Vec::new()
+    }
+
     /// A connector's configuration, or its problem at the key that it names.
     pub(super) fn connected(
         &mut self,

@@ -26,6 +26,9 @@ impl Checker<'_> {
             self.problem(at, what, &help.iter().map(String::as_str).collect::<Vec<_>>());
             return default;
         };
+        if raw.connector.replication.is_some() && encoding != Encoding::S3 {
+            self.problem(at, format!("`encoding` is `{name}`, but replicas have none"), &["leave it out"]);
+        }
         let cloudevents = matches!(encoding, Encoding::CloudEvents | Encoding::CloudEventsStructured);
         if preset == Preset::CloudEvents && !cloudevents {
             let what = format!("`encoding` is `{name}`, but the preset `cloudevents` sends CloudEvents");

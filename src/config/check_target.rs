@@ -59,7 +59,11 @@ impl Checker<'_> {
         let budget = self.budget(&at, &raw);
         self.patience(&at, &raw);
         let on_reject = self.on_reject(&at, &raw);
-        let rules = self.rules(&at, name, raw.rule);
+        let replicates = raw.connector.replication.is_some();
+        let rules = match replicates {
+            true => self.no_rules(&at, &raw.rule),
+            false => self.rules(&at, name, raw.rule),
+        };
         let connector = self.connector(&at, name, raw.connector);
         Some(Target {
             name: name.into(),
@@ -133,7 +137,11 @@ impl Checker<'_> {
             let (connect, confirm) = (amqp.connect_timeout, amqp.confirm_timeout);
             [("amqp", "connect_timeout", connect), ("amqp", "confirm_timeout", confirm)]
         });
-        for (kind, key, span) in kafka.chain(nats).chain(amqp).chain(http) {
+        let replication = raw.connector.replication.iter().flat_map(|peer| {
+            let (connect, pull) = (peer.connect_timeout, peer.timeout);
+            [("replication", "connect_timeout", connect), ("replication", "timeout", pull)]
+        });
+        for (kind, key, span) in kafka.chain(nats).chain(amqp).chain(http).chain(replication) {
             if span.0 >= raw.attempt_timeout.0 && !self.is_broken(&at.key("attempt_timeout")) {
                 let attempt = in_time(raw.attempt_timeout.0);
                 let what = format!("`{key}` must be shorter than the target's `attempt_timeout`, {attempt}");
@@ -150,12 +158,13 @@ impl Checker<'_> {
         raw: raw::Connector,
     ) -> Option<Arc<dyn ConnectorConfig>> {
         let at = at.key("connector");
-        let raw::Connector { kafka, nats, amqp, http } = raw;
+        let raw::Connector { kafka, nats, amqp, http, replication } = raw;
         let given = [
             ("kafka", kafka.map(|options| Self::boxed(options.checked(name)))),
             ("nats", nats.map(|options| Self::boxed(options.checked(name)))),
             ("amqp", amqp.map(|options| Self::boxed(options.checked(name)))),
             ("http", http.map(|options| Self::boxed(self.http(options, name)))),
+            ("replication", replication.map(|peer| Self::boxed(peer.checked(name, &self.region)))),
         ];
         let mut given = given.into_iter().filter_map(|(kind, checked)| Some((kind, checked?)));
         let Some((kind, checked)) = given.next() else {
@@ -163,7 +172,9 @@ impl Checker<'_> {
             // An unknown kind is told as an unknown key already.
             if !broken && !self.holds_anything(&at) {
                 let what = format!("target `{}` has no connector", name.escape_debug());
-                let help = format!("add [target.{name}.connector.KIND]; KIND is kafka, nats, amqp or http");
+                let help = format!(
+                    "add [target.{name}.connector.KIND]; KIND is kafka, nats, amqp, http or replication"
+                );
                 self.problem_at(&at, Part::Key, what, &[&help]);
             }
             return None;

@@ -6,6 +6,7 @@ mod difference;
 pub mod edit;
 mod generate;
 mod grant;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::pattern;
 use super::secret_file::{self, Created, SecretFileError, read_or_make};
 pub use difference::Difference;
 use generate::{access_key, secret_key};
 pub use grant::{Acting, Grant, check_role};
+pub use scope::Scope;
 
 /// The file's name in the data directory.
 const CREDENTIALS_FILE: &str = "credentials.toml";
@@ -31,30 +33,6 @@ const MAX_PAIRS: usize = 1_000;
 const MAX_PATTERNS: usize = 100;
 /// The longest note, in characters.
 const MAX_NOTE: usize = 200;
-
-/// What a credential may do in its buckets. Each scope may also do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Read and list objects, uploads and settings.
-    Read,
-    /// Change objects too.
-    Write,
-    /// Make, remove and configure the buckets themselves too.
-    #[default]
-    Admin,
-}
-
-impl Scope {
-    /// The word in the file.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// One key pair but for its access key. Its `Debug` hides the secret.
 #[derive(Debug, Clone)]
@@ -87,7 +65,7 @@ impl Credential {
     /// True if it may do in this bucket what needs this scope.
     pub fn may(&self, scope: Scope, bucket: &str) -> bool {
         let here = || self.buckets.iter().any(|pattern| pattern::matches(pattern, bucket));
-        (self.scope >= scope && here()) || self.grants.iter().any(|grant| grant.allows(scope, bucket))
+        (self.scope.allows(scope) && here()) || self.grants.iter().any(|grant| grant.allows(scope, bucket))
     }
 
     /// True if it may do anything at all in this bucket, whether or not there is one.
@@ -164,8 +142,8 @@ impl Credentials {
             let line = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
             format!(
                 "line {line} does not fit a [[credential]] table with `access_key`, `secret_key` and, \
-                 if need be, `scope` (\"read\", \"write\" or \"admin\"), `buckets` (a list of patterns) and \
-                 `note`"
+                 if need be, `scope` (\"read\", \"write\", \"admin\" or \"replication\"), `buckets` \
+                 (a list of patterns) and `note`"
             )
         })?;
         if shape.credential.is_empty() {

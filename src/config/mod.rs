@@ -22,6 +22,7 @@ pub mod pattern;
 mod places;
 mod raw;
 mod reload;
+mod replication;
 mod restore;
 pub mod secret_file;
 mod server;
@@ -42,6 +43,7 @@ pub use limits::Limits;
 pub use load::load;
 pub use origin::Origin;
 pub use reload::needs_restart;
+pub use replication::Replication;
 pub use restore::Restore;
 pub use server::{Admin, Server, TlsFiles};
 pub use store::Store;
@@ -67,6 +69,8 @@ pub struct Config {
     pub restore: Restore,
     /// `[origin]`
     pub origin: Origin,
+    /// `[replication]`
+    pub replication: Replication,
     /// `[functions]`
     pub functions: Functions,
     /// `[target.NAME]`, in name order.

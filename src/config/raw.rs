@@ -11,6 +11,7 @@ use tidings_connector::{Size, Span};
 use tidings_http::HttpOptions;
 use tidings_kafka::KafkaOptions;
 use tidings_nats::NatsOptions;
+use tidings_replication::ReplicationOptions;
 
 use super::functions::RawFunctions;
 
@@ -26,6 +27,7 @@ pub(super) struct Raw {
     pub(super) store: Store,
     pub(super) restore: super::restore::Raw,
     pub(super) origin: super::origin::Raw,
+    pub(super) replication: super::replication::Raw,
     pub(super) functions: RawFunctions,
     pub(super) target: BTreeMap<String, Target>,
 }
@@ -121,6 +123,7 @@ pub(super) struct Connector {
     pub(super) nats: Option<NatsOptions>,
     pub(super) amqp: Option<AmqpOptions>,
     pub(super) http: Option<HttpOptions>,
+    pub(super) replication: Option<ReplicationOptions>,
 }
 
 /// `[[target.NAME.rule]]`

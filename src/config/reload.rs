@@ -2,7 +2,7 @@
 //!
 //! Must name every field: a new one does not compile here until somebody decided what its change means.
 
-use super::{Account, Admin, Config, Functions, Queue, Server, Store, Target};
+use super::{Account, Admin, Config, Functions, Queue, Replication, Server, Store, Target};
 
 /// Names the fields of a section that differ.
 macro_rules! differing {
@@ -18,7 +18,7 @@ macro_rules! differing {
 pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
     let Config { server, admin, limits, account, queue, store, .. } = running;
-    let Config { restore, origin, functions, targets: _, warnings: _, .. } = running;
+    let Config { restore, origin, replication, functions, targets: _, warnings: _, .. } = running;
     differing!(
         found,
         "server",
@@ -46,6 +46,7 @@ pub fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
     found.extend(storage_needs_restart((queue, store), new));
     found.extend(restore.differing(&new.restore));
     found.extend(origin.differing(&new.origin));
+    differing!(found, "replication", Replication { pull_from, ca_file }, replication, &new.replication);
     functions_need_restart(&mut found, functions, &new.functions);
     found
 }

@@ -1,6 +1,7 @@
 //! The loader's tests: defaults, the shipped files, overrides, and what every kind of mistake looks like.
 
 mod presets;
+mod shipped;
 mod text;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use super::load::load_text;
 use super::tree::{self, KeyPath, Variables};
 use super::*;
 use crate::event::EventKind;
+use shipped::everything;
 
 const SHIPPED: &str = include_str!("../../config/tidings.toml");
 
@@ -65,72 +67,12 @@ fn sections(c: &Config) -> (&Server, &Admin, &Account, &Queue, &Store) {
     (&c.server, &c.admin, &c.account, &c.queue, &c.store)
 }
 
-/// The shipped file with every optional key switched on.
-fn everything() -> String {
-    let line = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => format!("{rest}\n"),
-        _ => format!("{line}\n"),
-    };
-    SHIPPED.lines().map(line).collect()
-}
-
 #[test]
 fn the_defaults_alone_run() {
     let config = load(None, std::iter::empty()).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:9000");
     assert_eq!(config.queue.max_bytes, 20 << 30);
     assert!(config.targets.is_empty() && config.warnings.is_empty());
-}
-
-#[test]
-fn the_shipped_file_is_the_defaults() {
-    let defaults = load(None, std::iter::empty()).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(sections(&good(SHIPPED)), sections(&defaults));
-
-    // The keys that exist only inside a table of their own, against the smallest tables.
-    let full = good(&everything());
-    let small = good(
-        "[target.audit.connector.nats]\nservers = [\"nats://127.0.0.1:4222\"]\nstream = \"OBJECTS\"\n\
-         subject = \"objects.{bucket}\"\n\
-         [target.billing.connector.amqp]\nurl = \"amqp://127.0.0.1:5672/%2f\"\nexchange = \"objects\"\n\
-         routing_key = \"{bucket}\"\n\
-         [target.hook.connector.http]\nurl = \"http://127.0.0.1:8080/events\"\n\
-         [target.orders.connector.kafka]\nbrokers = [\"127.0.0.1:9092\"]\ntopic = \"object-events\"\n\
-         [[target.orders.rule]]\nevents = [\"cos:ObjectCreated:*\", \"cos:ObjectRemove:*\"]\n",
-    );
-    for (full, small) in full.targets.iter().zip(&small.targets) {
-        let rate_limit = full.limits.rate_limit;
-        assert_eq!(full.limits, TargetLimits { rate_limit, ..small.limits });
-        assert_eq!(full.budget, small.budget);
-        assert_eq!(full.connector.fingerprint(), small.connector.fingerprint());
-        assert_eq!((&full.name, full.encoding, &full.rules), (&small.name, small.encoding, &small.rules));
-    }
-    assert_eq!(full.targets.len(), 4);
-}
-
-#[test]
-fn the_shipped_file_names_every_key() {
-    let text = everything();
-    let table = toml::de::DeTable::parse(&text).unwrap_or_else(|e| panic!("{e}"));
-    let (tree, _) = tree::merged(table.get_ref(), &Variables::default());
-    let (_, known) = decode::decode::<raw::Raw>(&tree).unwrap_or_else(|e| panic!("{e:?}"));
-    let mut checked = 0;
-    for (path, fields) in known {
-        for field in fields {
-            let path = path.key(field).0;
-            // Each target has one connector, and only the first one shows its own keys: any target's will do.
-            let shown = ["orders", "hook", "audit", "billing"].iter().any(|target| {
-                let mut path = path.clone();
-                if path.len() > 2 && path[0] == tree::Step::Key("target".into()) {
-                    path[1] = tree::Step::Key((*target).into());
-                }
-                tree::get(&tree, &KeyPath(path)).is_some()
-            });
-            assert!(shown, "{} is not in config/tidings.toml", KeyPath(path));
-            checked += 1;
-        }
-    }
-    assert!(checked > 50, "the shapes were looked at: {checked}");
 }
 
 #[test]

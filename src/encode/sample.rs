@@ -19,17 +19,24 @@ const EXPIRES_US: i64 = 1_767_484_800_000_000;
 /// The version 7 id of that millisecond, with its random bits fixed.
 const ID: u128 = 0x019b_7ca9_8f2e_7a10_8123_4567_89ab_cdef;
 
-/// A sample entry of `kind` for one object. Delete markers carry a version, since they exist only in
-/// versioned buckets.
+/// A sample entry of `kind` for one object. Delete markers and replicas carry a version, since they exist
+/// only in versioned buckets.
 pub fn sample(kind: EventKind, bucket: &str, key: &str) -> Stored {
     let removal = kind.is_removal();
+    let version = match kind {
+        EventKind::RemovedMarker => Some(Version::Own),
+        EventKind::CreatedReplication => {
+            Some(Version::Named(VersionId::At(Position { epoch: 7, offset: 42 })))
+        }
+        _ => None,
+    };
     let event = Event {
         id: Uuid::from_u128(ID),
         kind,
         time_us: TIME_US,
         bucket: bucket.into(),
         key: key.into(),
-        version: (kind == EventKind::RemovedMarker).then_some(Version::Own),
+        version,
         size: if removal { 0 } else { 1024 },
         etag: if removal { "" } else { "d41d8cd98f00b204e9800998ecf8427e" }.into(),
         request: RequestInfo {

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use s3s::dto::CopySource;
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, s3_error};
+use tidings_replication::MARKER;
 
 use crate::config::credentials::{Credential, Scope};
 
@@ -33,10 +34,15 @@ impl Principal {
         headers: &HeaderMap,
     ) -> Result<Self, S3Error> {
         let needed = scope_of(operation).ok_or(S3ErrorCode::NotImplemented)?;
+        // Whoever could say what a replica is could make any version of anything.
+        let marked = headers.keys().any(|name| name.as_str().starts_with(MARKER));
+        if marked && needed != Scope::Replication {
+            return Err(denied());
+        }
         let allowed = match path.get_bucket_name() {
             Some(bucket) => credential.may(needed, bucket),
             // Only lists of buckets have none, and they show what the principal may see.
-            None => operation == "ListBuckets" && credential.scope >= needed,
+            None => operation == "ListBuckets" && credential.scope.allows(needed),
         };
         if !allowed {
             return Err(denied());
@@ -101,8 +107,14 @@ pub(super) fn scope_of(operation: &str) -> Option<Scope> {
 }
 
 /// Every operation, by the scope that it needs.
-const SCOPES: [(Scope, &[&str]); 3] =
-    [(Scope::Read, READS), (Scope::Write, WRITES), (Scope::Admin, SETTINGS)];
+const SCOPES: [(Scope, &[&str]); 5] = [
+    (Scope::Read, READS),
+    (Scope::Write, WRITES),
+    (Scope::Admin, SETTINGS),
+    // Between two servers.
+    (Scope::Replication, &["ReplicateObject"]),
+    (Scope::Pull, &["PullReplica"]),
+];
 
 #[rustfmt::skip]
 const READS: &[&str] = &[

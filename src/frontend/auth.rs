@@ -233,6 +233,7 @@ fn parameters_of(operation: &str) -> &'static [&'static str] {
         "PutBucketCors" | "DeleteBucketCors" => &["cors"],
         "PutBucketNotificationConfiguration" => &["notification"],
         "PutBucketOrigin" | "DeleteBucketOrigin" => &["origin"],
+        "PutBucketReplication" | "DeleteBucketReplication" => &["replication"],
         _ => &[],
     }
 }

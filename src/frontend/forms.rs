@@ -105,10 +105,10 @@ impl Forms {
             Family::S3 => headers,
             Family::Cos => cos::form_headers(&headers, &self.hosts).map_err(|refusal| refusal.to_error())?,
         };
-        headers::only_known(&headers, &headers::OF_NEW_OBJECT)?;
         let access_key: Arc<str> = signed.access_key.as_str().into();
         let claim = Claim { access_key, payload: Payload::Unsigned, length: Some(length), qsign: None };
         let caller = self.gate.admit_form(context_of(claim), &bucket, &headers)?;
+        headers::only_known(&headers, &headers::OF_NEW_OBJECT)?;
         let wanted = store::Wanted {
             bucket: &bucket,
             key: &key,

@@ -230,7 +230,8 @@ fn refused(refusal: &Refusal, asked: &Asked) -> S3Error {
 
 /// True for the PUT of a document that says what shall be of a bucket or an object.
 fn is_setting(method: &Method, uri: &Uri) -> bool {
-    *method == Method::PUT && names(uri, &["tagging", "acl", "cors", "versioning", "notification", "origin"])
+    let settings = ["tagging", "acl", "cors", "versioning", "notification", "origin", "replication"];
+    *method == Method::PUT && names(uri, &settings)
 }
 
 /// True if checksum headers are those of the object that an upload will be.

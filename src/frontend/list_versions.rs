@@ -112,7 +112,11 @@ fn after(store: &dyn Store, input: &ListObjectVersionsInput) -> S3Result<Option<
     };
     let offset = match versioning::named(version)? {
         None => None,
-        Some(VersionId::At(at)) => Some(at.offset),
+        Some(id @ VersionId::At(at)) => {
+            // Another server may have named it: then it stands elsewhere.
+            let found = store.version(&input.bucket, key, Some(id)).map_err(errors::of_store)?;
+            Some(found.map_or(at.offset, |found| found.object.offset))
+        }
         // Where it stood is not known once it is gone: the key is told again rather than skipped.
         Some(VersionId::Null) => {
             let found = store.version(&input.bucket, key, Some(VersionId::Null)).map_err(errors::of_store)?;

@@ -72,6 +72,8 @@ mod parts;
 mod peer;
 mod pull;
 mod put;
+mod replica;
+mod replication;
 mod rest;
 mod restore;
 mod routes;
@@ -186,6 +188,12 @@ impl Frontend {
     /// The same frontend, with somebody who hears what came of every fetch from an origin.
     pub fn pulling(self, on_pulled: OnPulled) -> Self {
         self.pulls.tell(on_pulled);
+        self
+    }
+
+    /// The same frontend, which takes replicas from these peers.
+    pub fn replicating(self, replication: &config::Replication) -> Self {
+        self.pulls.take_from(replication);
         self
     }
 

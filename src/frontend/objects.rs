@@ -3,6 +3,7 @@
 //! Must never answer a success before the first bytes are there: a damaged object is an error, not a broken
 //! answer.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use super::found::{Conditions, Failure, Found, Wanted, find, modified};
 use super::operations::Operations;
 use super::pull::{Asking, Missed};
 use super::{errors, headers};
-use crate::store::StoreError;
+use crate::store::{Object, StoreError};
 
 /// How often a row is looked up again when its body was replaced meanwhile.
 pub(super) const MAX_LOOKUPS: usize = 5;
@@ -79,7 +80,7 @@ pub(super) async fn get(
         if let Some(archived) = &found.archived {
             archived.check()?;
         }
-        let body = match read(operations, &found).await {
+        let body = match read(operations, &found.object, found.range.clone()).await {
             Err(StoreError::Gone) => continue,
             other => other.map_err(errors::of_store)?,
         };
@@ -197,14 +198,17 @@ fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
 }
 
 /// Opens the body and waits for its first bytes.
-async fn read(operations: &Operations, found: &Found) -> Result<Body, StoreError> {
-    let range = found.range.clone();
+pub(super) async fn read(
+    operations: &Operations,
+    object: &Object,
+    range: Range<u64>,
+) -> Result<Body, StoreError> {
     if range.is_empty() {
         return Ok(Body::empty());
     }
-    let mut stream = operations.commit.store().read(&found.object, range.clone()).await?;
+    let mut stream = operations.commit.store().read(object, range.clone()).await?;
     let Some(first) = stream.try_next().await? else {
-        let (bucket, key) = (Arc::clone(&found.object.bucket), Arc::clone(&found.object.key));
+        let (bucket, key) = (Arc::clone(&object.bucket), Arc::clone(&object.key));
         return Err(StoreError::Damaged { bucket, key, what: "the body is empty".into() });
     };
     if first.len() as u64 == range.end - range.start {

@@ -10,7 +10,8 @@ use s3s::{S3, S3Request, S3Response, S3Result, dto};
 use super::pull::Pulls;
 use super::{
     acls, attributes, buckets, complete, copy, copy_part, cors, delete, list, list_uploads, list_v1,
-    list_versions, multipart, notification, objects, parts, put, restore, tagging, unset, versioning,
+    list_versions, multipart, notification, objects, parts, put, replication, restore, tagging, unset,
+    versioning,
 };
 use crate::commit::Commit;
 
@@ -112,7 +113,10 @@ answered! {
     get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput:
         unset::public_access_block;
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput: unset::website;
-    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput: unset::replication;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput: replication::get;
+    put_bucket_replication(PutBucketReplicationInput) -> PutBucketReplicationOutput: replication::put.await;
+    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput:
+        replication::delete.await;
     get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
         -> GetBucketAccelerateConfigurationOutput: unset::accelerate;
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput: unset::logging;

@@ -5,6 +5,7 @@
 //! place.rs    a fetch in its place, which no client ends
 //! keep.rs     what an origin sends becomes an object, by the commit path
 //! pass.rs     where there is no room for it: answered, and not kept
+//! peers.rs    replicas, which other servers of ours send here
 //! failure.rs  why there is nothing, and what the client is told
 //! ```
 //!
@@ -16,6 +17,7 @@ mod failure;
 mod going;
 mod keep;
 mod pass;
+mod peers;
 mod place;
 
 use std::sync::atomic::AtomicU8;
@@ -31,6 +33,8 @@ use tokio_util::task::TaskTracker;
 
 use self::failure::{Failure, redirect};
 use self::going::Going;
+use self::peers::Peers;
+pub(super) use self::peers::Wish;
 use super::context::Caller;
 use super::errors;
 use super::found::Wanted;
@@ -104,6 +108,7 @@ pub(super) struct Pulls {
     told: OnceLock<OnPulled>,
     tasks: TaskTracker,
     ended: CancellationToken,
+    peers: OnceLock<Peers>,
 }
 
 impl Pulls {
@@ -126,6 +131,7 @@ impl Pulls {
             told: OnceLock::new(),
             tasks: TaskTracker::new(),
             ended: CancellationToken::new(),
+            peers: OnceLock::new(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! What the library's router does not know, or knows by another document: COS's own form of `?notification`,
-//! and `?origin`.
+//! `?origin`, and what passes between two servers.
 //!
 //! Must never answer before the gate has let the caller in, by the row of the operation that it stands for.
 
@@ -19,7 +19,7 @@ use super::family::Family;
 use super::guard::decode;
 use super::hosts::{Hosts, Named};
 use super::operations::Operations;
-use super::{notification, origin_rules};
+use super::{notification, origin_rules, replica};
 
 /// Operations of our own.
 pub(super) struct Routes {
@@ -36,6 +36,8 @@ enum Route {
     PutOrigin,
     GetOrigin,
     DeleteOrigin,
+    Replicate,
+    PullReplica,
 }
 
 impl Route {
@@ -47,6 +49,8 @@ impl Route {
             Route::PutOrigin => "PutBucketOrigin",
             Route::GetOrigin => "GetBucketOrigin",
             Route::DeleteOrigin => "DeleteBucketOrigin",
+            Route::Replicate => "ReplicateObject",
+            Route::PullReplica => "PullReplica",
         }
     }
 
@@ -54,6 +58,7 @@ impl Route {
     fn document(self) -> usize {
         match self {
             Route::PutNotification | Route::GetNotification => MAX_XML_BYTES,
+            Route::Replicate | Route::PullReplica => 0,
             Route::PutOrigin | Route::GetOrigin | Route::DeleteOrigin => MAX_DOCUMENT_BYTES,
         }
     }
@@ -62,8 +67,11 @@ impl Route {
 /// Their rows in the table of scopes.
 #[cfg(test)]
 pub(super) fn operations() -> impl Iterator<Item = &'static str> {
-    use Route::{DeleteOrigin, GetNotification, GetOrigin, PutNotification, PutOrigin};
-    [PutNotification, GetNotification, PutOrigin, GetOrigin, DeleteOrigin].into_iter().map(Route::operation)
+    use Route::{
+        DeleteOrigin, GetNotification, GetOrigin, PullReplica, PutNotification, PutOrigin, Replicate,
+    };
+    let all = [PutNotification, GetNotification, PutOrigin, GetOrigin, DeleteOrigin, Replicate, PullReplica];
+    all.into_iter().map(Route::operation)
 }
 
 impl Routes {
@@ -87,7 +95,7 @@ impl Routes {
         extensions: &Extensions,
     ) -> Option<(Route, S3Path)> {
         let family = extensions.get::<Arc<RequestContext>>()?.family;
-        let query = uri.query()?;
+        let query = uri.query().unwrap_or_default();
         let asks = |name: &str| {
             query.split('&').any(|part| part.split_once('=').map_or(part, |(before, _)| before) == name)
         };
@@ -95,6 +103,10 @@ impl Routes {
             Method::PUT if asks("origin") => Route::PutOrigin,
             Method::GET if asks("origin") => Route::GetOrigin,
             Method::DELETE if asks("origin") => Route::DeleteOrigin,
+            Method::PUT if query.is_empty() && headers.contains_key(tidings_replication::KEY) => {
+                Route::Replicate
+            }
+            Method::GET if asks(tidings_replication::PULL_VERSION) => Route::PullReplica,
             Method::PUT if family == Family::Cos && asks("notification") => Route::PutNotification,
             Method::GET if family == Family::Cos && asks("notification") => Route::GetNotification,
             _ => return None,
@@ -132,6 +144,8 @@ impl S3Route for Routes {
             Route::PutOrigin => origin_rules::put(&self.operations, req, bucket).await,
             Route::GetOrigin => origin_rules::get(&self.operations, &req, bucket),
             Route::DeleteOrigin => origin_rules::delete(&self.operations, &req, bucket).await,
+            Route::Replicate => replica::take(&self.operations, &req, bucket).await,
+            Route::PullReplica => replica::give(&self.operations, &req, bucket).await,
         }
     }
 }

@@ -50,8 +50,6 @@ never_set! {
         "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found";
     website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput:
         "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration";
-    replication(GetBucketReplicationInput) -> GetBucketReplicationOutput:
-        "ReplicationConfigurationNotFoundError", "The replication configuration was not found";
 }
 
 /// Nothing makes uploads faster.

@@ -41,8 +41,17 @@ pub(super) async fn put(
         Some(_) => return Err(S3ErrorCode::MalformedXML.into()),
         None => return Err(S3ErrorCode::IllegalVersioningConfigurationException.into()),
     };
-    let permit = operations.commit.reserve(RECORD_BYTES).await.map_err(errors::of_commit)?;
     let bucket = &req.input.bucket;
+    let found = operations.commit.store().bucket(bucket).map_err(errors::of_store)?;
+    let replicates = found.is_some_and(|found| found.setting(Setting::Replication).is_some());
+    if versioning == Versioning::Suspended && replicates {
+        let text = "The bucket has rules of replication, which need its versioning: delete them first.";
+        let code = S3ErrorCode::Custom("InvalidBucketState".into());
+        let mut error = S3Error::with_message(code, text);
+        error.set_status_code(http::StatusCode::CONFLICT);
+        return Err(error);
+    }
+    let permit = operations.commit.reserve(RECORD_BYTES).await.map_err(errors::of_commit)?;
     let set = operations.commit.set_bucket_setting(permit, bucket, Setting::Versioning, versioning.value());
     set.await.map_err(errors::of_commit)?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))

@@ -65,6 +65,7 @@ fn options() -> Options {
         retain_bytes: 0,
         retain_age: Duration::ZERO,
         clock: || 1_000_000,
+        first_epoch: 1,
         random: |bytes| {
             let id = 1_000 + IDS.fetch_add(1, Ordering::Relaxed);
             bytes.iter_mut().zip(id.to_le_bytes()).for_each(|(to, from)| *to = from);
@@ -118,7 +119,8 @@ impl Script<'_> {
     fn file(&mut self, number: u64) -> Vec<u8> {
         let id = SegmentId::new([number as u8; 16]);
         let (first, last) = (self.perhaps(number), self.perhaps(number));
-        let mut file = SegmentHeader { id, first, last, partial: self.byte() % 4 == 3 }.encode();
+        let len = self.perhaps(SEGMENT);
+        let mut file = SegmentHeader { id, first, last, partial: self.byte() % 4 == 3, len }.encode();
         let begin = self.offset;
         let mut footer = None;
         for _ in 0..self.byte() % 8 {

@@ -79,6 +79,9 @@ pub struct Options {
     pub retain_bytes: u64,
     /// … and how long they are kept.
     pub retain_age: Duration,
+    /// The epoch of a journal that is begun, at least 1: drawn at random, so that no two servers give the
+    /// same position.
+    pub first_epoch: u32,
     /// Microseconds since the Unix epoch.
     pub clock: fn() -> i64,
     /// Unpredictable bytes for segment ids.
@@ -98,8 +101,11 @@ impl Opened {
     /// Opens and recovers. `proven_end` is one above the highest offset that any other durable thing names.
     pub fn open(disk: Arc<dyn Disk>, options: Options, proven_end: u64) -> Result<Self, OpenError> {
         let now = (options.clock)();
-        let found =
+        let mut found =
             recovery::open(&disk, &options.dir, proven_end, options.segment_bytes, now, options.random)?;
+        if (found.next, found.epoch) == (1, 1) {
+            found.epoch = options.first_epoch;
+        }
         Ok(Self { disk, options, found })
     }
 

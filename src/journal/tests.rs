@@ -26,6 +26,7 @@ fn options(dir: &Path) -> Options {
         max_bytes: 64 * SEGMENT,
         retain_bytes: 0,
         retain_age: Duration::ZERO,
+        first_epoch: 1,
         clock: || 1_000_000,
         random: |b| getrandom::fill(b).map_err(|e| io::Error::other(e.to_string())),
         observer: Arc::new(|_| {}),

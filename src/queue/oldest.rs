@@ -156,6 +156,7 @@ mod tests {
                 max_bytes: 64 << 20,
                 retain_bytes: 0,
                 retain_age: Duration::ZERO,
+                first_epoch: 1,
                 clock: || 1_000_000,
                 random: |b| getrandom::fill(b).map_err(std::io::Error::other),
                 observer: Arc::new(|_| {}),

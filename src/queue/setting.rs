@@ -44,6 +44,8 @@ settings! {
     Origin = 9;
     /// The bucket's own rules: its notification configuration and its triggers.
     Notification = 10;
+    /// Which of its objects go to which bucket of which peer.
+    Replication = 11;
 }
 
 impl Setting {

@@ -39,6 +39,7 @@ pub(super) fn options(dir: &Path, segments: u64, reserve_timeout: Duration) -> O
             max_bytes: segments * SEGMENT,
             retain_bytes: 0,
             retain_age: Duration::ZERO,
+            first_epoch: 1,
             clock: || 1_000_000,
             random,
             observer: Arc::new(|_| {}),

@@ -103,7 +103,10 @@ pub(super) fn resolve<'a>(
     let name = parse(text, form, region)?;
     match form {
         Form::Function => names.function(name),
-        Form::Queue | Form::Topic => names.entry(name).map(|(name, _)| name).ok_or_else(unknown),
+        Form::Queue | Form::Topic => {
+            let found = names.entry(name).filter(|(_, named)| named.region.is_none());
+            found.map(|(name, _)| name).ok_or_else(unknown)
+        }
     }
 }
 
@@ -159,6 +162,7 @@ mod tests {
                         name: name.into(),
                         brokers: vec![format!("broker-{n}:9092")],
                     }),
+                    region: None,
                 },
             );
         };

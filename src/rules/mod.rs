@@ -14,6 +14,7 @@ mod names;
 mod notification;
 mod own;
 mod refused;
+mod replication;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -30,6 +31,7 @@ pub use bucket_rule::Broker;
 pub use names::{KafkaTopic, Named, Names};
 pub use notification::{Around, BucketRule, MAX_RULES, Notification, PutRule, Unreadable};
 pub use refused::Refused;
+pub use replication::{Replication, ReplicationRule};
 pub use trigger::{MAX_TRIGGERS, NewTrigger, TriggerRefused};
 
 use crate::config::{Rule, pattern};
@@ -48,6 +50,7 @@ pub struct RuleSet {
     configured: Arc<Configured>,
     names: Arc<Names>,
     own: OwnCache,
+    replication: OwnCache,
 }
 
 /// The configuration's rules, compiled: shared by sets that differ in other things.
@@ -96,12 +99,12 @@ impl RuleSet {
             grouped[place].extend(rules.iter().map(|rule| Numbered { target: *target, rule: rule.clone() }));
         }
         let configured = Arc::new(Configured::new(grouped.into_iter().flatten().collect()));
-        Self { configured, names: Arc::default(), own: OwnCache::default() }
+        Self { configured, names: Arc::default(), own: OwnCache::default(), replication: OwnCache::default() }
     }
 
     /// The same, with the targets that buckets' own rules can reach.
     pub fn reaching(self, names: Names) -> Self {
-        Self { names: Arc::new(names), own: OwnCache::default(), ..self }
+        Self { names: Arc::new(names), own: OwnCache::default(), replication: OwnCache::default(), ..self }
     }
 
     /// The same with one more target, or with another one in the place of that of its name. What is compiled
@@ -114,6 +117,7 @@ impl RuleSet {
             configured: self.with_rules(of_target, rules),
             names: Arc::new(names),
             own: OwnCache::default(),
+            replication: OwnCache::default(),
         }
     }
 
@@ -125,7 +129,12 @@ impl RuleSet {
             None => Arc::clone(&self.configured),
         };
         names.remove(name);
-        Self { configured, names: Arc::new(names), own: OwnCache::default() }
+        Self {
+            configured,
+            names: Arc::new(names),
+            own: OwnCache::default(),
+            replication: OwnCache::default(),
+        }
     }
 
     fn with_rules(&self, of: TargetNo, rules: &[Rule]) -> Arc<Configured> {

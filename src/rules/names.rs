@@ -32,6 +32,8 @@ pub struct Named {
     pub tested: bool,
     /// The one Kafka topic that it writes to.
     pub topic: Option<KafkaTopic>,
+    /// The region that it replicates objects to: only buckets' rules of replication may name it.
+    pub region: Option<Arc<str>>,
 }
 
 /// A topic, and where it is.
@@ -94,6 +96,13 @@ impl Names {
         }
     }
 
+    /// The targets that replicate objects, with the regions that they replicate to.
+    pub fn replicating(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        let shared = self.shared.iter().filter(|(name, _)| !self.own.contains_key(*name));
+        let own = self.own.iter().filter_map(|(name, named)| Some((name, named.as_ref()?)));
+        shared.chain(own).filter_map(|(name, named)| Some((name, named.region.as_ref()?)))
+    }
+
     /// The one target that writes to this Kafka topic, at this broker if one is given.
     pub(super) fn of_topic(&self, topic: &str, broker: Option<&str>) -> Option<&Arc<str>> {
         let is = |named: &Named| {
@@ -117,7 +126,7 @@ mod tests {
 
     fn named(n: u32) -> Named {
         let topic = KafkaTopic { name: "events".into(), brokers: vec!["b:9092".into()] };
-        Named { target: TargetNo(n), invokes: true, tested: true, topic: Some(topic) }
+        Named { target: TargetNo(n), invokes: true, tested: true, topic: Some(topic), region: None }
     }
 
     #[test]

@@ -12,7 +12,10 @@ fn names() -> Names {
     let mut names = Names::default();
     for (n, name) in ["a", "b", "hook"].into_iter().enumerate() {
         let target = TargetNo(u32::try_from(n).expect("few"));
-        names.add(&name.into(), Named { target, invokes: name == "hook", tested: true, topic: None });
+        names.add(
+            &name.into(),
+            Named { target, invokes: name == "hook", tested: true, topic: None, region: None },
+        );
     }
     names
 }
@@ -149,7 +152,8 @@ fn what_was_said_of_a_broker_is_kept_and_is_changed_only_by_who_can_say_it() {
     let names = {
         let mut names = names();
         let topic = KafkaTopic { name: "events".into(), brokers: vec!["kafka:9092".into()] };
-        let named = Named { target: TargetNo(9), invokes: false, tested: true, topic: Some(topic) };
+        let named =
+            Named { target: TargetNo(9), invokes: false, tested: true, topic: Some(topic), region: None };
         names.add(&"pipeline".into(), named);
         names
     };

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::names::Names;
 use super::notification::{Notification, Unreadable};
+use super::replication::Replication;
 use super::trie::BucketRules;
 use super::{MAX_CACHED_BUCKETS, MAX_CACHED_NODES};
 use crate::config::Rule;
@@ -39,6 +40,20 @@ struct Kept {
 }
 
 impl OwnRules {
+    /// A bucket's rules of replication. The name of each delivery's rule is the bucket that it goes to.
+    fn of_replication(value: &Bytes, names: &Names) -> Result<Self, Unreadable> {
+        let replication = Replication::of_setting(value)?;
+        let (mut deliveries, mut rules) = (Vec::new(), Vec::<(TargetNo, Rule)>::new());
+        for rule in replication.rules.iter().filter(|rule| rule.enabled) {
+            let Some(named) = names.get(&rule.target) else { continue };
+            let to_match = rule.to_match();
+            deliveries.push(DeliveryTo { target: named.target, rule: Arc::clone(&to_match.name) });
+            rules.push((named.target, to_match));
+        }
+        let numbered = (0_u32..).zip(&rules).map(|(n, (target, rule))| (n, *target, rule));
+        Ok(Self { value: value.clone(), rules: deliveries, trie: BucketRules::build(numbered) })
+    }
+
     /// Only rules that are switched on and whose target is one of `names` match.
     fn compile(value: &Bytes, names: &Names) -> Result<Self, Unreadable> {
         let notification = Notification::of_setting(Some(value))?;
@@ -83,12 +98,32 @@ impl OwnRules {
 impl OwnCache {
     /// The rules of a bucket whose setting is `value`.
     pub(super) fn of(&self, bucket: &str, value: &Bytes, names: &Names) -> Result<Arc<OwnRules>, Unreadable> {
+        self.compiled(bucket, value, names, OwnRules::compile)
+    }
+
+    /// The rules of replication of a bucket whose setting is `value`.
+    pub(super) fn of_replication(
+        &self,
+        bucket: &str,
+        value: &Bytes,
+        names: &Names,
+    ) -> Result<Arc<OwnRules>, Unreadable> {
+        self.compiled(bucket, value, names, OwnRules::of_replication)
+    }
+
+    fn compiled(
+        &self,
+        bucket: &str,
+        value: &Bytes,
+        names: &Names,
+        compile: impl FnOnce(&Bytes, &Names) -> Result<OwnRules, Unreadable>,
+    ) -> Result<Arc<OwnRules>, Unreadable> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner).buckets.get(bucket).cloned();
         if let Some(kept) = kept.filter(|kept| kept.is_of(value)) {
             return Ok(kept);
         }
         // Built outside the lock: two callers may build the same trie, nobody waits for one.
-        let made = Arc::new(OwnRules::compile(value, names)?);
+        let made = Arc::new(compile(value, names)?);
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = kept.buckets.remove(bucket).map_or(0, |before| before.weight());
         kept.weight -= before;

@@ -181,7 +181,10 @@ fn put_rule(id: &str, to: &str, prefix: &str) -> PutRule {
 fn reaching(targets: &[(&str, u32)]) -> Names {
     let mut names = Names::default();
     for (name, n) in targets {
-        names.add(&(*name).into(), Named { target: TargetNo(*n), invokes: false, tested: true, topic: None });
+        names.add(
+            &(*name).into(),
+            Named { target: TargetNo(*n), invokes: false, tested: true, topic: None, region: None },
+        );
     }
     names
 }
@@ -216,6 +219,10 @@ fn names_of(matched: &Matched) -> Vec<(u32, &str)> {
     names(&matched.deliveries)
 }
 
+fn named(target: TargetNo) -> Named {
+    Named { target, invokes: true, tested: false, topic: None, region: None }
+}
+
 /// What is compiled of the configuration is shared, and buckets' rules reach a target that came at once.
 #[test]
 fn a_target_without_rules_comes_and_goes_without_compiling_the_configuration_anew() {
@@ -226,7 +233,7 @@ fn a_target_without_rules_comes_and_goes_without_compiling_the_configuration_ane
         let matched = set.matched("shop", Some(&setting), "k", EventKind::CreatedPut).expect("readable");
         matched.deliveries.iter().map(|delivery| delivery.target.0).collect::<Vec<_>>()
     };
-    let named = || Named { target: TargetNo(2), invokes: true, tested: false, topic: None };
+    let named = || named(TargetNo(2));
     let with = set.with(&"f".into(), named(), &[]);
     assert!(Arc::ptr_eq(&set.configured, &with.configured));
     let without = with.without("f");
@@ -312,7 +319,7 @@ proptest! {
         for (n, rules, there) in steps {
             let (name, target) = (Arc::from(format!("t{n}")), TargetNo(n));
             set = match there {
-                true => set.with(&name, Named { target, invokes: true, tested: false, topic: None }, &rules),
+                true => set.with(&name, named(target), &rules),
                 false => set.without(&name),
             };
             match there {

@@ -8,7 +8,10 @@ fn names() -> Names {
     let mut names = Names::default();
     for (n, name) in ["hook", "other", "queue"].into_iter().enumerate() {
         let target = TargetNo(u32::try_from(n).expect("few"));
-        names.add(&name.into(), Named { target, invokes: name != "queue", tested: true, topic: None });
+        names.add(
+            &name.into(),
+            Named { target, invokes: name != "queue", tested: true, topic: None, region: None },
+        );
     }
     names
 }

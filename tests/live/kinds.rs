@@ -24,16 +24,18 @@ use crate::nats::Stream;
 use crate::rabbitmq::Queue;
 use crate::receiver::Receiver;
 use crate::server::Server;
-use crate::{books, restores, turn};
+use crate::{books, replication, restores, turn};
 
 const BUCKET: &str = "live-kinds";
 /// One whose removals leave markers.
 const VERSIONED: &str = "live-kinds-v";
+/// One that gets replicas.
+const REPLICATED: &str = "live-kinds-r";
 /// One that has an origin.
 const ORIGINAL: &str = "live-kinds-o";
 
 /// Every kind: bucket and key of the object that has it here, its name in COS's family and in S3's.
-const KINDS: [(&str, &str, &str, &str); 9] = [
+const KINDS: [(&str, &str, &str, &str); 10] = [
     (BUCKET, "put", "cos:ObjectCreated:Put", "s3:ObjectCreated:Put"),
     (BUCKET, "post", "cos:ObjectCreated:Post", "s3:ObjectCreated:Post"),
     (BUCKET, "copy", "cos:ObjectCreated:Copy", "s3:ObjectCreated:Copy"),
@@ -44,6 +46,7 @@ const KINDS: [(&str, &str, &str, &str); 9] = [
         "s3:ObjectCreated:CompleteMultipartUpload",
     ),
     (ORIGINAL, "pulled", "cos:ObjectCreated:Origin", "s3:ObjectCreated:Origin"),
+    (REPLICATED, "replica", "cos:ObjectCreated:Replication", "s3:ObjectCreated:Replication"),
     (BUCKET, "gone", "cos:ObjectRemove:Delete", "s3:ObjectRemoved:Delete"),
     (VERSIONED, "marked", "cos:ObjectRemove:DeleteMarkerCreated", "s3:ObjectRemoved:DeleteMarkerCreated"),
     (BUCKET, "archived", "cos:ObjectRestore:Post", "s3:ObjectRestore:Post"),
@@ -181,6 +184,14 @@ async fn walk(s3: &Client) {
     let wish = "<RestoreRequest><Days>1</Days></RestoreRequest>";
     ask(s3, post, &format!("/{BUCKET}/archived"), &[("restore", "")], &[], wish.into()).await;
     restores::readable(s3, BUCKET, "archived").await;
+}
+
+/// A PUT to a server that replicates here.
+async fn replicate(from: &Client, to: &Client) {
+    replication::bucket(to, REPLICATED).await;
+    replication::bucket(from, "source").await;
+    replication::rule(from, "source", "test-1", REPLICATED, true).await;
+    ask(from, Method::PUT, "/source/replica", &[], &META, vec![b'x'; SIZE]).await;
 }
 
 /// A GET of what only an origin has.
@@ -339,8 +350,11 @@ async fn every_kind_arrives_through_four_protocols_under_its_names_and_as_its_sa
     let far: [&dyn FarSide; 4] = [&kafka, &nats, &*amqp, &http];
     let all: Vec<_> =
         TARGETS.iter().zip(far).map(|(target, far)| (target.name, far, "live-kinds*")).collect();
-    let mut server =
-        Server::with(&all, "[restore]\narchive_standard = \"50ms\"\n[origin]\nallow_private = true\n");
+    let (here, there) = (("test-1", replication::free()), ("test-2", replication::free()));
+    let quick = "[restore]\narchive_standard = \"50ms\"\n[origin]\nallow_private = true\n";
+    let mut server = Server::with(&all, &format!("{quick}{}", replication::taking(there.1)));
+    replication::prepare(&server, here.1);
+    let mut source = replication::replicating(&[], there, here);
     let mut configuration = server.configuration();
     for target in &TARGETS {
         let connector = format!("[target.{}.connector", target.name);
@@ -357,6 +371,9 @@ async fn every_kind_arrives_through_four_protocols_under_its_names_and_as_its_sa
     server.configure(&configuration);
     let ready = server.start().await;
     walk(&ready.s3).await;
+    let from = source.start().await;
+    replicate(&from.s3, &ready.s3).await;
+    books::drained(&from.admin, "peer").await;
     for target in &TARGETS {
         books::drained(&ready.admin, target.name).await;
     }
@@ -364,4 +381,5 @@ async fn every_kind_arrives_through_four_protocols_under_its_names_and_as_its_sa
         judge(target, far.read_raw().await);
     }
     server.stop().await;
+    source.stop().await;
 }

@@ -39,6 +39,8 @@ mod receiver;
 mod record;
 mod recovery;
 #[cfg(feature = "faults")]
+mod replication;
+#[cfg(feature = "faults")]
 mod restores;
 mod server;
 mod several;

@@ -32,6 +32,7 @@ const REGION: &str = "test-1";
 pub(crate) struct Server {
     dir: Option<TempDir>,
     path: PathBuf,
+    region: String,
     running: Option<Running>,
     seen: Seen,
     /// The deliberate fault of the next processes.
@@ -85,6 +86,7 @@ impl Server {
         Self {
             dir: Some(dir),
             path,
+            region: REGION.to_owned(),
             running: None,
             seen: Seen::default(),
             mutant: None,
@@ -92,6 +94,16 @@ impl Server {
             before: None,
             variables: Vec::new(),
         }
+    }
+
+    /// The same in another region.
+    #[cfg(feature = "faults")]
+    pub(crate) fn of_region(mut self, region: &str) -> Self {
+        let text = self.configuration();
+        let (was, is) = (format!("region = \"{REGION}\""), format!("region = \"{region}\""));
+        self.configure(&text.replacen(&was, &is, 1));
+        region.clone_into(&mut self.region);
+        self
     }
 
     /// Starts the process and does not wait for it. With `failpoint` it kills itself when it gets there.
@@ -173,7 +185,8 @@ impl Server {
                 let (access_key, secret_key) = self.credentials();
                 let client = |address: Option<String>, access: &str, secret: &str| {
                     let address = address.expect("both listeners are printed before `ready`");
-                    let client = Client::new(&address, REGION, access, secret).expect("a printed address");
+                    let client =
+                        Client::new(&address, &self.region, access, secret).expect("a printed address");
                     client.with_timeout(REQUEST_TIMEOUT)
                 };
                 let (s3, admin) = (client(s3, &access_key, &secret_key), client(admin, "", ""));

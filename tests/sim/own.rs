@@ -83,7 +83,10 @@ impl Told {
 
 fn names() -> Names {
     let mut names = Names::default();
-    names.add(&"target".into(), Named { target: TARGET, invokes: false, tested: true, topic: None });
+    names.add(
+        &"target".into(),
+        Named { target: TARGET, invokes: false, tested: true, topic: None, region: None },
+    );
     names
 }
 

@@ -38,6 +38,7 @@ pub fn options(dir: &Path) -> journal::Options {
         max_bytes: 64 * SEGMENT,
         retain_bytes: 0,
         retain_age: Duration::ZERO,
+        first_epoch: 1,
         clock: || 1_000_000,
         random: next_id,
         observer: Arc::new(|_| {}),

@@ -36,6 +36,11 @@ pub trait ConnectorConfig: Send + Sync {
         &[]
     }
 
+    /// The region of the server that it replicates objects to; none: it replicates nothing.
+    fn region(&self) -> Option<&str> {
+        None
+    }
+
     /// A stable text of everything that changes what is sent or where, without secrets. Two equal texts mean
     /// that a reload may keep the running connector.
     fn fingerprint(&self) -> String;

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,13 +41,13 @@ pub struct Fetched {
 }
 
 impl Fetcher {
-    /// Reads the certificates that the system trusts. Blocks.
+    /// Reads the certificates of that file, or those that the system trusts. Blocks.
     ///
     /// # Errors
     /// One sentence: the system trusts nobody, or the library cannot be set up.
-    pub fn new(options: Options) -> Result<Self, String> {
+    pub fn new(options: Options, ca_file: Option<PathBuf>) -> Result<Self, String> {
         let reach = Reach::Operator { allow_private: options.allow_private };
-        let tls = TlsFiles::default().client()?;
+        let tls = TlsFiles { ca: ca_file, identity: None }.client()?;
         let client = client(reach, tls, options.connect_timeout, IDLE_CONNECTIONS);
         client.map(|client| Self { client, options }).map_err(|e| e.to_string())
     }

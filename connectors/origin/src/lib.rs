@@ -35,6 +35,19 @@ pub struct Options {
     pub max_bytes: u64,
 }
 
+/// The address of a peer, as the origin of URLs is written: scheme, host and port.
+///
+/// # Errors
+/// One sentence: it is no such address.
+pub fn peer(text: &str) -> Result<String, String> {
+    let example = "https://s3.example.com:9000";
+    let url = tidings_common::endpoint("pull_from", text, &["http", "https"], example)?;
+    match url.path() == "/" && url.query().is_none() {
+        true => Ok(url.origin().ascii_serialization()),
+        false => Err("`pull_from` must be scheme, host and port alone".to_owned()),
+    }
+}
+
 /// Why there is nothing to store. The texts name a host and never a path or a query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {

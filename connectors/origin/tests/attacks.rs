@@ -82,7 +82,7 @@ fn said(status: &str, headers: &str, body: &str) -> String {
 }
 
 async fn fetch(options: Options, url: Url, follow: bool) -> Result<Vec<u8>, FetchError> {
-    let fetcher = Fetcher::new(options).expect("the system trusts somebody");
+    let fetcher = Fetcher::new(options, None).expect("the system trusts somebody");
     let mut fetched = fetcher.get(url, &HeaderMap::new(), follow, fetcher.deadline()).await?;
     let mut body = Vec::new();
     while let Some(chunk) = fetched.chunk().await? {
@@ -155,7 +155,7 @@ async fn a_redirect_to_another_host_gets_no_header_that_was_meant_for_this_one()
     let here = Origin::new(said("302 Found", &to, ""), Then::Closes).await;
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("x-token"), HeaderValue::from_static("planted"));
-    let fetcher = Fetcher::new(OPTIONS).expect("the system trusts somebody");
+    let fetcher = Fetcher::new(OPTIONS, None).expect("the system trusts somebody");
     fetcher.get(here.url("/here?a=1"), &headers, true, fetcher.deadline()).await.expect("followed");
     let (here, there) = (here.asked().concat(), there.asked().concat());
     assert!(here.starts_with("GET /here?a=1 ") && here.contains("x-token: planted"), "{here}");

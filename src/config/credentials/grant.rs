@@ -28,11 +28,11 @@ pub struct Grant {
 
 impl Grant {
     pub(super) fn allows(&self, scope: Scope, bucket: &str) -> bool {
-        self.scope >= scope && self.buckets.iter().any(|pattern| pattern::matches(pattern, bucket))
+        self.scope.allows(scope) && self.buckets.iter().any(|pattern| pattern::matches(pattern, bucket))
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.scope == Scope::Admin {
+        if !matches!(self.scope, Scope::Read | Scope::Write) {
             return Err("a role's scope is `read` or `write`".to_owned());
         }
         if !(1..=MAX_PATTERNS).contains(&self.buckets.len()) {

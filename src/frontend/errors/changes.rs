@@ -37,6 +37,12 @@ pub(in crate::frontend) fn of_commit(error: CommitError) -> S3Error {
             S3Error::with_message(C::InvalidPart, "A part was uploaded again meanwhile.")
         }
         CommitError::PreconditionFailed => C::PreconditionFailed.into(),
+        CommitError::NotVersioned => {
+            let text = "The bucket's versioning is not enabled, which replication needs.";
+            let mut error = S3Error::with_message(C::Custom("InvalidBucketState".into()), text);
+            error.set_status_code(StatusCode::CONFLICT);
+            error
+        }
         CommitError::Replaced => of_store(StoreError::Gone),
         CommitError::QuotaExceeded(what) => {
             let text = format!("The bucket's quota of {what} is used up: delete something first.");

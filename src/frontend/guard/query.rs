@@ -41,7 +41,7 @@ const PRESIGNED: [&str; 6] = [
 ];
 
 /// The parameters that some change may carry beside those of a presigned URL; [`unknown_to`] knows which one.
-const OF_CHANGES: [&str; 14] = [
+const OF_CHANGES: [&str; 15] = [
     "x-id",
     "delete",
     "versionId",
@@ -54,6 +54,7 @@ const OF_CHANGES: [&str; 14] = [
     "cors",
     "notification",
     "origin",
+    "replication",
     "restore",
     "X-Amz-Security-Token",
 ];

@@ -25,10 +25,10 @@ const PIECE: u64 = 8 << 20;
 const METADATA: [&str; 3] = ["x-amz-meta-", "x-cos-meta-", "x-oss-meta-"];
 
 /// A body that is here, whole.
-struct Whole {
-    body: NewBody,
-    size: u64,
-    hashes: Hashes,
+pub(super) struct Whole {
+    pub(super) body: NewBody,
+    pub(super) size: u64,
+    pub(super) hashes: Hashes,
     _space: Vec<BodySpace>,
 }
 
@@ -73,7 +73,7 @@ impl Pulls {
     }
 
     /// The bytes, in memory as long as a record may carry them, else in a blob.
-    async fn read(&self, mut fetched: Fetched, space: BodySpace) -> Result<Whole, Failure> {
+    pub(super) async fn read(&self, mut fetched: Fetched, space: BodySpace) -> Result<Whole, Failure> {
         let (mut space, mut promised) = (vec![space], fetched.length.unwrap_or(0));
         let hash = BodyHash::new(Declared::default());
         let mut intake = Intake::new(&**self.commit.store(), self.inline_bytes, hash);

@@ -102,7 +102,7 @@ impl Pulls {
     ) -> Result<(usize, Fetched), Failure> {
         let options = self.options;
         let made = self.fetcher.get_or_try_init(|| async move {
-            let made = tokio::task::spawn_blocking(move || Fetcher::new(options)).await;
+            let made = tokio::task::spawn_blocking(move || Fetcher::new(options, None)).await;
             made.unwrap_or_else(|e| Err(e.to_string()))
         });
         let fetcher = made.await.map_err(|why| {

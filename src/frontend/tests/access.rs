@@ -141,8 +141,24 @@ pub(super) fn row_of(operation: &str, things: &Things) -> Row {
         "GetObjectLegalHold" => row(Read, Method::GET, "/key", 404).query("legal-hold", ""),
         other => match OF_BUCKETS.iter().find(|(name, ..)| *name == other) {
             Some((_, query, answers)) => row(Read, Method::GET, "", *answers).query(query, ""),
-            None => panic!("{other} is an operation without a row: say here what it needs"),
+            None => of_replication(other),
         },
+    }
+}
+
+/// The same of what replication needs.
+fn of_replication(operation: &str) -> Row {
+    use Scope::{Admin, Pull, Replication};
+    match operation {
+        // The bucket has no versions.
+        "PutBucketReplication" => row(Admin, Method::PUT, "", 400).query("replication", "").body(REPLICATION),
+        "DeleteBucketReplication" => row(Admin, Method::DELETE, "", 204).query("replication", ""),
+        // It names no version.
+        "ReplicateObject" => row(Replication, Method::PUT, "", 400).header("x-amz-tidings-key", "key"),
+        "PullReplica" => row(Pull, Method::GET, "", 412)
+            .query("tidings-pull", "fffffffffffffffffffffffe")
+            .query("tidings-key", "key"),
+        other => panic!("{other} is an operation without a row: say here what it needs"),
     }
 }
 
@@ -153,6 +169,9 @@ const NOTIFICATION: &str = "<NotificationConfiguration></NotificationConfigurati
 const ORIGIN: &str = "<OriginConfiguration><OriginRule><OriginType>Mirror</OriginType><OriginInfo><HostInfo>\
                       <HostName>origin.example.com</HostName></HostInfo></OriginInfo></OriginRule>\
                       </OriginConfiguration>";
+const REPLICATION: &str = "<ReplicationConfiguration><Role>role</Role><Rule><Status>Enabled</Status>\
+     <Prefix></Prefix><Destination>\
+     <Bucket>qcs::cos:there::bucket</Bucket></Destination></Rule></ReplicationConfiguration>";
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
 
 /// What is only asked of buckets: the operation, its query, and what it answers where nothing is set.
@@ -216,7 +235,7 @@ async fn every_operation_asks_for_its_scope_in_its_bucket() {
     for operation in &operations {
         let needs = row_of(operation, &kept).needs;
         assert_eq!(scope_of(operation), Some(needs), "{operation}");
-        for scope in [Scope::Read, Scope::Write, Scope::Admin] {
+        for scope in [Scope::Pull, Scope::Replication, Scope::Read, Scope::Write, Scope::Admin] {
             for (patterns, covers) in [
                 (vec!["photos-*"], true),
                 (vec!["other", "*-made", "photos-*-*", "photos-*"], true),
@@ -225,7 +244,7 @@ async fn every_operation_asks_for_its_scope_in_its_bucket() {
             ] {
                 real.running.keys.set(KEY, SECRET, scope, &patterns);
                 let row = row_of(operation, &kept);
-                let allowed = scope >= needs && (covers || row.needs_no_bucket());
+                let allowed = scope.allows(needs) && (covers || row.needs_no_bucket());
                 let what = format!("{operation} with {scope:?} of {patterns:?}");
                 if allowed {
                     let answer = row.ask(&limited, &kept.bucket).await;

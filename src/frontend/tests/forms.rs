@@ -253,6 +253,13 @@ fn forbidden(family: Family) -> Vec<Case> {
         ("two files", Form { behind: vec![("file", "x")], ..form.clone() }, (400, "InvalidArgument")),
         ("a key behind", Form { behind: vec![("Key", "in/b")], ..form.clone() }, (400, "InvalidArgument")),
         (
+            "a replica",
+            form.clone()
+                .with(&format!("{prefix}-tidings-version"), "1")
+                .allowing(&format!("{{\"{prefix}-tidings-version\": \"1\"}}")),
+            if family == Family::S3 { denied } else { (501, "NotImplemented") },
+        ),
+        (
             "both families",
             form.clone().with(other, "1").allowing(&format!("{{\"{other}\": \"1\"}}")),
             (400, "InvalidArgument"),

@@ -30,6 +30,7 @@ mod pulls;
 mod qsign;
 mod quota;
 mod real;
+mod replicas;
 mod rest;
 mod restores;
 mod serving;

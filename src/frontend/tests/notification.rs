@@ -31,7 +31,13 @@ fn reach(real: &Real, targets: &[&str]) {
         if targets.contains(&name) {
             names.add(
                 &name.into(),
-                Named { target: TargetNo(n), invokes: name == "hook", tested: name != "hook", topic: None },
+                Named {
+                    target: TargetNo(n),
+                    invokes: name == "hook",
+                    tested: name != "hook",
+                    topic: None,
+                    region: None,
+                },
             );
         }
     }

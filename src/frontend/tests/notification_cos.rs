@@ -22,7 +22,8 @@ async fn started() -> Real {
     for (n, name, topic) in [(1, "pipeline", Some(topic)), (2, "hook", None)] {
         real.queue.add_reader(TargetNo(n), 1).expect("opens");
         let invokes = topic.is_none();
-        names.add(&name.into(), Named { target: TargetNo(n), invokes, tested: !invokes, topic });
+        names
+            .add(&name.into(), Named { target: TargetNo(n), invokes, tested: !invokes, topic, region: None });
     }
     real.commit.set_rules(RuleSet::build(&[]).reaching(names));
     real

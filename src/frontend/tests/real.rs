@@ -27,7 +27,7 @@ pub(super) struct Real {
     pub(super) commit: Arc<Commit>,
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) queue: Arc<EmbeddedQueue>,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: Arc<Mutex<Vec<Entry>>>,
     clock: fn() -> i64,
     origin: config::Origin,
     /// No change finds space.
@@ -36,7 +36,7 @@ pub(super) struct Real {
 }
 
 /// The queue, and what went through it.
-struct Spy(Arc<EmbeddedQueue>, Arc<Mutex<Vec<Event>>>, Arc<AtomicBool>);
+struct Spy(Arc<EmbeddedQueue>, Arc<Mutex<Vec<Entry>>>, Arc<AtomicBool>);
 
 #[async_trait]
 impl Queue for Spy {
@@ -56,9 +56,9 @@ impl Queue for Spy {
     }
 
     async fn append(&self, permit: Permit, entry: Entry, body: Bytes) -> Result<Position, AppendError> {
-        let event = entry.event.clone();
+        let kept = entry.event.is_some().then(|| entry.clone());
         let position = self.0.append(permit, entry, body).await?;
-        self.1.lock().expect("no panic").extend(event);
+        self.1.lock().expect("no panic").extend(kept);
         Ok(position)
     }
 
@@ -76,6 +76,7 @@ fn open(dir: &Path) -> (Arc<EmbeddedStore>, Arc<EmbeddedQueue>) {
             max_bytes: 64 << 20,
             retain_bytes: 0,
             retain_age: Duration::ZERO,
+            first_epoch: 1,
             clock: || jiff::Timestamp::now().as_microsecond(),
             random: |bytes| getrandom::fill(bytes).map_err(std::io::Error::other),
             observer: Arc::new(|_| {}),
@@ -119,7 +120,7 @@ impl Real {
 
     async fn start(
         dir: tempfile::TempDir,
-        events: Arc<Mutex<Vec<Event>>>,
+        events: Arc<Mutex<Vec<Entry>>>,
         clock: fn() -> i64,
         origin: config::Origin,
     ) -> Self {
@@ -150,7 +151,16 @@ impl Real {
 
     /// Every event, in order.
     pub(super) fn events(&self) -> Vec<Event> {
-        self.events.lock().expect("no panic").clone()
+        self.events.lock().expect("no panic").iter().filter_map(|entry| entry.event.clone()).collect()
+    }
+
+    /// The key of every event, and the names of the rules that gave it to somebody, in order.
+    pub(super) fn deliveries(&self) -> Vec<(String, Vec<String>)> {
+        let of = |entry: &Entry| {
+            let key = entry.event.as_ref().map(|event| event.key.to_string()).unwrap_or_default();
+            (key, entry.deliveries.iter().map(|to| to.rule.to_string()).collect())
+        };
+        self.events.lock().expect("no panic").iter().map(of).collect()
     }
 
     /// Waits until the index shows every change, and a checkpoint every row.

@@ -19,6 +19,9 @@ pub(super) enum Space {
     Versions,
     /// Bucket, zero byte, key → offset of the key's null version, if that stands in [`Space::Versions`].
     Nulls,
+    /// Bucket, zero byte, key, zero byte, a position (epoch and offset, the high byte first) → offset of the
+    /// key's version that has its name from that position in another server's log.
+    Names,
     /// Name → bucket.
     Buckets,
     /// Number → registered target.
@@ -44,10 +47,11 @@ pub(super) enum Space {
 
 impl Space {
     /// All of them, in the order in which one transaction writes them.
-    pub(super) const ALL: [Space; 13] = [
+    pub(super) const ALL: [Space; 14] = [
         Space::Objects,
         Space::Versions,
         Space::Nulls,
+        Space::Names,
         Space::Buckets,
         Space::Targets,
         Space::Blobs,

@@ -32,6 +32,7 @@ pub(super) fn table(space: Space) -> Table {
         Space::Objects => "objects",
         Space::Versions => "versions",
         Space::Nulls => "nulls",
+        Space::Names => "names",
         Space::Buckets => "buckets",
         Space::Targets => "targets",
         Space::Blobs => "blobs",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crc_fast::crc32_iscsi as crc32c;
 
-use crate::event::{Position, VersionId};
+use super::version_rows::{put_version, take_version};
 use crate::queue::{BodyRef, ObjectMeta, Stored};
 pub(super) use crate::store::blob_name;
 use crate::store::{Object, ObjectVersion, Place, StoreError};
@@ -20,8 +20,6 @@ const BODY_BLOB: u8 = 2;
 const BODY_MANIFEST: u8 = 3;
 /// No body: a delete marker.
 const BODY_MARKER: u8 = 4;
-/// Ends the row of a version that has a name of its own; the null version's row ends before it.
-const NAMED: u8 = 1;
 const ETAG_TEXT: u8 = 0;
 const ETAG_MD5: u8 = 1;
 
@@ -95,10 +93,7 @@ pub(super) fn put_object(out: &mut Vec<u8>, key: &[u8], stored: &Stored, place: 
         put_text(out, name);
         put_text(out, value);
     }
-    if let Some(VersionId::At(own)) = stored.version() {
-        out.push(NAMED);
-        out.extend_from_slice(&own.epoch.to_le_bytes());
-    }
+    put_version(out, stored);
     seal(out, from, key);
 }
 
@@ -192,18 +187,6 @@ fn try_version(bucket: &Arc<str>, object: &[u8], key: &[u8], row: &[u8]) -> Opti
         place,
     };
     Some(ObjectVersion { object, marker: head.place == BodyPlace::Marker, latest: false })
-}
-
-/// The end of an object's row.
-pub(super) fn take_version(rest: &mut &[u8], offset: u64) -> Option<VersionId> {
-    let version = match rest.is_empty() {
-        true => VersionId::Null,
-        false if take::<1>(rest)? == [NAMED] => {
-            VersionId::At(Position { epoch: u32::from_le_bytes(take(rest)?), offset })
-        }
-        false => return None,
-    };
-    rest.is_empty().then_some(version)
 }
 
 /// The offset of the change that made the object of a row; none if the row is damaged.

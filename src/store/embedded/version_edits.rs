@@ -7,8 +7,8 @@ use std::ops::Bound;
 use super::build::Stays;
 use super::index::{Batch, Snapshot, Space, Visit, end_of_prefix};
 use super::row::{self, BodyPlace};
-use super::version_rows::{identity, move_object, split_version_key, version_key};
-use super::versions::{KeyDelta, is_marker, version_of};
+use super::version_rows::{identity, move_object, name_key, offset_in, split_version_key, version_key};
+use super::versions::{KeyDelta, is_marker, named_elsewhere, version_of};
 use crate::event::VersionId;
 use crate::queue::Stored;
 use crate::store::StoreError;
@@ -50,8 +50,14 @@ impl VersionEdits<'_> {
             };
             Some(Top { row, version: found.version, offset: found.offset })
         });
-        let top = top.filter(|top| !delta.takes(top.version, top.offset));
+        let top = top.filter(|top| !delta.takes(top.version));
         let gone = self.remove_older(key, delta)?;
+        for stored in &delta.added {
+            if let Some(name) = named_elsewhere(stored) {
+                let offset = stored.position.offset.to_le_bytes();
+                self.batch.put(Space::Names, &name_key(key, name), |out| out.extend_from_slice(&offset));
+            }
+        }
         let Some((newest, older)) = delta.added.split_last() else {
             return if top.is_some() { Ok(()) } else { self.promote(key, delta, &gone) };
         };
@@ -80,24 +86,42 @@ impl VersionEdits<'_> {
         })?;
         all.iter().for_each(|version| self.batch.remove(Space::Versions, version));
         self.batch.remove(Space::Nulls, key);
+        let mut names = Vec::new();
+        self.visit(Space::Names, key, &mut |name, _| {
+            names.push(name.to_vec());
+            Ok(true)
+        })?;
+        names.iter().for_each(|name| self.batch.remove(Space::Names, name));
         Ok(())
     }
 
     fn visit_older(&self, key: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.visit(Space::Versions, key, visit)
+    }
+
+    fn visit(&self, space: Space, key: &[u8], visit: &mut Visit<'_>) -> Result<(), StoreError> {
         let mut prefix = key.to_vec();
         prefix.push(0);
         let to = end_of_prefix(&prefix);
-        self.before.scan(Space::Versions, Bound::Included(&prefix), to.as_deref(), visit)
+        self.before.scan(space, Bound::Included(&prefix), to.as_deref(), visit)
     }
 
     /// Where the key's null version stands behind the current one.
     fn null_at(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        Ok(self.before.get(Space::Nulls, key)?.and_then(|row| row.try_into().ok()).map(u64::from_le_bytes))
+        Ok(self.before.get(Space::Nulls, key)?.and_then(offset_in))
     }
 
     /// Takes away what goes of the versions behind the current one; gives their offsets.
     fn remove_older(&mut self, key: &[u8], delta: &KeyDelta) -> Result<Vec<u64>, StoreError> {
-        let mut gone = delta.removed.clone();
+        let mut gone = Vec::with_capacity(delta.removed.len());
+        for name in &delta.removed {
+            let at = name_key(key, *name);
+            let elsewhere = self.before.get(Space::Names, &at)?.and_then(offset_in);
+            if elsewhere.is_some() {
+                self.batch.remove(Space::Names, &at);
+            }
+            gone.push(elsewhere.unwrap_or(name.offset));
+        }
         if delta.null_gone
             && let Some(at) = self.null_at(key)?
         {

@@ -57,7 +57,7 @@ impl List {
     ) -> Result<(), StoreError> {
         let OfKey { delta, before: older } = of_key;
         let added = delta.added.iter().rev().filter_map(|stored| version_made(stored));
-        let older = older.into_iter().filter(|v| !delta.takes(v.object.version, v.object.offset));
+        let older = older.into_iter().filter(|v| !delta.takes(v.object.version));
         let mut all = added.chain(older).peekable();
         // Of the key that the list goes on with, the newest may have been left out.
         let newest = match key == from.key && from.behind.is_some() {

@@ -12,7 +12,7 @@ use super::apply::Shared;
 use super::index::{Snapshot, Space, end_of_prefix};
 use super::row::{self, object_key};
 use super::version_list::{From, List, OfKey};
-use super::version_rows::{split_version_key, version_key};
+use super::version_rows::{name_key, offset_in, split_version_key, version_key};
 use super::versions::{KeyDelta, Pending, is_marker, version_of};
 use crate::event::VersionId;
 use crate::queue::{BodyRef, ObjectMeta, Stored};
@@ -189,14 +189,14 @@ pub(super) fn newest_of(
     if newest.is_none() && !delta.resets {
         let row = before.get(Space::Objects, index_key)?;
         let top = row.map(|row| row::version(bucket, index_key, index_key, &row)).transpose()?;
-        newest = top.filter(|top| !delta.takes(top.object.version, top.object.offset));
+        newest = top.filter(|top| !delta.takes(top.object.version));
         if newest.is_none() {
             let mut prefix = index_key.to_vec();
             prefix.push(0);
             let to = end_of_prefix(&prefix);
             before.scan(Space::Versions, Bound::Included(&prefix), to.as_deref(), &mut |key, row| {
                 let found = row::version(bucket, index_key, key, row)?;
-                newest = Some(found).filter(|found| !delta.takes(found.object.version, found.object.offset));
+                newest = Some(found).filter(|found| !delta.takes(found.object.version));
                 Ok(newest.is_none())
             })?;
         }
@@ -218,20 +218,18 @@ fn named(
     if delta.resets {
         return Ok(None);
     }
-    let is = |found: &ObjectVersion| {
-        found.object.version == id && !delta.takes(found.object.version, found.object.offset)
-    };
+    let is = |found: &ObjectVersion| found.object.version == id && !delta.takes(id);
     let row = before.get(Space::Objects, index_key)?;
     let top = row.map(|row| row::version(bucket, index_key, index_key, &row)).transpose()?;
     if let Some(top) = top.filter(is) {
         return Ok(Some(top));
     }
     let offset = match id {
-        VersionId::At(at) => Some(at.offset),
-        VersionId::Null => {
-            let row = before.get(Space::Nulls, index_key)?;
-            row.and_then(|row| row.try_into().ok()).map(u64::from_le_bytes)
+        VersionId::At(at) => {
+            let row = before.get(Space::Names, &name_key(index_key, at))?;
+            Some(row.and_then(offset_in).unwrap_or(at.offset))
         }
+        VersionId::Null => before.get(Space::Nulls, index_key)?.and_then(offset_in),
     };
     let Some(offset) = offset else { return Ok(None) };
     let key = version_key(index_key, offset);

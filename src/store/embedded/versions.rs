@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::row::{BlobName, blob_name, object_key};
-use crate::event::{EventKind, VersionId};
+use crate::event::{EventKind, Position, VersionId};
 use crate::queue::{BodyRef, Change, Stored, decode_manifest};
 
 /// What one change does to the versions of its key.
@@ -55,6 +55,14 @@ pub(super) fn version_of(stored: &Stored) -> VersionId {
     stored.version().unwrap_or(VersionId::Null)
 }
 
+/// The name of the version that a change makes, where another server gave it.
+pub(super) fn named_elsewhere(stored: &Stored) -> Option<Position> {
+    match stored.version() {
+        Some(VersionId::At(at)) if at.offset != stored.position.offset => Some(at),
+        _ => None,
+    }
+}
+
 /// What a run of changes of one key does to its versions.
 #[derive(Debug, Default)]
 pub(super) struct KeyDelta {
@@ -64,8 +72,8 @@ pub(super) struct KeyDelta {
     pub(super) clears: bool,
     /// What comes on top, oldest first.
     pub(super) added: Vec<Arc<Stored>>,
-    /// Offsets of versions that go, of those that were there before.
-    pub(super) removed: Vec<u64>,
+    /// Versions that go, of those that were there before.
+    pub(super) removed: Vec<Position>,
     /// The null version that was there before goes.
     pub(super) null_gone: bool,
     /// What came and went.
@@ -112,13 +120,17 @@ impl KeyDelta {
         }
         match id {
             VersionId::Null => self.null_gone = true,
-            VersionId::At(at) => self.removed.push(at.offset),
+            VersionId::At(at) => self.removed.push(at),
         }
     }
 
     /// True if a version that was there before is there no more.
-    pub(super) fn takes(&self, id: VersionId, offset: u64) -> bool {
-        self.resets || self.removed.contains(&offset) || (self.null_gone && id == VersionId::Null)
+    pub(super) fn takes(&self, id: VersionId) -> bool {
+        self.resets
+            || match id {
+                VersionId::Null => self.null_gone,
+                VersionId::At(at) => self.removed.contains(&at),
+            }
     }
 }
 

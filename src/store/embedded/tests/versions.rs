@@ -98,7 +98,67 @@ fn a_change_counts_until_it_is_applied_itself() {
     let delta = pending.delta(2);
     assert_eq!((delta.added.len(), delta.dropped.len(), delta.removed.len()), (0, 1, 0), "{delta:?}");
     let delta = pending.delta(3);
-    assert_eq!((delta.added.len(), delta.removed), (0, vec![2]));
+    assert_eq!((delta.added.len(), delta.removed), (0, vec![Position { epoch: 1, offset: 2 }]));
     assert!(!pending.forget(2));
     assert!(pending.forget(3));
+}
+
+/// What the versions of a key are, the newest first: name, whether it is a marker.
+fn versions_of(store: &EmbeddedStore, key: &str) -> Vec<(VersionId, bool)> {
+    let all = store.versions("b", key, None, 100).unwrap();
+    for version in &all {
+        let id = version.object.version;
+        let found = store.version("b", key, Some(id)).unwrap().expect("each is found by its name");
+        assert_eq!((found.object.offset, found.latest), (version.object.offset, version.latest), "{id}");
+    }
+    all.iter().map(|version| (version.object.version, version.marker)).collect()
+}
+
+/// Versions whose names are from another server's log stand where they were made here, are found and go by
+/// their names, in the overlay and in the index, and after the store was opened again.
+#[test]
+fn a_version_that_another_server_named_is_found_and_goes_by_that_name() {
+    let (log, dir) = (Arc::<Log>::default(), tempfile::tempdir().unwrap());
+    let mut store = open(&log, os(), dir.path(), NEVER);
+    let elsewhere = |offset| VersionId::At(Position { epoch: 77, offset });
+    let named = |id| Some(Version::Named(id));
+    let put = |id| {
+        let (change, event, body) = put_of("k", &Bytes::from_static(b"replica"));
+        log.push(change, event.map(|event| Event { version: named(id), ..event }), body)
+    };
+    let remove = |id| {
+        let event = Event { version: named(id), ..event(EventKind::RemovedDelete, "k", 0) };
+        log.push(Change::DeleteObject, Some(event), Bytes::new())
+    };
+    let first = put_version(&log, "k", 1);
+    // One has the offset of a version of our own, which is another one all the same.
+    put(elsewhere(first));
+    let marker = Event { version: named(elsewhere(9_000)), ..event(EventKind::RemovedMarker, "k", 0) };
+    log.push(Change::DeleteObject, Some(marker), Bytes::new());
+    put(elsewhere(2));
+    let all =
+        [(elsewhere(2), false), (elsewhere(9_000), true), (elsewhere(first), false), (at(first), false)];
+    assert_eq!(versions_of(&store, "k"), all, "not applied");
+    log.wait_applied();
+    assert_eq!(versions_of(&store, "k"), all, "applied");
+    drop(store);
+    store = open(&log, os(), dir.path(), NEVER);
+    assert_eq!(versions_of(&store, "k"), all, "opened again");
+
+    // The current one, so that a marker hides the rest; the marker; and one of two with the same offset.
+    for (gone, left) in
+        [(elsewhere(2), &all[1..]), (elsewhere(9_000), &all[2..]), (elsewhere(first), &all[3..])]
+    {
+        remove(gone);
+        assert_eq!(versions_of(&store, "k"), left, "{gone}: not applied");
+        log.wait_applied();
+        assert_eq!(versions_of(&store, "k"), left, "{gone}: applied");
+        assert!(store.version("b", "k", Some(gone)).unwrap().is_none());
+    }
+    remove(at(first));
+    log.wait_applied();
+    assert!(versions_of(&store, "k").is_empty());
+    put(elsewhere(2));
+    log.wait_applied();
+    assert_eq!(versions_of(&store, "k"), [(elsewhere(2), false)], "its name was free again");
 }
