@@ -13,6 +13,7 @@ mod error;
 mod format;
 #[cfg(test)]
 mod format_tests;
+mod free;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod headroom;

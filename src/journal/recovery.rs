@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile, is_no_space, make_dir, read_exact_at};
 use super::error::OpenError;
-use super::format::{BLOCK, SegmentHeader, SegmentId, Total};
+use super::format::{SegmentId, Total};
 use super::losses;
 use super::prepare::RandomFn;
 use super::rewrite::{self, Keep, Source};
@@ -53,12 +53,12 @@ pub(super) struct Recovered {
 }
 
 /// What opening works with.
-struct Opening<'a> {
-    disk: &'a dyn Disk,
-    dir: &'a Path,
-    segment_bytes: u64,
+pub(super) struct Opening<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) dir: &'a Path,
+    pub(super) segment_bytes: u64,
     now_us: i64,
-    random: RandomFn,
+    pub(super) random: RandomFn,
 }
 
 /// Opens the journal in `dir`. `proven_end` is one above the highest offset that any other durable thing
@@ -119,7 +119,7 @@ pub(super) fn open(
     found.report.damage = survey.damage;
     // Offsets after an unclean stop may repeat numbers that were written and never acknowledged.
     if !found.report.clean && found.next > 1 {
-        found.epoch += 1;
+        found.epoch = found.epoch.saturating_add(1);
     }
     Ok(found)
 }
@@ -222,38 +222,5 @@ impl Opening<'_> {
         self.disk.sync_dir(self.dir)?;
         let known = segment.known().clone();
         Ok(Segment::new(segment.header, segment.path.clone(), file, segment.file_len, known))
-    }
-
-    /// Takes a file without records back for another life, or removes it: for its room, or if its length is
-    /// not today's.
-    fn release(&self, found: &mut Recovered, file: Surveyed, for_room: bool) -> Result<(), OpenError> {
-        let same = |s: &&Arc<Segment>| s.file_len == self.segment_bytes && !for_room;
-        match &file.segment {
-            Some(segment) if same(&segment) => {
-                let temporary = self.dir.join(format!("retired-{}.tmp", file.first));
-                self.disk.rename(&file.path, &temporary)?;
-                found.recycled.push((temporary, Arc::clone(&segment.file)));
-            }
-            Some(_) => self.disk.remove(&file.path)?,
-            // Nothing was written in it; nobody may take it for a segment again.
-            None => self.disk.rename(&file.path, &self.dir.join(format!("{}.bad", file.name)))?,
-        }
-        Ok(self.disk.sync_dir(self.dir)?)
-    }
-
-    /// Puts a file with nothing but a header in the place of one that stood ready, until the next one gets its
-    /// number.
-    fn hold(&self, path: &Path, number: u64) -> Result<(), OpenError> {
-        let mut id = [0; 16];
-        (self.random)(&mut id)?;
-        let id = SegmentId::new(id);
-        let header = SegmentHeader { id, first: number, last: number, partial: false, len: BLOCK };
-        let temporary = self.dir.join("recovered.tmp");
-        let _ = self.disk.remove(&temporary);
-        let file = self.disk.create(&temporary)?;
-        file.write_at(&header.encode(), 0)?;
-        file.sync_data()?;
-        self.disk.rename(&temporary, path)?;
-        Ok(self.disk.sync_dir(self.dir)?)
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Repair<'a> {
         if pending {
             losses.pop();
         }
-        let epoch = losses.iter().map(|l| l.epoch).fold(survey.epoch, u32::max) + 1;
+        let epoch = losses.iter().map(|l| l.epoch).fold(survey.epoch, u32::max).saturating_add(1);
         losses.push(Loss { damage: all, time_us, quarantined: BTreeMap::new(), epoch, done: false });
         losses::write(disk, dir, &losses)?;
         Ok(Self { disk, dir: dir.to_owned(), survey, losses })
@@ -137,15 +137,8 @@ impl<'a> Repair<'a> {
             if numbers.0 < file.first {
                 let gap = (numbers.0, file.first - 1);
                 let begins = file.known.first;
-                self.fill(
-                    gap,
-                    next.min(begins),
-                    begins,
-                    &totals,
-                    &file.known.totals_before,
-                    time_us,
-                    random,
-                )?;
+                let after = &file.known.totals_before;
+                self.fill(gap, next.min(begins), begins, &totals, after, time_us, random)?;
             }
             let follows = self.survey.files[i + 1..].iter().find(|f| used(f));
             let numbered = follows.is_some_and(|f| f.first == file.last + 1);

@@ -128,6 +128,12 @@ impl Surveyed {
     }
 }
 
+/// Nobody knows how many records there were in so many bytes; so many fit at most, and no offset may be given
+/// twice.
+fn at_most(bytes: u64) -> u64 {
+    bytes / RECORD_HEADER as u64
+}
+
 impl State {
     /// True if nothing was written behind what was seen so far: behind an open end, and behind a file that
     /// stands ready.
@@ -156,8 +162,7 @@ impl State {
             None => file.first > 1 && nothing,
         };
         if skipped && !unused {
-            let missing = file_name(file.first - 1);
-            self.unreadable(missing, Why::Missing, later, proven_end);
+            self.unreadable(file_name(file.first - 1), Why::Missing, later, proven_end);
         }
         let Some(segment) = file.segment.clone() else {
             if unused && later.is_none() {
@@ -189,9 +194,8 @@ impl State {
         let mut walk = scan::walk(&segment, expected, proven)?;
         let cut = file.promised() - file.len;
         if cut > 0 && later.is_none() && !unused {
-            // Nobody knows how many records were in what was cut off; so many fit at most.
-            let proven = proven.max(walk.known.end.max(self.survey.next) + cut / RECORD_HEADER as u64);
-            walk = scan::walk(&segment, expected, proven)?;
+            let had = walk.known.end.max(self.survey.next) + at_most(cut);
+            walk = scan::walk(&segment, expected, proven.max(had))?;
             if walk.end_pos == BLOCK {
                 file.role = Role::Unreadable;
                 self.unreadable(file.name.clone(), Why::Missing, later, proven_end);
@@ -221,8 +225,7 @@ impl State {
         let from = self.survey.next;
         self.suspect.get_or_insert((name.clone(), why));
         if later.is_none() {
-            // Nobody knows how many records it had; so many fit at most, and no offset may be given twice.
-            let end = proven_end.max(from + self.longest / RECORD_HEADER as u64);
+            let end = proven_end.max(from + at_most(self.longest));
             self.survey.damage.push(Damage::of_file(name, from, end, why));
             self.survey.next = end;
         }

@@ -330,7 +330,7 @@ fn what_is_ours_stays_ours() {
 fn changes_with_unknown_parameters_change_nothing() {
     for (method, target) in [
         ("DELETE", "/bucket?website"),
-        ("PUT", "/bucket?replication"),
+        ("PUT", "/bucket?inventory"),
         ("PUT", "/bucket/key?append"),
         ("POST", "/bucket/key?select"),
     ] {

@@ -268,8 +268,8 @@ async fn damage_to_the_last_record_of_a_full_segment_is_named_too() {
     }
 }
 
-/// What was acknowledged in the segment being written, and is gone with its file: no later batch proves it, but
-/// files are made whole before they get their names, and their numbers are dense.
+/// What was acknowledged in the segment being written, and is gone with its file: no later batch proves it,
+/// but files are made whole before they get their names, and their numbers are dense.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_current_segment_that_is_missing_or_cut_is_damage_until_it_is_accepted() {
     for (records, kept) in [(5, 0), (80, 0), (5, 1), (80, 1), (80, 2), (80, 3), (80, 4)] {

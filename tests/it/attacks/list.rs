@@ -48,7 +48,7 @@ pub(super) const ATTACKS: &[(&str, Shown)] = &[
     (
         "dates that are old, early or too long",
         By(&[
-            "src/frontend/guard/tests.rs::dates_are_within_their_bounds",
+            "src/frontend/guard/tests/dates.rs::dates_are_within_their_bounds",
             "src/frontend/guard/qsign/tests.rs::times_are_within_their_bounds",
         ]),
     ),
@@ -62,7 +62,7 @@ pub(super) const ATTACKS: &[(&str, Shown)] = &[
     (
         "a body that nothing signs, or another than was signed",
         By(&[
-            "src/frontend/guard/tests.rs::unsigned_bodies_come_from_this_machine_only",
+            "src/frontend/guard/tests/payloads.rs::unsigned_bodies_come_from_this_machine_only",
             "src/frontend/guard/qsign/tests.rs::bodies_are_covered",
             "bodies.rs::declared_checksums_are_compared",
             "cos.rs::a_body_that_does_not_fit_its_md5_is_not_stored",
@@ -389,7 +389,7 @@ pub(super) const ATTACKS: &[(&str, Shown)] = &[
         "secrets in logs, metrics, answers and files",
         By(&[
             "tests/it/secrets.rs::no_secret_is_told_whoever_asks_and_whatever_fails",
-            "src/config/tests.rs::a_secret_typed_into_the_wrong_place_is_not_repeated",
+            "src/config/tests/text.rs::a_secret_typed_into_the_wrong_place_is_not_repeated",
             "src/config/credentials/tests.rs::a_malformed_file_is_refused_without_quoting_it",
             "src/admin/tests/audit.rs::a_line_says_what_was_asked_for_and_neither_key_nor_token",
         ]),
@@ -407,9 +407,9 @@ pub(super) const ATTACKS: &[(&str, Shown)] = &[
         "configurations that are wrong, huge or readable by others (secrets stand in files of their own)",
         By(&[
             "src/config/tests.rs::everything_wrong_is_told_at_once",
-            "src/config/tests.rs::hostile_keys_are_told_not_obeyed",
-            "src/config/tests.rs::syntax_errors_have_a_place",
-            "src/config/tests.rs::a_file_that_cannot_be_read_is_one_sentence",
+            "src/config/tests/text.rs::hostile_keys_are_told_not_obeyed",
+            "src/config/tests/text.rs::syntax_errors_have_a_place",
+            "src/config/tests/text.rs::a_file_that_cannot_be_read_is_one_sentence",
             "src/config/credentials/tests.rs::a_file_that_others_may_read_is_refused",
         ]),
     ),
