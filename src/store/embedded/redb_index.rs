@@ -58,6 +58,10 @@ pub(super) struct RedbIndex {
     unsynced: AtomicBool,
 }
 
+/// What to do about damage.
+pub(super) const REBUILD: &str = "the journal holds only later changes, so the index cannot be made anew from \
+                                  it: restore the data directory from a backup";
+
 impl Drop for RedbIndex {
     fn drop(&mut self) {
         self.close();
@@ -75,7 +79,7 @@ impl RedbIndex {
     ) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
         match disk.open(&path) {
-            Ok(file) => guard(|| Self::open_file(file, cache_bytes)),
+            Ok(file) => guard(|| Self::open_file(&path, file, cache_bytes)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && bodies => Err(StoreError::Index(format!(
                 "{} is missing although objects are there; restore it, or move packs and blobs away",
                 path.display()
@@ -86,7 +90,7 @@ impl RedbIndex {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
                     _ => {}
                 }
-                let index = guard(|| Self::open_file(disk.create(&new)?, cache_bytes))?;
+                let index = guard(|| Self::open_file(&new, disk.create(&new)?, cache_bytes))?;
                 disk.rename(&new, &path)?;
                 disk.sync_dir(dir)?;
                 Ok(index)
@@ -95,12 +99,13 @@ impl RedbIndex {
         }
     }
 
-    fn open_file(file: Arc<dyn DiskFile>, cache_bytes: u64) -> Result<Self, StoreError> {
+    fn open_file(path: &Path, file: Arc<dyn DiskFile>, cache_bytes: u64) -> Result<Self, StoreError> {
         let kept = Arc::new(Kept::default());
+        let damaged = |why| StoreError::Index(format!("{}: {why}; {REBUILD}", path.display()));
         let db = Database::builder()
             .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
             .create_with_backend(Backend::new(file.clone(), kept.clone()))
-            .map_err(failed)?;
+            .map_err(damaged)?;
         let db = RwLock::new(Some(db));
         let index = Self { db, file, kept, applied: AtomicU64::new(1), unsynced: AtomicBool::new(false) };
         match index.number(META_FORMAT) {

@@ -13,7 +13,7 @@ use super::examine::{INDEX, Look, names_of};
 use super::frozen::Frozen;
 use super::index::{Index, Reads, Space};
 use super::packs::{PackEnd, Packs};
-use super::redb_index::RedbIndex;
+use super::redb_index::{REBUILD, RedbIndex};
 use super::row::{self, BlobName};
 use super::{META_PACK_END, blobs, buckets, restores, row_edit, upload_rows, usage};
 use crate::journal::disk::Disk;
@@ -21,9 +21,6 @@ use crate::store::{Finding, FindingKind, Inspection, StoreError};
 
 /// The engine's memory while everything is read once.
 const CACHE: u64 = 64 << 20;
-/// What to do about an index that is damaged.
-const REBUILD: &str = "the journal holds only later changes, so the index cannot be made anew from it: \
-                       restore the data directory from a backup";
 
 /// Told objects and bytes looked at so far.
 pub type Progress<'a> = dyn FnMut(u64, u64) + 'a;
@@ -42,7 +39,7 @@ pub fn verify(
     let index = match RedbIndex::open(&*disk, dir, CACHE, true) {
         Ok(index) => index,
         Err(e) => {
-            tell(&mut done, FindingKind::Index, INDEX, format!("it cannot be opened: {e}; {REBUILD}"));
+            tell(&mut done, FindingKind::Index, INDEX, format!("it cannot be opened: {e}"));
             return Ok(done);
         }
     };

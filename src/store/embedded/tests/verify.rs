@@ -187,3 +187,14 @@ fn no_rotten_page_of_the_index_makes_keys_vanish_unseen() {
     println!("{found} were found, {lies} would have been lies");
     assert!(found > 20, "{found}");
 }
+
+#[test]
+fn an_index_that_cannot_be_opened_says_which_file_and_what_to_do() {
+    let closed = Closed::new();
+    let path = closed.dir.path().join("index.redb");
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0; 512], 0).unwrap();
+    let Err(refused) = open_only(os(), closed.dir.path(), NEVER) else { panic!("it opened") };
+    let said = refused.to_string();
+    assert!(said.contains(&path.display().to_string()) && said.contains("from a backup"), "{said}");
+}
