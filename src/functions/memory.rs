@@ -124,14 +124,21 @@ pub(super) fn children(process: u32) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     #[test]
     fn children_are_counted_and_the_sandbox_is_not() {
         let mut child = std::process::Command::new("/bin/cat")
             .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("there is a cat");
+        // Once it answers it has loaded all that it will.
+        let (mut to, mut from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        to.write_all(b"x").expect("written");
+        from.read_exact(&mut [0]).expect("answered");
         let me = std::process::id();
         assert!(children(me).contains(&child.id()));
         let family = Family { first: me, own: 1 };
@@ -140,7 +147,7 @@ mod tests {
         // It shares its libraries with others.
         let shares = share(child.id()).expect("ours");
         assert!(0 < shares && shares < resident(child.id()), "{shares}");
-        drop(child.stdin.take());
+        drop(to);
         child.wait().expect("ends");
         assert_eq!(Family { first: u32::MAX, own: 3 }.bytes(0), 0);
     }
