@@ -95,25 +95,22 @@ pub(super) fn open(
     let free = |f: &Surveyed| matches!(f.role, Role::Empty | Role::BadSpare);
     let (mut unused, used): (Vec<_>, Vec<_>) = survey.files.into_iter().partition(free);
     let follows = used.last().map_or(1, |f| f.last + 1);
+    // A number that is missing below the first of them is the proof of what is gone: it stays missing, and
+    // that one's place is never empty.
+    let proves = unused.first().is_some_and(|f| f.first > follows && !survey.damage.is_empty());
+    let proof = proves.then(|| unused.remove(0));
     for file in used {
         opening.take(&mut found, file, &mut unused)?;
     }
-    // A number that is missing below the first of them is the proof of what is gone: it stays missing, and
-    // that one's place is never empty.
-    let proof = unused.first().filter(|f| f.first > follows && !survey.damage.is_empty()).map(|f| f.first);
     // From the highest number down: whatever stops us on the way, no number is missing between those that are
     // left.
     while let Some(file) = unused.pop() {
-        if proof == Some(file.first) {
-            opening.hold(&file.path, file.first)?;
-            found.next_number = file.first;
-        } else {
-            opening.release(&mut found, file, false)?;
-        }
+        opening.release(&mut found, file, false)?;
         fail::point("recover.retired");
     }
-    if proof.is_none() {
-        found.next_number = follows;
+    found.next_number = proof.as_ref().map_or(follows, |file| file.first);
+    if let Some(file) = proof {
+        opening.hold(&file.path, file.first)?;
     }
     found.report.clean &= survey.damage.is_empty();
     found.report.damage = survey.damage;

@@ -129,8 +129,12 @@ impl<'a> Repair<'a> {
             if !used(file) {
                 next_number = numbers.0;
                 if last_used.is_none_or(|last| i > last) {
+                    // What is missing behind it has its number in it, too.
+                    let ready = |f: &&Surveyed| matches!(f.role, Role::Empty | Role::BadSpare);
+                    let behind = self.survey.files.get(i + 1).filter(ready);
+                    let numbers = (numbers.0, behind.map_or(file.last, |f| f.first - 1));
                     self.fill(numbers, next, self.survey.next, &totals, least, time_us, random)?;
-                    (next, next_number) = (self.survey.next, file.last + 1);
+                    (next, next_number) = (self.survey.next, numbers.1 + 1);
                 }
                 continue;
             }

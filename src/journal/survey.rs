@@ -88,7 +88,7 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Dee
             // Nothing in it was ever acknowledged.
             file.role = Role::Empty;
         } else {
-            state.place(&mut file, (later, nothing), proven_end, deep.is_some())?;
+            state.place(&mut file, (firsts[i], later), proven_end, deep.is_some())?;
         }
         state.survey.next_number = file.last + 1;
         state.survey.files.push(file);
@@ -152,17 +152,18 @@ impl State {
     fn place(
         &mut self,
         file: &mut Surveyed,
-        (later, nothing): (Option<First>, bool),
+        (here, later): (Option<First>, Option<First>),
         proven_end: u64,
         deep: bool,
     ) -> Result<(), OpenError> {
         let unused = self.is_over();
         let skipped = match self.survey.files.last() {
             Some(before) => file.first > before.last + 1,
-            None => file.first > 1 && nothing,
+            None => file.first > 1 && file.segment.is_some() && here.or(later).is_none(),
         };
         if skipped && !unused {
-            self.unreadable(file_name(file.first - 1), Why::Missing, later, proven_end);
+            // Where this file begins, the missing one ended.
+            self.unreadable(file_name(file.first - 1), Why::Missing, here.or(later), proven_end);
         }
         let Some(segment) = file.segment.clone() else {
             if unused && later.is_none() {
@@ -204,8 +205,7 @@ impl State {
         }
         let nothing = walk.end_pos == BLOCK;
         if later.is_none() && !walk.clean && (nothing || !walk.has_records && walk.damage.is_empty()) {
-            file.role = Role::Empty;
-            self.suspect.get_or_insert((file.name.clone(), Why::Bytes));
+            self.without_records(file, here, &walk);
             return Ok(());
         }
         let (until, last) = (walk.end_pos, later.is_none());
@@ -218,6 +218,26 @@ impl State {
         self.survey.damage.extend(walk.damage);
         self.open_end = last;
         self.link(file)
+    }
+
+    /// The last file, in which nothing was acknowledged: unless what it says of offsets does not follow.
+    fn without_records(&mut self, file: &mut Surveyed, here: Option<First>, walk: &scan::Walk) {
+        let next = self.survey.next;
+        let begins = if walk.has_opening { walk.known.first } else { next };
+        if !self.is_over() && begins > next {
+            // The file before it was closed at what its opening says, and is not there.
+            file.role = Role::Unreadable;
+            let missing = file_name(file.first.saturating_sub(1));
+            self.survey.damage.push(Damage::of_file(missing, next, begins, Why::Missing));
+            self.survey.next = begins;
+        } else if !self.is_over() && here.is_some_and(|here| here.exact && here.offset < next) {
+            // It has batches of offsets that were given before: nobody may throw it away.
+            file.role = Role::Unreadable;
+            self.unreadable(file.name.clone(), Why::Bytes, None, next);
+        } else {
+            file.role = Role::Empty;
+            self.suspect.get_or_insert((file.name.clone(), Why::Bytes));
+        }
     }
 
     /// A file that cannot be read at all, or is not there: what may it have held?

@@ -183,7 +183,8 @@ async fn sealed(segment: &Arc<segment::Segment>) {
         while let segment::Step::Batch(header, _) = cursor.step().expect("readable") {
             last = Some(header.kind);
         }
-        if last == Some(format::BatchKind::Seal) {
+        // Where a seal finds no room any more, the footer of the closed file says as much.
+        if matches!(last, Some(format::BatchKind::Seal | format::BatchKind::Footer)) {
             return;
         }
         assert!(std::time::Instant::now() < deadline, "the log is never sealed");

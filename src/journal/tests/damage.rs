@@ -304,3 +304,48 @@ async fn a_current_segment_that_is_missing_or_cut_is_damage_until_it_is_accepted
         is_mended(dir.path(), lost, lost.1 + 1, 1).await;
     }
 }
+
+/// A gap before the last file with records, and one that the log went on behind: what stands behind it is as
+/// safe as ever, whatever is proved elsewhere and however long segments are by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_behind_a_missing_file_is_lost_with_it() {
+    for (records, from_end) in [(80, 2), (80, 1)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (journal, ..) = open(dir.path());
+        for n in 1..=records {
+            append(&journal, n, 8_000).await;
+        }
+        let all = journal.shared.segments.all();
+        let (victim, behind) = (&all[all.len() - from_end], all.get(all.len() + 1 - from_end));
+        let first = victim.known().first;
+        let behind = behind.map(|s| s.known().first);
+        let path = victim.path.clone();
+        sealed(&all[all.len() - 1]).await;
+        crash(journal).await;
+        std::fs::remove_file(&path).expect("removed");
+        let mut kept: Vec<_> = behind.map_or(vec![], |behind| (behind..=records).collect());
+        let (mut end, mut lost) = (0, None);
+        for round in 0..4 {
+            let options = Options { segment_bytes: SEGMENT * (1 + round % 2), ..options(dir.path()) };
+            let opened = Opened::open(Arc::new(OsDisk), options, end).expect("opens");
+            let now = named(&opened.report().damage);
+            let [(from, to)] = now[..] else { panic!("{now:?}") };
+            assert_eq!(from, first, "{records} {from_end} {round}");
+            assert_eq!(*lost.get_or_insert(to), to, "the same as before, round {round}");
+            let journal = opened.start(Arc::new(Seen::default()) as Arc<dyn Sink<u64>>).expect("starts");
+            assert_eq!(read_until(&journal, to + 1).0, kept, "{from_end}, round {round}");
+            for n in 0..40 {
+                kept.push(append(&journal, n, 8_000).await);
+            }
+            end = kept.last().expect("some") + 1;
+            sealed(&journal.shared.segments.all().pop().expect("one")).await;
+            crash(journal).await;
+        }
+        let lost = (first, lost.expect("seen"));
+        accept(dir.path(), end, lost).expect("accepted");
+        let (journal, _, report) = open(dir.path());
+        assert_eq!(report.damage, []);
+        assert_eq!(read_until(&journal, first).0, kept);
+        journal.stop();
+    }
+}
