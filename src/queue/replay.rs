@@ -258,7 +258,9 @@ impl Inner {
             },
             Err(e) => Err(e),
         };
-        fail::point("replay.synced");
+        if rewound.is_ok() {
+            fail::point("replay.synced");
+        }
         self.rewinding().remove(&target.0);
         // What was held for it alone may go, if it did not go back.
         self.raise_floor();
