@@ -59,8 +59,8 @@ pub(super) struct RedbIndex {
 }
 
 /// What to do about damage.
-pub(super) const REBUILD: &str = "the journal holds only later changes, so the index cannot be made anew from \
-                                  it: restore the data directory from a backup";
+pub(super) const REBUILD: &str = "the journal holds only later changes, so the index cannot be made anew \
+                                  from it: restore the data directory from a backup";
 
 impl Drop for RedbIndex {
     fn drop(&mut self) {
