@@ -173,10 +173,11 @@ impl Scene {
         self.set(trouble);
         self.work(changes).await;
         for (name, far) in KINDS.iter().zip(&self.far) {
-            // What passes may need more to be noticed.
+            // What passes may need more to be noticed: little at a time, since on a narrow line all of it has
+            // to pass within the time that one answer may take.
             let felt = async {
                 while far.proxy.felt() == 0 {
-                    self.work(FEW).await;
+                    self.work(changes.div_ceil(10)).await;
                     sleep(ASK_EVERY).await;
                 }
             };
