@@ -3,7 +3,8 @@
 //! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never
 //! run beside one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -13,7 +14,7 @@ use super::{ConfigFile, Failure, remote};
 use crate::app::{self, lock::DirectoryLock};
 use crate::journal::{self, OsDisk, RepairError};
 use crate::queue::repair::{self, AcceptError};
-use crate::store::EmbeddedStore;
+use crate::store::{self, EmbeddedStore};
 
 /// Show the journal of a running server, look for damage, accept a loss.
 #[derive(clap::Args)]
@@ -78,11 +79,12 @@ impl Offline {
 
     fn verify(&self) -> Result<(), Failure> {
         let data = self.directory()?;
-        let proven = repair::proven_end(&OsDisk, &data.join("progress")).context("progress rows")?;
+        let applied = Self::applied(&data);
+        let expected = repair::expected(&OsDisk, &data.join("progress"), applied).context("progress rows")?;
         let mut progress = Progress::new();
         let mut seen = |at, of| progress.show(&format!("reading the journal: file {at} of {of}"));
         let found =
-            journal::verify_seen(&OsDisk, &data.join("journal"), proven, &mut seen).context("verify")?;
+            journal::verify_seen(&OsDisk, &data.join("journal"), &expected, &mut seen).context("verify")?;
         drop(progress);
         if self.json {
             say!("{}", serde_json::to_string(&found).context("JSON")?);
@@ -113,11 +115,18 @@ impl Offline {
         Err(Failure::Found(format!("the journal is damaged in {} place(s): {next}", found.damage.len())))
     }
 
+    /// What the index has, if that can be asked: a server that runs has told what its own lacks, and of an index
+    /// that cannot be opened `store verify` speaks.
+    fn applied(data: &Path) -> Option<u64> {
+        let _lock = DirectoryLock::take(data).ok()?;
+        store::checkpoint_end(Arc::new(OsDisk), data).ok()
+    }
+
     fn accept_loss(&self, range: (u64, u64)) -> Result<(), Failure> {
         let config = self.config.load()?;
         let data = self.directory()?;
         let _lock = DirectoryLock::take(&data).map_err(anyhow::Error::from)?;
-        let disk = std::sync::Arc::new(OsDisk);
+        let disk = Arc::new(OsDisk);
         let store = EmbeddedStore::open(disk.clone(), &data, &config.store).context("the index")?;
         let applied = store.checkpoint_next();
         drop(store);

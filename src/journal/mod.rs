@@ -10,6 +10,7 @@ mod compact;
 mod damage;
 pub mod disk;
 mod error;
+mod expected;
 mod format;
 #[cfg(test)]
 mod format_tests;
@@ -49,6 +50,7 @@ pub use compact::{LabelNeed, Needed, NeededFn};
 pub use damage::{Damage, Why};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use error::OpenError;
+pub use expected::{Expected, Reader as ExpectedReader};
 pub use format::{MAX_RECORD, RecordView, Total, crc32c};
 pub use headroom::{Headroom, Relieves};
 pub use losses::{Loss, read as read_losses};
@@ -99,11 +101,15 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens and recovers. `proven_end` is one above the highest offset that any other durable thing names.
-    pub fn open(disk: Arc<dyn Disk>, options: Options, proven_end: u64) -> Result<Self, OpenError> {
-        let now = (options.clock)();
+    /// Opens and recovers, and holds what is there against what is expected.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        expected: impl Into<Expected>,
+    ) -> Result<Self, OpenError> {
+        let (now, expected) = ((options.clock)(), expected.into());
         let mut found =
-            recovery::open(&disk, &options.dir, proven_end, options.segment_bytes, now, options.random)?;
+            recovery::open(&disk, &options.dir, &expected, options.segment_bytes, now, options.random)?;
         if (found.next, found.epoch) == (1, 1) {
             found.epoch = options.first_epoch;
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::damage::Damage;
 use super::disk::{Disk, DiskFile, is_no_space, make_dir, read_exact_at};
 use super::error::OpenError;
+use super::expected::Expected;
 use super::format::{SegmentId, Total};
 use super::losses;
 use super::prepare::RandomFn;
@@ -61,12 +62,11 @@ pub(super) struct Opening<'a> {
     pub(super) random: RandomFn,
 }
 
-/// Opens the journal in `dir`. `proven_end` is one above the highest offset that any other durable thing
-/// names.
+/// Opens the journal in `dir` and holds it against what is expected of it.
 pub(super) fn open(
     disk: &Arc<dyn Disk>,
     dir: &Path,
-    proven_end: u64,
+    expected: &Expected,
     segment_bytes: u64,
     now_us: i64,
     random: RandomFn,
@@ -76,7 +76,7 @@ pub(super) fn open(
     if accepted.iter().any(|loss| !loss.done) {
         return Err(OpenError::Unfinished);
     }
-    let survey = survey(&**disk, dir, proven_end, None)?;
+    let survey = survey(&**disk, dir, expected, None)?;
     let leftovers = survey.temporary.iter().chain(&survey.covered);
     for path in leftovers.clone() {
         disk.remove(path)?;

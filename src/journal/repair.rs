@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::damage::Damage;
 use super::disk::Disk;
 use super::error::OpenError;
+use super::expected::Expected;
 use super::format::{BatchKind, SegmentHeader, SegmentId, Total};
 use super::losses::{self, Loss};
 use super::prepare::RandomFn;
@@ -51,11 +52,11 @@ impl<'a> Repair<'a> {
     pub fn begin(
         disk: &'a dyn Disk,
         dir: &Path,
-        proven_end: u64,
+        expected: impl Into<Expected>,
         (from, to): (u64, u64),
         time_us: i64,
     ) -> Result<Self, RepairError> {
-        let survey = survey(disk, dir, proven_end, Some(&mut |_, _| {}))?;
+        let survey = survey(disk, dir, &expected.into(), Some(&mut |_, _| {}))?;
         let mut losses = losses::read(disk, dir)?;
         let pending = losses.last().is_some_and(|loss| !loss.done);
         if survey.damage.is_empty() && !pending {
@@ -119,6 +120,11 @@ impl<'a> Repair<'a> {
         let mut next = 1;
         let mut next_number = self.survey.files.first().map_or(1, |f| f.first);
         let mut totals = BTreeMap::new();
+        if let Some(front) = &self.survey.front {
+            // The file before the first one stands for all that is missing there.
+            (next, next_number) = (front.from, next_number - 1);
+            totals = front.totals.clone();
+        }
         for (i, file) in self.survey.files.iter().enumerate() {
             if file.role == Role::BadSpare || file.role == Role::Empty {
                 continue;

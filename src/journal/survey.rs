@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::damage::{Damage, Why};
 use super::disk::{Disk, DiskFile, read_exact_at};
 use super::error::OpenError;
+use super::expected::{Expected, Front};
 use super::format::{
     BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Total, Trailer, decode_counts,
 };
@@ -59,6 +60,8 @@ pub(super) struct Survey {
     /// Files under temporary names.
     pub(super) temporary: Vec<PathBuf>,
     pub(super) damage: Vec<Damage>,
+    /// The beginning, if it is among what is missing.
+    pub(super) front: Option<Front>,
     /// The next offset to give: above everything that anything durable names.
     pub(super) next: u64,
     pub(super) next_number: u64,
@@ -66,11 +69,28 @@ pub(super) struct Survey {
     pub(super) totals: BTreeMap<u32, Total>,
 }
 
+impl Survey {
+    /// Notes what is missing before the first file, if somebody needs it and nothing says so yet.
+    fn look_before(&mut self, expected: &Expected) {
+        let records = |f: &&Surveyed| f.known.end > f.known.first;
+        let Some(file) = self.files.iter().find(records).filter(|f| f.first > 1) else { return };
+        let first = file.known.first;
+        if self.damage.iter().any(|damage| damage.offsets() > 0 && damage.from < first) {
+            return;
+        }
+        let Some(front) = expected.missing_before(first, &file.known.totals_before) else { return };
+        let missing = file_name(file.first - 1);
+        self.damage.insert(0, Damage::of_file(missing, front.from, first, Why::Missing));
+        self.front = Some(front);
+    }
+}
+
 /// What a segment may have had at most, in bytes, where nothing says how long segments are.
 const UNKNOWN_BYTES: u64 = 64 << 20;
 
 /// Looks at everything in `dir`; `deep` also reads every record of closed segments, and is told how far.
-pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Deep<'_>) -> Surveying {
+pub(super) fn survey(disk: &dyn Disk, dir: &Path, expected: &Expected, mut deep: Deep<'_>) -> Surveying {
+    let proven_end = expected.end.max(expected.applied.unwrap_or(0));
     let mut survey = list(disk, dir)?;
     let files = std::mem::take(&mut survey.files);
     (survey.next, survey.next_number, survey.epoch) = (1, 1, 1);
@@ -99,6 +119,7 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, proven_end: u64, mut deep: Dee
         survey.damage.push(Damage::of_file(file, survey.next, proven_end, why));
         scan::raise(&mut survey.next, proven_end);
     }
+    survey.look_before(expected);
     Ok(survey)
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::damage::Damage;
 use super::disk::Disk;
 use super::error::OpenError;
+use super::expected::Expected;
 use super::losses::{self, Loss};
 use super::survey::{Role, Survey, survey};
 
@@ -44,24 +45,23 @@ pub struct Verification {
     pub accepted: Vec<Loss>,
 }
 
-/// Reads every record in `dir`. `proven_end` is one above the highest offset that any other durable thing
-/// names.
+/// Reads every record in `dir` and holds it against what is expected of it.
 ///
 /// Beside a running server files come and go; damage counts only if a second look finds it, too.
-pub fn verify(disk: &dyn Disk, dir: &Path, proven_end: u64) -> Result<Verification, OpenError> {
-    verify_seen(disk, dir, proven_end, &mut |_, _| {})
+pub fn verify(disk: &dyn Disk, dir: &Path, expected: impl Into<Expected>) -> Result<Verification, OpenError> {
+    verify_seen(disk, dir, &expected.into(), &mut |_, _| {})
 }
 
 /// As [`verify`]; `seen` is told which file is read next, from 1, and of how many.
 pub fn verify_seen(
     disk: &dyn Disk,
     dir: &Path,
-    proven_end: u64,
+    expected: &Expected,
     seen: &mut dyn FnMut(usize, usize),
 ) -> Result<Verification, OpenError> {
-    let first = survey(disk, dir, proven_end, Some(seen))?;
+    let first = survey(disk, dir, expected, Some(seen))?;
     let mut damage = first.damage.clone();
-    let seen = if damage.is_empty() { first } else { survey(disk, dir, proven_end, Some(seen))? };
+    let seen = if damage.is_empty() { first } else { survey(disk, dir, expected, Some(seen))? };
     damage.retain(|d| seen.damage.contains(d));
     let files = reports(&seen);
     Ok(Verification { files, damage, end: seen.next, accepted: losses::read(disk, dir)? })

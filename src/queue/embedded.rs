@@ -30,7 +30,7 @@ use super::tail::Tail;
 use super::{AppendError, Feed, Full, OpenError, Permit, Publish, Queue, ReadError, Reader, codec};
 use crate::event::Position;
 use crate::fail;
-use crate::journal::{self, Damage, Disk, Durable, Journal, NewRecord, Opened, Sink, Stat, Total};
+use crate::journal::{self, Damage, Disk, Durable, Expected, Journal, NewRecord, Opened, Sink, Stat, Total};
 
 /// The record type of an entry.
 const ENTRY: u8 = 1;
@@ -142,7 +142,9 @@ impl EmbeddedQueue {
         journal::disk::make_dir(&*disk, &dead::dir_beside(&options.progress_dir))?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
-        let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), rows_end.max(applied))?;
+        // Readers say themselves what they miss: which rows are of targets that are still there is known later.
+        let expected = Expected { end: rows_end, applied: Some(applied), ..Expected::default() };
+        let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), expected)?;
         if !opened.report().clean && opened.next() > 1 {
             tracing::info!(
                 copied = opened.report().copied,

@@ -11,7 +11,7 @@ use super::entry::TargetNo;
 use super::holes::Hole;
 use super::progress::Row;
 use super::rows::{self, RowError, RowFile};
-use crate::journal::{self, Disk, Loss, RandomFn, Repair, RepairError, Total};
+use crate::journal::{self, Disk, Expected, ExpectedReader, Loss, RandomFn, Repair, RepairError, Total};
 
 /// Why a loss is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +36,25 @@ impl From<std::io::Error> for AcceptError {
     }
 }
 
-/// One above the highest offset that any progress row proves to have been durable; 0 without rows.
-pub fn proven_end(disk: &dyn Disk, progress_dir: &Path) -> Result<u64, AcceptError> {
-    match rows::proven_end(disk, progress_dir) {
-        Err(RowError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        other => Ok(other?),
+/// What the progress rows say that the journal must hold; nothing without rows. `applied` is the store's synced
+/// checkpoint, if it is known.
+pub fn expected(disk: &dyn Disk, progress_dir: &Path, applied: Option<u64>) -> Result<Expected, AcceptError> {
+    let end = match rows::proven_end(disk, progress_dir) {
+        Err(RowError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Expected { applied, ..Expected::default() });
+        }
+        other => other?,
+    };
+    let mut readers = BTreeMap::new();
+    for target in rows::targets(disk, progress_dir)? {
+        if let Some(row) = rows::read(disk, progress_dir, target)? {
+            let again = row.replay.map(|replay| replay.next).filter(|next| *next < row.position);
+            let needs = row.holes.first().into_iter().chain(again).min();
+            let reader = ExpectedReader { position: row.position, taken: row.totals.taken(), needs };
+            readers.insert(target.0, reader);
+        }
     }
+    Ok(Expected { end, applied, readers })
 }
 
 /// What one row's reader can still get.
@@ -68,8 +81,8 @@ pub fn accept_loss(
     now_us: i64,
     random: RandomFn,
 ) -> Result<Loss, AcceptError> {
-    let proven = proven_end(disk, progress_dir)?.max(applied);
-    let mut repair = Repair::begin(disk, journal_dir, proven, range, now_us)?;
+    let expected = expected(disk, progress_dir, Some(applied))?;
+    let mut repair = Repair::begin(disk, journal_dir, expected, range, now_us)?;
     let mut accounts = BTreeMap::new();
     for target in rows::targets(disk, progress_dir)? {
         if let Some(row) = rows::read(disk, progress_dir, target)? {

@@ -22,7 +22,7 @@ use futures_util::stream::BoxStream;
 pub use blob::{BlobHandle, BlobWriter, blob_name};
 pub use bodies::BodyBytes;
 pub use bucket::{Bucket, Versioning};
-pub use embedded::{EmbeddedStore, Status, verify};
+pub use embedded::{EmbeddedStore, Status, checkpoint_end, verify};
 pub use error::StoreError;
 pub use finding::{Finding, FindingKind, Inspection, Orphan, ScrubStatus};
 pub use restore::{DueRestore, Restores};

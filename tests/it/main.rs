@@ -20,6 +20,7 @@ mod forged;
 mod full;
 mod judge;
 mod model;
+mod oldest;
 mod origins;
 mod program;
 mod proxies;
