@@ -307,6 +307,7 @@ fn commit_path(queue: &Arc<EmbeddedQueue>, store: &Arc<EmbeddedStore>, metrics: 
 fn work_aside(parts: &Arc<Parts>, config: &Config, stop: &CancellationToken) {
     expire::start(&parts.commit, config.store.upload_expiry, now_us, stop);
     gone::start(parts, stop);
+    functions::onward(parts, stop);
 }
 
 fn url(tls: bool, at: SocketAddr) -> String {

@@ -43,7 +43,7 @@ pub use journal::{DamageView, JournalStat};
 pub use reloaded::Reloaded;
 pub use routes::{Access, Action, ROUTES, Route, Verb};
 pub use rules::{MAX_RULES_SHOWN, RulePage, RuleQuery, RuleView, TriggerState, TriggerWish};
-pub use scf::ScfBackend;
+pub use scf::{ScfBackend, scf_letter};
 pub use server::{Bounds, serve};
 pub use service::Admin;
 pub use store::{BodyDamageView, StoreStat};

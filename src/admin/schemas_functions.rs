@@ -40,6 +40,8 @@ pub(super) fn function() -> Value {
         ),
         ("max_retries", or_null(count()), "Retries after failures of the code, instead of those."),
         ("retry_interval_s", or_null(count()), "Seconds between two attempts, instead of those of `retry`."),
+        ("dead_letters", or_null(text()), "The target that gets its dead letters."),
+        ("dead_letters_problem", or_null(text()), "Why they do not get there: they are kept meanwhile."),
         ("version", count(), "Which version of its code runs."),
         ("versions", list(version), "The versions that are kept, the latest last."),
         ("templates", list(text()), "The names of its own event templates."),

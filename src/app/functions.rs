@@ -3,6 +3,9 @@
 //! Must never let a function get events before it is durable, nor lose those of one that is removed unless
 //! somebody said so.
 
+mod letter;
+mod onward;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -22,12 +25,16 @@ use crate::functions::{
     target_name,
 };
 
+pub(super) use onward::start as onward;
+
 /// The functions that run here.
 pub(super) struct Hosted {
     pub(super) all: Arc<Functions>,
     pub(super) configured: Mutex<Configured>,
     /// Held by whoever changes functions: one after the other.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// Their dead letters on their way to targets.
+    pub(super) onward: onward::Onward,
 }
 
 /// Connections of functions to S3 that may wait for the frontend to take them.
@@ -48,7 +55,8 @@ pub(super) async fn start(
     let configured = Configured::of(config);
     let wanted = configured.wanted(&all, config.functions.max_backlog);
     let targets = Targets::start(around, &wanted, accept).await?;
-    let hosted = Hosted { all, configured: configured.into(), changing: tokio::sync::Mutex::default() };
+    let changing = tokio::sync::Mutex::default();
+    let hosted = Hosted { all, configured: configured.into(), changing, onward: onward::Onward::default() };
     Ok((targets, hosted, inside))
 }
 
@@ -106,7 +114,9 @@ impl Parts {
             let configured = self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner);
             configured.target(&self.hosted.all, name, self.reloading.running.functions.max_backlog)
         };
-        self.want(name, target.as_ref()).await
+        let wanted = self.want(name, target.as_ref()).await;
+        self.hosted.onward.stir();
+        wanted
     }
 
     async fn want(&self, name: &str, target: Option<&Target>) -> Result<(), ChangeError> {
@@ -127,15 +137,18 @@ fn of_function(error: FunctionError) -> ChangeError {
 #[async_trait]
 impl FunctionBackend for Parts {
     fn list(&self) -> Vec<FunctionView> {
-        self.hosted.all.views()
+        let views = self.hosted.all.views().into_iter();
+        views.map(|view| self.with_letters(view)).collect()
     }
 
     fn show(&self, name: &str) -> Result<FunctionView, ChangeError> {
-        self.hosted.all.view(name).map_err(of_function)
+        let view = self.hosted.all.view(name).map_err(of_function)?;
+        Ok(self.with_letters(view))
     }
 
     async fn create(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
         let _alone = self.hosted.changing.lock().await;
+        self.takes_letters(&change)?;
         let view = self.hosted.all.create(name, change).await.map_err(of_function)?;
         fail::point("function.create.durable");
         self.follow(name).await?;
@@ -145,6 +158,7 @@ impl FunctionBackend for Parts {
 
     async fn update(&self, name: &str, change: FunctionChange) -> Result<FunctionView, ChangeError> {
         let _alone = self.hosted.changing.lock().await;
+        self.takes_letters(&change)?;
         let view = self.hosted.all.update(name, change).await.map_err(of_function)?;
         self.follow(name).await?;
         tracing::info!(function = name, version = view.version, "was changed");
@@ -177,6 +191,7 @@ impl FunctionBackend for Parts {
             self.follow(name).await?;
             return Err(of_function(failed));
         }
+        self.hosted.onward.stir();
         tracing::info!(function = name, "was removed");
         Ok(Removed { name: name.to_owned() })
     }

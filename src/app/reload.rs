@@ -88,6 +88,7 @@ impl Parts {
                 None => ChangeError::Unavailable(format!("{e:#}")),
             })?;
         *self.hosted.configured.lock().unwrap_or_else(PoisonError::into_inner) = configured;
+        self.hosted.onward.stir();
         done.warnings = config.warnings.clone();
         // A renewed certificate that does not work must not keep targets and credentials from their reload.
         if let Err(error) = self.tls.reload().await {

@@ -11,6 +11,7 @@
 //! Must never know a protocol, an encoding, the store or the frontend, and must never settle what was not
 //! delivered.
 
+mod apart;
 mod backoff;
 mod connect;
 mod decide;
@@ -42,6 +43,7 @@ use tidings_connector::{Cause, Message};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use apart::Apart;
 pub use backoff::Backoff;
 pub use status::{LastError, TargetState, TargetStatus};
 pub use target::{Stopped, TargetHandle, spawn};

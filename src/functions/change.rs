@@ -61,6 +61,8 @@ pub struct FunctionChange {
     pub max_retries: Option<u32>,
     /// Seconds between two attempts of an event that fails; `retry` without it takes it back.
     pub retry_interval_s: Option<u32>,
+    /// The target that gets its dead letters; an empty name takes it back.
+    pub dead_letters: Option<String>,
     /// Events to try it with; null removes one.
     pub tests: BTreeMap<String, Option<Value>>,
 }
@@ -94,6 +96,9 @@ impl FunctionChange {
             (settings.retry, settings.max_retries, settings.retry_interval_s) = (retry, None, None);
         }
         settings.retry_interval_s = self.retry_interval_s.or(settings.retry_interval_s);
+        if let Some(target) = self.dead_letters.take() {
+            settings.dead_letters = Some(target).filter(|target| !target.is_empty());
+        }
         settings.max_retries = self.max_retries.or(settings.max_retries);
         for (name, value) in std::mem::take(&mut self.environment) {
             match value {

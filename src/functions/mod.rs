@@ -135,6 +135,15 @@ impl Functions {
         self.live().keys().cloned().collect()
     }
 
+    /// Functions whose dead letters go to a target, and to which.
+    pub fn dead_letters(&self) -> Vec<(Arc<str>, String)> {
+        let live = self.live();
+        let named = |(name, live): (&Arc<str>, &Live)| {
+            Some((Arc::clone(name), live.record.settings.dead_letters.clone()?))
+        };
+        live.iter().filter_map(named).collect()
+    }
+
     /// Every function, by name.
     pub fn views(&self) -> Vec<FunctionView> {
         let live: Vec<_> = self.live().values().cloned().collect();

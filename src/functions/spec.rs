@@ -95,8 +95,7 @@ pub enum Retry {
     /// They are tried again for ever, each object's own events waiting.
     #[default]
     Forever,
-    /// As SCF: two retries of failures of the code, a minute apart, the others for six hours; then a dead
-    /// letter.
+    /// As SCF: two retries of failures of the code, a minute apart; the others for six hours; then given up.
     ScfDefault,
 }
 
@@ -134,6 +133,9 @@ pub struct Settings {
     /// Seconds between two attempts of an event that fails, instead of the pause that `retry` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_interval_s: Option<u32>,
+    /// The target that gets its dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<String>,
 }
 
 impl Default for Settings {
@@ -153,6 +155,7 @@ impl Default for Settings {
             retry: Retry::Forever,
             max_retries: None,
             retry_interval_s: None,
+            dead_letters: None,
         }
     }
 }

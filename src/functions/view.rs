@@ -51,6 +51,10 @@ pub struct FunctionView {
     pub max_retries: Option<u32>,
     /// Seconds between two attempts of an event that fails, instead of the pause that `retry` says.
     pub retry_interval_s: Option<u32>,
+    /// The target that gets its dead letters.
+    pub dead_letters: Option<String>,
+    /// Why they do not get there, if they do not: they are kept meanwhile.
+    pub dead_letters_problem: Option<String>,
     /// Which version of its code runs.
     pub version: u32,
     /// The versions that are kept, the latest last.
@@ -106,6 +110,8 @@ impl FunctionView {
             retry: settings.retry,
             max_retries: settings.max_retries,
             retry_interval_s: settings.retry_interval_s,
+            dead_letters: settings.dead_letters.clone(),
+            dead_letters_problem: None,
             version: record.current,
             versions: versions.collect(),
             templates: record.tests.keys().cloned().collect(),

@@ -4,6 +4,7 @@
 
 mod bad;
 mod kills;
+mod letters;
 mod life;
 mod machines;
 mod many;

@@ -16,24 +16,24 @@ const ALLOWED: &str = "[functions]\nallow_addresses = [\"127.0.0.0/8\"]\n";
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX";
 
-struct Seen {
+pub(crate) struct Seen {
     path: String,
-    headers: HeaderMap,
-    body: Value,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 type Answer = (StatusCode, HeaderMap, &'static str);
 
 /// Somebody's functions: each path answers as it was told to, others with 200.
 #[derive(Clone, Default)]
-struct Receiver {
-    address: String,
+pub(crate) struct Receiver {
+    pub(crate) address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     answers: Arc<Mutex<BTreeMap<&'static str, Answer>>>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = format!("http://{}", listener.local_addr().expect("bound"));
         let receiver = Self { address, ..Self::default() };
@@ -42,7 +42,13 @@ impl Receiver {
         receiver
     }
 
-    fn answer(&self, path: &'static str, status: u16, headers: &[(&'static str, &str)], body: &'static str) {
+    pub(crate) fn answer(
+        &self,
+        path: &'static str,
+        status: u16,
+        headers: &[(&'static str, &str)],
+        body: &'static str,
+    ) {
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             all.insert(*name, value.parse().expect("a value"));
@@ -52,7 +58,7 @@ impl Receiver {
     }
 
     /// What a path has got, one after the other.
-    fn got<T>(&self, path: &str, of: impl Fn(&Seen) -> T) -> Vec<T> {
+    pub(crate) fn got<T>(&self, path: &str, of: impl Fn(&Seen) -> T) -> Vec<T> {
         self.seen.lock().expect("no panic").iter().filter(|seen| seen.path == path).map(of).collect()
     }
 }
@@ -65,7 +71,7 @@ async fn take(State(receiver): State<Receiver>, uri: Uri, headers: HeaderMap, bo
     answer.unwrap_or((StatusCode::OK, HeaderMap::new(), "{\"done\": true}"))
 }
 
-fn text(headers: &HeaderMap, name: &str) -> String {
+pub(crate) fn text(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 

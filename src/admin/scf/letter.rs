@@ -13,15 +13,21 @@ const CODE_FAILED: i64 = -1;
 
 /// The letter as a message of the vendor's; none for a target that is no function, or is not there any more.
 pub(in crate::admin) fn letter(backend: &dyn AdminBackend, target: &str, letter: &Letter) -> Option<Value> {
-    let function = target.strip_prefix("function:")?;
     let sent = backend.scf().as_sent(target, letter)?;
+    scf_letter(backend.scf().appid(), target, letter, &sent)
+}
+
+/// The letter as a message of the vendor's: `sent` is the event as the function got it. None for a target
+/// that is no function.
+pub fn scf_letter(appid: &str, target: &str, letter: &Letter, sent: &[u8]) -> Option<Value> {
+    let function = target.strip_prefix("function:")?;
     let id = letter.entry.event.as_ref()?.id.to_string();
     Some(json!({
         "RequestId": id,
         "ErrorCode": code(&letter.text),
         "ErrorMessage": &*letter.text,
         "Body": {
-            "AppId": backend.scf().appid().parse::<u64>().unwrap_or(0),
+            "AppId": appid.parse::<u64>().unwrap_or(0),
             "Uin": "",
             "SubAccountUin": null,
             "RequestSource": "TRIGGER_COS",
@@ -29,7 +35,7 @@ pub(in crate::admin) fn letter(backend: &dyn AdminBackend, target: &str, letter:
             "Namespace": "default",
             "Qualifier": "$DEFAULT",
             "InvocationType": "Event",
-            "ClientContext": String::from_utf8_lossy(&sent),
+            "ClientContext": String::from_utf8_lossy(sent),
             "LogType": "",
             "TimeStampForInvoker": letter.first_unix_ms.to_string(),
             "RequestId": id,

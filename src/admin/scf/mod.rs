@@ -40,6 +40,7 @@ use crate::queue::dead::Letter;
 
 pub(super) use enter::{Rooms, Visit, enter};
 pub(super) use letter::letter;
+pub use letter::scf_letter;
 
 /// What the actions need beside what `/v1` does.
 #[async_trait]

@@ -31,6 +31,8 @@ fn view(name: &str) -> FunctionView {
         retry: Retry::ScfDefault,
         max_retries: Some(2),
         retry_interval_s: None,
+        dead_letters: Some("letters".into()),
+        dead_letters_problem: None,
         version: 1,
         versions: vec![version],
         templates: vec!["mine".into()],

@@ -71,6 +71,9 @@ pub(super) struct Settings {
     /// growing from 1 to 300.
     #[arg(long, value_name = "SECONDS")]
     retry_interval: Option<u32>,
+    /// The target that gets its dead letters, in the form in which SCF sends one; `none` takes it back.
+    #[arg(long, value_name = "TARGET")]
+    dead_letters: Option<String>,
     /// An event to try it with, saved under a name: NAME=FILE. May be repeated.
     #[arg(long, value_name = "NAME=FILE")]
     test: Vec<String>,
@@ -86,6 +89,7 @@ impl Settings {
                  judge"
             );
         }
+        let dead_letters = self.dead_letters.map(|said| if said == "none" { String::new() } else { said });
         let mut body = Map::new();
         let mut put = |key: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -106,6 +110,7 @@ impl Settings {
             ("description", self.description),
             ("network", self.network),
             ("retry", self.retry),
+            ("dead_letters", dead_letters),
         ] {
             put(key, value.map(Value::from));
         }

@@ -23,6 +23,11 @@ impl DeadLetters {
         self.shared.arrived.notified().await;
     }
 
+    /// Changes whenever something was written: letters may have come or gone.
+    pub fn written(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.shared.idle.subscribe()
+    }
+
     /// Why nothing can be buried now.
     pub fn blocked(&self) -> Option<Blocked> {
         self.shared.state().blocked.clone()
