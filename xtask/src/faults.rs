@@ -1,5 +1,6 @@
 //! `cargo xtask faults`: brokers, every test of the table of faults, and RELIABILITY.md. Must never write a
-//! figure that no test printed, nor a file after a run in which something failed or did not run.
+//! figure that no test printed, nor hide a test that failed or did not run: the page names it, and the command
+//! ends non-zero.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +25,7 @@ const LONG: [(&str, &str); 5] = [
     ("TIDINGS_KILLS", "10000"),
     ("TIDINGS_STATES", "10000000"),
     ("TIDINGS_STOP_SECONDS", "60"),
-    ("TIDINGS_BACKLOGS", "10000,1000000"),
+    ("TIDINGS_BACKLOGS", "10000,1000000,10000000"),
     ("TIDINGS_MIX_MINUTES", "30"),
 ];
 /// Tests beside those of the table whose figures are wanted: by place and what their names begin with.
@@ -43,28 +44,60 @@ pub(crate) struct Faults {
     /// Cuts the power of a disk too, as `cargo xtask powercut` does (root).
     #[arg(long)]
     powercut: bool,
-    /// Only these rows, such as F16. Writes no file.
+    /// How many moments of one life that power is cut at.
+    #[arg(long, default_value_t = 200)]
+    images: u64,
+    /// For how many minutes all faults are mixed. Default: 1, or 30 with --long.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Only these rows, such as F16, or tests, such as "live mix::". Writes no page without --add.
     #[arg(long)]
     only: Vec<String>,
+    /// Adds to what the last run left under target/: with --only, these rows again; without, nothing but the
+    /// power cuts.
+    #[arg(long)]
+    add: bool,
     /// Where the brokers come from. Default: containers where an engine answers, else processes.
     #[arg(long, value_enum)]
     from: Option<From>,
 }
 
-/// Runs them; without `--only` what they print becomes RELIABILITY.md.
+/// Where a run keeps the lines that its page was made from.
+fn kept() -> Result<PathBuf> {
+    Ok(paths::target()?.join("faults.txt"))
+}
+
+/// Runs them; what they print becomes RELIABILITY.md, unless it is of a part alone.
 pub(crate) fn run(faults: &Faults) -> Result<()> {
     let places = places(faults)?;
+    let wanted: Vec<String> = places
+        .iter()
+        .flat_map(|(place, tests)| tests.iter().map(move |test| format!("{place} {test}")))
+        .collect();
+    let mut figures = Figures::default();
+    if faults.add {
+        let kept = kept()?;
+        let text = fs::read_to_string(&kept)
+            .with_context(|| format!("no run to add to in {}: run it without --add", kept.display()))?;
+        figures = Figures::of(&text, &wanted);
+    }
+    figures.line("commit", &format!("figure: run_of_{}=1", commit()?));
     let needs =
         [packages::BUILD, packages::FUNCTIONS, packages::LIVE, &brokers::needs(&Broker::ALL, faults.from)?];
     packages::ensure(&needs.concat())?;
     let set = Set::test()?;
     let mut guard = Guard::start(&set)?;
-    let (mut steps, mut figures) = (Steps::new(), Figures::default());
-    let programs = steps.step("build", programs).unwrap_or_default();
+    let mut steps = Steps::new();
+    let programs = match places.is_empty() {
+        true => BTreeMap::new(),
+        false => steps.step("build", programs).unwrap_or_default(),
+    };
     if !programs.is_empty() && steps.step("brokers up", || set.fresh(&Broker::ALL, faults.from)).is_some() {
         for (place, tests) in &places {
             let program = programs.get(*place);
             steps.step(place, || one((&mut guard, &set, program), faults, place, tests, &mut figures));
+            // Nothing was judged yet where there is no page: the end of the run says so.
+            let _ = save(faults, &figures);
             let again: Vec<_> = tests.iter().copied().filter(|test| of_networks(test)).collect();
             let rounds = if *place == "live" && !again.is_empty() { faults.rounds } else { 1 };
             for round in 2..=rounds {
@@ -76,25 +109,45 @@ pub(crate) fn run(faults: &Faults) -> Result<()> {
     }
     steps.step("brokers down", || guard.finish());
     if faults.powercut {
-        steps.step("powercut", powercut::usual);
+        steps.step("powercut", || {
+            let mut guard = Guard::start(&set)?;
+            powercut::judge(&mut guard, faults.images, None, |line| figures.line("powercut", line))
+        });
     }
-    for test in
-        places.iter().flat_map(|(place, tests)| tests.iter().map(move |test| format!("{place} {test}")))
-    {
-        if figures.tests.get(&test).is_none_or(|(passed, failed)| *passed == 0 || *failed > 0) {
+    for test in wanted.iter().filter(|test| !test.ends_with("::")) {
+        if figures.tests.get(test).is_none_or(|(passed, failed)| *passed == 0 || *failed > 0) {
             steps.problems.push(format!("{test} did not pass"));
         }
     }
     steps.print();
+    save(faults, &figures)?;
     if !steps.problems.is_empty() {
         return Err(fail(FAILED, format!("{} problems, see above", steps.problems.len())));
     }
-    if faults.only.is_empty() {
-        let file = paths::root()?.join("RELIABILITY.md");
-        fs::write(&file, page::write(faults.long, &figures)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
     Ok(())
+}
+
+/// Writes the page, and the lines it is made from. After each part of a run, so that one that is ended leaves
+/// what it had: the page then names every test that did not run.
+fn save(faults: &Faults, figures: &Figures) -> Result<()> {
+    if !faults.add && !faults.only.is_empty() {
+        return Ok(());
+    }
+    fs::write(kept()?, figures.text()).context("cannot keep what the tests printed")?;
+    let file = paths::root()?.join("RELIABILITY.md");
+    fs::write(&file, page::write(faults.long, figures)?)
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The commit that is tested, with a mark where files differ from it.
+fn commit() -> Result<String> {
+    let git = Command::new("git")
+        .args(["describe", "--always", "--dirty=_and_changes", "--exclude=*"])
+        .current_dir(paths::root()?)
+        .output()
+        .context("cannot start git")?;
+    let name = String::from_utf8_lossy(&git.stdout).trim().to_owned();
+    Ok(if git.status.success() { name } else { "unknown".to_owned() })
 }
 
 /// Those that a network's luck decides.
@@ -105,10 +158,17 @@ fn of_networks(test: &str) -> bool {
 /// The tests of the wanted rows by their place.
 fn places(faults: &Faults) -> Result<BTreeMap<&'static str, Vec<&'static str>>> {
     let wanted = |id: &str| faults.only.is_empty() || faults.only.iter().any(|only| only == id);
-    if let Some(unknown) = faults.only.iter().find(|only| rows::all().all(|row| row.id != **only)) {
-        bail!("there is no row `{unknown}`: they are F1 to F49");
-    }
     let mut places: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    if faults.add && faults.only.is_empty() {
+        return Ok(places);
+    }
+    for only in faults.only.iter().filter(|only| rows::all().all(|row| row.id != **only)) {
+        let beside = BESIDE.iter().find(|(place, module)| *only == format!("{place} {module}"));
+        let Some((place, module)) = beside else {
+            bail!("there is no row `{only}`: they are F1 to F49");
+        };
+        places.entry(*place).or_default().push(*module);
+    }
     if faults.only.is_empty() {
         places.extend(BESIDE.map(|(place, _)| (place, Vec::new())));
     }
@@ -166,8 +226,14 @@ fn one(
     if faults.long {
         command.envs(LONG);
     }
+    if let Some(minutes) = faults.minutes {
+        command.env("TIDINGS_MIX_MINUTES", minutes.to_string());
+    }
     // Whole names alone, but for tests beside the table, which are asked for by what their names begin with.
-    let beside: Vec<_> = BESIDE.iter().filter(|(at, _)| *at == place && faults.only.is_empty()).collect();
+    let beside: Vec<_> = BESIDE
+        .iter()
+        .filter(|(at, module)| *at == place && (faults.only.is_empty() || tests.contains(module)))
+        .collect();
     command.arg("--show-output");
     if beside.is_empty() {
         command.arg("--exact");

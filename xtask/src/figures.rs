@@ -16,13 +16,16 @@ pub(crate) struct Figures {
     pub(crate) runs: BTreeMap<String, BTreeMap<String, u64>>,
     /// The seed that a run had last.
     pub(crate) seeds: BTreeMap<String, String>,
+    /// The lines that all of this was read from, with their places: what a later run adds to.
+    pub(crate) lines: Vec<(String, String)>,
 }
 
 impl Figures {
     /// Takes one line of the output of the tests of a place.
     pub(crate) fn line(&mut self, place: &str, line: &str) {
-        if let Some(rest) = line.strip_prefix("figure: ") {
+        let is_known = if let Some(rest) = line.strip_prefix("figure: ") {
             self.figure(rest);
+            true
         } else if let Some((test, came)) =
             line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
         {
@@ -31,9 +34,33 @@ impl Figures {
                 Some("ok") => entry.0 += 1,
                 _ => entry.1 += 1,
             }
+            true
         } else if let Some((run, seed)) = line.split_once(": TIDINGS_SEED=") {
             self.seeds.insert(run.to_owned(), seed.to_owned());
+            true
+        } else {
+            false
+        };
+        if is_known {
+            self.lines.push((place.to_owned(), line.to_owned()));
         }
+    }
+
+    /// What `text` gave of the run that was kept there, but for whether these tests passed: they run again.
+    pub(crate) fn of(text: &str, again: &[String]) -> Figures {
+        let mut figures = Figures::default();
+        for (place, line) in text.lines().filter_map(|line| line.split_once('\t')) {
+            let test = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+            if !test.is_some_and(|(test, _)| again.contains(&format!("{place} {test}"))) {
+                figures.line(place, line);
+            }
+        }
+        figures
+    }
+
+    /// What `of` reads.
+    pub(crate) fn text(&self) -> String {
+        self.lines.iter().map(|(place, line)| format!("{place}\t{line}\n")).collect()
     }
 
     fn figure(&mut self, line: &str) {
@@ -42,6 +69,10 @@ impl Figures {
         let run = pairs.iter().find(|(name, _)| *name == "run").map(|(_, run)| *run);
         for (name, value) in pairs {
             let Ok(value) = value.parse::<u64>() else { continue };
+            if name.contains("_ms_") {
+                // A time is the last one that was taken: two of them are not a longer one.
+                self.sums.remove(name);
+            }
             *self.sums.entry(name.to_owned()).or_default() += value;
             if let Some(run) = run {
                 let of_run = self.runs.entry(run.to_owned()).or_default();
@@ -93,6 +124,11 @@ mod tests {
         assert_eq!((figures.sum("repeats"), figures.sum("kill_cycles")), (Some(2), Some(7)));
         assert_eq!((figures.sum("crash_states"), figures.sum("images")), (Some(1_230), None));
         assert_eq!(figures.seeds["kills"], "12");
+        figures.line("live", "figure: ready_ms_10=3");
+        figures.line("live", "figure: ready_ms_10=4");
+        let again = Figures::of(&figures.text(), &["sim kills::b".to_owned()]);
+        assert_eq!((again.sum("ready_ms_10"), &again.runs), (Some(4), &figures.runs));
+        assert_eq!((again.tests.len(), again.tests["sim kills::a"]), (1, (2, 0)));
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub(crate) fn write(long: bool, figures: &Figures) -> Result<String> {
          what an independent consumer read.\n\n## In all\n\n| what | figure | with none in so many, at 95 % \
          confidence |\n|---|---|---|\n"
     );
+    let failed: Vec<_> =
+        figures.tests.iter().filter(|(_, (_, failed))| *failed > 0).map(|(test, _)| test).collect();
+    for test in &failed {
+        writeln!(page, "| **failed** | `{test}` | |")?;
+    }
     let acknowledged = figures.sum("acknowledged").unwrap_or(0);
     for (what, name) in [
         ("events of acknowledged changes that were lost", "lost"),
@@ -41,6 +46,8 @@ pub(crate) fn write(long: bool, figures: &Figures) -> Result<String> {
     }
     let caught = figures.sum("mutants_caught").map_or("not run here".to_owned(), |count| count.to_string());
     writeln!(page, "| deliberate faults that a test noticed | {caught} | |")?;
+    let commits = figures.sums.keys().filter_map(|name| name.strip_prefix("run_of_"));
+    writeln!(page, "\nRun at {}.", commits.collect::<Vec<_>>().join(", "))?;
     runs(&mut page, figures)?;
     recovery(&mut page, figures)?;
     table(&mut page, figures)?;
@@ -90,8 +97,12 @@ fn table(page: &mut String, figures: &Figures) -> Result<()> {
     );
     for row in rows::all() {
         let shown = row.tests.iter().map(|test| {
-            let (passed, _) = figures.tests.get(*test).copied().unwrap_or_default();
-            format!("`{test}` {passed}")
+            let (passed, failed) = figures.tests.get(*test).copied().unwrap_or_default();
+            match (passed, failed) {
+                (0, 0) => format!("`{test}` **did not run**"),
+                (_, 0) => format!("`{test}` {passed}"),
+                _ => format!("`{test}` {passed}, **failed {failed}**"),
+            }
         });
         let shown = shown.collect::<Vec<_>>().join("<br>");
         writeln!(page, "| {} | {} | {} | {shown} | {} |", row.id, row.fault, row.expected, row.open)?;
@@ -111,6 +122,8 @@ mod tests {
             "figure: run=kills/http acknowledged=300 deliveries=12 events=10 repeats=2",
             "figure: lost=0 phantoms=0 reordered=0",
             "figure: kill_cycles=30",
+            "test network::a_network_that_passes_no_requests_loses_nothing ... FAILED",
+            "figure: run_of_1a2b3c=1",
             "figure: ready_ms_10000=12 first_ms_10000=34",
             "test kills::kills_under_load_lose_nothing ... ok",
         ] {
@@ -124,6 +137,10 @@ mod tests {
             "| kills/http | 300 | 10 | 12 | 200.0 | 77 |",
             "| 10000 | 12 ms | 34 ms |",
             "`live kills::kills_under_load_lose_nothing` 1<br>",
+            "| **failed** | `live network::a_network_that_passes_no_requests_loses_nothing` | |",
+            "`live network::a_network_that_passes_no_requests_loses_nothing` 0, **failed 1**<br>",
+            "`live network::a_network_that_passes_no_answers_loses_nothing` **did not run**<br>",
+            "Run at 1a2b3c.",
         ] {
             assert!(page.contains(said), "{said}: {page}");
         }

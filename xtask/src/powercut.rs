@@ -1,11 +1,13 @@
 //! `cargo xtask powercut`: packages, then the power cuts of the live tests with a release build, as root.
 //! Must never judge anything itself.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use crate::brokers::Set;
 use crate::fail::{FAILED, MISSING, fail};
+use crate::guard::Guard;
 use crate::packages::{self, Need};
-use crate::paths;
+use crate::{paths, steps};
 
 /// What to cut.
 #[derive(clap::Args)]
@@ -18,13 +20,14 @@ pub(crate) struct Powercut {
     seed: Option<u64>,
 }
 
-/// As often as usual.
-pub(crate) fn usual() -> Result<()> {
-    run(&Powercut { images: 200, seed: None })
-}
-
 /// Builds and runs them; ends non-zero if something was lost, or if the deliberate fault was not noticed.
 pub(crate) fn run(powercut: &Powercut) -> Result<()> {
+    let mut guard = Guard::start(&Set::test()?)?;
+    judge(&mut guard, powercut.images, powercut.seed, |_| ())
+}
+
+/// The same, with each line that is printed.
+pub(crate) fn judge(guard: &mut Guard, images: u64, seed: Option<u64>, see: impl FnMut(&str)) -> Result<()> {
     if !packages::root() {
         return Err(fail(MISSING, "power cuts mount file systems: run this as root".to_owned()));
     }
@@ -32,12 +35,11 @@ pub(crate) fn run(powercut: &Powercut) -> Result<()> {
     let words = ["test", "--release", "-p", "tidings", "--test", "live", "--features", "powercut"];
     let mut cargo = paths::cargo(&words)?;
     cargo.args(["--", "powercut::", "--nocapture"]);
-    cargo.env("TIDINGS_IMAGES", powercut.images.to_string());
-    if let Some(seed) = powercut.seed {
+    cargo.env("TIDINGS_IMAGES", images.to_string());
+    if let Some(seed) = seed {
         cargo.env("TIDINGS_SEED", seed.to_string());
     }
-    let status = cargo.status().context("cannot start cargo")?;
-    if !status.success() {
+    if steps::run(guard, &mut cargo, see).is_err() {
         return Err(fail(FAILED, "see above: the seed that was printed repeats it with --seed".to_owned()));
     }
     Ok(())
