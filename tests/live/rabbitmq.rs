@@ -20,8 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Under this name, which is no header's, a message says its id.
 const ID: &str = "(message-id)";
 
+/// A quorum queue is in its node's list on the disk by then.
+const LISTED: Duration = Duration::from_secs(30);
+/// Pause between two looks at that list.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// A durable queue that nobody else has.
-pub(crate) struct Queue(String);
+pub(crate) struct Queue {
+    name: String,
+    quorum: bool,
+}
 
 impl Queue {
     /// Makes one; `kind` is `classic` or `quorum`.
@@ -32,7 +40,23 @@ impl Queue {
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         let (_connection, channel) = channel().await;
         channel.queue_declare(name.as_str().into(), durable, arguments).await.expect("a queue");
-        Box::new(Self(name))
+        Box::new(Self { name, quorum: kind == "quorum" })
+    }
+
+    /// Waits until the node's list of quorum queues is on the disk with this one in it. RabbitMQ writes it half
+    /// a second after its last change; of a queue that was made within that before a `kill -9`, the next start
+    /// knows neither the log nor a leader, and confirms nothing for ever ("leader not known").
+    async fn listed(&self) {
+        let set = std::env::var("TIDINGS_TEST_BROKERS").expect("who can kill the broker knows where it is");
+        let list = "rabbitmq/data/tidings@localhost/quorum/tidings@localhost/names.dets";
+        let (list, name) = (std::path::Path::new(&set).join(list), self.name.as_bytes());
+        let there = async {
+            while !std::fs::read(&list).is_ok_and(|l| l.windows(name.len()).any(|w| w == name)) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let listed = tokio::time::timeout(LISTED, there).await;
+        assert!(listed.is_ok(), "{} is not in {} after {LISTED:?}", self.name, list.display());
     }
 }
 
@@ -51,7 +75,7 @@ async fn channel() -> (Connection, Channel) {
 #[async_trait]
 impl FarSide for Queue {
     fn connector(&self) -> String {
-        let (address, queue) = (address(), &self.0);
+        let (address, queue) = (address(), &self.name);
         format!("[target.live.connector.amqp]\nurl = \"amqp://{address}/%2f\"\nrouting_key = {queue:?}\n")
     }
 
@@ -59,7 +83,7 @@ impl FarSide for Queue {
     async fn read_raw(&self) -> Vec<Raw> {
         let (_connection, channel) = channel().await;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let (name, none) = (self.0.as_str(), FieldTable::default());
+        let (name, none) = (self.name.as_str(), FieldTable::default());
         let queue = channel.queue_declare(name.into(), passive, none.clone()).await.expect("the queue");
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let consumer = channel.basic_consume(name.into(), "".into(), options, none).await;
@@ -96,6 +120,9 @@ impl FarSide for Queue {
     }
 
     async fn kill(&self) -> Fault {
+        if self.quorum {
+            self.listed().await;
+        }
         broker::kill("rabbitmq").await
     }
 

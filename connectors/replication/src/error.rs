@@ -16,7 +16,12 @@ fn verdict(status: u16, code: &str) -> Verdict {
         // The bucket is gone, is not versioned, or may not hold more: somebody mends it, and it goes on.
         (404, "NoSuchBucket") | (409, "InvalidBucketState") => Verdict::Retry(Class::Unroutable),
         (403, "QuotaExceeded") => Verdict::Retry(Class::Throttle),
-        (401 | 403 | 407, _) => Verdict::Fault(Class::Auth),
+        // The credential's: no bucket takes it.
+        (403, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed") | (401 | 407, _) => {
+            Verdict::Fault(Class::Auth)
+        }
+        // The credential is known, and may not replicate into this bucket: others go on.
+        (403, _) => Verdict::NoWay(Class::Auth),
         // No tidings, or an older one.
         (404 | 405 | 501, _) => Verdict::Fault(Class::Unroutable),
         // Names and sizes that the peer can never take.
@@ -39,7 +44,7 @@ pub(crate) fn answered(status: u16, code: &str) -> Outcome {
         "" => format!("the peer answered {status}"),
         code => format!("the peer answered {status} {code}"),
     };
-    verdict(status, code).outcome(true, Scope::Target, &text)
+    verdict(status, code).outcome(true, Scope::Destination, &text)
 }
 
 /// What it means that a request failed, and its innermost reason in words. The words never hold the URL.
@@ -78,9 +83,23 @@ mod tests {
         {
             assert!(matches!(answered(status, code), Outcome::Retry { .. }), "{status} {code}");
         }
-        for (status, code) in [(403, "AccessDenied"), (404, "NoSuchKey"), (501, "NotImplemented"), (307, "")]
-        {
-            assert!(matches!(answered(status, code), Outcome::Faulted { .. }), "{status} {code}");
+        let scope = |status, code| match answered(status, code) {
+            Outcome::Faulted { scope, .. } => scope,
+            other => panic!("{status} {code}: {other:?}"),
+        };
+        for (status, code) in [(403, "AccessDenied"), (403, "")] {
+            assert_eq!(scope(status, code), Scope::Destination, "{status} {code}");
+        }
+        for (status, code) in [
+            (403, "InvalidAccessKeyId"),
+            (403, "SignatureDoesNotMatch"),
+            (403, "RequestTimeTooSkewed"),
+            (401, ""),
+            (404, "NoSuchKey"),
+            (501, "NotImplemented"),
+            (307, ""),
+        ] {
+            assert_eq!(scope(status, code), Scope::Target, "{status} {code}");
         }
         assert!(matches!(answered(400, "KeyTooLongError"), Outcome::Rejected { .. }));
     }
