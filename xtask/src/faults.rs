@@ -1,6 +1,6 @@
 //! `cargo xtask faults`: brokers, every test of the table of faults, and RELIABILITY.md. Must never write a
-//! figure that no test printed, nor hide a test that failed or did not run: the page names it, and the command
-//! ends non-zero.
+//! figure that no test printed, nor hide a test that failed or did not run: the page names it, and the
+//! command ends non-zero.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -81,7 +81,10 @@ pub(crate) fn run(faults: &Faults) -> Result<()> {
             .with_context(|| format!("no run to add to in {}: run it without --add", kept.display()))?;
         figures = Figures::of(&text, &wanted);
     }
-    figures.line("commit", &format!("figure: run_of_{}=1", commit()?));
+    // With nothing to run the page is written anew from what was kept: no commit was tested.
+    if !places.is_empty() || faults.powercut {
+        figures.line("commit", &format!("figure: run_of_{}=1", paths::commit()?));
+    }
     let needs =
         [packages::BUILD, packages::FUNCTIONS, packages::LIVE, &brokers::needs(&Broker::ALL, faults.from)?];
     packages::ensure(&needs.concat())?;
@@ -119,6 +122,8 @@ pub(crate) fn run(faults: &Faults) -> Result<()> {
             steps.problems.push(format!("{test} did not pass"));
         }
     }
+    let before = figures.tests.iter().filter(|(test, (_, failed))| *failed > 0 && !wanted.contains(test));
+    steps.problems.extend(before.map(|(test, _)| format!("{test} failed")));
     steps.print();
     save(faults, &figures)?;
     if !steps.problems.is_empty() {
@@ -137,17 +142,6 @@ fn save(faults: &Faults, figures: &Figures) -> Result<()> {
     let file = paths::root()?.join("RELIABILITY.md");
     fs::write(&file, page::write(faults.long, figures)?)
         .with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// The commit that is tested, with a mark where files differ from it.
-fn commit() -> Result<String> {
-    let git = Command::new("git")
-        .args(["describe", "--always", "--dirty=_and_changes", "--exclude=*"])
-        .current_dir(paths::root()?)
-        .output()
-        .context("cannot start git")?;
-    let name = String::from_utf8_lossy(&git.stdout).trim().to_owned();
-    Ok(if git.status.success() { name } else { "unknown".to_owned() })
 }
 
 /// Those that a network's luck decides.

@@ -41,10 +41,12 @@ pub(crate) fn write(long: bool, figures: &Figures) -> Result<String> {
     ] {
         match figures.sum(name) {
             Some(count) => writeln!(page, "| {what} | {count} | {} |", bound(count))?,
-            None => writeln!(page, "| {what} | not run here | |")?,
+            None => writeln!(page, "| {what} | no figure: not run, or failed above | |")?,
         }
     }
-    let caught = figures.sum("mutants_caught").map_or("not run here".to_owned(), |count| count.to_string());
+    let caught = figures
+        .sum("mutants_caught")
+        .map_or("no figure: not run, or failed above".to_owned(), |count| count.to_string());
     writeln!(page, "| deliberate faults that a test noticed | {caught} | |")?;
     let commits = figures.sums.keys().filter_map(|name| name.strip_prefix("run_of_"));
     writeln!(page, "\nRun at {}.", commits.collect::<Vec<_>>().join(", "))?;
@@ -133,7 +135,7 @@ mod tests {
         for said in [
             "| events of acknowledged changes that were lost | 0 of 300 | < 1.0e-2 each |",
             "| kill cycles, nothing lost in any | 30 | < 1.0e-1 each |",
-            "| crash states of simulated disks | not run here | |",
+            "| crash states of simulated disks | no figure: not run, or failed above | |",
             "| kills/http | 300 | 10 | 12 | 200.0 | 77 |",
             "| 10000 | 12 ms | 34 ms |",
             "`live kills::kills_under_load_lose_nothing` 1<br>",

@@ -46,6 +46,17 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
+/// The commit of the checkout, with a mark where files differ from it.
+pub(crate) fn commit() -> Result<String> {
+    let git = Command::new("git")
+        .args(["describe", "--always", "--dirty=_and_changes", "--exclude=*"])
+        .current_dir(root()?)
+        .output()
+        .context("cannot start git")?;
+    let name = String::from_utf8_lossy(&git.stdout).trim().to_owned();
+    Ok(if git.status.success() { name } else { "unknown".to_owned() })
+}
+
 /// A cargo command at the checkout's root, without the variables that cargo sets for the program it runs: a
 /// build that saw them would not be the build that a plain `cargo` makes.
 pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
