@@ -133,9 +133,6 @@ impl App {
         let doors = Doors::open(&config).await?;
         let metrics = Metrics::default();
         let (store, queue) = open_storage(&config, &metrics).await?;
-        let losses =
-            crate::queue::repair::accepted(&OsDisk, &data.join("journal")).context("accepted losses")?;
-        index::count_losses(&losses, &metrics.journal);
         let commit = commit_path(&queue, &store, &metrics);
         expire::limit(&commit, &store, &config).await;
         let stalled = index::unfinished(&store);

@@ -13,12 +13,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{now_us, random};
+use super::{index, now_us, random};
 use crate::config::Config;
 use crate::frontend::{Frontend, Served};
 use crate::journal::{self, Headroom, OsDisk};
 use crate::metrics::Metrics;
 use crate::queue::embedded::{EmbeddedQueue, Options};
+use crate::queue::repair;
 use crate::store::EmbeddedStore;
 
 /// How long a start waits for the log's next segments. On a disk that needs longer it goes on without, and
@@ -84,7 +85,7 @@ pub(super) async fn open_storage(
 ) -> anyhow::Result<(Arc<EmbeddedStore>, Arc<EmbeddedQueue>)> {
     let config = config.clone();
     let data = config.server.data.clone();
-    let counted = Arc::clone(&metrics.journal);
+    let (counted, losses) = (Arc::clone(&metrics.journal), data.join("journal"));
     let options = Options {
         journal: journal::Options {
             dir: data.join("journal"),
@@ -123,5 +124,8 @@ pub(super) async fn open_storage(
         headroom.keep()?;
         anyhow::Ok((store, Arc::new(queue)))
     });
-    opening.await.context("opening ended by a bug")?
+    let opened = opening.await.context("opening ended by a bug")??;
+    let losses = repair::accepted(&OsDisk, &losses).context("accepted losses")?;
+    index::count_losses(&losses, &metrics.journal);
+    Ok(opened)
 }

@@ -115,8 +115,8 @@ impl Offline {
         Err(Failure::Found(format!("the journal is damaged in {} place(s): {next}", found.damage.len())))
     }
 
-    /// What the index has, if that can be asked: a server that runs has told what its own lacks, and of an index
-    /// that cannot be opened `store verify` speaks.
+    /// What the index has, if that can be asked: a server that runs has told what its own lacks, and of an
+    /// index that cannot be opened `store verify` speaks.
     fn applied(data: &Path) -> Option<u64> {
         let _lock = DirectoryLock::take(data).ok()?;
         store::checkpoint_end(Arc::new(OsDisk), data).ok()

@@ -48,8 +48,8 @@ impl From<u64> for Expected {
 impl Expected {
     /// What is missing of a journal that begins at `first`, below which its records came to `before`.
     ///
-    /// A reader without work keeps the row that it had: it lacks something only if the log counted more for it
-    /// than it took.
+    /// A reader without work keeps the row that it had: it lacks something only if the log counted more for
+    /// it than it took.
     pub(super) fn missing_before(&self, first: u64, before: &BTreeMap<u32, Total>) -> Option<Front> {
         let lacks = |label: &u32, reader: &Reader| {
             before.get(label).is_some_and(|total| total.count > reader.taken.count)

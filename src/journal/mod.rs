@@ -19,6 +19,7 @@ mod free;
 pub mod fuzzing;
 mod headroom;
 mod held;
+mod listing;
 mod live;
 mod losses;
 mod prepare;

@@ -117,14 +117,7 @@ impl<'a> Repair<'a> {
     ) -> Result<BTreeMap<u32, Total>, RepairError> {
         let used = |f: &Surveyed| until(f).is_some();
         let last_used = self.survey.files.iter().rposition(used);
-        let mut next = 1;
-        let mut next_number = self.survey.files.first().map_or(1, |f| f.first);
-        let mut totals = BTreeMap::new();
-        if let Some(front) = &self.survey.front {
-            // The file before the first one stands for all that is missing there.
-            (next, next_number) = (front.from, next_number - 1);
-            totals = front.totals.clone();
-        }
+        let (mut next, mut next_number, mut totals) = self.survey.begins();
         for (i, file) in self.survey.files.iter().enumerate() {
             if file.role == Role::BadSpare || file.role == Role::Empty {
                 continue;

@@ -3,19 +3,17 @@
 //! Opening, verifying and repairing all begin here, so that they cannot disagree. Must never change a file.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::damage::{Damage, Why};
-use super::disk::{Disk, DiskFile, read_exact_at};
+use super::disk::Disk;
 use super::error::OpenError;
 use super::expected::{Expected, Front};
-use super::format::{
-    BLOCK, BatchKind, HeaderError, RECORD_HEADER, SegmentHeader, Total, Trailer, decode_counts,
-};
+use super::format::{BLOCK, RECORD_HEADER, Total};
+use super::listing::{First, first_offset, list, read_closed};
 use super::scan;
-use super::segment::{BatchCursor, Known, Segment, Step, file_name, number_of};
+use super::segment::{Known, Segment, file_name};
 use super::verify::{Deep, Surveying};
 
 /// One live file and what to make of it.
@@ -70,6 +68,16 @@ pub(super) struct Survey {
 }
 
 impl Survey {
+    /// Where it begins: the offset, the file's number, the totals before. The file before the first one
+    /// stands for all that is missing there.
+    pub(super) fn begins(&self) -> (u64, u64, BTreeMap<u32, Total>) {
+        let number = self.files.first().map_or(1, |f| f.first);
+        self.front.as_ref().map_or_else(
+            || (1, number, BTreeMap::new()),
+            |front| (front.from, number - 1, front.totals.clone()),
+        )
+    }
+
     /// Notes what is missing before the first file, if somebody needs it and nothing says so yet.
     fn look_before(&mut self, expected: &Expected) {
         let records = |f: &&Surveyed| f.known.end > f.known.first;
@@ -121,13 +129,6 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, expected: &Expected, mut deep:
     }
     survey.look_before(expected);
     Ok(survey)
-}
-
-/// The first offset of a later segment; not exact if its opening is damaged.
-#[derive(Debug, Clone, Copy)]
-struct First {
-    offset: u64,
-    exact: bool,
 }
 
 struct State {
@@ -301,104 +302,4 @@ impl State {
         survey.epoch = survey.epoch.max(known.epoch);
         Ok(())
     }
-}
-
-/// Live files in number order with their headers, and the leftovers beside them.
-fn list(disk: &dyn Disk, dir: &Path) -> Result<Survey, OpenError> {
-    let mut survey = Survey::default();
-    let mut covered_to = 0;
-    for path in disk.list(dir)? {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let Some(number) = number_of(&path) else {
-            if name.ends_with(".tmp") {
-                survey.temporary.push(path);
-            }
-            continue;
-        };
-        // A compaction that was interrupted after its rename: what it covers goes.
-        if number <= covered_to {
-            survey.covered.push(path);
-            continue;
-        }
-        let file = match disk.open(&path) {
-            // Taken back since it was listed, by a server that runs.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        let len = file.len()?;
-        let header = match read_header(&*file)? {
-            Err(HeaderError::Version(v)) => return Err(OpenError::Header(name, HeaderError::Version(v))),
-            Ok(header) if header.first == number && header.last >= number => Some(header),
-            _ => None,
-        };
-        let last = header.map_or(number, |h| h.last);
-        covered_to = last;
-        let segment = header.map(|h| Segment::new(h, path.clone(), file, len, Known::default()));
-        let (role, known) = (Role::Unreadable, Known::default());
-        survey.files.push(Surveyed { name, path, first: number, last, len, segment, role, known });
-    }
-    Ok(survey)
-}
-
-fn read_header(file: &dyn DiskFile) -> io::Result<Result<SegmentHeader, HeaderError>> {
-    let mut block = vec![0; BLOCK as usize];
-    match read_exact_at(file, &mut block, 0) {
-        Ok(()) => Ok(SegmentHeader::decode(&block)),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(HeaderError::Damaged)),
-        Err(e) => Err(e),
-    }
-}
-
-fn last_block(segment: &Segment) -> io::Result<Vec<u8>> {
-    let mut block = vec![0; BLOCK as usize];
-    if segment.file_len >= 2 * BLOCK {
-        read_exact_at(&*segment.file, &mut block, segment.file_len - BLOCK)?;
-    }
-    Ok(block)
-}
-
-/// Reads opening and footer of a closed segment; false if it is not closed.
-fn read_closed(segment: &Arc<Segment>, known: &mut Known) -> Result<bool, OpenError> {
-    let id = *segment.id();
-    let Some(trailer) = Trailer::decode(&id, &last_block(segment)?) else { return Ok(false) };
-    let mut cursor = BatchCursor::start(Arc::clone(segment));
-    let opening = match cursor.step()? {
-        Step::Batch(h, payload) if h.kind == BatchKind::Opening => decode_counts(&id, payload),
-        _ => None,
-    };
-    cursor.pos = trailer.footer;
-    let footer = match cursor.step()? {
-        Step::Batch(h, payload) if h.kind == BatchKind::Footer => decode_counts(&id, payload),
-        _ => None,
-    };
-    // Both can be counted again from the records; a walk does that, and finds what else is damaged.
-    let (Some(opening), Some(footer)) = (opening, footer) else { return Ok(false) };
-    known.first = trailer.first;
-    known.end = trailer.end;
-    known.epoch = trailer.epoch;
-    known.closed_us = Some(trailer.time_us);
-    known.used = segment.file_len;
-    known.totals_before = opening.into_iter().map(|(l, c)| (l, c.total)).collect();
-    known.counts = footer.into_iter().collect();
-    Ok(true)
-}
-
-/// The first offset that a segment says it has, if anything was written in it.
-fn first_offset(segment: &Arc<Segment>) -> io::Result<Option<First>> {
-    if let Step::Batch(header, _) = BatchCursor::start(Arc::clone(segment)).step()? {
-        return Ok(Some(First { offset: header.first, exact: true }));
-    }
-    if let Some(trailer) = Trailer::decode(segment.id(), &last_block(segment)?) {
-        return Ok(Some(First { offset: trailer.first, exact: true }));
-    }
-    let Some(pos) = scan::find_batch(segment, 2 * BLOCK, 0)? else { return Ok(None) };
-    let mut cursor = BatchCursor::start(Arc::clone(segment));
-    cursor.pos = pos;
-    Ok(match cursor.step()? {
-        // One batch that nothing follows may never have been acknowledged: it proves nothing.
-        Step::Batch(h, _) if scan::find_batch(segment, pos + h.span(), h.first)?.is_some() => {
-            Some(First { offset: h.first, exact: false })
-        }
-        _ => None,
-    })
 }

@@ -140,7 +140,7 @@ table! {
     Damaged: Kind::Gauge, "queue_damaged_ranges", [],
         "Ranges of the log that were durable and cannot be read, as far as anybody noticed: must be 0.";
     Lost: Kind::Counter, "events_lost_total", ["reason"],
-        "Events that a target can never get, since their loss was accepted; kept across restarts: must stay 0.";
+        "Events that a target can never get: their loss was accepted. Kept across restarts: must stay 0.";
     UnsyncedAck: Kind::Counter, "unsynced_ack_total", [],
         "Changes acknowledged before their sync returned: must stay 0.";
     BodyBytes: Kind::Gauge, "store_body_bytes", ["state"],

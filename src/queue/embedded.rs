@@ -142,7 +142,8 @@ impl EmbeddedQueue {
         journal::disk::make_dir(&*disk, &dead::dir_beside(&options.progress_dir))?;
         let rows_end =
             rows::proven_end(&*disk, &options.progress_dir).map_err(|e| StartError::Rows(e.to_string()))?;
-        // Readers say themselves what they miss: which rows are of targets that are still there is known later.
+        // Readers say themselves what they miss: whose rows are of targets that are still there is known
+        // later.
         let expected = Expected { end: rows_end, applied: Some(applied), ..Expected::default() };
         let opened = Opened::open(Arc::clone(&disk), options.journal.clone(), expected)?;
         if !opened.report().clean && opened.next() > 1 {

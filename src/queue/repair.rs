@@ -36,8 +36,8 @@ impl From<std::io::Error> for AcceptError {
     }
 }
 
-/// What the progress rows say that the journal must hold; nothing without rows. `applied` is the store's synced
-/// checkpoint, if it is known.
+/// What the progress rows say that the journal must hold; nothing without rows. `applied` is the store's
+/// synced checkpoint, if it is known.
 pub fn expected(disk: &dyn Disk, progress_dir: &Path, applied: Option<u64>) -> Result<Expected, AcceptError> {
     let end = match rows::proven_end(disk, progress_dir) {
         Err(RowError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => {

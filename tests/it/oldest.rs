@@ -20,8 +20,8 @@ const SERVER: &str = "reserve_timeout = \"30s\"\n";
 /// Small segments, none of them kept for replay; `checkpoint` is how long the index may lag behind.
 fn more(url: &str, checkpoint: &str) -> String {
     format!(
-        "[queue]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"64MiB\"\nretain_bytes = 0\noverlay_bytes = \"1MiB\"\n\
-         [store]\ncheckpoint_interval = \"{checkpoint}\"\n{}",
+        "[queue]\nsegment_bytes = \"1MiB\"\nmax_bytes = \"64MiB\"\nretain_bytes = 0\n\
+         overlay_bytes = \"1MiB\"\n[store]\ncheckpoint_interval = \"{checkpoint}\"\n{}",
         target("kept", url, "kept/", "")
     )
 }

@@ -43,9 +43,9 @@ impl Queue {
         Box::new(Self { name, quorum: kind == "quorum" })
     }
 
-    /// Waits until the node's list of quorum queues is on the disk with this one in it. RabbitMQ writes it half
-    /// a second after its last change; of a queue that was made within that before a `kill -9`, the next start
-    /// knows neither the log nor a leader, and confirms nothing for ever ("leader not known").
+    /// Waits until the node's list of quorum queues is on the disk with this one in it. RabbitMQ writes it
+    /// half a second after its last change; of a queue that was made within that before a `kill -9`, the next
+    /// start knows neither the log nor a leader, and confirms nothing for ever ("leader not known").
     async fn listed(&self) {
         let set = std::env::var("TIDINGS_TEST_BROKERS").expect("who can kill the broker knows where it is");
         let list = "rabbitmq/data/tidings@localhost/quorum/tidings@localhost/names.dets";

@@ -77,7 +77,8 @@ use crate::journal::disk::Disk;
 use crate::queue::{Feed, Publish};
 use crate::store::{BodyBytes, ScrubStatus, StoreError};
 
-pub use self::verify::{checkpoint_end, verify};
+pub use self::checkpoint::checkpoint_end;
+pub use self::verify::verify;
 
 /// The row of [`Space::Meta`] that says where packs end.
 const META_PACK_END: &[u8] = b"pack-end";

@@ -71,16 +71,6 @@ pub fn verify(
     Ok(verifier.done)
 }
 
-/// The first offset that the synced checkpoint of the index under `dir` lacks. Changes no file; nothing else may
-/// work on the directory meanwhile.
-///
-/// # Errors
-/// There is no index, or it cannot be opened.
-pub fn checkpoint_end(disk: Arc<dyn Disk>, dir: &Path) -> Result<u64, StoreError> {
-    let disk = Frozen(disk);
-    Ok(RedbIndex::open(&disk, dir, CACHE, true)?.applied_next())
-}
-
 fn tell(done: &mut Inspection, kind: FindingKind, file: &str, what: String) {
     done.add(Finding { kind, bucket: None, key: None, file: file.into(), at: None, what });
 }
