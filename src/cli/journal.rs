@@ -1,7 +1,7 @@
 //! `tidings journal …`: the log of a running server, and what can be done about damage in one.
 //!
-//! `verify` only reads and may run beside a server. `accept-loss` takes the directory's lock: it must never
-//! run beside one.
+//! `verify` only reads and may run beside a server. `accept-loss` and `restored` take the directory's lock:
+//! they must never run beside one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +40,9 @@ enum JournalCommand {
         #[command(flatten)]
         offline: Offline,
     },
+    /// Say that the data directory is a copy that was put back: what comes now gets sequencers and version
+    /// ids above all that were given behind the copy. The server must be stopped.
+    Restored(Offline),
 }
 
 /// Where the data directory is.
@@ -64,6 +67,7 @@ impl Journal {
                 let range = parse(&range)?;
                 offline.blocking(move |offline| offline.accept_loss(range)).await
             }
+            JournalCommand::Restored(offline) => offline.blocking(Offline::restored).await,
         }
     }
 }
@@ -150,6 +154,17 @@ impl Offline {
             say!("target {target}: {records} event(s) counted as quarantined");
         }
         say!("the epoch is {} now; start the server", loss.epoch);
+        Ok(())
+    }
+
+    fn restored(&self) -> Result<(), Failure> {
+        let data = self.directory()?;
+        let _lock = DirectoryLock::take(&data).map_err(anyhow::Error::from)?;
+        let epoch = journal::restored(&OsDisk, &data.join("journal"), app::now_us()).context("restored")?;
+        match self.json {
+            true => say!("{}", serde_json::json!({ "epoch": epoch })),
+            false => say!("the epoch is {epoch} now; start the server"),
+        }
         Ok(())
     }
 

@@ -28,6 +28,9 @@ pub enum OpenError {
     /// An accepted loss was not brought to its end.
     #[error("journal: `tidings journal accept-loss` was interrupted: run it again")]
     Unfinished,
+    /// No epoch is left to begin.
+    #[error("journal: all epochs are used up: begin with a new data directory")]
+    Epochs,
     /// The disk failed.
     #[error("journal: {0}")]
     Io(#[from] io::Error),

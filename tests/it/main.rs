@@ -26,6 +26,7 @@ mod program;
 mod proxies;
 mod readme;
 mod reloads;
+mod restored;
 mod rot;
 mod rows;
 mod sample;

@@ -191,7 +191,10 @@ const DISK: &[Row] = &[
         "F14",
         "an old copy of the data directory is restored",
         "sequencers do not go back",
-        &["lib journal::tests::damage::an_unproven_tail_is_dropped_and_a_proven_one_is_not"],
-        "Only what the epoch does after an unclean start is shown: an old copy itself is not recognized.",
+        &[
+            "it restored::what_comes_after_a_copy_was_put_back_lies_above_all_that_came_before",
+            "lib journal::tests::damage::an_unproven_tail_is_dropped_and_a_proven_one_is_not",
+        ],
+        "Once `journal restored` was run: an old copy itself is not recognized.",
     ),
 ];
